@@ -1,0 +1,140 @@
+"""Where errors come from, and the tree of them.
+
+Every class carries its fields (not only a text), survives pickling between processes
+and knows the exit code with which the command line ends::
+
+    FlowtoyError                1
+    ├── ConfigError             2   problems of a configuration, all of them at once
+    ├── UsageError              2   the command line or an argument of the API is wrong
+    │   └── HomeError           2   the home folder can't be used
+    ├── RunError                1   the run could not be carried out
+    │   └── RunInterrupted    130   Ctrl-C or SIGTERM
+    ├── TemplateError           1   a template could not be rendered
+    └── StepError               1   a step failed
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+
+@dataclass(frozen=True, order=True)
+class Location:
+    """A place in a configuration file; line and column count from 1."""
+
+    file: str
+    line: int
+    column: int
+
+    def __str__(self) -> str:
+        return f"{self.file}:{self.line}:{self.column}"
+
+
+DEPENDENCIES_HEADING = "Flow configuration has invalid dependencies:"
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One thing that is wrong with a configuration.
+
+    Attributes:
+        message: what is wrong, in one or a few plain lines.
+        location: where; None where a configuration came from no file.
+        hint: the mend, where one is likely.
+        dependency: whether it is told under the heading of invalid dependencies.
+        order: position in reading order over all files; sorts the report.
+    """
+
+    message: str
+    location: Location | None = None
+    hint: str | None = None
+    dependency: bool = False
+    order: int = 0
+
+    def lines(self) -> list[str]:
+        """The problem as the lines that are printed for it."""
+        if self.dependency:
+            place = str(self.location) if self.location else ""
+            note = ": ".join(part for part in (place, self.hint) if part)
+            return [f"  {self.message}", *([f"    {note}"] if note else [])]
+        place = f"{self.location}: " if self.location else ""
+        return [f"{place}{self.message}", *([f"    {self.hint}"] if self.hint else [])]
+
+
+class FlowtoyError(Exception):
+    """The root of all errors that flowtoy raises on purpose."""
+
+    exit_code: ClassVar[int] = 1
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _rebuild, (type(self), self.args, self.__dict__)
+
+
+def _rebuild(kind: type[FlowtoyError], args: tuple[Any, ...], fields: dict[str, Any]) -> Any:
+    error = kind.__new__(kind, *args)
+    error.args = args
+    error.__dict__.update(fields)
+    return error
+
+
+class ConfigError(FlowtoyError):
+    """A configuration that can't run; `problems` holds everything that is wrong with it."""
+
+    exit_code = 2
+
+    def __init__(self, problems: Iterable[Problem]) -> None:
+        self.problems = tuple(sorted(problems, key=lambda problem: problem.order))
+        dependency = [problem for problem in self.problems if problem.dependency]
+        lines = [DEPENDENCIES_HEADING] if dependency else []
+        for problem in (*dependency, *(p for p in self.problems if not p.dependency)):
+            lines.extend(problem.lines())
+        super().__init__("\n".join(lines))
+
+
+class UsageError(FlowtoyError):
+    """What was asked for can't be done as asked."""
+
+    exit_code = 2
+
+
+class HomeError(UsageError):
+    """The home folder can't be created, read or written."""
+
+
+class RunError(FlowtoyError):
+    """A run could not be carried out."""
+
+
+class RunInterrupted(RunError):
+    """A run was ended by Ctrl-C or SIGTERM."""
+
+    exit_code = 130
+
+
+class TemplateError(FlowtoyError):
+    """A template could not be rendered.
+
+    Attributes:
+        field: the field it stands in (`input.url`), where it is known.
+    """
+
+    def __init__(self, message: str, field: str | None = None) -> None:
+        self.message = message
+        self.field = field
+        super().__init__(f"{field}: {message}" if field else message)
+
+
+class StepError(FlowtoyError):
+    """A step failed.
+
+    Attributes:
+        message: one line: what went wrong.
+        code: the exit or HTTP status code, where there is one.
+    """
+
+    def __init__(self, message: str, code: int | None = None) -> None:
+        self.message = message
+        self.code = code
+        super().__init__(message)

@@ -1,0 +1,110 @@
+"""The flow: steps with their sources, their input's meaning, and what each waits for and why."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from flowtoy_dagster.flow.models import OnError, OutputConfig, RetryConfig, RunnerConfig
+
+InputKind = Literal["none", "payload", "request"]
+
+
+@dataclass(frozen=True)
+class Source:
+    """What a step calls: the provider's type and its configuration, templates unrendered."""
+
+    type: str
+    configuration: Mapping[str, Any]
+    name: str | None = None
+
+
+@dataclass(frozen=True)
+class Dependency:
+    """A step that another waits for.
+
+    Attributes:
+        step: the written name of the step that comes first.
+        reasons: `depends_on`, or the fields whose templates refer to it.
+    """
+
+    step: str
+    reasons: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Step:
+    """One step of a flow, ready to be run or translated.
+
+    Attributes:
+        index: the place in the file's list, from 0.
+        name: as written.
+        source: what it calls; a request in `input` is merged in.
+        request_keys: the keys of the source's configuration that `input` gave.
+        payload: the payload as written, templates unrendered.
+        input_kind: whether the input is a payload, a request or neither.
+        outputs: the outputs as written.
+        dependencies: the steps that it waits for, in file order.
+        keep_result: whether another step refers to its `steps.<name>.result`.
+    """
+
+    index: int
+    name: str
+    source: Source
+    input_kind: InputKind = "none"
+    request_keys: frozenset[str] = frozenset()
+    payload: Any = None
+    outputs: tuple[OutputConfig, ...] = ()
+    dependencies: tuple[Dependency, ...] = ()
+    on_error: OnError = "fail"
+    retry: RetryConfig | None = None
+    timeout: float | str | None = None
+    description: str | None = None
+    tags: Mapping[str, str] = field(default_factory=dict)
+    keep_result: bool = False
+
+    @property
+    def upstream(self) -> tuple[str, ...]:
+        """The names of the steps that it waits for."""
+        return tuple(dependency.step for dependency in self.dependencies)
+
+
+@dataclass(frozen=True)
+class Flow:
+    """A checked configuration: every step can run, given what its templates will find.
+
+    Attributes:
+        name: as written, or the first file's stem.
+        steps: in file order.
+        sources: the named sources, as templates see them.
+        runner: how the flow runs.
+        config: the merged configuration as plain JSON data, which is what a run is made from.
+    """
+
+    name: str
+    steps: tuple[Step, ...]
+    sources: Mapping[str, Source]
+    runner: RunnerConfig
+    config: Mapping[str, Any]
+    description: str | None = None
+    tags: Mapping[str, str] = field(default_factory=dict)
+
+    @functools.cached_property
+    def by_name(self) -> Mapping[str, Step]:
+        """Each step under its written name."""
+        return {step.name: step for step in self.steps}
+
+    def step(self, name: str) -> Step:
+        """The step of that name; raises KeyError."""
+        return self.by_name[name]
+
+    @functools.cached_property
+    def dependents(self) -> Mapping[str, tuple[str, ...]]:
+        """For each step, the steps that wait for it directly."""
+        found: dict[str, list[str]] = {step.name: [] for step in self.steps}
+        for step in self.steps:
+            for name in step.upstream:
+                found[name].append(step.name)
+        return {name: tuple(names) for name, names in found.items()}

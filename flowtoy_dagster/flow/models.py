@@ -1,0 +1,195 @@
+"""The language as frozen models. What a mapping may hold, and nothing about what it means."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import (
+    BeforeValidator,
+    Discriminator,
+    Field,
+    Tag,
+    field_validator,
+    model_validator,
+)
+
+from flowtoy_dagster.flow.fields import Duration, Name, Strict, Templated, Text, Timeout, Whole
+from flowtoy_dagster.flow.templating import check_jmespath, is_template
+
+OnError = Literal["fail", "skip", "continue"]
+OutputType = Literal["raw", "json", "jmespath", "template"]
+Tags = dict[str, Text]
+
+SOURCE_KEYS = ("type", "configuration", "description")
+DERIVED_KEYS = ("base", "override")
+
+
+class Misplaced(ValueError):
+    """A mistake at a key of the value that is being validated."""
+
+    def __init__(self, message: str, path: tuple[str | int, ...], hint: str | None = None) -> None:
+        super().__init__(message)
+        self.path = path
+        self.hint = hint
+
+
+class SourceConfig(Strict):
+    """Where a step gets its data: a provider's type and its configuration (language 3.1)."""
+
+    type: Name
+    configuration: dict[str, Any] = Field(default_factory=dict)
+    description: str | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _take_shorthand(cls, value: Any) -> Any:
+        if not isinstance(value, dict):
+            return value
+        return gather_configuration(value, SOURCE_KEYS)
+
+
+class DerivedSource(Strict):
+    """A named source with changes (language 4.3)."""
+
+    base: Name
+    override: dict[str, Any] = Field(default_factory=dict)
+
+    @field_validator("override", mode="before")
+    @classmethod
+    def _take_shorthand(cls, value: Any) -> Any:
+        if not isinstance(value, dict):
+            return value
+        gathered = gather_configuration(value, ("configuration",))
+        return gathered.get("configuration", {})
+
+
+def gather_configuration(value: dict[str, Any], own_keys: tuple[str, ...]) -> dict[str, Any]:
+    """Move the keys that are not `own_keys` into `configuration`.
+
+    Raises:
+        ValueError: a key stands in both places, or `configuration` is not a mapping.
+    """
+    own = {key: item for key, item in value.items() if key in own_keys}
+    short = {
+        key: item
+        for key, item in value.items()
+        if key not in own_keys and not str(key).startswith("x-")
+    }
+    written = own.get("configuration")
+    if written is not None and not isinstance(written, dict):
+        raise ValueError("'configuration' must be a mapping")
+    for key in short:
+        if key in (written or {}):
+            message = f"'{key}' is given both beside 'configuration' and in it"
+            raise Misplaced(message, (key,), "keep one of the two")
+    if short or written is None:
+        own["configuration"] = {**(written or {}), **short}
+    return own
+
+
+def _source_form(value: Any) -> str:
+    if isinstance(value, DerivedSource) or (isinstance(value, dict) and "base" in value):
+        return "<derived>"
+    if isinstance(value, SourceConfig) or isinstance(value, dict):
+        return "<inline>"
+    return "<name>"
+
+
+Source = Annotated[
+    Annotated[Name, Tag("<name>")]
+    | Annotated[SourceConfig, Tag("<inline>")]
+    | Annotated[DerivedSource, Tag("<derived>")],
+    Discriminator(_source_form),
+]
+
+
+class OutputConfig(Strict):
+    """One named output of a step (language 7.1)."""
+
+    name: Name
+    type: OutputType
+    value: str | None = None
+    secret: bool = False
+
+    @model_validator(mode="before")
+    @classmethod
+    def _infer_type(cls, value: Any) -> Any:
+        if isinstance(value, dict) and value.get("type") is None:
+            written = value.get("value")
+            if written is None:
+                kind = "raw"
+            else:
+                kind = "template" if isinstance(written, str) and "{{" in written else "jmespath"
+            return {**value, "type": kind}
+        return value
+
+    @model_validator(mode="after")
+    def _check_value(self) -> OutputConfig:
+        if self.type in ("jmespath", "template") and self.value is None:
+            raise ValueError(f"an output of type '{self.type}' needs a 'value'")
+        if self.type in ("raw", "json") and self.value is not None:
+            raise ValueError(f"an output of type '{self.type}' takes no 'value'")
+        if self.type == "jmespath":
+            check_jmespath(self.value or "")
+        return self
+
+
+class RetryConfig(Strict):
+    """How often and after what delays a failed step is tried again (language 10.1)."""
+
+    max: Templated[Annotated[Whole, Field(ge=0)]]
+    delay: Templated[Duration] = 1.0
+    backoff: Templated[Literal["constant", "linear", "exponential"]] = "constant"
+    jitter: Templated[Literal["none", "full", "plus_minus"]] = "none"
+
+
+def _short_retry(value: Any) -> Any:
+    if isinstance(value, (dict, RetryConfig)):
+        return value
+    if isinstance(value, bool) or not (isinstance(value, int) or is_template(value)):
+        raise ValueError(f"expected a number of retries or a mapping, got {value!r}")
+    return {"max": value}
+
+
+def _one_or_more(value: Any) -> Any:
+    return [value] if isinstance(value, str) else value
+
+
+class StepConfig(Strict):
+    """One step as written (language 4.1)."""
+
+    name: Name
+    source: Source
+    input: Any = None
+    output: tuple[OutputConfig, ...] = ()
+    depends_on: Annotated[tuple[Name, ...], BeforeValidator(_one_or_more)] = ()
+    on_error: OnError | None = None
+    retry: Annotated[RetryConfig, BeforeValidator(_short_retry)] | None = None
+    timeout: Templated[Timeout] | None = None
+    description: str | None = None
+    tags: Tags = Field(default_factory=dict)
+
+    @field_validator("output", "depends_on", mode="before")
+    @classmethod
+    def _null_is_empty(cls, value: Any) -> Any:
+        return () if value is None else value
+
+
+class RunnerConfig(Strict):
+    """How the flow runs (language 10.4)."""
+
+    on_error: OnError = "fail"
+    max_workers: Annotated[Whole, Field(ge=1)] | None = None
+    timeout: Timeout | None = None
+    executor: Literal["multiprocess", "in_process"] | None = None
+
+
+class FlowConfig(Strict):
+    """A whole configuration after merging (language 2)."""
+
+    name: Name
+    description: str | None = None
+    tags: Tags = Field(default_factory=dict)
+    sources: dict[str, SourceConfig] = Field(default_factory=dict)
+    flow: tuple[StepConfig, ...] = Field(min_length=1)
+    runner: RunnerConfig = Field(default_factory=RunnerConfig)

@@ -1,0 +1,153 @@
+"""What a template refers to, read from its syntax tree (language 8.2)."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import jinja2
+from jinja2 import nodes
+
+from flowtoy_dagster.flow.suggestions import nearest
+from flowtoy_dagster.flow.templating import ROOTS, is_template, parse
+
+REFERRING = ("flows", "steps", "sources")
+STEP_ATTRIBUTES = ("state", "error", "outputs", "result")
+RESULT_ATTRIBUTES = ("success", "code", "notes", "data", "meta")
+_MAPPING_METHODS = ("items", "keys", "values", "get")
+_REFUSED = (nodes.Include, nodes.Import, nodes.FromImport, nodes.Extends, nodes.Block)
+
+Path = tuple[str | int, ...]
+
+
+@dataclass(frozen=True)
+class Reference:
+    """A mention of `flows`, `steps` or `sources` in a template.
+
+    Attributes:
+        root: the name that the mention begins with.
+        step: the step's (or source's) written name; None where the root is taken whole.
+        output: the output's name, where the template names one.
+        attribute: for `steps`, the attribute after the step (`state`, `result`, …).
+    """
+
+    root: str
+    step: str | None = None
+    output: str | None = None
+    attribute: str | None = None
+
+
+class TemplateMistake(ValueError):
+    """A template that can never work; `line` counts from 1 within the template."""
+
+    def __init__(self, message: str, line: int = 1, hint: str | None = None) -> None:
+        super().__init__(message)
+        self.line = line
+        self.hint = hint
+
+
+def templates_in(value: Any, path: Path = ()) -> Iterator[tuple[Path, str]]:
+    """Every template string in a structure, with its path."""
+    if isinstance(value, dict):
+        for key, item in value.items():
+            yield from templates_in(item, (*path, key))
+    elif isinstance(value, (list, tuple)):
+        for index, item in enumerate(value):
+            yield from templates_in(item, (*path, index))
+    elif is_template(value):
+        yield path, value
+
+
+@functools.lru_cache(maxsize=4096)
+def references(source: str) -> frozenset[Reference]:
+    """What a template refers to through `flows`, `steps` and `sources`.
+
+    Raises:
+        TemplateMistake: it is not a template, or uses what templates here can't.
+    """
+    try:
+        tree = parse(source)
+    except jinja2.TemplateSyntaxError as error:
+        raise TemplateMistake(f"not a valid template: {error.message}", error.lineno) from None
+    except RecursionError:
+        raise TemplateMistake("not a valid template: nested too deeply") from None
+    return frozenset(_walk(tree, called=False))
+
+
+def _walk(node: nodes.Node, *, called: bool) -> Iterator[Reference]:
+    _check(node)
+    chain = _chain(node)
+    if chain is not None:
+        root, parts, extra = chain
+        yield _reference(root, parts, called, node.lineno)
+        for child in extra:
+            yield from _walk(child, called=False)
+        return
+    for child in node.iter_child_nodes():
+        is_callee = isinstance(node, nodes.Call) and child is node.node
+        yield from _walk(child, called=is_callee)
+
+
+def _check(node: nodes.Node) -> None:
+    if isinstance(node, _REFUSED):
+        kind = type(node).__name__.lower()
+        raise TemplateMistake(f"'{kind}' can't be used in a flow's templates", node.lineno)
+    if isinstance(node, nodes.Name) and node.ctx != "load" and node.name in ROOTS:
+        raise TemplateMistake(
+            f"'{node.name}' can't be assigned: it is the name of flowtoy's own", node.lineno,
+            "choose another name",
+        )
+    if isinstance(node, (nodes.Filter, nodes.Test)):
+        known = node.environment.filters if isinstance(node, nodes.Filter) else (
+            node.environment.tests
+        )
+        if node.name not in known:
+            kind = type(node).__name__.lower()
+            hint = nearest(node.name, sorted(known), limit=0) if known else None
+            raise TemplateMistake(
+                f"there is no {kind} '{node.name}'", node.lineno,
+                hint if hint and hint.startswith("did") else None,
+            )
+
+
+def _chain(node: nodes.Node) -> tuple[str, list[str | None], list[nodes.Node]] | None:
+    """`flows.a["x"][i]` as its root, its parts (None: computed) and the computed nodes."""
+    parts: list[str | None] = []
+    extra: list[nodes.Node] = []
+    while isinstance(node, (nodes.Getattr, nodes.Getitem)):
+        if isinstance(node, nodes.Getattr):
+            parts.append(node.attr)
+        elif isinstance(node.arg, nodes.Const):
+            parts.append(str(node.arg.value))
+        else:
+            parts.append(None)
+            extra.append(node.arg)
+        node = node.node
+    if isinstance(node, nodes.Name) and node.ctx == "load" and node.name in REFERRING:
+        return node.name, parts[::-1], extra
+    return None
+
+
+def _reference(root: str, parts: list[str | None], called: bool, line: int) -> Reference:
+    if called and parts and parts[-1] in _MAPPING_METHODS:
+        parts = parts[:-1]
+    step = parts[0] if parts else None
+    if step is None:
+        return Reference(root)
+    rest = parts[1:]
+    if root != "steps":
+        return Reference(root, step, output=rest[0] if rest else None)
+    attribute = rest[0] if rest else None
+    if attribute is not None and attribute not in STEP_ATTRIBUTES:
+        raise TemplateMistake(
+            f"'steps.{step}' has no '{attribute}'", line, nearest(attribute, STEP_ATTRIBUTES)
+        )
+    within = rest[1] if len(rest) > 1 else None
+    if attribute == "result" and within is not None and within not in RESULT_ATTRIBUTES:
+        raise TemplateMistake(
+            f"'steps.{step}.result' has no '{within}'", line, nearest(within, RESULT_ATTRIBUTES)
+        )
+    output = within if attribute == "outputs" else None
+    return Reference(root, step, output=output, attribute=attribute)

@@ -1,0 +1,115 @@
+"""What a provider is, and what it returns (language 11)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Protocol
+
+from flowtoy_dagster.flow.fields import Strict
+from flowtoy_dagster.flow.templating import render_all
+
+
+live_output: ContextVar[Callable[[str, bytes], None] | None] = ContextVar(
+    "live_output", default=None
+)
+"""Where what a step's command prints is shown while it runs: called with `stdout` or `stderr`."""
+
+
+class Provider(Protocol):
+    """What every provider has, third parties' too."""
+
+    def __init__(self, configuration: dict[str, Any]) -> None:
+        """Raises where the configuration is wrong."""
+
+    def call(self, input_payload: Any = None) -> Any:
+        """Do the work; `{"status": …, "data": …, "meta": …}` or just the data of a success."""
+
+
+@dataclass(frozen=True)
+class ProviderResult:
+    """What a call gave: `data`, and the envelope around it.
+
+    Attributes:
+        success: whether it went well.
+        code: an exit code or HTTP status, where there is one.
+        notes: error texts, one line each.
+        data: what the call gave.
+        meta: facts about the call.
+    """
+
+    success: bool
+    code: int | None = None
+    notes: tuple[str, ...] = ()
+    data: Any = None
+    meta: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def status(self) -> dict[str, Any]:
+        """`success`, `code` and `notes` as a mapping."""
+        return {"success": self.success, "code": self.code, "notes": list(self.notes)}
+
+    def as_returned(self) -> dict[str, Any]:
+        """The mapping that a provider's `call` returns."""
+        return {"status": self.status, "data": self.data, "meta": dict(self.meta)}
+
+    def envelope(self) -> dict[str, Any]:
+        """Every name by which an expression may reach the result (language 7.2)."""
+        return {**self.status, "data": self.data, "meta": dict(self.meta), "status": self.status}
+
+    @classmethod
+    def of(cls, returned: Any) -> ProviderResult:
+        """The result in what a provider returned; without `status` it is data of a success."""
+        if not (isinstance(returned, Mapping) and "status" in returned):
+            return cls(True, data=returned)
+        status = returned.get("status")
+        if not isinstance(status, Mapping):
+            return cls(True, data=returned)
+        return cls(
+            success=bool(status.get("success", True)),
+            code=status.get("code"),
+            notes=_notes(status.get("notes")),
+            data=returned.get("data"),
+            meta=returned.get("meta") or {},
+        )
+
+
+def _notes(notes: Any) -> tuple[str, ...]:
+    if notes is None:
+        return ()
+    if isinstance(notes, (list, tuple)):
+        return tuple(str(note) for note in notes if note is not None)
+    return (str(notes),)
+
+
+class BuiltinProvider(Provider, Protocol):
+    """What the built-in providers have beside: models to check by, and their own rendering."""
+
+    configuration_model: ClassVar[type[Strict]]
+    request_keys: ClassVar[frozenset[str]]
+
+    @classmethod
+    def missing(cls, configuration: Mapping[str, Any]) -> str | None:
+        """What a complete configuration lacks to make a call, or None."""
+
+    @classmethod
+    def render(
+        cls, configuration: Mapping[str, Any], context: Mapping[str, Any], payload: Any
+    ) -> dict[str, Any]:
+        """The configuration with its templates rendered; raises TemplateError."""
+
+    @classmethod
+    def describe(cls, configuration: Mapping[str, Any]) -> str:
+        """What a step with this configuration calls, in a few words."""
+
+
+def render_configuration(
+    configuration: Mapping[str, Any], context: Mapping[str, Any]
+) -> dict[str, Any]:
+    """A configuration with its templates rendered, for providers with no rendering of their own."""
+    rendered: dict[str, Any] = render_all(dict(configuration), context)
+    return rendered
+
+
+ProviderClass = Callable[[dict[str, Any]], Provider]

@@ -1,0 +1,52 @@
+"""Environment variables as data (language 11.1)."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from typing import Annotated, Any, ClassVar
+
+from pydantic import BeforeValidator
+
+from flowtoy_dagster.flow.fields import Name, Strict, Templated
+from flowtoy_dagster.providers.base import ProviderResult, render_configuration
+
+
+def _one_or_more(value: Any) -> Any:
+    return [value] if isinstance(value, str) else value
+
+
+class EnvConfiguration(Strict):
+    """`vars`: the names of the variables."""
+
+    vars: Templated[Annotated[tuple[Templated[Name], ...], BeforeValidator(_one_or_more)]] = ()
+
+
+class EnvProvider:
+    """Gives a mapping of the variables in `vars`; null for what is not set."""
+
+    type_name: ClassVar[str] = "env"
+    configuration_model: ClassVar[type[Strict]] = EnvConfiguration
+    request_keys: ClassVar[frozenset[str]] = frozenset({"vars"})
+
+    def __init__(self, configuration: dict[str, Any]) -> None:
+        self.configuration = EnvConfiguration.model_validate(configuration)
+
+    @classmethod
+    def missing(cls, configuration: Mapping[str, Any]) -> str | None:
+        return None
+
+    @classmethod
+    def describe(cls, configuration: Mapping[str, Any]) -> str:
+        names = configuration.get("vars") or ()
+        return "environment variables " + ", ".join([names] if isinstance(names, str) else names)
+
+    @classmethod
+    def render(
+        cls, configuration: Mapping[str, Any], context: Mapping[str, Any], payload: Any
+    ) -> dict[str, Any]:
+        return render_configuration(configuration, context)
+
+    def call(self, input_payload: Any = None) -> dict[str, Any]:
+        data = {name: os.environ.get(name) for name in self.configuration.vars}
+        return ProviderResult(True, 0, data=data).as_returned()

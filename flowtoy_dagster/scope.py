@@ -1,0 +1,140 @@
+"""What the names in a step's templates stand for (language 6.3)."""
+
+from __future__ import annotations
+
+import datetime
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from flowtoy_dagster.errors import TemplateError
+from flowtoy_dagster.flow.graph import Source
+from flowtoy_dagster.flow.templating import Names, render_all
+
+
+class Upstream(Protocol):
+    """A step that ran before, as its dependents see it; what is large is read when it is asked."""
+
+    @property
+    def state(self) -> str:
+        """`succeeded`, `failed` or `skipped`."""
+
+    @property
+    def error(self) -> str | None:
+        """Why it failed or was skipped."""
+
+    @property
+    def outputs(self) -> Mapping[str, Any]:
+        """Its outputs; empty where it did not succeed."""
+
+    @property
+    def result(self) -> Mapping[str, Any]:
+        """`success`, `code`, `notes`, `data`, `meta`; empty where it never ran."""
+
+
+@dataclass(frozen=True)
+class RunInfo:
+    """The run that a step belongs to; `started_at` in seconds since 1970."""
+
+    id: str
+    name: str
+    started_at: float
+
+
+def build_scope(
+    upstream: Mapping[str, Upstream], sources: Mapping[str, Source], run: RunInfo
+) -> dict[str, Any]:
+    """The context with which the templates of one step are rendered."""
+    scope: dict[str, Any] = {
+        "flows": Names(upstream, _why_no_step, lambda name, step: _outputs(name, step)),
+        "steps": Names(upstream, _why_no_step, lambda name, step: _facts(name, step)),
+        "env": Names(os.environ, why_unset),
+        "run": Names(
+            {
+                "id": run.id,
+                "name": run.name,
+                "started_at": datetime.datetime.fromtimestamp(
+                    run.started_at, datetime.timezone.utc
+                ).isoformat(timespec="milliseconds"),
+            },
+            lambda name: f"'run' has no '{name}': it has id, name and started_at",
+        ),
+    }
+    scope["sources"] = _SourceNames(sources, scope)
+    return scope
+
+
+def why_unset(name: str) -> str:
+    """Why an environment variable is missing."""
+    return f"the environment variable '{name}' is not set"
+
+
+def _why_no_step(name: str) -> str:
+    return f"no step '{name}' has run before this one"
+
+
+def _outputs(name: str, step: Upstream) -> Names:
+    def why(output: str) -> str:
+        if step.state == "succeeded":
+            return f"the step '{name}' has no output '{output}'"
+        reason = f": {step.error}" if step.error else ""
+        return f"flows.{name}.{output} is missing: the step '{name}' was {_ended(step)}{reason}"
+
+    return Names(step.outputs, why)
+
+
+def _ended(step: Upstream) -> str:
+    return "skipped" if step.state == "skipped" else "not successful"
+
+
+def _facts(name: str, step: Upstream) -> Names:
+    facts = {"state": None, "error": None, "outputs": None, "result": None}
+
+    def load(fact: str, _: Any) -> Any:
+        if fact == "outputs":
+            return _outputs(name, step)
+        if fact == "result":
+            return Names(step.result, lambda key: f"the result of step '{name}' has no '{key}'")
+        return getattr(step, fact)
+
+    return Names(facts, lambda fact: f"a step has no '{fact}'", load)
+
+
+class _SourceNames(Names):
+    """Sources by name; their configuration is rendered when a template looks at it."""
+
+    def __init__(self, sources: Mapping[str, Source], scope: Mapping[str, Any]) -> None:
+        super().__init__(sources, lambda name: f"there is no source '{name}'", self._open)
+        self._scope = scope
+        self._opening: list[str] = []
+
+    def _open(self, name: str, source: Source) -> Names:
+        if source.type == "env":
+            names = self._rendered(name, source.configuration.get("vars") or [])
+            listed = [names] if isinstance(names, str) else names
+            known = {var: os.environ[var] for var in listed if var in os.environ}
+            return Names(
+                known,
+                lambda var: why_unset(var)
+                if var in listed
+                else f"the source '{name}' does not list the variable '{var}'",
+            )
+        values = {**source.configuration, "type": None, "configuration": None}
+
+        def load(key: str, value: Any) -> Any:
+            if key == "type":
+                return source.type
+            return self._rendered(name, source.configuration if key == "configuration" else value)
+
+        return Names(values, lambda key: f"the source '{name}' has no '{key}'", load)
+
+    def _rendered(self, name: str, value: Any) -> Any:
+        if name in self._opening:
+            trail = " -> ".join([*self._opening, name])
+            raise TemplateError(f"sources refer to each other in a circle: {trail}")
+        self._opening.append(name)
+        try:
+            return render_all(value, self._scope)
+        finally:
+            self._opening.pop()
