@@ -1,0 +1,56 @@
+"""YAML flows for data integration that run on Dagster.
+
+Public names are loaded when they are first used, so importing this package costs nothing.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from flowtoy_dagster.definitions import build_job as build_job
+    from flowtoy_dagster.engine.translator import FlowTranslator as FlowTranslator
+    from flowtoy_dagster.engine.translator import StepSpec as StepSpec
+    from flowtoy_dagster.errors import ConfigError as ConfigError
+    from flowtoy_dagster.errors import FlowtoyError as FlowtoyError
+    from flowtoy_dagster.errors import HomeError as HomeError
+    from flowtoy_dagster.errors import Location as Location
+    from flowtoy_dagster.errors import Problem as Problem
+    from flowtoy_dagster.errors import RunError as RunError
+    from flowtoy_dagster.errors import RunInterrupted as RunInterrupted
+    from flowtoy_dagster.errors import UsageError as UsageError
+    from flowtoy_dagster.load import load_flow as load_flow
+    from flowtoy_dagster.runs.launch import FlowRun as FlowRun
+    from flowtoy_dagster.runs.launch import run_flow as run_flow
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "ConfigError": "errors",
+    "FlowRun": "runs.launch",
+    "FlowTranslator": "engine.translator",
+    "FlowtoyError": "errors",
+    "HomeError": "errors",
+    "Location": "errors",
+    "Problem": "errors",
+    "RunError": "errors",
+    "RunInterrupted": "errors",
+    "StepSpec": "engine.translator",
+    "UsageError": "errors",
+    "build_job": "definitions",
+    "load_flow": "load",
+    "run_flow": "runs.launch",
+}
+
+__all__ = [*sorted(_HOMES), "__version__"]  # noqa: PLE0604 - a list of names, all text
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module '{__name__}' has no attribute '{name}'")
+    return getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *_HOMES])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -35,11 +35,15 @@ class Upstream(Protocol):
 
 @dataclass(frozen=True)
 class RunInfo:
-    """The run that a step belongs to; `started_at` in seconds since 1970."""
+    """The run that a step belongs to.
+
+    Attributes:
+        started_at: gives the seconds since 1970; asked only where a template wants it.
+    """
 
     id: str
     name: str
-    started_at: float
+    started_at: Callable[[], float]
 
 
 def build_scope(
@@ -51,18 +55,18 @@ def build_scope(
         "steps": Names(upstream, _why_no_step, lambda name, step: _facts(name, step)),
         "env": Names(os.environ, why_unset),
         "run": Names(
-            {
-                "id": run.id,
-                "name": run.name,
-                "started_at": datetime.datetime.fromtimestamp(
-                    run.started_at, datetime.timezone.utc
-                ).isoformat(timespec="milliseconds"),
-            },
+            {"id": run.id, "name": run.name, "started_at": None},
             lambda name: f"'run' has no '{name}': it has id, name and started_at",
+            lambda name, value: _utc(run.started_at()) if name == "started_at" else value,
         ),
     }
     scope["sources"] = _SourceNames(sources, scope)
     return scope
+
+
+def _utc(seconds: float) -> str:
+    moment = datetime.datetime.fromtimestamp(seconds, datetime.timezone.utc)
+    return moment.isoformat(timespec="milliseconds")
 
 
 def why_unset(name: str) -> str:

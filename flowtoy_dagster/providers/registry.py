@@ -13,6 +13,7 @@ from pydantic import BaseModel, ValidationError
 from flowtoy_dagster.flow.catalog import Finding
 from flowtoy_dagster.flow.draft import show
 from flowtoy_dagster.flow.fields import STATIC
+from flowtoy_dagster.flow.graph import Source
 from flowtoy_dagster.flow.models import SOURCE_KEYS
 from flowtoy_dagster.flow.suggestions import nearest
 from flowtoy_dagster.providers.base import BuiltinProvider, ProviderClass
@@ -23,7 +24,6 @@ _BUILTIN = {
     "process": ("flowtoy_dagster.providers.process", "ProcessProvider"),
     "env": ("flowtoy_dagster.providers.env", "EnvProvider"),
 }
-_PAYLOAD_MODES = ("input_mode", "pass_to")
 
 
 class ProviderUnavailable(Exception):
@@ -66,6 +66,14 @@ def provider_class(type_name: str) -> ProviderClass:
             f"{type(error).__name__}: {error}"
         ) from error
     return loaded
+
+
+def describe(source: Source) -> str:
+    """What a step calls, in a few words."""
+    provider = builtin(source.type)
+    if provider is None:
+        return f"the provider '{source.type}'"
+    return provider.describe(source.configuration)
 
 
 class InstalledProviders:

@@ -1,0 +1,49 @@
+"""The command line: parse, call, print. The one place where errors become exit codes."""
+
+from __future__ import annotations
+
+import os
+import sys
+import traceback
+from typing import NoReturn
+
+from flowtoy_dagster.errors import FlowtoyError
+
+INTERRUPTED = 130
+
+
+def main() -> NoReturn:
+    """Run the command line and end the process with its exit code."""
+    from flowtoy_dagster.cli.app import app
+
+    try:
+        app(prog_name="flowtoy")
+        code = 0
+    except SystemExit as stop:
+        code = stop.code if isinstance(stop.code, int) else int(stop.code is not None)
+    except BrokenPipeError:
+        # Whoever read our output has had enough of it.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        code = 1
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        code = INTERRUPTED
+    except FlowtoyError as error:
+        code = _tell(str(error), error.exit_code)
+    except Exception as error:  # noqa: BLE001 - the last place that can turn it into one line
+        code = _tell(f"unexpected {type(error).__name__}: {error}", 1)
+        if not wants_traceback():
+            print("    run with --debug to see where", file=sys.stderr)
+    sys.exit(code)
+
+
+def wants_traceback() -> bool:
+    """Whether `--debug` was given."""
+    return "--debug" in sys.argv
+
+
+def _tell(message: str, code: int) -> int:
+    if wants_traceback():
+        traceback.print_exc()
+    print(message, file=sys.stderr)
+    return code

@@ -1,0 +1,40 @@
+"""The commands, and what all of them share."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from flowtoy_dagster import __version__
+from flowtoy_dagster.cli.run import run
+
+app = typer.Typer(
+    name="flowtoy",
+    help="YAML flows for data integration, run on Dagster.",
+    epilog="Example: flowtoy run flow.yaml --max-workers 10",
+    no_args_is_help=True,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    pretty_exceptions_enable=False,
+)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        print(f"flowtoy-dagster {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool,
+        typer.Option("--version", help="Print the version.", callback=_print_version,
+                     is_eager=True),
+    ] = False,
+    debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks.")] = False,
+) -> None:
+    pass
+
+
+app.command(epilog="Example: flowtoy run base.yaml local.yaml -j | jq .fetch_users")(run)

@@ -1,0 +1,104 @@
+"""The home folder: where it is, what is in it, and who may read it. No Dagster in here."""
+
+import contextlib
+import hashlib
+import os
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import orjson
+import platformdirs
+
+from flowtoy_dagster.errors import HomeError
+
+CONFIG_FILE = "dagster.yaml"
+SAVED_CONFIGS = "flowtoy-configs"
+
+DAGSTER_YAML = """\
+# Written by flowtoy when it made this folder; yours to change, it is never written again.
+telemetry:
+  enabled: false
+nux:
+  enabled: false
+# Runs start when they are asked for. A deployment with the daemon may queue them instead.
+run_coordinator:
+  module: dagster.core.run_coordinator
+  class: DefaultRunCoordinator
+"""
+
+
+def home_folder() -> Path:
+    """`$DAGSTER_HOME`, else `$FLOWTOY_HOME`, else the user's data folder."""
+    for name in ("DAGSTER_HOME", "FLOWTOY_HOME"):
+        value = os.environ.get(name)
+        if value:
+            return Path(value).expanduser().absolute()
+    return Path(platformdirs.user_data_dir("flowtoy", appauthor=False))
+
+
+def open_home(folder: Path | None = None) -> Path:
+    """The home folder, made ready: private, writable, with a `dagster.yaml`.
+
+    Raises:
+        HomeError: it can't be made or written; says why.
+    """
+    home = (folder or home_folder()).absolute()
+    try:
+        if not home.is_dir():
+            home.mkdir(parents=True, mode=0o700)
+        # A folder that a deployment uses already, without a file, runs on Dagster's defaults.
+        if not (home / CONFIG_FILE).exists() and not any(home.iterdir()):
+            write_private(home / CONFIG_FILE, DAGSTER_YAML.encode())
+        with tempfile.TemporaryFile(dir=home):
+            pass
+    except OSError as error:
+        reason = (error.strerror or str(error)).lower()
+        raise HomeError(
+            f"the home folder {home} can't be used: {reason}\n"
+            "    set FLOWTOY_HOME to a folder that you can write"
+        ) from None
+    return home
+
+
+def save_config(home: Path, name: str, config: Mapping[str, Any]) -> Path:
+    """Save a merged configuration under its hash, for its owner alone.
+
+    Args:
+        home: the home folder.
+        name: the name that the flow has where the configuration gives none.
+        config: plain JSON data.
+
+    Raises:
+        HomeError: it can't be written.
+    """
+    data = orjson.dumps({"name": name, "config": config})
+    path = home / SAVED_CONFIGS / f"{hashlib.sha256(data).hexdigest()}.json"
+    if not path.exists():
+        try:
+            path.parent.mkdir(mode=0o700, exist_ok=True)
+            write_private(path, data)
+        except OSError as error:
+            reason = (error.strerror or str(error)).lower()
+            raise HomeError(f"the home folder {home} can't be written: {reason}") from None
+    return path
+
+
+def read_config(path: Path) -> tuple[str, dict[str, Any]]:
+    """The name and configuration that `save_config` saved."""
+    saved = orjson.loads(path.read_bytes())
+    return saved["name"], saved["config"]
+
+
+def write_private(path: Path, data: bytes) -> None:
+    """Write a file whole or not at all, readable by its owner alone."""
+    descriptor, beside = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with open(descriptor, "wb") as file:
+            file.write(data)
+        os.replace(beside, path)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            os.unlink(beside)
+        raise

@@ -1,0 +1,37 @@
+"""The IO manager: hands a step the records of the steps before it."""
+
+from dagster import InputContext, IOManager, OutputContext, io_manager
+from dagster import InitResourceContext
+
+from flowtoy_dagster.engine.records import RecordStore, StepRecord
+
+FOLDER = "steps"
+
+
+class RecordIOManager(IOManager):
+    """Loads upstream steps' records. Ops write theirs before they yield, so that a dependent
+    that starts on the output's event finds the value in place.
+    """
+
+    def __init__(self, store: RecordStore) -> None:
+        self.store = store
+
+    def handle_output(self, context: OutputContext, obj: object) -> None:
+        """Nothing: what passes along an edge is on disk already."""
+
+    def load_input(self, context: InputContext) -> StepRecord:
+        upstream = context.upstream_output
+        assert upstream is not None and upstream.step_key is not None
+        return StepRecord(self.store.path(upstream.run_id, upstream.step_key))
+
+
+def store_of(storage_directory: str) -> RecordStore:
+    """The store that belongs to an instance's storage folder."""
+    return RecordStore(storage_directory)
+
+
+@io_manager  # type: ignore[untyped-decorator]
+def record_io_manager(context: InitResourceContext) -> RecordIOManager:
+    """The IO manager of every flow's job; takes no configuration, so nothing can redirect it."""
+    assert context.instance is not None
+    return RecordIOManager(store_of(context.instance.storage_directory()))

@@ -1,0 +1,15 @@
+"""What the fork server imports before it forks workers.
+
+`PRELOADED_IN` is the process that imported this module: in a worker that was forked after the
+import it is the fork server, in any other it is the worker itself.
+"""
+
+import os
+
+import dagster._core.executor.multiprocess  # noqa: F401 - what a stock worker needs first
+
+import flowtoy_dagster.definitions
+import flowtoy_dagster.providers.process
+import flowtoy_dagster.providers.rest  # noqa: F401
+
+PRELOADED_IN = os.getpid()

@@ -1,0 +1,300 @@
+"""The network half of the rest provider: shared connections, and one deadline over a whole call.
+
+Loaded on the first call, not when a configuration is checked: requests takes long to import.
+"""
+
+from __future__ import annotations
+
+import email.message
+import functools
+import os
+import socket
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from contextvars import ContextVar
+from dataclasses import dataclass
+from http.cookiejar import DefaultCookiePolicy
+from typing import Any
+
+import requests
+import urllib3
+from requests.adapters import HTTPAdapter
+from urllib3.connection import HTTPConnection, HTTPSConnection
+
+from flowtoy_dagster.providers.rest_errors import NoAnswer, is_dropped, plain_words, timed_out
+
+_IDEMPOTENT = frozenset({"GET", "HEAD", "PUT", "DELETE", "OPTIONS"})
+_CHUNK = 1 << 16
+_POOL_SIZE = 32
+_LONGEST_WAIT = 1e6
+"""Seconds; more than this overflows what sockets and locks can wait."""
+
+
+@dataclass(frozen=True)
+class Call:
+    """One HTTP call.
+
+    Attributes:
+        label: the URL as a note may show it.
+        params: pairs to add to the query.
+        authorization: the header's value; the URL's own user and password where it is None.
+        timeout: seconds for all of it, from looking up the name to the last byte.
+        verify: whether to check certificates, or the file of those to trust.
+        cert: the client's certificate, or that and its key.
+        max_bytes: the most that the body may have, after decompression.
+    """
+
+    method: str
+    url: str
+    label: str
+    params: Sequence[tuple[str, str]]
+    headers: Mapping[str, str]
+    body: bytes | None
+    authorization: str | None
+    timeout: float
+    verify: bool | str
+    cert: str | tuple[str, str] | None
+    allow_redirects: bool
+    max_bytes: int
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a server answered.
+
+    Attributes:
+        url: where the answer came from, after redirects.
+        elapsed: seconds.
+    """
+
+    status: int
+    headers: dict[str, str]
+    url: str
+    elapsed: float
+    body: bytes | bytearray
+
+    @functools.cached_property
+    def _content(self) -> email.message.Message:
+        message = email.message.Message()
+        found = (v for k, v in self.headers.items() if k.lower() == "content-type")
+        message["Content-Type"] = next(found, "application/octet-stream")
+        return message
+
+    @property
+    def media_type(self) -> str:
+        """The content type without its parameters, in lower case."""
+        return self._content.get_content_type()
+
+    @property
+    def text(self) -> str:
+        """The body as the header's charset or UTF-8; what is not that, replaced."""
+        with suppress(LookupError, ValueError):
+            return self.body.decode(self._content.get_content_charset("utf-8"), "replace")
+        return self.body.decode("utf-8", "replace")
+
+
+def fetch(call: Call) -> Answer:
+    """Make a call.
+
+    Raises:
+        NoAnswer: the network, the server or a limit kept an answer from coming.
+    """
+    if call.verify is False:
+        urllib3.disable_warnings(urllib3.exceptions.InsecureRequestWarning)
+    exchange = _Exchange(call)
+    started = time.perf_counter()
+    exchange.start()
+    try:
+        exchange.join(min(call.timeout, _LONGEST_WAIT))
+        finished = not exchange.is_alive()
+    finally:
+        exchange.abandon()
+    if not finished:
+        raise NoAnswer(timed_out(call.timeout))
+    if exchange.error is not None:
+        raise exchange.told(exchange.error) from None
+    response = exchange.response
+    assert response is not None
+    elapsed = time.perf_counter() - started
+    headers = dict(response.headers)
+    return Answer(response.status_code, headers, response.url, elapsed, exchange.body)
+
+
+class _Exchange(threading.Thread):
+    """A call in a thread of its own.
+
+    Sockets have timeouts for each operation only, and looking up a name has none. The caller waits
+    for this thread as long as the call may take, then leaves it; its socket is shut down, so it
+    ends too. (A thread that waits for a name ends when the resolver gives up.)
+    """
+
+    def __init__(self, call: Call) -> None:
+        super().__init__(name="flowtoy-rest", daemon=True)
+        self.call = call
+        self.url = call.url
+        self.response: requests.Response | None = None
+        self.body = bytearray()
+        self.error: Exception | None = None
+        self.answering = False
+        self.connected = False
+        self._abandoned = False
+        self._socket: socket.socket | None = None
+
+    def run(self) -> None:
+        _current.set(self)
+        call = self.call
+        timeout = min(call.timeout, _LONGEST_WAIT)
+        try:
+            session = _session(os.getpid())
+            self.response = session.send(
+                session.prepare_request(self._request()),
+                stream=True,
+                timeout=(timeout, timeout),
+                verify=_trusted(call.verify),
+                cert=call.cert,
+                allow_redirects=call.allow_redirects,
+            )
+        except Exception as error:  # noqa: BLE001 - the caller's thread raises it
+            self.error = error
+        self._socket = None
+
+    def _request(self) -> requests.Request:
+        call = self.call
+        # http.client would write text as Latin-1.
+        headers = {k: v if v.isascii() else v.encode() for k, v in call.headers.items()}
+
+        def authorize(request: requests.PreparedRequest) -> requests.PreparedRequest:
+            request.headers["Authorization"] = call.authorization or ""
+            return request
+
+        return requests.Request(
+            call.method,
+            call.url,
+            params=list(call.params),
+            headers=headers,
+            data=call.body,
+            auth=authorize if call.authorization is not None else None,
+        )
+
+    def use(self, used: socket.socket | None) -> None:
+        """Note the socket that is used; raises where the call is over."""
+        self._socket = used
+        if self._abandoned:
+            raise TimeoutError
+
+    def abandon(self) -> None:
+        """End what the thread waits for, if it still runs."""
+        self._abandoned = True
+        if self._socket is not None and self.is_alive():
+            with suppress(OSError):
+                # SSLSocket's own method would pull the TLS layer from under the reader.
+                socket.socket.shutdown(self._socket, socket.SHUT_RDWR)
+
+    def may_repeat(self, method: str | None, error: Exception) -> bool:
+        """Whether a request failed only because a kept connection had been closed meanwhile."""
+        fresh = self.connected or self._abandoned
+        return is_dropped(error) and method in _IDEMPOTENT and not fresh
+
+    def told(self, error: Exception) -> Exception:
+        """The error as the provider tells it; a mistake of ours as it is."""
+        words = plain_words(error, self.url, self.call.label, self.call.timeout, self.answering)
+        return NoAnswer(words) if words else error
+
+    def read(self, response: requests.Response) -> None:
+        """Take the body in; that of a redirect is overwritten by the next answer's."""
+        self.answering = True
+        self.body = bytearray()
+        with response:
+            for chunk in response.iter_content(_CHUNK):
+                self.body += chunk
+                if len(self.body) > self.call.max_bytes:
+                    limit = f"max_response_bytes ({self.call.max_bytes})"
+                    raise NoAnswer(f"the answer is larger than {limit}")
+        self.answering = False
+        self._socket = None
+
+
+_current: ContextVar[_Exchange] = ContextVar("flowtoy_rest_exchange")
+
+
+class _Http(HTTPConnection):
+    """A connection that tells the exchange it serves of its socket."""
+
+    def connect(self) -> None:
+        exchange = _current.get()
+        exchange.connected = True
+        super().connect()
+        exchange.use(self.sock)
+
+    def request(self, *args: Any, **kwargs: Any) -> None:
+        _current.get().use(self.sock)
+        super().request(*args, **kwargs)
+
+
+class _Https(_Http, HTTPSConnection):
+    """The same over TLS."""
+
+
+class _HttpPool(urllib3.HTTPConnectionPool):
+    ConnectionCls = _Http
+
+
+class _HttpsPool(urllib3.HTTPSConnectionPool):
+    ConnectionCls = _Https
+
+
+class _Adapter(HTTPAdapter):
+    """Sends each request of an exchange and reads its answer, redirects included."""
+
+    def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
+        super().init_poolmanager(*args, **kwargs)
+        _use_own_pools(self.poolmanager)
+
+    def proxy_manager_for(self, *args: Any, **kwargs: Any) -> Any:
+        manager = super().proxy_manager_for(*args, **kwargs)
+        _use_own_pools(manager)
+        return manager
+
+    def send(
+        self, request: requests.PreparedRequest, *args: Any, **kwargs: Any
+    ) -> requests.Response:
+        exchange = _current.get()
+        exchange.url = request.url or ""
+        # The session doesn't trust the environment, for it would send a .netrc's passwords.
+        kwargs["proxies"] = requests.utils.get_environ_proxies(exchange.url, no_proxy=None)
+        response = None
+        while response is None:
+            # Each connection that fails leaves the pool, so a new one comes in the end.
+            exchange.connected = False
+            try:
+                response = super().send(request, *args, **kwargs)
+            except requests.ConnectionError as error:
+                if not exchange.may_repeat(request.method, error):
+                    raise
+        exchange.read(response)
+        return response
+
+
+def _use_own_pools(manager: urllib3.PoolManager) -> None:
+    manager.pool_classes_by_scheme = {"http": _HttpPool, "https": _HttpsPool}
+
+
+@functools.lru_cache(maxsize=1)
+def _session(process: int) -> requests.Session:
+    """The connections of a process; a fork must not write to those of its parent."""
+    session = requests.Session()
+    session.trust_env = False
+    session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
+    adapter = _Adapter(pool_connections=_POOL_SIZE, pool_maxsize=_POOL_SIZE)
+    session.mount("http://", adapter)
+    session.mount("https://", adapter)
+    return session
+
+
+def _trusted(verify: bool | str) -> bool | str:
+    if verify is not True:
+        return verify
+    names = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
+    return next((os.environ[name] for name in names if os.environ.get(name)), True)

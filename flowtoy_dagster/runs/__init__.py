@@ -1,0 +1,1 @@
+"""Runs: starting them, and what the event log tells of them."""
