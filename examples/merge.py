@@ -43,6 +43,7 @@ def reason(error: Exception) -> str:
 
 
 def main() -> None:
+    """Print the merged orders of the shop at `SHOP_API`."""
     api = os.environ.get("SHOP_API")
     if not api:
         sys.exit("merge.py: SHOP_API is not set; try: python shop_api.py -- python merge.py")

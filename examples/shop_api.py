@@ -279,6 +279,7 @@ class ShopApi:
 
     @property
     def address(self) -> str:
+        """Where it serves."""
         return f"http://{HOST}:{self._server.server_port}"
 
     @property
@@ -374,6 +375,7 @@ def _parse(arguments: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
 
 
 def main(arguments: Sequence[str]) -> int:
+    """Serve as the command line says; give the exit code."""
     options, command = _parse(arguments)
     try:
         api = ShopApi(options.port, delay=options.delay, require_token=options.require_token)

@@ -12,7 +12,7 @@ from flowtoy_dagster.engine.translator import FlowTranslator
 from flowtoy_dagster.flow.graph import Flow
 from flowtoy_dagster.load import Config, load_flow
 
-DEFAULT_EXECUTOR = "multiprocess"
+DEFAULT_EXECUTOR = "warm"
 DEFAULT_WORKERS = 4
 
 

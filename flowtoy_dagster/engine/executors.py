@@ -4,7 +4,9 @@ from typing import Any
 
 import dagster as dg
 
-PRELOAD = "flowtoy_dagster.engine.preload"
+from flowtoy_dagster.engine.executor import warm_executor
+from flowtoy_dagster.engine.pool import PRELOAD
+
 # A step of which only `continue` dependents remain must start although its upstream failed.
 _STEP_DEPENDENCIES = {"require_upstream_step_success": False}
 
@@ -13,13 +15,21 @@ def executor_named(name: str, max_workers: int) -> dg.ExecutorDefinition:
     """The executor definition for `runner.executor`.
 
     Args:
-        name: `multiprocess` or `in_process`.
+        name: `warm`, `multiprocess` or `in_process`.
         max_workers: how many steps may run at once, unless the run's configuration says else.
 
     Raises:
         KeyError: there is none of that name.
     """
-    return {"multiprocess": _multiprocess, "in_process": _in_process}[name](max_workers)
+    makers = {"warm": _warm, "multiprocess": _multiprocess, "in_process": _in_process}
+    return makers[name](max_workers)
+
+
+def _warm(max_workers: int) -> dg.ExecutorDefinition:
+    def configure(config: dict[str, Any]) -> dict[str, Any]:
+        return {"max_concurrent": config["max_concurrent"], **_STEP_DEPENDENCIES}
+
+    return warm_executor.configured(configure, config_schema=_limit(max_workers), name="warm")
 
 
 def _multiprocess(max_workers: int) -> dg.ExecutorDefinition:
@@ -32,9 +42,7 @@ def _multiprocess(max_workers: int) -> dg.ExecutorDefinition:
 
     return dg.multiprocess_executor.configured(
         configure,
-        config_schema={
-            "max_concurrent": dg.Field(dg.Int, default_value=max_workers, is_required=False)
-        },
+        config_schema=_limit(max_workers),
         name="multiprocess",
     )
 
@@ -45,6 +53,11 @@ def _in_process(max_workers: int) -> dg.ExecutorDefinition:
 
     return dg.in_process_executor.configured(
         configure,
-        config_schema={"max_concurrent": dg.Field(dg.Int, default_value=1, is_required=False)},
+        config_schema=_limit(1),
         name="in_process",
     )
+
+
+def _limit(default: int) -> dict[str, dg.Field]:
+    """The one thing of a flow's executor that a run may set."""
+    return {"max_concurrent": dg.Field(dg.Int, default_value=default, is_required=False)}

@@ -2,6 +2,7 @@
 
 import contextlib
 import hashlib
+import json
 import os
 import tempfile
 from collections.abc import Mapping
@@ -17,7 +18,18 @@ CONFIG_FILE = "dagster.yaml"
 SAVED_CONFIGS = "flowtoy-configs"
 
 DAGSTER_YAML = """\
-# Written by flowtoy when it made this folder; yours to change, it is never written again.
+# Written by flowtoy when it made this folder; yours to change.
+storage:
+  custom:
+    module: flowtoy_dagster.engine.storage
+    class: WarmStorage
+    config:
+      base_dir: {home}
+compute_logs:
+  module: flowtoy_dagster.engine.compute_logs
+  class: DirectComputeLogManager
+  config:
+    base_dir: {logs}
 telemetry:
   enabled: false
 nux:
@@ -50,7 +62,7 @@ def open_home(folder: Path | None = None) -> Path:
             home.mkdir(parents=True, mode=0o700)
         # A folder that a deployment uses already, without a file, runs on Dagster's defaults.
         if not (home / CONFIG_FILE).exists() and not any(home.iterdir()):
-            write_private(home / CONFIG_FILE, DAGSTER_YAML.encode())
+            write_private(home / CONFIG_FILE, _dagster_yaml(home).encode())
         with tempfile.TemporaryFile(dir=home):
             pass
     except OSError as error:
@@ -60,6 +72,11 @@ def open_home(folder: Path | None = None) -> Path:
             "    set FLOWTOY_HOME to a folder that you can write"
         ) from None
     return home
+
+
+def _dagster_yaml(home: Path) -> str:
+    # JSON strings are YAML strings, whatever characters a path has.
+    return DAGSTER_YAML.format(home=json.dumps(str(home)), logs=json.dumps(str(home / "storage")))
 
 
 def save_config(home: Path, name: str, config: Mapping[str, Any]) -> Path:

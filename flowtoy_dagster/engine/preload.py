@@ -9,6 +9,9 @@ import os
 import dagster._core.executor.multiprocess  # noqa: F401 - what a stock worker needs first
 
 import flowtoy_dagster.definitions
+import flowtoy_dagster.engine.compute_logs
+import flowtoy_dagster.engine.storage
+import flowtoy_dagster.engine.workers
 import flowtoy_dagster.providers.process
 import flowtoy_dagster.providers.rest  # noqa: F401
 

@@ -9,18 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from flowtoy_dagster.errors import ConfigError, Location, Problem
-from flowtoy_dagster.flow.document import (
-    MAX_FILE_BYTES,
-    Mark,
-    Node,
-    from_plain,
-    merge,
-    read_document,
-)
+from flowtoy_dagster.flow.document import Mark, Node, from_plain, merge
+from flowtoy_dagster.flow.parsing import MAX_FILE_BYTES, read_document
 
 STDIN = "-"
 NO_FILE = "<mapping>"
-_FILE_ORDER = 10**12
+_FILE_ORDER = MAX_FILE_BYTES + 1
 
 
 @dataclass(frozen=True)
@@ -84,8 +78,9 @@ def _read_text(path: str, name: str, first_order: int) -> str:
         raise ConfigError([Problem(message, order=first_order)]) from None
     start = Location(name, 1, 1)
     if len(data) > MAX_FILE_BYTES:
-        message = f"larger than {MAX_FILE_BYTES // 2**20} MiB; a configuration is not meant for data"
-        raise ConfigError([Problem(message, start, order=first_order)])
+        message = f"larger than {MAX_FILE_BYTES // 2**20} MiB"
+        hint = "a configuration is not meant for data"
+        raise ConfigError([Problem(message, start, hint, order=first_order)])
     try:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError as error:

@@ -181,7 +181,7 @@ class RunnerConfig(Strict):
     on_error: OnError = "fail"
     max_workers: Annotated[Whole, Field(ge=1)] | None = None
     timeout: Timeout | None = None
-    executor: Literal["multiprocess", "in_process"] | None = None
+    executor: Literal["warm", "multiprocess", "in_process"] | None = None
 
 
 class FlowConfig(Strict):

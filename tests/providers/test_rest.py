@@ -103,6 +103,7 @@ class Server:
         self.connections = 0
         self.ended = threading.Event()
         self._tls = tls
+        self._open: list[socket.socket] = []
         self._listener = socket.create_server(("127.0.0.1", 0))
         host, port = self._listener.getsockname()
         self.url = f"{'https' if tls else 'http'}://{host}:{port}"
@@ -114,17 +115,23 @@ class Server:
 
     def __exit__(self, *error: object) -> None:
         self.ended.set()
-        with suppress(OSError):
-            self._listener.shutdown(socket.SHUT_RDWR)
-        self._listener.close()
+        self._end(self._listener)
+        self._threads[0].join()
+        for connection in self._open:
+            self._end(connection)
         for thread in self._threads:
             thread.join()
+        self._listener.close()
 
     @property
     def request(self) -> Received:
         """The one request that came."""
         (request,) = self.requests
         return request
+
+    def _end(self, opened: socket.socket) -> None:
+        with suppress(OSError):
+            socket.socket.shutdown(opened, socket.SHUT_RDWR)
 
     def _accept(self) -> None:
         with suppress(OSError):
@@ -140,6 +147,9 @@ class Server:
             connection = accepted
             if self._tls:
                 connection = self._tls.wrap_socket(accepted, server_side=True)
+            self._open.append(connection)
+            if self.ended.is_set():
+                return
             with connection, connection.makefile("rb") as stream:
                 while request := receive(stream):
                     self.requests.append(request)
@@ -190,7 +200,6 @@ def clean(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 def server() -> Iterator[Server]:
     with Server() as server:
         yield server
-        rest_transport._session(os.getpid()).close()
 
 
 @pytest.fixture
@@ -206,7 +215,6 @@ def tls_server(certificate: str) -> Iterator[Server]:
     context.load_cert_chain(certificate)
     with Server(context) as server:
         yield server
-        rest_transport._session(os.getpid()).close()
 
 
 def call(payload: Any = None, /, **configuration: Any) -> ProviderResult:
@@ -660,7 +668,6 @@ def test_redirect_does_not_carry_the_token_to_another_host(server: Server) -> No
     with Server() as other:
         server.answers["/"] = answer("", 302, Location=f"{other.url}/")
         assert call(url=server.url, auth={"bearer": "t0ken"}).success
-        rest_transport._session(os.getpid()).close()
     assert "authorization" in server.request.headers
     assert "authorization" not in other.request.headers
 
@@ -703,7 +710,6 @@ def test_forked_process_has_its_own_connections(
     monkeypatch.setattr(os, "getpid", lambda: -1)
     call(url=server.url)
     assert server.connections == 2
-    rest_transport._session(-1).close()
 
 
 def test_cookies_do_not_leak_into_the_next_call(server: Server) -> None:
@@ -779,7 +785,6 @@ def test_cert_is_shown_to_the_server(certificate: str, pair: bool) -> None:
     with Server(context) as server:
         assert call(url=server.url, verify=certificate, cert=cert).success
         assert not call(url=server.url, verify=certificate).success
-        rest_transport._session(os.getpid()).close()
 
 
 def test_untrusted_certificate_fails(tls_server: Server) -> None:

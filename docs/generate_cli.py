@@ -1,0 +1,98 @@
+"""Write docs/reference/cli.md from what the commands say of themselves.
+
+`python docs/generate_cli.py` after a change of the command line; a test compares.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterator
+from enum import Enum
+from pathlib import Path
+from typing import Any, get_args, get_type_hints
+
+from flowtoy_dagster.cli.app import app
+
+PAGE = Path(__file__).parent / "reference" / "cli.md"
+
+HEAD = """\
+# The command line
+
+<!-- Written by docs/generate_cli.py; change the help texts or that file, not this one. -->
+
+`flowtoy` is installed as `flowtoy-dagster` too, and `python -m flowtoy_dagster` is the same
+command.
+
+- stdout carries the result and nothing else. Progress, logs and errors go to stderr, so the
+  outputs can always be piped on.
+- Exit codes:
+
+  | code | meaning |
+  |---|---|
+  | 0 | success |
+  | 1 | the run failed |
+  | 2 | the configuration or the command line is wrong; nothing was run |
+  | 130 | interrupted by Ctrl-C |
+
+- Nothing that you can get wrong shows a Python traceback. `--debug` shows one.
+- `--help`, `--version` and every configuration error answer without waiting for Dagster to be
+  imported.
+- Runs are kept in the home folder: `$DAGSTER_HOME` where it is set, else `$FLOWTOY_HOME`, else the
+  user's data folder (`~/.local/share/flowtoy` on Linux). It is made on first use, for its owner
+  alone, with a `dagster.yaml` in which telemetry is off.
+"""
+COMPLETION = """
+| `--install-completion`, `--show-completion` | Completion for your shell: install it, or show it. |
+"""
+
+
+def page() -> str:
+    """The whole page."""
+    top = app.registered_callback
+    assert top is not None
+    parts = [HEAD, *_command("flowtoy", "COMMAND", app.info.help, app.info.epilog, top.callback)]
+    parts[-1] += COMPLETION.rstrip()
+    for command in app.registered_commands:
+        callback = command.callback
+        assert callback is not None
+        name = command.name or callback.__name__.replace("_", "-")
+        text = command.help or inspect.getdoc(callback)
+        parts += ["", *_command(f"flowtoy {name}", "", text, command.epilog, callback)]
+    return "\n".join(parts) + "\n"
+
+
+def _command(name: str, group: str, text: Any, epilog: Any, callback: Any) -> Iterator[str]:
+    parameters = list(_parameters(callback))
+    arguments = [str(info.metavar) for _, info, _, _ in parameters if not hasattr(info, "is_flag")]
+    yield f"## `{name}`\n"
+    yield f"```text\n{' '.join(filter(None, [name, group, '[OPTIONS]', *arguments]))}\n```\n"
+    yield f"{(text or '').strip()}\n"
+    if epilog:
+        label, _, example = epilog.partition(": ")
+        yield f"{label}: `{example}`\n"
+    yield "| option | what it does |\n|---|---|"
+    for names, info, value, default in parameters:
+        shown = ", ".join(f"`{name} {value}`" if value else f"`{name}`" for name in names)
+        more = f" Default: `{default}`." if default is not None else ""
+        yield f"| {shown} | {info.help}{more} |"
+    yield "| `--help`, `-h` | Show this message and exit. |"
+
+
+def _parameters(callback: Any) -> Iterator[tuple[list[str], Any, str, str | None]]:
+    """Of each parameter: its names, Typer's description of it, its value and its default."""
+    hints = get_type_hints(callback, include_extras=True)
+    for name, parameter in inspect.signature(callback).parameters.items():
+        kind, info = get_args(hints[name])[:2]
+        names = list(info.param_decls or [])
+        if not names:
+            names = [info.metavar]
+            yield names, info, "", None
+            continue
+        choices = [choice.value for choice in kind] if isinstance(kind, type(Enum)) else []
+        value = "" if kind is bool else "\\|".join(choices) or info.metavar
+        default = getattr(parameter.default, "value", None)
+        yield names, info, value, default
+
+
+if __name__ == "__main__":
+    PAGE.write_text(page(), encoding="utf-8")

@@ -1,0 +1,97 @@
+"""Keeps what one step changes in its worker's process from the next step."""
+
+import logging
+import os
+import signal
+import sys
+import threading
+from collections.abc import Mapping
+from types import TracebackType
+from typing import Any
+
+
+class Isolation:
+    """On leaving, undoes changes of the environment, the working directory, the umask, the module
+    search path, signal handlers and logging; `tainted` tells of what can't be undone.
+
+    Args:
+        environment: what each step starts with.
+        directory: where each step starts.
+    """
+
+    def __init__(self, environment: Mapping[str, str], directory: str) -> None:
+        self._environment = dict(environment)
+        self._directory = directory
+        self.tainted = False
+
+    def __enter__(self) -> "Isolation":
+        self._restore_place()
+        self._umask = os.umask(0)
+        os.umask(self._umask)
+        self._path = list(sys.path)
+        self._streams = (sys.stdin, sys.stdout, sys.stderr)
+        self._threads = set(threading.enumerate())
+        self._signals = {
+            number: signal.getsignal(number)
+            for number in signal.valid_signals()
+            if number not in (signal.SIGKILL, signal.SIGSTOP)
+        }
+        self._logging = _logging_state()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._restore_place()
+        os.umask(self._umask)
+        sys.path[:] = self._path
+        sys.stdin, sys.stdout, sys.stderr = self._streams
+        for number, handler in self._signals.items():
+            if signal.getsignal(number) is not handler and handler is not None:
+                signal.signal(number, handler)
+        _restore_logging(self._logging)
+        self.tainted = any(
+            thread.is_alive() for thread in threading.enumerate() if thread not in self._threads
+        )
+
+    def _restore_place(self) -> None:
+        if dict(os.environ) != self._environment:
+            os.environ.clear()
+            os.environ.update(self._environment)
+        try:
+            if os.getcwd() != self._directory:
+                os.chdir(self._directory)
+        except FileNotFoundError:
+            # The folder is gone; so it is for the one who started the run.
+            return
+
+
+def _loggers() -> dict[str, logging.Logger]:
+    known = logging.root.manager.loggerDict
+    found = {name: logger for name, logger in known.items() if isinstance(logger, logging.Logger)}
+    return {"": logging.root, **found}
+
+
+def _logging_state() -> dict[str, Any]:
+    return {
+        name: (logger.level, list(logger.handlers), logger.propagate, logger.disabled)
+        for name, logger in _loggers().items()
+    } | {"\0": logging.root.manager.disable}
+
+
+def _restore_logging(state: Mapping[str, Any]) -> None:
+    logging.disable(state["\0"])
+    for name, logger in _loggers().items():
+        if name in state:
+            level, handlers, propagate, disabled = state[name]
+            if logger.level != level:
+                logger.setLevel(level)
+            if logger.handlers != handlers:
+                logger.handlers[:] = handlers
+            logger.propagate, logger.disabled = propagate, disabled
+        elif logger.handlers or logger.level:
+            logger.handlers.clear()
+            logger.setLevel(logging.NOTSET)

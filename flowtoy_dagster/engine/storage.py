@@ -1,0 +1,232 @@
+"""SQLite storages that keep their connections.
+
+Dagster's own open a new engine for every event and compare schema revisions of three databases
+in every process. These subclasses keep one engine for each file and process, check the schema
+once for each version of Dagster in a home, write with `synchronous=NORMAL` in WAL mode, and give
+a new run's database by copying an empty one. The files are Dagster's own: a home can be read by
+an installation without this class, and the other way round.
+"""
+
+import contextlib
+import os
+import shutil
+import sqlite3
+import tempfile
+import threading
+from collections import OrderedDict
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+import sqlalchemy as db
+from dagster import StringSource
+from dagster._config.config_schema import UserConfigSchema
+from dagster._core.storage.base_storage import DagsterStorage
+from dagster._core.storage.event_log import SqliteEventLogStorage
+from dagster._core.storage.event_log.sqlite.sqlite_event_log import INDEX_SHARD_NAME
+from dagster._core.storage.runs import SqliteRunStorage
+from dagster._core.storage.schedules import SqliteScheduleStorage
+from dagster._core.storage.sqlite import SQLITE_BUSY_TIMEOUT_SECONDS, create_db_conn_string
+from dagster._core.storage.sqlite_storage import (
+    DagsterSqliteStorage,
+    _event_logs_directory,
+    _runs_directory,
+    _schedule_directory,
+)
+from dagster._serdes import ConfigurableClassData
+from sqlalchemy.engine import Connection, Engine
+
+MOST_ENGINES = 32
+"""Databases that a process keeps open; a web server looks at many runs."""
+_EMPTY_SHARD = f"empty-{dg.__version__}.shard"
+
+
+class Engines:
+    """The SQLite engines of this process, the longest unused closed first."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._engines: OrderedDict[str, Engine] = OrderedDict()
+        self._pid = os.getpid()
+
+    def get(self, conn_string: str) -> Engine:
+        """The engine for a database."""
+        with self._lock:
+            if self._pid != os.getpid():
+                # SQLite connections must not cross a fork, not even to be closed.
+                self._abandoned = self._engines
+                self._engines, self._pid = OrderedDict(), os.getpid()
+            engine = self._engines.pop(conn_string, None) or _make_engine(conn_string)
+            self._engines[conn_string] = engine
+            while len(self._engines) > MOST_ENGINES:
+                self._engines.popitem(last=False)[1].dispose()
+            return engine
+
+    def close(self) -> None:
+        """Close all connections of this process."""
+        with self._lock:
+            if self._pid == os.getpid():
+                for engine in self._engines.values():
+                    engine.dispose()
+            self._engines = OrderedDict()
+
+
+def _make_engine(conn_string: str) -> Engine:
+    engine = db.create_engine(
+        conn_string,
+        connect_args={"timeout": SQLITE_BUSY_TIMEOUT_SECONDS},
+        pool_size=4,
+        max_overflow=64,
+    )
+    db.event.listen(engine, "connect", _be_quick)
+    return engine
+
+
+def _be_quick(connection: sqlite3.Connection, _: Any) -> None:
+    # With WAL a power cut may lose the last events, never corrupt the file.
+    connection.execute("PRAGMA synchronous=NORMAL")
+
+
+class WarmEventLogStorage(SqliteEventLogStorage):
+    """Dagster's event log in SQLite, with its connections kept."""
+
+    def __init__(self, base_dir: str, inst_data: ConfigurableClassData | None = None) -> None:
+        self._engines = Engines()
+        super().__init__(base_dir, inst_data)
+
+    @classmethod
+    def from_config_value(
+        cls, inst_data: ConfigurableClassData | None, config_value: Any
+    ) -> "WarmEventLogStorage":
+        return cls(inst_data=inst_data, **config_value)
+
+    @contextlib.contextmanager
+    def _connect(self, shard: str) -> Iterator[Connection]:
+        engine = self._engines.get(self.conn_string_for_shard(shard))
+        if shard not in self._initialized_dbs:
+            with self._db_lock:
+                self._make_ready(shard, engine)
+                self._initialized_dbs.add(shard)
+        with engine.begin() as connection:
+            yield connection
+
+    def _make_ready(self, shard: str, engine: Engine) -> None:
+        path = Path(self.path_for_shard(shard))
+        if path.exists() and path.stat().st_size:
+            with engine.connect() as connection:
+                found = connection.exec_driver_sql(
+                    "SELECT 1 FROM sqlite_master WHERE name = 'event_logs'"
+                ).first()
+            if found:
+                return
+        elif shard != INDEX_SHARD_NAME and not path.exists():
+            empty = self._empty_shard()
+            beside = path.with_suffix(f".{os.getpid()}.part")
+            shutil.copyfile(empty, beside)
+            try:
+                # A link fails where another process was first; then its file is as good.
+                os.link(beside, path)
+            except FileExistsError:
+                pass
+            finally:
+                os.unlink(beside)
+            return
+        self._initdb(engine, for_index_shard=shard == INDEX_SHARD_NAME)
+
+    def _empty_shard(self) -> Path:
+        """An empty run's database, made once for each version of Dagster."""
+        path = Path(self._base_dir) / _EMPTY_SHARD
+        if not path.exists():
+            with tempfile.TemporaryDirectory(dir=self._base_dir) as folder:
+                engine = _make_engine(create_db_conn_string(folder, "empty"))
+                self._initdb(engine)
+                engine.dispose()
+                os.replace(Path(folder) / "empty.db", path)
+        return path
+
+    def has_table(self, table_name: str) -> bool:
+        engine = self._engines.get(self.conn_string_for_shard(INDEX_SHARD_NAME))
+        with engine.connect() as connection:
+            return bool(engine.dialect.has_table(connection, table_name))
+
+    def dispose(self) -> None:
+        super().dispose()
+        self._engines.close()
+
+
+class WarmRunStorage(SqliteRunStorage):
+    """Dagster's run storage in SQLite, with its connections kept."""
+
+    def __init__(self, conn_string: str, inst_data: ConfigurableClassData | None = None) -> None:
+        self._engines = Engines()
+        super().__init__(conn_string, inst_data)
+
+    @contextlib.contextmanager
+    def connect(self) -> Iterator[Connection]:
+        with self._engines.get(self._conn_string).begin() as connection:
+            yield connection
+
+    def dispose(self) -> None:
+        super().dispose()
+        self._engines.close()
+
+
+class WarmScheduleStorage(SqliteScheduleStorage):
+    """Dagster's schedule storage in SQLite, with its connections kept."""
+
+    def __init__(self, conn_string: str, inst_data: ConfigurableClassData | None = None) -> None:
+        self._engines = Engines()
+        super().__init__(conn_string, inst_data)
+
+    @contextlib.contextmanager
+    def connect(self) -> Iterator[Connection]:
+        with self._engines.get(self._conn_string).begin() as connection:
+            yield connection
+
+    def dispose(self) -> None:
+        super().dispose()
+        self._engines.close()
+
+
+class WarmStorage(DagsterSqliteStorage):
+    """The three storages of a home, at the places where Dagster's own keep them.
+
+    `base_dir` is the home folder. A file named for Dagster's version marks that the schemas
+    were checked by it.
+    """
+
+    def __init__(self, base_dir: str, inst_data: ConfigurableClassData | None = None) -> None:
+        DagsterStorage.__init__(self)
+        self.base_dir = base_dir
+        self._inst_data = inst_data
+        os.makedirs(_event_logs_directory(base_dir), exist_ok=True)
+        checked = Path(base_dir) / "history" / f"schema-checked-{dg.__version__}"
+        run_url = create_db_conn_string(_runs_directory(base_dir), "runs")
+        schedule_url = create_db_conn_string(_schedule_directory(base_dir), "schedules")
+        if checked.exists() and all(map(_file_of, (run_url, schedule_url))):
+            self._run_storage: SqliteRunStorage = WarmRunStorage(run_url)
+            self._schedule_storage: SqliteScheduleStorage = WarmScheduleStorage(schedule_url)
+        else:
+            self._run_storage = WarmRunStorage.from_local(_runs_directory(base_dir))
+            SqliteScheduleStorage.from_local(_schedule_directory(base_dir))
+            self._schedule_storage = WarmScheduleStorage(schedule_url)
+        self._event_log_storage: SqliteEventLogStorage = WarmEventLogStorage(
+            _event_logs_directory(base_dir)
+        )
+        checked.touch()
+
+    @classmethod
+    def config_type(cls) -> UserConfigSchema:
+        return {"base_dir": StringSource}
+
+    @classmethod
+    def from_config_value(
+        cls, inst_data: ConfigurableClassData | None, config_value: Mapping[str, Any]
+    ) -> "WarmStorage":
+        return cls(inst_data=inst_data, **config_value)
+
+
+def _file_of(conn_string: str) -> bool:
+    path = conn_string.removeprefix("sqlite:///")
+    return os.path.exists(path) and os.path.getsize(path) > 0

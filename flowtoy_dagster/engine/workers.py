@@ -1,0 +1,156 @@
+"""A worker's life: what it is told once, and how it runs one step after another."""
+
+import os
+import signal
+import sys
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from multiprocessing.connection import Connection
+from typing import Any
+
+from dagster import DagsterEvent, DagsterInstance, DagsterRun, MetadataValue
+from dagster._core.definitions.reconstruct import ReconstructableJob
+from dagster._core.definitions.repository_definition import RepositoryLoadData
+from dagster._core.errors import DagsterExecutionInterruptedError
+from dagster._core.execution.api import create_execution_plan, execute_plan_iterator
+from dagster._core.execution.plan.handle import StepHandle
+from dagster._core.execution.plan.plan import ExecutionPlan
+from dagster._core.execution.plan.state import KnownExecutionState, PastExecutionState
+from dagster._core.execution.plan.step import ExecutionStep
+from dagster._core.execution.retries import RetryMode
+from dagster._core.instance.ref import InstanceRef
+from dagster._core.log_manager import DagsterLogManager
+from dagster._utils.error import serializable_error_info_from_exc_info
+
+from flowtoy_dagster.engine.isolation import Isolation
+
+STEPS_BEFORE_RENEWAL = 500
+"""Steps after which a worker is replaced, so that what providers leak stays bounded."""
+
+
+@dataclass(frozen=True)
+class WorkerSetup:
+    """What all steps of a run have in common; sent to a worker once."""
+
+    job: ReconstructableJob
+    run: DagsterRun
+    instance: InstanceRef
+    retry_mode: RetryMode
+    repository_load_data: RepositoryLoadData | None
+    parent_state: PastExecutionState | None
+    environment: Mapping[str, str]
+    directory: str
+
+
+@dataclass(frozen=True)
+class StepTask:
+    """What one step must know beside its key.
+
+    Attributes:
+        attempts: how often it was tried before.
+        dynamic_mappings: what dynamic outputs have been resolved to; flows have none.
+    """
+
+    attempts: int = 0
+    dynamic_mappings: Mapping[str, Any] = field(default_factory=dict)
+
+
+def main(descriptor: int) -> None:
+    """Run steps until the parent closes the connection."""
+    connection = Connection(descriptor)
+    try:
+        setup: WorkerSetup = connection.recv()
+    except EOFError:
+        return
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    os.environ.clear()
+    os.environ.update(setup.environment)
+    os.chdir(setup.directory)
+    with DagsterInstance.from_ref(setup.instance) as instance:
+        worker = _Worker(setup, instance)
+        for count in range(1, STEPS_BEFORE_RENEWAL + 1):
+            try:
+                step_key, task = connection.recv()
+            except (EOFError, KeyboardInterrupt):
+                return
+            error, retiring = None, count == STEPS_BEFORE_RENEWAL
+            try:
+                for event in worker.run(step_key, task):
+                    connection.send(("event", event))
+            except (KeyboardInterrupt, DagsterExecutionInterruptedError):
+                error, retiring = serializable_error_info_from_exc_info(sys.exc_info()), True
+            except BaseException:
+                error = serializable_error_info_from_exc_info(sys.exc_info())
+            connection.send(("done", (error, retiring or worker.tainted)))
+            if retiring or worker.tainted:
+                return
+
+
+class _Worker:
+    def __init__(self, setup: WorkerSetup, instance: DagsterInstance) -> None:
+        self._setup = setup
+        self._instance = instance
+        self.tainted = False
+
+    @cached_property
+    def _log(self) -> DagsterLogManager:
+        return DagsterLogManager.create(
+            loggers=[], instance=self._instance, dagster_run=self._setup.run
+        )
+
+    @cached_property
+    def _whole_plan(self) -> ExecutionPlan:
+        return create_execution_plan(
+            job=self._setup.job,
+            run_config=self._setup.run.run_config,
+            repository_load_data=self._setup.repository_load_data,
+        )
+
+    def run(self, step_key: str, task: StepTask) -> Iterator[DagsterEvent]:
+        """The events of one step, as Dagster's own worker process would give them."""
+        setup = self._setup
+        isolation = Isolation(setup.environment, setup.directory)
+        with isolation:
+            yield DagsterEvent.step_worker_started(
+                self._log,
+                setup.run.job_name,
+                message=f'Executing step "{step_key}" in subprocess.',
+                metadata={"pid": MetadataValue.text(str(os.getpid()))},
+                step_key=step_key,
+            )
+            yield from execute_plan_iterator(
+                self._plan_for(step_key, task),
+                setup.job,
+                setup.run,
+                self._instance,
+                retry_mode=setup.retry_mode.for_inner_plan(),
+                run_config=setup.run.run_config,
+            )
+        self.tainted = isolation.tainted
+
+    def _plan_for(self, step_key: str, task: StepTask) -> ExecutionPlan:
+        """The plan of one step, taken out of the whole plan, which is built once."""
+        known_state = KnownExecutionState(
+            previous_retry_attempts={step_key: task.attempts} if task.attempts else {},
+            dynamic_mappings=dict(task.dynamic_mappings),
+            parent_state=self._setup.parent_state,
+        )
+        plan = self._whole_plan
+        handle = StepHandle.parse_from_key(step_key)
+        if isinstance(handle, StepHandle) and isinstance(
+            plan.step_dict.get(handle), ExecutionStep
+        ):
+            return plan._replace(
+                step_handles_to_execute=[handle],
+                executable_map={step_key: handle},
+                resolvable_map={},
+                known_state=known_state,
+            )
+        return create_execution_plan(
+            job=self._setup.job,
+            run_config=self._setup.run.run_config,
+            step_keys_to_execute=[step_key],
+            known_state=known_state,
+            repository_load_data=self._setup.repository_load_data,
+        )

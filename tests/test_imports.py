@@ -1,0 +1,134 @@
+"""What is imported when: quick answers don't wait for Dagster."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import shutil
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import flowtoy_dagster
+
+ROOT = Path(__file__).parent.parent
+HEAVY = ("dagster", "dagster_webserver", "requests", "starlette", "textual", "uvicorn")
+
+# Runs the command line, then tells which modules were loaded; `argv` comes as JSON.
+COMMAND_LINE = """
+import json, sys
+sys.argv = ["flowtoy", *json.loads(sys.argv[1])]
+from flowtoy_dagster.cli import main
+try:
+    main()
+except SystemExit as stop:
+    code = stop.code
+loaded = sorted({name.partition(".")[0] for name in sys.modules})
+sys.stderr.write("\\n" + json.dumps([code, loaded]) + "\\n")
+"""
+
+
+def run_command_line(arguments: Sequence[str], folder: Path) -> tuple[int, set[str]]:
+    """The exit code of a command, and the packages that were loaded by its end."""
+    done = subprocess.run(
+        [sys.executable, "-c", COMMAND_LINE, json.dumps(arguments)],
+        capture_output=True, text=True, cwd=folder, check=True,
+    )
+    code, loaded = json.loads(done.stderr.splitlines()[-1])
+    return code, set(loaded)
+
+
+def loaded_after(code: str) -> set[str]:
+    """The top-level packages that a program has loaded."""
+    program = f"{code}\nimport sys, json\nprint(json.dumps(sorted(sys.modules)))"
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True
+    )
+    return {name.partition(".")[0] for name in json.loads(done.stdout)}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code"),
+    [
+        (["--help"], 0),
+        (["--version"], 0),
+        (["run", "--help"], 0),
+        ([], 2),
+        (["run"], 2),
+        (["run", "--no-such-option"], 2),
+        (["run", "absent.yaml"], 2),
+        (["run", "wrong.yaml"], 2),
+        (["run", "wrong.yaml", "--env-file", "absent.env"], 2),
+    ],
+    ids=lambda value: " ".join(value) or "nothing" if isinstance(value, list) else str(value),
+)
+def test_a_quick_answer_does_not_import_dagster(
+    arguments: list[str], code: int, tmp_path: Path
+) -> None:
+    # The mistake is one that only the whole check of a configuration finds.
+    flow = "flow: [{name: a, source: {type: rest, url: http://localhost}, depends_on: b}]"
+    (tmp_path / "wrong.yaml").write_text(flow)
+    ended, loaded = run_command_line(arguments, tmp_path)
+    assert ended == code
+    assert not loaded & set(HEAVY)
+
+
+@pytest.mark.parametrize(
+    ("code", "unwanted"),
+    [
+        pytest.param("import flowtoy_dagster", {*HEAVY, "typer", "pydantic", "yaml"}, id="root"),
+        pytest.param("import flowtoy_dagster.load", {*HEAVY, "typer"}, id="load"),
+        pytest.param(
+            "from flowtoy_dagster import ConfigError, load_flow\n"
+            "load_flow({'flow': [{'name': 'a', 'source': {'type': 'rest', 'url': 'http://x'}}]})",
+            {*HEAVY, "typer"},
+            id="load_flow",
+        ),
+        pytest.param("import flowtoy_dagster.step", {*HEAVY, "typer"}, id="step"),
+        pytest.param("import flowtoy_dagster.cli", {*HEAVY, "typer", "pydantic"}, id="cli"),
+        pytest.param("import flowtoy_dagster.engine.records", {*HEAVY, "typer"}, id="records"),
+    ],
+)
+def test_importing_a_part_does_not_import_what_it_has_no_need_of(
+    code: str, unwanted: set[str]
+) -> None:
+    assert not loaded_after(code) & unwanted
+
+
+@pytest.mark.parametrize("name", flowtoy_dagster.__all__)
+def test_each_public_name_resolves(name: str) -> None:
+    assert getattr(flowtoy_dagster, name) is not None
+
+
+def test_all_is_what_is_there() -> None:
+    homes: dict[str, Any] = flowtoy_dagster._HOMES
+    assert sorted(flowtoy_dagster.__all__) == sorted([*homes, "__version__"])
+    assert set(flowtoy_dagster.__all__) <= set(dir(flowtoy_dagster))
+    for name, home in homes.items():
+        module = importlib.import_module(f"flowtoy_dagster.{home}")
+        assert getattr(flowtoy_dagster, name) is getattr(module, name)
+
+
+def test_type_checkers_see_the_names_that_are_public() -> None:
+    text = Path(flowtoy_dagster.__file__).read_text(encoding="utf-8")
+    block = text.partition("if TYPE_CHECKING:\n")[2].partition("\n__version__")[0]
+    seen = {line.rpartition(" as ")[2] for line in block.splitlines() if " as " in line}
+    assert seen == set(flowtoy_dagster._HOMES)
+
+
+def test_an_unknown_name_is_an_attribute_error() -> None:
+    with pytest.raises(AttributeError, match="no attribute 'lode_flow'"):
+        flowtoy_dagster.lode_flow  # noqa: B018
+
+
+def test_imports_point_one_way() -> None:
+    lint = shutil.which("lint-imports", path=Path(sys.executable).parent) or shutil.which(
+        "lint-imports"
+    )
+    assert lint is not None, "import-linter is one of the dev extras"
+    done = subprocess.run([lint, "--no-cache"], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout
