@@ -11,6 +11,8 @@ from enum import Enum
 from pathlib import Path
 from typing import Any, get_args, get_type_hints
 
+from typer.models import OptionInfo
+
 from flowtoy_dagster.cli.app import app
 
 PAGE = Path(__file__).parent / "reference" / "cli.md"
@@ -63,7 +65,7 @@ def page() -> str:
 
 def _command(name: str, group: str, text: Any, epilog: Any, callback: Any) -> Iterator[str]:
     parameters = list(_parameters(callback))
-    arguments = [str(info.metavar) for _, info, _, _ in parameters if not hasattr(info, "is_flag")]
+    arguments = [names[0] for names, info, _, _ in parameters if not isinstance(info, OptionInfo)]
     yield f"## `{name}`\n"
     yield f"```text\n{' '.join(filter(None, [name, group, '[OPTIONS]', *arguments]))}\n```\n"
     yield f"{(text or '').strip()}\n"
@@ -83,11 +85,11 @@ def _parameters(callback: Any) -> Iterator[tuple[list[str], Any, str, str | None
     hints = get_type_hints(callback, include_extras=True)
     for name, parameter in inspect.signature(callback).parameters.items():
         kind, info = get_args(hints[name])[:2]
-        names = list(info.param_decls or [])
-        if not names:
-            names = [info.metavar]
-            yield names, info, "", None
+        if not isinstance(info, OptionInfo):
+            yield [str(info.metavar)], info, "", None
             continue
+        # In Annotated, Typer takes the first name for the default.
+        names = [str(info.default), *(info.param_decls or ())]
         choices = [choice.value for choice in kind] if isinstance(kind, type(Enum)) else []
         value = "" if kind is bool else "\\|".join(choices) or info.metavar
         default = getattr(parameter.default, "value", None)

@@ -107,7 +107,7 @@ class RunError(FlowtoyError):
     """A run could not be carried out."""
 
 
-class RunInterrupted(RunError):
+class RunInterrupted(RunError):  # noqa: N818 - what happened
     """A run was ended by Ctrl-C or SIGTERM."""
 
     exit_code = 130

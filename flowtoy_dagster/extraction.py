@@ -9,10 +9,14 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 import jmespath.parser
+from jinja2 import nodes
 
 from flowtoy_dagster.errors import StepError, TemplateError
+from flowtoy_dagster.flow.environment import search
 from flowtoy_dagster.flow.models import OutputConfig
-from flowtoy_dagster.flow.templating import render, search, text
+from flowtoy_dagster.flow.names import Names
+from flowtoy_dagster.flow.suggestions import nearest
+from flowtoy_dagster.flow.templating import parse, render
 from flowtoy_dagster.providers.base import ProviderResult
 
 PROCESS_KEYS = frozenset({"stdout", "stderr", "returncode", "json"})
@@ -46,19 +50,18 @@ def extract(
             expression = output.value or ""
             value = search(expression, _root(expression, provider_type, result))
         else:
-            names = {"result": _view(provider_type, result), "status": result.status,
-                     "meta": dict(result.meta)}
-            value = _render_output(output.value or "", {**scope, **names})
+            template = output.value or ""
+            names = {
+                "result": _view(template, provider_type, result),
+                "status": result.status,
+                "meta": dict(result.meta),
+            }
+            value = render(template, {**scope, **names})
     except TemplateError as error:
         raise StepError(f"output '{output.name}': {error.message}") from None
     if not _is_json_already(output, provider_type):
         _refuse_what_json_cannot_hold(output.name, value)
     return value
-
-
-def _render_output(template: str, scope: Mapping[str, Any]) -> Any:
-    value = render(template, scope)
-    return value if not isinstance(value, _TextView) else text(value)
 
 
 def _json_data(provider_type: str, data: Any) -> Any:
@@ -90,11 +93,8 @@ def _root(expression: str, provider_type: str, result: ProviderResult) -> Any:
     data = result.data
     if provider_type == "process" and isinstance(data, dict) and "stdout" in data:
         inner = data.get("json")
-        own = names & PROCESS_KEYS
-        if own:
-            data = {**(inner if isinstance(inner, dict) else {}), **data}
-        else:
-            data = inner if "json" in data else {}
+        both = {**(inner if isinstance(inner, dict) else {}), **data}
+        data = both if names & PROCESS_KEYS else inner
     there = data if isinstance(data, dict) else {}
     wanted = (names & _ENVELOPE) - set(there)
     if not wanted:
@@ -102,26 +102,22 @@ def _root(expression: str, provider_type: str, result: ProviderResult) -> Any:
     return {**{name: result.envelope()[name] for name in wanted}, **there}
 
 
-class _MappingView(Mapping[str, Any]):
+class _MappingView(Names):
     """Data whose absent keys are looked up in `behind`."""
 
     def __init__(self, data: Mapping[str, Any], *behind: Any) -> None:
-        self._data = data
-        self._behind = behind
+        super().__init__(data, self._why_not)
+        self._behind = [place for place in behind if isinstance(place, Mapping)]
 
     def __getitem__(self, key: Any) -> Any:
-        for place in (self._data, *self._behind):
-            try:
+        for place in (self._values, *self._behind):
+            if key in place:
                 return place[key]
-            except (KeyError, TypeError, IndexError):
-                continue
         raise KeyError(key)
 
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._data)
-
-    def __len__(self) -> int:
-        return len(self._data)
+    def _why_not(self, name: str) -> str:
+        names = [key for place in (self._values, *self._behind) for key in place]
+        return f"the result has no '{name}'; {nearest(name, map(str, names))}"
 
 
 class _ListView(list[Any]):
@@ -131,8 +127,10 @@ class _ListView(list[Any]):
 class _TextView(str):
     """A text that has the envelope's names as attributes."""
 
+    __slots__ = tuple(_ENVELOPE)
 
-def _view(provider_type: str, result: ProviderResult) -> Any:
+
+def _view(template: str, provider_type: str, result: ProviderResult) -> Any:
     """`result` as a template sees it."""
     data, envelope = result.data, result.envelope()
     if isinstance(data, dict):
@@ -143,7 +141,18 @@ def _view(provider_type: str, result: ProviderResult) -> Any:
         for name in _ENVELOPE:
             setattr(view, name, envelope[name])
         return view
-    return data
+    # A number or null can't have the envelope's names beside its value.
+    return _MappingView({}, envelope) if _looks_into_result(template) else data
+
+
+@functools.lru_cache(maxsize=1024)
+def _looks_into_result(template: str) -> bool:
+    looked_into = (
+        node.node
+        for kind in (nodes.Getattr, nodes.Getitem)
+        for node in parse(template).find_all(kind)
+    )
+    return any(isinstance(node, nodes.Name) and node.name == "result" for node in looked_into)
 
 
 def _is_json_already(output: OutputConfig, provider_type: str) -> bool:
@@ -156,11 +165,19 @@ def _is_json_already(output: OutputConfig, provider_type: str) -> bool:
 
 def _refuse_what_json_cannot_hold(name: str, value: Any) -> None:
     try:
-        json.dumps(value, allow_nan=False)
+        # Encoded, because a text with lone surrogates is no text for others.
+        json.dumps(value, allow_nan=False, ensure_ascii=False).encode()
     except (TypeError, ValueError, RecursionError) as error:
-        path, why = next(_unholdable(value, "", set()), ("", str(error)))
+        path, why = _first_unholdable(value, error)
         place = f" at {path}" if path else ""
         raise StepError(f"output '{name}'{place}: {why}") from None
+
+
+def _first_unholdable(value: Any, error: Exception) -> tuple[str, str]:
+    try:
+        return next(_unholdable(value, "", set()), ("", str(error)))
+    except RecursionError:
+        return "", "it is nested too deeply"
 
 
 def _unholdable(value: Any, path: str, above: set[int]) -> Iterator[tuple[str, str]]:
@@ -176,7 +193,17 @@ def _unholdable(value: Any, path: str, above: set[int]) -> Iterator[tuple[str, s
     elif isinstance(value, (list, tuple)):
         for index, item in enumerate(value):
             yield from _unholdable(item, f"{path}[{index}]", above | {id(value)})
+    elif isinstance(value, str) and not _is_unicode(value):
+        yield path, "it is a text that is not valid Unicode"
     elif isinstance(value, float) and not math.isfinite(value):
         yield path, f"JSON can't hold the number {value}"
     elif not (value is None or isinstance(value, (str, int, float, bool))):
         yield path, f"JSON can't hold a value of type '{type(value).__name__}'"
+
+
+def _is_unicode(value: str) -> bool:
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return False
+    return True

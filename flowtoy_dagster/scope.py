@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import datetime
+import datetime as dt
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -10,7 +10,8 @@ from typing import Any, Protocol
 
 from flowtoy_dagster.errors import TemplateError
 from flowtoy_dagster.flow.graph import Source
-from flowtoy_dagster.flow.templating import Names, render_all
+from flowtoy_dagster.flow.names import Names
+from flowtoy_dagster.flow.templating import render_all
 
 
 class Upstream(Protocol):
@@ -51,8 +52,8 @@ def build_scope(
 ) -> dict[str, Any]:
     """The context with which the templates of one step are rendered."""
     scope: dict[str, Any] = {
-        "flows": Names(upstream, _why_no_step, lambda name, step: _outputs(name, step)),
-        "steps": Names(upstream, _why_no_step, lambda name, step: _facts(name, step)),
+        "flows": Names(upstream, _why_no_step, _outputs),
+        "steps": Names(upstream, _why_no_step, _facts),
         "env": Names(os.environ, why_unset),
         "run": Names(
             {"id": run.id, "name": run.name, "started_at": None},
@@ -65,7 +66,7 @@ def build_scope(
 
 
 def _utc(seconds: float) -> str:
-    moment = datetime.datetime.fromtimestamp(seconds, datetime.timezone.utc)
+    moment = dt.datetime.fromtimestamp(seconds, dt.timezone.utc)
     return moment.isoformat(timespec="milliseconds")
 
 

@@ -57,9 +57,9 @@ def run(
     writer = OutputWriter(result, as_json=as_json, quiet=quiet, file=output_file)
     flow = load_flow(config)
 
-    from flowtoy_dagster.engine.pool import prestart
+    from flowtoy_dagster.engine.pool import fork_off_server
 
-    prestart()
+    fork_off_server()
 
     from flowtoy_dagster.progress import ProgressLines
     from flowtoy_dagster.runs.launch import run_flow

@@ -1,12 +1,16 @@
 """The process from which workers are forked: imports once, runs nothing, has no threads.
 
-The parent starts it early, so that it imports while the parent itself still imports. It forks a
-worker for each request and tells the parent how each worker ended. It has a session of its own,
-so a Ctrl-C in the terminal reaches the parent alone, which then decides. When the parent is gone,
-however it went, the server ends its workers and itself.
+It comes about in one of two ways. A parent that may have threads (a web server, a notebook)
+starts a new Python that imports what workers need. The command line, which has none, imports
+first and forks the server off before it opens anything: one import serves both.
+
+The server forks a worker for each request and tells the parent how each worker ended. It has a
+session of its own, so a Ctrl-C in the terminal reaches the parent alone, which then decides. When
+the parent is gone, however it went, the server ends its workers and itself.
 """
 
 import contextlib
+import gc
 import importlib
 import json
 import os
@@ -16,9 +20,10 @@ import socket
 import struct
 import subprocess
 import sys
+import threading
 import time
 import traceback
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -28,6 +33,7 @@ START_TIMEOUT = 60.0
 """Seconds for which the parent waits for the imports."""
 END_TIMEOUT = 8.0
 """Seconds that workers have to end by themselves when the parent is gone."""
+_MOST_DESCRIPTORS = 4096
 _NUMBER = struct.Struct("!I")
 
 
@@ -53,21 +59,30 @@ class WorkerStart:
 
 
 class ForkServer:
-    """The parent's side.
+    """The parent's side; made by `spawn` or `fork_off`."""
 
-    Args:
-        preload: modules to import before forking.
-        entry: `module:function`, called in a worker with its socket's file descriptor.
-    """
-
-    def __init__(self, preload: Sequence[str], entry: str) -> None:
-        ours, theirs = socket.socketpair()
-        self._socket = ours
+    def __init__(self, control: socket.socket, pid: int, *, ready: bool) -> None:
+        self.pid = pid
+        self._socket = control
         self._buffer = b""
-        self._ready = False
+        self._ready = ready
+        self._exit_code: int | None = None
+
+    @classmethod
+    def spawn(cls, preload: Sequence[str], entry: str) -> "ForkServer":
+        """Start a new Python as the server.
+
+        Args:
+            preload: modules to import before forking.
+            entry: `module:function`, called in a worker with its socket's file descriptor.
+
+        Raises:
+            ForkServerError: it could not be started.
+        """
+        ours, theirs = socket.socketpair()
         request = json.dumps({"preload": list(preload), "entry": entry, "path": sys.path})
         try:
-            self._process = subprocess.Popen(
+            process = subprocess.Popen(
                 [sys.executable, "-m", __name__, str(theirs.fileno())],
                 pass_fds=[theirs.fileno()],
                 stdin=subprocess.DEVNULL,
@@ -77,12 +92,40 @@ class ForkServer:
             raise ForkServerError(f"the fork server could not be started: {error}") from None
         finally:
             theirs.close()
-        self._socket.sendall(request.encode() + b"\n")
+        # From here on we wait for the process ourselves, as for one that was forked.
+        process.returncode = 0
+        ours.sendall(request.encode() + b"\n")
+        return cls(ours, process.pid, ready=False)
 
-    @property
-    def pid(self) -> int:
-        """The server's process id."""
-        return self._process.pid
+    @classmethod
+    def fork_off(cls, preload: Sequence[str], entry: str) -> "ForkServer":
+        """Import what workers need here, and fork the server off this process.
+
+        Raises:
+            ForkServerError: an import failed, or this process has threads.
+        """
+        start = _import(preload, entry)
+        threads = threading.active_count()
+        if threads != 1 or _kernel_threads() > 1:
+            raise ForkServerError("a process with threads can't be forked safely")
+        ours, theirs = socket.socketpair()
+        sys.stdout.flush()
+        sys.stderr.flush()
+        pid = os.fork()
+        if pid:
+            theirs.close()
+            return cls(ours, pid, ready=True)
+        try:
+            os.setsid()
+            null = os.open(os.devnull, os.O_RDONLY)
+            os.dup2(null, 0)
+            # Whatever else the parent has open is none of the workers' business.
+            os.closerange(3, theirs.fileno())
+            os.closerange(theirs.fileno() + 1, _MOST_DESCRIPTORS)
+            signal.signal(signal.SIGINT, signal.SIG_IGN)
+            _Server(theirs, start).run()
+        finally:
+            os._exit(1)
 
     def fileno(self) -> int:
         """For waiting on news."""
@@ -134,7 +177,7 @@ class ForkServer:
             message = json.loads(line)
             if "failed" in message:
                 self.close()
-                raise ForkServerError(f"the fork server can't import {message['failed']}")
+                raise ForkServerError(message["failed"])
             if "ready" in message:
                 self._ready = True
             elif "ended" in message:
@@ -145,17 +188,34 @@ class ForkServer:
     def close(self) -> None:
         """Let the server end; it first ends the workers that are left."""
         self._socket.close()
-        try:
-            self._process.wait(END_TIMEOUT + 2)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
+        if not self._wait(END_TIMEOUT + 2):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self.pid, signal.SIGKILL)
+            self._wait(END_TIMEOUT)
+
+    def _wait(self, seconds: float) -> bool:
+        """Whether the server has ended, or ends within `seconds`."""
+        deadline = time.monotonic() + seconds
+        pause = 0.001
+        while self._exit_code is None:
+            try:
+                pid, status = os.waitpid(self.pid, os.WNOHANG)
+            except ChildProcessError:
+                self._exit_code = 0  # somebody else has waited for it
+                break
+            if pid:
+                self._exit_code = os.waitstatus_to_exitcode(status)
+            elif time.monotonic() > deadline:
+                return False
+            else:
+                time.sleep(pause)
+                pause = min(0.05, pause * 2)
+        return True
 
     def _how_it_ended(self) -> str:
-        try:
-            code = self._process.wait(2)
-        except subprocess.TimeoutExpired:
+        if not self._wait(2):
             return "it closed its socket"
+        code = self._exit_code or 0
         return f"killed by signal {-code}" if code < 0 else f"exit code {code}"
 
 
@@ -166,16 +226,42 @@ def main() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     request = json.loads(_read_line(control))
     sys.path[:] = request["path"]
-    module, function = request["entry"].split(":")
     try:
-        for name in [*request["preload"], module]:
-            importlib.import_module(name)
-    except BaseException as error:
-        _tell(control, failed=f"'{name}': {type(error).__name__}: {error}")
-        traceback.print_exc()
+        start = _import(request["preload"], request["entry"])
+    except ForkServerError as error:
+        _tell(control, failed=str(error))
         sys.exit(1)
     _tell(control, ready=os.getpid())
-    _Server(control, getattr(sys.modules[module], function)).run()
+    _Server(control, start).run()
+
+
+def _import(preload: Sequence[str], entry: str) -> Callable[[int], None]:
+    """Import modules; gives the function that `entry` names."""
+    module, function = entry.split(":")
+    name = module
+    # The collector finds nothing while modules load, and frozen objects stay shared after forks.
+    collecting = gc.isenabled()
+    gc.disable()
+    try:
+        for name in [*preload, module]:
+            importlib.import_module(name)
+    except BaseException as error:
+        raise ForkServerError(
+            f"workers can't import '{name}': {type(error).__name__}: {error}"
+        ) from error
+    finally:
+        if collecting:
+            gc.enable()
+    gc.freeze()
+    found: Callable[[int], None] = getattr(sys.modules[module], function)
+    return found
+
+
+def _kernel_threads() -> int:
+    try:
+        return len(os.listdir("/proc/self/task"))
+    except OSError:
+        return 1
 
 
 def _read_line(control: socket.socket) -> bytes:
@@ -194,7 +280,7 @@ def _tell(control: socket.socket, **message: Any) -> None:
 
 
 class _Server:
-    def __init__(self, control: socket.socket, entry: Any) -> None:
+    def __init__(self, control: socket.socket, entry: Callable[[int], None]) -> None:
         self._control = control
         self._entry = entry
         self._workers: dict[int, int] = {}

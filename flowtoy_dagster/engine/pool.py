@@ -5,7 +5,7 @@ import os
 import signal
 import socket
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from typing import Any
@@ -20,19 +20,22 @@ from flowtoy_dagster.engine.forkserver import (
 PRELOAD = "flowtoy_dagster.engine.preload"
 ENTRY = "flowtoy_dagster.engine.workers:main"
 _REPORT_TIMEOUT = 2.0
-_prestarted: list[ForkServer] = []
+_forked_off: list[ForkServer] = []
 
 
-def prestart(preload: Sequence[str] = (PRELOAD,)) -> None:
-    """Start the fork server of the next pool now, while there is something else to import."""
-    if not _prestarted:
-        _prestarted.append(ForkServer(preload, ENTRY))
+def fork_off_server() -> None:
+    """Import what a run needs, and fork the next pool's server off while there are no threads.
+
+    Only for a process that is ours from its start, before it opens anything.
+    """
+    if not _forked_off:
+        _forked_off.append(ForkServer.fork_off((PRELOAD,), ENTRY))
 
 
-def forget_prestarted() -> None:
+def end_forked_off_server() -> None:
     """End a fork server that no pool has taken."""
-    while _prestarted:
-        _prestarted.pop().close()
+    while _forked_off:
+        _forked_off.pop().close()
 
 
 @dataclass(frozen=True)
@@ -84,7 +87,7 @@ class WorkerPool:
     def __init__(self, setup: Any, limit: int) -> None:
         self._setup = setup
         self._limit = limit
-        self._server: ForkServer | None = _prestarted.pop() if _prestarted else None
+        self._server: ForkServer | None = _forked_off.pop() if _forked_off else None
         self._workers: dict[int, _Worker] = {}
         self._next = 0
 
@@ -150,7 +153,7 @@ class WorkerPool:
 
     def _add(self) -> _Worker:
         if self._server is None:
-            self._server = ForkServer((PRELOAD,), ENTRY)
+            self._server = ForkServer.spawn((PRELOAD,), ENTRY)
         ours, theirs = socket.socketpair()
         try:
             self._server.wait_until_ready()

@@ -21,7 +21,12 @@ logger = logging.getLogger("flowtoy")
 
 Path = tuple[str | int, ...]
 
-_PARAMETER_TYPES = {"parameter": "value", "value": "value", "filter": "template", "body": "template"}
+_PARAMETER_TYPES = {
+    "parameter": "value",
+    "value": "value",
+    "filter": "template",
+    "body": "template",
+}
 _PAYLOAD_MODES = ("input_mode", "pass_to")
 
 

@@ -34,6 +34,7 @@ class StepView:
 
     @property
     def name(self) -> str:
+        """The step's name as written."""
         return self.step.config.name
 
 

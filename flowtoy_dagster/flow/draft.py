@@ -31,6 +31,7 @@ from flowtoy_dagster.flow.suggestions import nearest
 Path = Sequence[str | int]
 BROKEN_SOURCE = "<broken>"
 UNKNOWN_TYPE = "<unknown>"
+_NO_STEP = "'flow' must hold at least one step"
 
 _MODELS_BY_FIELD: dict[str, type[Strict]] = {"output": OutputConfig, "retry": RetryConfig}
 _EXPECTED = {
@@ -116,30 +117,19 @@ class Draft:
 
     def _refuse_detail(self, detail: ErrorDetails, path: Path, model: type[Strict]) -> None:
         where = (*path, *detail["loc"])
-        kind, value, context = detail["type"], detail["input"], detail.get("ctx", {})
+        kind, context = detail["type"], detail.get("ctx", {})
         if kind == "extra_forbidden":
             known = _fields_at(detail["loc"], model)
             message = f"unknown key '{detail['loc'][-1]}'"
             self.refuse(where, message, nearest(str(detail["loc"][-1]), known), key=True)
         elif kind == "missing":
             self.refuse(where[:-1], f"the key '{detail['loc'][-1]}' is required")
-        elif kind == "literal_error":
-            expected = [part.strip("'") for part in _alternatives(context["expected"])]
-            message = f"{show(value)} is not one of {', '.join(map(repr, expected))}"
-            found = nearest(value, expected) if isinstance(value, str) else ""
-            self.refuse(where, message, found if found.startswith("did") else None)
         elif kind == "value_error":
             self.refuse((*where, *getattr(context["error"], "path", ())), str(context["error"]),
                         getattr(context["error"], "hint", None),
                         key=hasattr(context["error"], "path"))
-        elif kind in _EXPECTED:
-            hint = None
-            if kind == "string_type" and isinstance(value, (bool, int, float)):
-                hint = "put it in quotes"
-            self.refuse(where, f"expected {_EXPECTED[kind]}, got {show(value)}", hint)
         else:
-            message = detail["msg"][0].lower() + detail["msg"][1:]
-            self.refuse(where, f"{message}, got {show(value)}")
+            self.refuse(where, *explain(detail))
 
     def place_of(self, within: Path, places: Sequence[Path]) -> tuple[str | int, ...] | None:
         """The first of `places` that holds the configuration key `within` begins with."""
@@ -195,7 +185,8 @@ def _read_sources(draft: Draft, raw: Any) -> None:
     for name, value in raw.items():
         if is_free(name):
             continue
-        source, broken = _salvage(draft, SourceConfig, value, ("sources", name), {"type": UNKNOWN_TYPE})
+        spare = {"type": UNKNOWN_TYPE}
+        source, broken = _salvage(draft, SourceConfig, value, ("sources", name), spare)
         if broken:
             draft.broken_sources.add(name)
         if source:
@@ -206,11 +197,11 @@ def _read_steps(draft: Draft, raw: dict[str, Any]) -> None:
     steps = raw.get("flow")
     if steps is None:
         path: tuple[str, ...] = ("flow",) if "flow" in raw else ()
-        draft.refuse(path, "'flow' must hold at least one step", "write 'flow:' and a list of steps")
+        draft.refuse(path, _NO_STEP, "write 'flow:' and a list of steps")
     elif not isinstance(steps, list):
         draft.refuse(("flow",), f"expected a list of steps, got {show(steps)}")
     elif not steps:
-        draft.refuse(("flow",), "'flow' must hold at least one step")
+        draft.refuse(("flow",), _NO_STEP)
     else:
         for index, value in enumerate(steps):
             spare = {"name": f"step {index + 1}", "source": BROKEN_SOURCE}
@@ -258,6 +249,22 @@ def _fields_at(loc: Sequence[str | int], model: type[Strict]) -> list[str]:
 
 def _alternatives(expected: str) -> list[str]:
     return expected.replace(" or ", ", ").split(", ")
+
+
+def explain(detail: ErrorDetails) -> tuple[str, str | None]:
+    """What is wrong with a value, in the language's words, and the mend."""
+    kind, value = detail["type"], detail["input"]
+    if kind == "string_type" and isinstance(value, (bool, int, float)):
+        return f"expected text, got {show(value)}", "put it in quotes"
+    if kind in _EXPECTED:
+        return f"expected {_EXPECTED[kind]}, got {show(value)}", None
+    if kind == "literal_error":
+        expected = [part.strip("'") for part in _alternatives(detail["ctx"]["expected"])]
+        message = f"{show(value)} is not one of {', '.join(map(repr, expected))}"
+        found = nearest(value, expected) if isinstance(value, str) else ""
+        return message, found if found.startswith("did") else None
+    message = detail["msg"][0].lower() + detail["msg"][1:]
+    return f"{message}, got {show(value)}", None
 
 
 def show(value: Any) -> str:

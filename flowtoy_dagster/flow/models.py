@@ -13,8 +13,9 @@ from pydantic import (
     model_validator,
 )
 
+from flowtoy_dagster.flow.environment import check_jmespath
 from flowtoy_dagster.flow.fields import Duration, Name, Strict, Templated, Text, Timeout, Whole
-from flowtoy_dagster.flow.templating import check_jmespath, is_template
+from flowtoy_dagster.flow.templating import is_template
 
 OnError = Literal["fail", "skip", "continue"]
 OutputType = Literal["raw", "json", "jmespath", "template"]
@@ -24,7 +25,7 @@ SOURCE_KEYS = ("type", "configuration", "description")
 DERIVED_KEYS = ("base", "override")
 
 
-class Misplaced(ValueError):
+class Misplaced(ValueError):  # noqa: N818 - what it is
     """A mistake at a key of the value that is being validated."""
 
     def __init__(self, message: str, path: tuple[str | int, ...], hint: str | None = None) -> None:
@@ -90,7 +91,7 @@ def gather_configuration(value: dict[str, Any], own_keys: tuple[str, ...]) -> di
 def _source_form(value: Any) -> str:
     if isinstance(value, DerivedSource) or (isinstance(value, dict) and "base" in value):
         return "<derived>"
-    if isinstance(value, SourceConfig) or isinstance(value, dict):
+    if isinstance(value, (SourceConfig, dict)):
         return "<inline>"
     return "<name>"
 

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import replace
-from typing import Any
+from typing import Any, NoReturn
 
 import yaml
 
@@ -14,20 +13,23 @@ from flowtoy_dagster.flow.document import Mark, Node
 
 MAX_FILE_BYTES = 4 * 1024 * 1024
 MAX_DEPTH = 100
-MAX_NODES = 500_000
+MAX_NODES = 300_000
 MAX_EXPANDED_CHARACTERS = 16 * 1024 * 1024
 
+_TOO_DEEP = f"nested more than {MAX_DEPTH} levels deep"
+_OPEN = (0, 0, 0)
+_STRING_TAG = "tag:yaml.org,2002:str"
 _MERGE_TAG = "tag:yaml.org,2002:merge"
 _PLAIN_TAGS = {f"tag:yaml.org,2002:{name}" for name in ("null", "bool", "int", "float", "str")}
 # Plain scalars that YAML 1.1 has types for and JSON has not: `2024-01-31`, `=`, `<<`.
 _TEXT_TAGS = {f"tag:yaml.org,2002:{name}" for name in ("timestamp", "value", "merge")}
 
 
-class _TooDeepError(yaml.YAMLError):
-    """Raised while nodes are composed, which goes down by recursion."""
+class _BoundsError(yaml.YAMLError):
+    """Raised while nodes are composed: too many, or too deep."""
 
-    def __init__(self, mark: yaml.Mark) -> None:
-        super().__init__(f"nested more than {MAX_DEPTH} levels deep")
+    def __init__(self, message: str, mark: yaml.Mark) -> None:
+        super().__init__(message)
         self.mark = mark
 
 
@@ -36,11 +38,15 @@ class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[mi
     """Composes nodes down to a limit: libyaml's own recursion would end the process."""
 
     _depth = 0
+    _count = 0
 
     def descend_resolver(self, parent: yaml.Node | None, index: Any) -> None:
         self._depth += 1
-        if self._depth > MAX_DEPTH and parent is not None:
-            raise _TooDeepError(parent.start_mark)
+        self._count += 1
+        if parent is not None and self._depth > MAX_DEPTH:
+            raise _BoundsError(_TOO_DEEP, parent.start_mark)
+        if parent is not None and self._count > MAX_NODES:
+            raise _BoundsError(f"more than {MAX_NODES} values", parent.start_mark)
 
     def ascend_resolver(self) -> None:
         self._depth -= 1
@@ -76,19 +82,21 @@ def _compose(text: str, builder: _Builder) -> yaml.Node | None:
         what = " ".join(filter(None, (error.context, error.problem)))
         before = text[: mark.index + 1] if mark else ""
         builder.refuse(mark, f"not valid YAML: {what}", _hint(what, before))
-    except _TooDeepError as error:
+    except _BoundsError as error:
         builder.refuse(error.mark, str(error))
     except yaml.YAMLError as error:
-        position = getattr(error, "position", 0)
-        before = text[:position]
-        line, column = before.count("\n"), position - (before.rfind("\n") + 1)
         what = getattr(error, "reason", None) or str(error)
-        mark = yaml.Mark(builder.file, position, line, column, None, None)
-        builder.refuse(mark, f"not valid YAML: {what}")
+        builder.refuse(_mark_at(text, getattr(error, "position", 0)), f"not valid YAML: {what}")
     else:
         return root
     builder.stop_if_refused()
     return None
+
+
+def _mark_at(text: str, position: int) -> yaml.Mark:
+    before = text[:position]
+    column = position - (before.rfind("\n") + 1)
+    return yaml.Mark("", position, before.count("\n"), column, "", 0)
 
 
 def _hint(what: str, before: str) -> str | None:
@@ -112,6 +120,7 @@ class _Builder:
         self.problems: list[Problem] = []
         self._scalars: Any = yaml.constructor.SafeConstructor()
         self._built: dict[int, Node] = {}
+        self._sizes: dict[int, tuple[int, int, int]] = {}
 
     def mark(self, node: yaml.Node) -> Mark:
         start = node.start_mark
@@ -132,33 +141,36 @@ class _Builder:
         if self.problems:
             raise ConfigError(self.problems)
 
-    def measure(self, root: yaml.Node) -> None:
-        """Refuse what would not end or not fit when aliases are followed, without following them.
+    def measure(self, node: yaml.Node) -> tuple[int, int, int]:
+        """Nodes, characters and levels with aliases followed; refuses what is too much.
 
-        Sizes of shared nodes are computed once, so this takes time in proportion to the text.
+        Sizes of shared nodes are computed once, so this takes time in proportion to the text. An
+        anchor stands before its aliases, so recursion is as deep as the text, not as its aliases.
         """
-        sizes: dict[int, tuple[int, int]] = {}
-        open_nodes: set[int] = set()
-        stack: list[tuple[yaml.Node, bool]] = [(root, False)]
-        while stack and not self.problems:
-            node, done = stack.pop()
-            if done:
-                open_nodes.discard(id(node))
-                children = list(_children(node))
-                count = 1 + sum(sizes[id(child)][0] for child in children)
-                characters = len(node.value) if isinstance(node, yaml.ScalarNode) else 0
-                characters += sum(sizes[id(child)][1] for child in children)
-                sizes[id(node)] = (count, characters)
-                if count > MAX_NODES or characters > MAX_EXPANDED_CHARACTERS:
-                    self.refuse(node.start_mark, "too large once its aliases are expanded")
-            elif id(node) in open_nodes:
+        if isinstance(node, yaml.ScalarNode):
+            return 1, len(node.value), 1
+        known = self._sizes.get(id(node))
+        if known is not None:
+            if known is _OPEN:
                 self.refuse(node.start_mark, "the anchor refers to itself")
-            elif id(node) not in sizes:
-                open_nodes.add(id(node))
-                if len(open_nodes) > MAX_DEPTH:
-                    self.refuse(node.start_mark, f"nested more than {MAX_DEPTH} levels deep")
-                stack.append((node, True))
-                stack.extend((child, False) for child in reversed(list(_children(node))))
+            return known
+        self._sizes[id(node)] = _OPEN
+        count, characters, levels = 1, 0, 0
+        for child in _children(node):
+            nodes, length, depth = self.measure(child)
+            count, characters, levels = count + nodes, characters + length, max(levels, depth)
+        if count > MAX_NODES or characters > MAX_EXPANDED_CHARACTERS:
+            self._stop(node, "too large once its aliases are expanded")
+        if levels >= MAX_DEPTH:
+            self._stop(node, _TOO_DEEP)
+        self._sizes[id(node)] = (count, characters, levels + 1)
+        return self._sizes[id(node)]
+
+    def _stop(self, node: yaml.Node, message: str) -> NoReturn:
+        # What contains an anchor that refers to itself is as large as it was told already.
+        if not self.problems:
+            self.refuse(node.start_mark, message)
+        raise ConfigError(self.problems)
 
     def build(self, node: yaml.Node) -> Node:
         # Aliases share what was built: expanding them costs nothing here.
@@ -176,7 +188,8 @@ class _Builder:
     def _check_tag(self, node: yaml.Node, expected: str) -> None:
         if node.tag != expected:
             short = node.tag.replace("tag:yaml.org,2002:", "!!")
-            self.refuse(node.start_mark, f"the YAML tag '{short}' is not allowed", "write a plain value")
+            message = f"the YAML tag '{short}' is not allowed"
+            self.refuse(node.start_mark, message, "write a plain value")
 
     def _mapping(self, node: yaml.MappingNode) -> dict[str, Node]:
         self._check_tag(node, "tag:yaml.org,2002:map")
@@ -201,7 +214,8 @@ class _Builder:
             if key_node.tag == _MERGE_TAG:
                 inherited = self._merged(value_node)
             else:
-                own[key] = replace(self.build(value_node), key_mark=self.mark(key_node))
+                built = self.build(value_node)
+                own[key] = Node(built.value, built.mark, self.mark(key_node))
         return {**{k: v for k, v in inherited.items() if k not in own}, **own}
 
     def _merged(self, node: yaml.Node) -> dict[str, Node]:
@@ -215,7 +229,7 @@ class _Builder:
         return merged
 
     def _scalar(self, node: yaml.Node) -> Any:
-        if node.tag in _TEXT_TAGS:
+        if node.tag == _STRING_TAG or node.tag in _TEXT_TAGS:
             return node.value
         if node.tag not in _PLAIN_TAGS:
             self._check_tag(node, "")
@@ -223,10 +237,12 @@ class _Builder:
         try:
             value = self._scalars.construct_object(node)
         except (ValueError, yaml.YAMLError):
-            self.refuse(node.start_mark, f"'{node.value}' is not a value of its YAML type", "quote it")
+            message = f"'{node.value}' is not a value of its YAML type"
+            self.refuse(node.start_mark, message, "quote it")
             return None
         if isinstance(value, float) and not math.isfinite(value):
-            self.refuse(node.start_mark, f"'{node.value}' is not a number that JSON can hold", "quote it")
+            message = f"'{node.value}' is not a number that JSON can hold"
+            self.refuse(node.start_mark, message, "quote it")
             return None
         return value
 

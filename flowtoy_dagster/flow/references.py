@@ -10,8 +10,10 @@ from typing import Any
 import jinja2
 from jinja2 import nodes
 
+from flowtoy_dagster.flow.environment import environment
+from flowtoy_dagster.flow.names import ROOTS
 from flowtoy_dagster.flow.suggestions import nearest
-from flowtoy_dagster.flow.templating import ROOTS, is_template, parse
+from flowtoy_dagster.flow.templating import is_template, parse
 
 REFERRING = ("flows", "steps", "sources")
 STEP_ATTRIBUTES = ("state", "error", "outputs", "result")
@@ -39,7 +41,7 @@ class Reference:
     attribute: str | None = None
 
 
-class TemplateMistake(ValueError):
+class TemplateMistake(ValueError):  # noqa: N818 - what it is
     """A template that can never work; `line` counts from 1 within the template."""
 
     def __init__(self, message: str, line: int = 1, hint: str | None = None) -> None:
@@ -100,9 +102,8 @@ def _check(node: nodes.Node) -> None:
             "choose another name",
         )
     if isinstance(node, (nodes.Filter, nodes.Test)):
-        known = node.environment.filters if isinstance(node, nodes.Filter) else (
-            node.environment.tests
-        )
+        is_filter = isinstance(node, nodes.Filter)
+        known = environment.filters if is_filter else environment.tests
         if node.name not in known:
             kind = type(node).__name__.lower()
             hint = nearest(node.name, sorted(known), limit=0) if known else None

@@ -10,7 +10,6 @@ from typing import Any, ClassVar, Protocol
 from flowtoy_dagster.flow.fields import Strict
 from flowtoy_dagster.flow.templating import render_all
 
-
 live_output: ContextVar[Callable[[str, bytes], None] | None] = ContextVar(
     "live_output", default=None
 )
@@ -66,12 +65,13 @@ class ProviderResult:
         status = returned.get("status")
         if not isinstance(status, Mapping):
             return cls(True, data=returned)
+        meta = returned.get("meta")
         return cls(
             success=bool(status.get("success", True)),
             code=status.get("code"),
             notes=_notes(status.get("notes")),
             data=returned.get("data"),
-            meta=returned.get("meta") or {},
+            meta=meta if isinstance(meta, Mapping) else {},
         )
 
 

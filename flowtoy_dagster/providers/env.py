@@ -34,10 +34,12 @@ class EnvProvider:
 
     @classmethod
     def missing(cls, configuration: Mapping[str, Any]) -> str | None:
+        """What a call would lack, or None."""
         return None
 
     @classmethod
     def describe(cls, configuration: Mapping[str, Any]) -> str:
+        """What is called, in a few words."""
         names = configuration.get("vars") or ()
         return "environment variables " + ", ".join([names] if isinstance(names, str) else names)
 
@@ -45,8 +47,16 @@ class EnvProvider:
     def render(
         cls, configuration: Mapping[str, Any], context: Mapping[str, Any], payload: Any
     ) -> dict[str, Any]:
+        """The configuration with its templates rendered."""
         return render_configuration(configuration, context)
 
     def call(self, input_payload: Any = None) -> dict[str, Any]:
-        data = {name: os.environ.get(name) for name in self.configuration.vars}
+        """Give the variables."""
+        data = {name: _value_of(name) for name in self.configuration.vars}
         return ProviderResult(True, 0, data=data).as_returned()
+
+
+def _value_of(name: str) -> str | None:
+    value = os.environ.get(name)
+    # What is not UTF-8 is no text that JSON can hold.
+    return None if value is None else os.fsencode(value).decode("utf-8", "replace")

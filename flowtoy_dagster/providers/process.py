@@ -8,19 +8,22 @@ from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar, Literal
 
 import orjson
-from pydantic import BeforeValidator, Field
+from pydantic import BeforeValidator, Field, TypeAdapter, ValidationError
 
 from flowtoy_dagster.errors import TemplateError
+from flowtoy_dagster.flow.environment import search
 from flowtoy_dagster.flow.fields import Strict, Templated, Text, Timeout, Whole
-from flowtoy_dagster.flow.templating import is_template, render_all, search, text
+from flowtoy_dagster.flow.templating import render_all
+from flowtoy_dagster.flow.values import text, to_json
 from flowtoy_dagster.providers.base import ProviderResult, live_output
 from flowtoy_dagster.providers.command import CommandLine, check_command, prepare
+from flowtoy_dagster.providers.shell import VALUE_PREFIX
 from flowtoy_dagster.providers.subprocesses import Finished, run_command, signal_name
 
 logger = logging.getLogger("flowtoy.process")
 
+_SWITCH = TypeAdapter(bool)
 HIDDEN = "***"
-_COMMAND_KEYS = ("command", "args", "shell")
 
 
 def _check_command(value: Any) -> Any:
@@ -52,7 +55,7 @@ class ProcessConfiguration(Strict):
     env: Templated[dict[str, Templated[Text] | None]] = Field(default_factory=dict)
     cwd: Templated[str] | None = None
     shell: Templated[bool] = False
-    pass_to: Templated[Literal["arg", "stdin", "template"]] = "arg"
+    pass_to: Templated[Literal["arg", "stdin", "template"]] = "arg"  # noqa: S105
     timeout: Templated[Timeout] | None = None
     template_strict: Templated[bool] = True
     log_full_command: Templated[bool] = False
@@ -78,10 +81,12 @@ class ProcessProvider:
 
     @classmethod
     def missing(cls, configuration: Mapping[str, Any]) -> str | None:
+        """What a call would lack, or None."""
         return None if configuration.get("command") is not None else "a process needs a 'command'"
 
     @classmethod
     def describe(cls, configuration: Mapping[str, Any]) -> str:
+        """What is called, in a few words."""
         command = configuration.get("command")
         words = command.split() if isinstance(command, str) else [str(w) for w in command or ()]
         more = len(words) - 1 + len(configuration.get("args") or ())
@@ -91,33 +96,34 @@ class ProcessProvider:
     def render(
         cls, configuration: Mapping[str, Any], context: Mapping[str, Any], payload: Any
     ) -> dict[str, Any]:
+        """The configuration with its templates rendered."""
         others = {k: v for k, v in configuration.items() if k not in ("command", "args")}
         rendered: dict[str, Any] = render_all(others, context)
         names = context
         if rendered.get("pass_to") == "template":
             names = {**context, **_payload_names(payload)}
-        args = configuration.get("args") or []
-        if is_template(args):
-            args = render_all(args, names, "args")
+        lenient = _is_switched(rendered.get("template_strict"), to=False)
+        args = render_all(configuration.get("args") or [], names, "args", lenient=lenient)
         try:
             rendered["command"] = prepare(
                 configuration["command"],
                 args if isinstance(args, list) else [args],
-                shell=rendered.get("shell") in (True, "true", "yes", "1"),
+                shell=_is_switched(rendered.get("shell"), to=True),
                 context=names,
-                lenient=rendered.get("template_strict") is False,
+                lenient=lenient,
             )
         except TemplateError as error:
             raise TemplateError(error.message, error.field or "command") from None
         return rendered
 
     def call(self, input_payload: Any = None) -> dict[str, Any]:
+        """Run the command."""
         settings = self.configuration
-        line = self._command_line()
+        line = self._command_line(input_payload)
         stdin = _as_input(settings.stdin)
-        if input_payload is not None and settings.pass_to == "arg":
+        if input_payload is not None and settings.pass_to == "arg":  # noqa: S105
             line = _with_last_argument(line, text(input_payload))
-        elif input_payload is not None and settings.pass_to == "stdin":
+        elif input_payload is not None and settings.pass_to == "stdin":  # noqa: S105
             stdin = _as_input(input_payload)
         logger.info("running %s", self._shown(line))
         try:
@@ -130,18 +136,20 @@ class ProcessProvider:
                 max_output_bytes=settings.max_output_bytes,
                 tee=live_output.get(),
             )
-        except OSError as error:
+        except (OSError, ValueError) as error:
             note = _why_not_started(error, line, settings.cwd)
             return ProviderResult(False, None, (note,)).as_returned()
         logger.info("%s ended with code %s", _program(line), finished.returncode)
         return self._result(finished, line).as_returned()
 
-    def _command_line(self) -> CommandLine:
-        command = self.configuration.command
-        if isinstance(command, CommandLine):
-            return command
-        shell = self.configuration.shell
-        return prepare(command or "", self.configuration.args, shell=shell, context={})
+    def _command_line(self, payload: Any) -> CommandLine:
+        settings = self.configuration
+        if isinstance(settings.command, CommandLine):
+            return settings.command
+        # Used from Python, without a flow: the payload's names are all there is.
+        names = _payload_names(payload) if settings.pass_to == "template" else {}  # noqa: S105
+        command = settings.command or ""
+        return prepare(command, settings.args, shell=settings.shell, context=names)
 
     def _result(self, finished: Finished, line: CommandLine) -> ProviderResult:
         stdout = finished.stdout.decode("utf-8", "replace")
@@ -160,7 +168,8 @@ class ProcessProvider:
             note = f"{note}: {lines[-1].strip()[:300]}" if lines else note
         else:
             _add_json(data, finished.stdout)
-        return ProviderResult(note is None, code, (note,) if note else (), data, {"pid": finished.pid})
+        notes = (note,) if note else ()
+        return ProviderResult(note is None, code, notes, data, {"pid": finished.pid})
 
     def _shown(self, line: CommandLine) -> str:
         """The command as it may be logged."""
@@ -177,6 +186,14 @@ class ProcessProvider:
             HIDDEN if index in hidden or any(p in argument for p in patterns) else argument
             for index, argument in enumerate(arguments)
         )
+
+
+def _is_switched(value: Any, *, to: bool) -> bool:
+    """Whether a switch is set to `to`; what is no switch is told of later."""
+    try:
+        return _SWITCH.validate_python(value) is to
+    except ValidationError:
+        return False
 
 
 def _payload_names(payload: Any) -> dict[str, Any]:
@@ -201,7 +218,7 @@ def _as_input(value: Any) -> bytes | None:
 def _with_last_argument(line: CommandLine, value: str) -> CommandLine:
     if not line.script:
         return CommandLine((*line.argv, value))
-    name = f"FLOWTOY_VALUE_{len(line.variables) + 1}"
+    name = f"{VALUE_PREFIX}{len(line.variables) + 1}"
     *start, script = line.argv
     variables = {**line.variables, name: value}
     return CommandLine((*start, f'{script} "${{{name}}}"'), variables, script=True)
@@ -215,19 +232,23 @@ def _add_json(data: dict[str, Any], stdout: bytes) -> None:
     try:
         data["json"] = orjson.loads(stdout)
     except orjson.JSONDecodeError:
-        # orjson refuses integers of more than 64 bits, which JSON allows.
+        # orjson refuses integers of more than 64 bits, which JSON allows; lone surrogates, which
+        # JSON can write, are no text.
         if stdout.lstrip()[:1] in (b"{", b"[") and stdout.rstrip()[-1:] in (b"}", b"]"):
             try:
                 data["json"] = json.loads(stdout, parse_constant=_refuse_constant)
-            except ValueError:
-                return
+                to_json(data["json"]).encode()
+            except (ValueError, RecursionError):
+                data.pop("json", None)
 
 
 def _refuse_constant(name: str) -> None:
     raise ValueError(name)
 
 
-def _why_not_started(error: OSError, line: CommandLine, cwd: str | None) -> str:
+def _why_not_started(error: OSError | ValueError, line: CommandLine, cwd: str | None) -> str:
+    if isinstance(error, ValueError):
+        return f"{_program(line)} could not be started: {error}"
     if cwd is not None and error.filename == cwd:
         return f"the working directory '{cwd}' can't be entered: {(error.strerror or '').lower()}"
     if isinstance(error, FileNotFoundError):

@@ -11,7 +11,7 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 
 from flowtoy_dagster.flow.catalog import Finding
-from flowtoy_dagster.flow.draft import show
+from flowtoy_dagster.flow.draft import explain
 from flowtoy_dagster.flow.fields import STATIC
 from flowtoy_dagster.flow.graph import Source
 from flowtoy_dagster.flow.models import SOURCE_KEYS
@@ -26,7 +26,7 @@ _BUILTIN = {
 }
 
 
-class ProviderUnavailable(Exception):
+class ProviderUnavailable(Exception):  # noqa: N818 - what it is
     """A provider that is installed but fails to import."""
 
 
@@ -60,7 +60,7 @@ def provider_class(type_name: str) -> ProviderClass:
     point = _installed()[type_name]
     try:
         loaded: ProviderClass = point.load()
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise ProviderUnavailable(
             f"the provider '{type_name}' ({point.value}) fails to import: "
             f"{type(error).__name__}: {error}"
@@ -80,9 +80,11 @@ class InstalledProviders:
     """The catalog (`flow.catalog.Catalog`) of the providers of this Python."""
 
     def types(self) -> Collection[str]:
+        """The names of all provider types."""
         return (*_BUILTIN, *_installed())
 
     def why_unusable(self, type_name: str) -> str | None:
+        """Why a type that is listed can't be used, or None."""
         try:
             provider_class(type_name)
         except ProviderUnavailable as error:
@@ -90,12 +92,14 @@ class InstalledProviders:
         return None
 
     def request_keys(self, type_name: str) -> Collection[str] | None:
+        """The keys of a request; None for the types of others."""
         provider = builtin(type_name)
         return provider.request_keys if provider else None
 
     def check(
         self, type_name: str, configuration: Mapping[str, Any], complete: bool
     ) -> list[Finding]:
+        """What a built-in provider's model says of a configuration."""
         provider = builtin(type_name)
         if provider is None:
             return []
@@ -119,5 +123,4 @@ def _finding(detail: Any, provider: type[BuiltinProvider]) -> list[Finding]:
     if kind == "value_error":
         error = detail["ctx"]["error"]
         return [Finding(loc, str(error), getattr(error, "hint", None))]
-    message = detail["msg"][0].lower() + detail["msg"][1:]
-    return [Finding(loc, f"{message}, got {show(detail['input'])}")]
+    return [Finding(loc, *explain(detail))]

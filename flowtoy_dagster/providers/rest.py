@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import re
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 from urllib.parse import urlencode
 
 from pydantic import BeforeValidator, ConfigDict, Field, model_validator
@@ -15,15 +15,14 @@ from flowtoy_dagster.flow.fields import Name, Strict, Templated, Text, Timeout, 
 from flowtoy_dagster.flow.templating import text, to_json
 from flowtoy_dagster.providers.base import ProviderResult, render_configuration
 from flowtoy_dagster.providers.rest_content import (
+    Answer,
+    Call,
     answer_data,
     json_error,
     payload_body,
     payload_pairs,
     status_note,
 )
-
-if TYPE_CHECKING:
-    from flowtoy_dagster.providers import rest_transport
 
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 _BODY_METHODS = ("POST", "PUT", "PATCH")
@@ -39,6 +38,12 @@ def _method(value: Any) -> Any:
 
 def _as_list(value: Any) -> Any:
     return value if isinstance(value, (list, tuple)) else [value]
+
+
+def _one_or_more(value: Any) -> Any:
+    if value in ([], ()):
+        raise ValueError("expected a status or a list of them, got none")
+    return _as_list(value)
 
 
 def _switch_or_path(value: Any) -> Any:
@@ -59,6 +64,7 @@ def _path_or_pair(value: Any) -> Any:
 
 
 Status = Annotated[Whole, Field(ge=100, le=599)]
+Statuses = Annotated[tuple[Templated[Status], ...], BeforeValidator(_one_or_more)]
 Values = Annotated[tuple[Templated[Text] | None, ...], BeforeValidator(_as_list)]
 Pairs = dict[str, Templated[Values]]
 
@@ -74,11 +80,11 @@ class Auth(Strict):
     """Who calls: exactly one of `basic` and `bearer`."""
 
     basic: Templated[BasicAuth] | None = None
-    bearer: Templated[Annotated[Text, Field(min_length=1)]] | None = None
+    bearer: Templated[Text] | None = None
 
     @model_validator(mode="after")
     def _exactly_one(self) -> Auth:
-        if (self.basic is None) == (self.bearer is None):
+        if (self.basic is None) == (not self.bearer):
             raise ValueError("'auth' takes exactly one of 'basic' and 'bearer'")
         return self
 
@@ -108,12 +114,7 @@ class RestConfiguration(Strict):
     verify: Templated[Annotated[bool | str, BeforeValidator(_switch_or_path)]] = True
     cert: Templated[Annotated[str | tuple[str, str], BeforeValidator(_path_or_pair)]] | None = None
     allow_redirects: Templated[bool] = True
-    expect: (
-        Templated[
-            Annotated[tuple[Templated[Status], ...], Field(min_length=1), BeforeValidator(_as_list)]
-        ]
-        | None
-    ) = None
+    expect: Templated[Statuses] | None = None
     max_response_bytes: Templated[Annotated[Whole, Field(gt=0)]] = 256 * 1024 * 1024
     input_mode: Templated[Literal["parameter", "body"]] | None = None
     param_name: Templated[Name] = "id"
@@ -141,26 +142,31 @@ class RestProvider:
 
     @classmethod
     def missing(cls, configuration: Mapping[str, Any]) -> str | None:
+        """What a complete configuration lacks to make a call, or None."""
         if configuration.get("url") or configuration.get("base_url"):
             return None
         return _NO_URL
 
     @classmethod
     def describe(cls, configuration: Mapping[str, Any]) -> str:
+        """The method and the URL as written, without its user and query."""
         method = str(configuration.get("method") or "GET")
-        url = _join(configuration.get("base_url"), configuration.get("url"))
-        return f"{method.upper() if method.upper() in METHODS else method} {_shown(url)}"
+        base, url = (str(configuration.get(key) or "") for key in ("base_url", "url"))
+        shown = method.upper() if method.upper() in METHODS else method
+        return f"{shown} {_shown(_join(base, url))}".rstrip()
 
     @classmethod
     def render(
         cls, configuration: Mapping[str, Any], context: Mapping[str, Any], payload: Any
     ) -> dict[str, Any]:
+        """The configuration with its templates rendered; raises TemplateError."""
         return render_configuration(configuration, context)
 
     def call(self, input_payload: Any = None) -> dict[str, Any]:
+        """Make the call; what goes wrong with network, server or data is a failed result."""
         # Checking a configuration must not wait for requests to be imported.
-        from flowtoy_dagster.providers.rest_errors import NoAnswer
-        from flowtoy_dagster.providers.rest_transport import Call, fetch
+        from flowtoy_dagster.providers.rest_errors import NoAnswerError
+        from flowtoy_dagster.providers.rest_transport import fetch
 
         settings = self.configuration
         url = _join(settings.base_url, settings.url)
@@ -183,7 +189,7 @@ class RestProvider:
                 max_bytes=settings.max_response_bytes,
             )
             return self._result(fetch(call)).as_returned()
-        except NoAnswer as error:
+        except NoAnswerError as error:
             return _failed(str(error))
         except (TemplateError, UnicodeError) as error:
             return _failed(f"the request can't be sent: {error}")
@@ -218,7 +224,7 @@ class RestProvider:
             return body, "text/plain; charset=utf-8"
         return None, None
 
-    def _result(self, answer: rest_transport.Answer) -> ProviderResult:
+    def _result(self, answer: Answer) -> ProviderResult:
         expected = self.configuration.expect
         success = answer.status in expected if expected else 200 <= answer.status < 300
         body = answer.text
@@ -244,9 +250,11 @@ def _failed(note: str) -> dict[str, Any]:
 
 
 def _join(base: str | None, url: str | None) -> str:
+    # A block scalar ends with a newline.
+    base, url = (base or "").strip(), (url or "").strip()
     if base and url and not re.match(r"[a-z][a-z0-9+.-]*://", url, re.IGNORECASE):
         return f"{base.rstrip('/')}/{url.lstrip('/')}"
-    return url or base or ""
+    return url or base
 
 
 def _without_user(url: str) -> str:

@@ -1,9 +1,13 @@
-"""What the rest provider sends for a payload, and the data in what a server answers."""
+"""What a rest call sends and what comes back: payloads, answers, the data in them."""
 
 from __future__ import annotations
 
+import email.message
+import functools
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
 from typing import Any
 
 import orjson
@@ -12,6 +16,69 @@ from flowtoy_dagster.flow.templating import text, to_json
 
 _SHOWN_BODY = 200
 _DIGITS_AS_ZEROS = bytes.maketrans(b"123456789", b"000000000")
+
+
+@dataclass(frozen=True)
+class Call:
+    """One HTTP call.
+
+    Attributes:
+        label: the URL as a note may show it.
+        params: pairs to add to the query.
+        authorization: the header's value; the URL's own user and password where it is None.
+        timeout: seconds for all of it, from looking up the name to the last byte.
+        verify: whether to check certificates, or the file of those to trust.
+        cert: the client's certificate, or that and its key.
+        max_bytes: the most that the body may have, after decompression.
+    """
+
+    method: str
+    url: str
+    label: str
+    params: Sequence[tuple[str, str]]
+    headers: Mapping[str, str]
+    body: bytes | None
+    authorization: str | None
+    timeout: float
+    verify: bool | str
+    cert: str | tuple[str, str] | None
+    allow_redirects: bool
+    max_bytes: int
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a server answered.
+
+    Attributes:
+        url: where the answer came from, after redirects.
+        elapsed: seconds.
+    """
+
+    status: int
+    headers: dict[str, str]
+    url: str
+    elapsed: float
+    body: bytes | bytearray
+
+    @functools.cached_property
+    def _content(self) -> email.message.Message:
+        message = email.message.Message()
+        found = (v for k, v in self.headers.items() if k.lower() == "content-type")
+        message["Content-Type"] = next(found, "application/octet-stream")
+        return message
+
+    @property
+    def media_type(self) -> str:
+        """The content type without its parameters, in lower case."""
+        return self._content.get_content_type()
+
+    @property
+    def text(self) -> str:
+        """The body as the header's charset or UTF-8; what is not that, replaced."""
+        with suppress(LookupError, ValueError):
+            return self.body.decode(self._content.get_content_charset("utf-8"), "replace")
+        return self.body.decode("utf-8", "replace")
 
 
 def payload_pairs(payload: Any, name: str) -> list[tuple[str, str]]:

@@ -6,6 +6,8 @@ import http.client
 import socket
 import ssl
 from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 import requests
@@ -26,21 +28,48 @@ _INVALID_URL = (
     requests.exceptions.MissingSchema,
     urllib3.exceptions.LocationValueError,
 )
+_INVALID_ANSWER = (urllib3.exceptions.InvalidChunkLength, urllib3.exceptions.InvalidHeader)
+_TLS = "TLS error with {origin}: "
+_CLOSED = "the server closed the connection {moment}"
+_NOT_A_URL = "{target} is not a URL that can be called"
+_NOT_HTTP = "the answer of {origin} is not valid HTTP"
 _WORDS: tuple[tuple[type[BaseException] | tuple[type[BaseException], ...], str], ...] = (
     (requests.TooManyRedirects, "more than {redirects} redirects"),
-    (_INVALID_URL, "'{label}' is not a URL that can be called"),
+    (_INVALID_URL, _NOT_A_URL),
     (requests.exceptions.InvalidHeader, "a header has a character that HTTP does not allow"),
     (socket.gaierror, "the name {host} could not be resolved"),
-    (ssl.SSLCertVerificationError, "TLS error with {origin}: {error.verify_message}"),
-    (_DROPPED, "the server closed the connection {moment}"),
-    (ssl.SSLError, "TLS error with {origin}: {reason}"),
+    (ssl.SSLCertVerificationError, _TLS + "{error.verify_message}"),
+    (_INVALID_ANSWER, _NOT_HTTP),
+    (_DROPPED, _CLOSED),
     (urllib3.exceptions.DecodeError, "the compression of the answer is damaged"),
-    (http.client.HTTPException, "the answer of {origin} is not valid HTTP"),
+    (http.client.HTTPException, _NOT_HTTP),
+    (UnicodeError, "the request has a character that can't be sent"),
+    (ValueError, _NOT_A_URL),
+    (ssl.SSLError, _TLS + "{reason}"),
 )
 
 
-class NoAnswer(Exception):
+class NoAnswerError(Exception):
     """No usable answer came; the text says why, in plain words."""
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a call came.
+
+    Attributes:
+        label: the URL that was to be called, as a note may show it.
+        url: the URL that was being called, which differs after redirects.
+        timeout: seconds that the call had.
+        answering: whether the answer had begun.
+        redirected: whether an answer had redirected it.
+    """
+
+    label: str
+    url: str
+    timeout: float
+    answering: bool
+    redirected: bool
 
 
 def timed_out(timeout: float) -> str:
@@ -53,43 +82,25 @@ def is_dropped(error: Exception) -> bool:
     return any(isinstance(cause, _DROPPED) for cause in _causes(error))
 
 
-def plain_words(
-    error: Exception, url: str, label: str, timeout: float, answering: bool
-) -> str | None:
-    """What an error says to a user; None where neither network nor data is to blame.
-
-    Args:
-        error: what the call raised.
-        url: the URL that was being called, after redirects.
-        label: the URL that was to be called, as a note may show it.
-        timeout: seconds that the call had.
-        answering: whether the answer had begun.
-    """
-    if isinstance(error, NoAnswer):
+def plain_words(error: Exception, progress: Progress) -> str | None:
+    """What an error says to a user; None where neither network nor data is to blame."""
+    if isinstance(error, NoAnswerError):
         return str(error)
     if not isinstance(error, _NETWORK):
         return None
     causes = _causes(error)
-    origin, host = _places(url, causes)
-    moment = "in the middle of the answer" if answering else "before answering"
     for kinds, words in _WORDS:
         for cause in causes:
             if isinstance(cause, kinds):
-                return words.format(
-                    error=cause,
-                    label=label,
-                    origin=origin,
-                    host=host,
-                    moment=moment,
-                    reason=_reason(cause),
-                    redirects=requests.models.DEFAULT_REDIRECT_LIMIT,
-                )
+                return _fill(words, cause, causes, progress)
     if any(isinstance(cause, TimeoutError) and not cause.errno for cause in causes):
-        return timed_out(timeout)
+        return timed_out(progress.timeout)
     for cause in causes:
         if isinstance(cause, OSError) and cause.strerror:
-            return f"could not connect to {origin}: {_reason(cause)}"
+            return _fill("could not connect to {origin}: {reason}", cause, causes, progress)
     first = causes[0]
+    if isinstance(first, urllib3.exceptions.ProtocolError):
+        return _fill(_CLOSED, first, causes, progress)
     # Bare ones are about files and proxies, and say which.
     return str(first) if type(first) is OSError else f"the call failed ({type(first).__name__})"
 
@@ -100,21 +111,34 @@ def _causes(error: BaseException) -> list[BaseException]:
     cause: BaseException | None = error
     while cause is not None and cause not in found:
         found.insert(0, cause)
-        cause = cause.__cause__ or cause.__context__
+        hidden = cause.__suppress_context__
+        cause = cause.__cause__ or (None if hidden else cause.__context__)
     return found
 
 
-def _places(url: str, causes: Sequence[BaseException]) -> tuple[str, str]:
-    """Whom the call could not reach, and whose name: the server, or the proxy before it."""
-    parts = urlsplit(url)
-    origin = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"
+def _fill(
+    words: str, cause: BaseException, causes: Sequence[BaseException], progress: Progress
+) -> str:
+    origin, host = progress.label, "of the server"
+    with suppress(ValueError):
+        parts = urlsplit(progress.url)
+        origin, host = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}", f"'{parts.hostname}'"
     if any(isinstance(cause, urllib3.exceptions.ProxyError) for cause in causes):
-        return f"the proxy for {origin}", "of the proxy"
-    return origin, f"'{parts.hostname}'"
+        origin, host = f"the proxy for {origin}", "of the proxy"
+    target = f"'{progress.label}'"
+    return words.format(
+        error=cause,
+        target=f"what {target} redirects to" if progress.redirected else target,
+        origin=origin,
+        host=host,
+        moment="in the middle of the answer" if progress.answering else "before answering",
+        reason=_reason(cause),
+        redirects=requests.models.DEFAULT_REDIRECT_LIMIT,
+    )
 
 
 def _reason(cause: BaseException) -> str:
-    reason = getattr(cause, "strerror", None) or type(cause).__name__
     if isinstance(cause, ssl.SSLError) and cause.reason:
         return cause.reason.replace("_", " ").lower()
+    reason = getattr(cause, "strerror", None) or type(cause).__name__
     return str(reason[0].lower() + reason[1:])

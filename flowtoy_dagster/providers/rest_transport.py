@@ -5,16 +5,13 @@ Loaded on the first call, not when a configuration is checked: requests takes lo
 
 from __future__ import annotations
 
-import email.message
 import functools
 import os
 import socket
 import threading
 import time
-from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from contextvars import ContextVar
-from dataclasses import dataclass
 from http.cookiejar import DefaultCookiePolicy
 from typing import Any
 
@@ -23,7 +20,14 @@ import urllib3
 from requests.adapters import HTTPAdapter
 from urllib3.connection import HTTPConnection, HTTPSConnection
 
-from flowtoy_dagster.providers.rest_errors import NoAnswer, is_dropped, plain_words, timed_out
+from flowtoy_dagster.providers.rest_content import Answer, Call
+from flowtoy_dagster.providers.rest_errors import (
+    NoAnswerError,
+    Progress,
+    is_dropped,
+    plain_words,
+    timed_out,
+)
 
 _IDEMPOTENT = frozenset({"GET", "HEAD", "PUT", "DELETE", "OPTIONS"})
 _CHUNK = 1 << 16
@@ -32,74 +36,11 @@ _LONGEST_WAIT = 1e6
 """Seconds; more than this overflows what sockets and locks can wait."""
 
 
-@dataclass(frozen=True)
-class Call:
-    """One HTTP call.
-
-    Attributes:
-        label: the URL as a note may show it.
-        params: pairs to add to the query.
-        authorization: the header's value; the URL's own user and password where it is None.
-        timeout: seconds for all of it, from looking up the name to the last byte.
-        verify: whether to check certificates, or the file of those to trust.
-        cert: the client's certificate, or that and its key.
-        max_bytes: the most that the body may have, after decompression.
-    """
-
-    method: str
-    url: str
-    label: str
-    params: Sequence[tuple[str, str]]
-    headers: Mapping[str, str]
-    body: bytes | None
-    authorization: str | None
-    timeout: float
-    verify: bool | str
-    cert: str | tuple[str, str] | None
-    allow_redirects: bool
-    max_bytes: int
-
-
-@dataclass(frozen=True)
-class Answer:
-    """What a server answered.
-
-    Attributes:
-        url: where the answer came from, after redirects.
-        elapsed: seconds.
-    """
-
-    status: int
-    headers: dict[str, str]
-    url: str
-    elapsed: float
-    body: bytes | bytearray
-
-    @functools.cached_property
-    def _content(self) -> email.message.Message:
-        message = email.message.Message()
-        found = (v for k, v in self.headers.items() if k.lower() == "content-type")
-        message["Content-Type"] = next(found, "application/octet-stream")
-        return message
-
-    @property
-    def media_type(self) -> str:
-        """The content type without its parameters, in lower case."""
-        return self._content.get_content_type()
-
-    @property
-    def text(self) -> str:
-        """The body as the header's charset or UTF-8; what is not that, replaced."""
-        with suppress(LookupError, ValueError):
-            return self.body.decode(self._content.get_content_charset("utf-8"), "replace")
-        return self.body.decode("utf-8", "replace")
-
-
 def fetch(call: Call) -> Answer:
     """Make a call.
 
     Raises:
-        NoAnswer: the network, the server or a limit kept an answer from coming.
+        NoAnswerError: the network, the server or a limit kept an answer from coming.
     """
     if call.verify is False:
         urllib3.disable_warnings(urllib3.exceptions.InsecureRequestWarning)
@@ -107,12 +48,12 @@ def fetch(call: Call) -> Answer:
     started = time.perf_counter()
     exchange.start()
     try:
-        exchange.join(min(call.timeout, _LONGEST_WAIT))
-        finished = not exchange.is_alive()
+        # An interrupted join() would take the thread for finished.
+        finished = exchange.done.wait(min(call.timeout, _LONGEST_WAIT))
     finally:
         exchange.abandon()
     if not finished:
-        raise NoAnswer(timed_out(call.timeout))
+        raise NoAnswerError(timed_out(call.timeout))
     if exchange.error is not None:
         raise exchange.told(exchange.error) from None
     response = exchange.response
@@ -138,7 +79,9 @@ class _Exchange(threading.Thread):
         self.body = bytearray()
         self.error: Exception | None = None
         self.answering = False
+        self.redirected = False
         self.connected = False
+        self.done = threading.Event()
         self._abandoned = False
         self._socket: socket.socket | None = None
 
@@ -158,7 +101,9 @@ class _Exchange(threading.Thread):
             )
         except Exception as error:  # noqa: BLE001 - the caller's thread raises it
             self.error = error
-        self._socket = None
+        finally:
+            self._socket = None
+            self.done.set()
 
     def _request(self) -> requests.Request:
         call = self.call
@@ -187,10 +132,11 @@ class _Exchange(threading.Thread):
     def abandon(self) -> None:
         """End what the thread waits for, if it still runs."""
         self._abandoned = True
-        if self._socket is not None and self.is_alive():
+        used = self._socket
+        if used is not None:
             with suppress(OSError):
                 # SSLSocket's own method would pull the TLS layer from under the reader.
-                socket.socket.shutdown(self._socket, socket.SHUT_RDWR)
+                socket.socket.shutdown(used, socket.SHUT_RDWR)
 
     def may_repeat(self, method: str | None, error: Exception) -> bool:
         """Whether a request failed only because a kept connection had been closed meanwhile."""
@@ -199,8 +145,10 @@ class _Exchange(threading.Thread):
 
     def told(self, error: Exception) -> Exception:
         """The error as the provider tells it; a mistake of ours as it is."""
-        words = plain_words(error, self.url, self.call.label, self.call.timeout, self.answering)
-        return NoAnswer(words) if words else error
+        call = self.call
+        progress = Progress(call.label, self.url, call.timeout, self.answering, self.redirected)
+        words = plain_words(error, progress)
+        return NoAnswerError(words) if words else error
 
     def read(self, response: requests.Response) -> None:
         """Take the body in; that of a redirect is overwritten by the next answer's."""
@@ -211,8 +159,9 @@ class _Exchange(threading.Thread):
                 self.body += chunk
                 if len(self.body) > self.call.max_bytes:
                     limit = f"max_response_bytes ({self.call.max_bytes})"
-                    raise NoAnswer(f"the answer is larger than {limit}")
+                    raise NoAnswerError(f"the answer is larger than {limit}")
         self.answering = False
+        self.redirected = response.is_redirect
         self._socket = None
 
 

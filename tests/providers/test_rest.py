@@ -6,13 +6,15 @@ import base64
 import gzip
 import json
 import os
+import signal
 import socket
 import ssl
 import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import suppress
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -66,6 +68,8 @@ def receive(stream: Any) -> Received | None:
     line = stream.readline().decode("latin-1")
     if not line.strip():
         return None
+    if not line.endswith(" HTTP/1.1\r\n") and not line.startswith("CONNECT "):
+        return Received("", "/not-http", {}, b"")
     method, target, _ = line.split()
     headers = {}
     while (line := stream.readline().decode("utf-8").strip()) != "":
@@ -110,10 +114,7 @@ class Server:
         self._threads = [threading.Thread(target=self._accept)]
         self._threads[0].start()
 
-    def __enter__(self) -> Server:
-        return self
-
-    def __exit__(self, *error: object) -> None:
+    def stop(self) -> None:
         self.ended.set()
         self._end(self._listener)
         self._threads[0].join()
@@ -175,6 +176,15 @@ class Server:
         return script
 
 
+@contextmanager
+def serving(tls: ssl.SSLContext | None = None) -> Iterator[Server]:
+    server = Server(tls)
+    try:
+        yield server
+    finally:
+        server.stop()
+
+
 def drop(connection: socket.socket) -> None:
     """Close the connection without a word."""
 
@@ -198,7 +208,7 @@ def clean(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 @pytest.fixture
 def server() -> Iterator[Server]:
-    with Server() as server:
+    with serving() as server:
         yield server
 
 
@@ -213,7 +223,7 @@ def certificate(tmp_path: Path) -> str:
 def tls_server(certificate: str) -> Iterator[Server]:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(certificate)
-    with Server(context) as server:
+    with serving(context) as server:
         yield server
 
 
@@ -243,6 +253,7 @@ def test_url_is_called_with_get(server: Server) -> None:
         pytest.param("/api/", "/users", "/api/users", id="one slash between"),
         pytest.param("/api", None, "/api", id="base alone"),
         pytest.param("/api", 7, "/api/7", id="number"),
+        pytest.param("/api\n", " users\n", "/api/users", id="white space around"),
         pytest.param("/api", "users?a=b:c//d", "/api/users?a=b:c//d", id="query of its own"),
     ],
 )
@@ -519,7 +530,7 @@ def test_empty_json_answer_is_null(server: Server, status: int) -> None:
     ("body", "complaint"),
     [
         ('{"a":}', "unexpected character, expected a JSON value at line 1 column 6"),
-        ("[1,\n nul]", "unexpected character, expected a JSON value at line 2 column 2"),
+        ("[1,\n nul]", "invalid literal, expected 'null' at line 2 column 2"),
         ("[12345678901234567890, NaN]", "NaN is not a JSON value"),
     ],
     ids=["object", "second line", "NaN"],
@@ -577,7 +588,8 @@ def test_meta_tells_of_the_answer(server: Server) -> None:
     server.answers["/a"] = plain("x", 201, X_Own="1")
     result = call(url=f"{server.url.replace('//', '//me:pw@')}/a", params={"b": 1})
     elapsed = result.meta["elapsed"]
-    assert isinstance(elapsed, float) and elapsed > 0
+    assert isinstance(elapsed, float)
+    assert elapsed > 0
     headers = {"Content-Type": "text/plain", "Content-Length": "1", "X-Own": "1"}
     assert result.meta == {
         "status_code": 201,
@@ -665,7 +677,7 @@ def test_endless_redirects_fail(server: Server) -> None:
 
 
 def test_redirect_does_not_carry_the_token_to_another_host(server: Server) -> None:
-    with Server() as other:
+    with serving() as other:
         server.answers["/"] = answer("", 302, Location=f"{other.url}/")
         assert call(url=server.url, auth={"bearer": "t0ken"}).success
     assert "authorization" in server.request.headers
@@ -676,7 +688,7 @@ def test_redirect_does_not_carry_the_token_to_another_host(server: Server) -> No
 def test_redirect_to_no_http_url_fails(server: Server, location: str) -> None:
     server.answers["/"] = answer("", 302, Location=location)
     (note,) = call(url=server.url).notes
-    assert note == f"'{server.url}' is not a URL that can be called, or redirects to none"
+    assert note == f"what '{server.url}' redirects to is not a URL that can be called"
 
 
 def test_body_of_a_redirect_is_limited(server: Server) -> None:
@@ -725,6 +737,14 @@ def test_cookie_of_a_redirect_holds_for_its_target(server: Server) -> None:
     call(url=f"{server.url}/new")
     cookies = [request.headers.get("cookie") for request in server.requests]
     assert cookies == [None, "session=1", None]
+
+
+def test_calls_at_the_same_time_do_not_mix(server: Server) -> None:
+    server.answers = {f"/{n}": answer(str(n)) for n in range(40)}
+    with ThreadPoolExecutor(12) as pool:
+        given = list(pool.map(lambda n: call(url=f"{server.url}/{n}").data, range(40)))
+    assert given == list(range(40))
+    assert server.connections <= 12
 
 
 def test_call_survives_a_kept_connection_that_was_closed(server: Server) -> None:
@@ -782,7 +802,7 @@ def test_cert_is_shown_to_the_server(certificate: str, pair: bool) -> None:
     context.load_verify_locations(certificate)
     context.verify_mode = ssl.CERT_REQUIRED
     cert = [certificate, certificate] if pair else certificate
-    with Server(context) as server:
+    with serving(context) as server:
         assert call(url=server.url, verify=certificate, cert=cert).success
         assert not call(url=server.url, verify=certificate).success
 
@@ -794,14 +814,9 @@ def test_untrusted_certificate_fails(tls_server: Server) -> None:
 
 
 def test_tls_with_a_server_that_has_none_fails(server: Server) -> None:
-    server.answers["/"] = drop
-    with Server() as other:
-        other.answers["/"] = drop
-        (note,) = call(url=other.url.replace("http:", "https:")).notes
-    assert note in (
-        f"TLS error with {other.url.replace('http:', 'https:')}: record layer failure",
-        "the server closed the connection before answering",
-    )
+    url = server.url.replace("http:", "https:")
+    (note,) = call(url=url).notes
+    assert note.startswith(f"TLS error with {url}: ")
 
 
 @pytest.mark.parametrize("key", ["verify", "cert"])
@@ -842,6 +857,20 @@ def test_server_that_drips_for_ever_is_left(server: Server, head: bytes) -> None
 def test_thread_of_a_call_that_was_left_ends(server: Server) -> None:
     server.answers["/"] = server.drip(b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n")
     call(url=server.url, timeout=SHORT)
+    for thread in threading.enumerate():
+        if thread.name == "flowtoy-rest":
+            thread.join(20)
+            assert not thread.is_alive()
+
+
+def test_interrupted_call_is_given_up(server: Server) -> None:
+    def interrupt(connection: socket.socket) -> None:
+        os.kill(os.getpid(), signal.SIGINT)
+        server.hang(connection)
+
+    server.answers["/"] = interrupt
+    with pytest.raises(KeyboardInterrupt):
+        call(url=server.url)
     for thread in threading.enumerate():
         if thread.name == "flowtoy-rest":
             thread.join(20)
@@ -920,7 +949,7 @@ def test_refused_connection_of_a_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_proxy_that_refuses_a_tunnel(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
-    server.answers[""] = plain("no", 403)
+    server.answers["443"] = plain("no", 403)
     monkeypatch.setenv("https_proxy", server.url)
     assert call(url="https://example.invalid").notes == ("Tunnel connection failed: 403 Status",)
 
@@ -1096,7 +1125,7 @@ def test_templates_are_accepted_inside(written: dict[str, Any]) -> None:
             {"bearer": "x", "basic": {"username": "a", "password": "b"}},
             "'auth' takes exactly one of 'basic' and 'bearer'",
         ),
-        ("auth", {"bearer": ""}, "at least 1 character"),
+        ("auth", {"bearer": ""}, "'auth' takes exactly one of 'basic' and 'bearer'"),
         ("auth", {"digest": "x"}, "Extra inputs are not permitted"),
         ("auth", {"basic": {"username": "x"}}, "Field required"),
         ("timeout", 0, "greater than 0"),
@@ -1109,7 +1138,7 @@ def test_templates_are_accepted_inside(written: dict[str, Any]) -> None:
         ("allow_redirects", "perhaps", "valid boolean"),
         ("expect", 99, "greater than or equal to 100"),
         ("expect", [200, 600], "less than or equal to 599"),
-        ("expect", [], "at least 1 item"),
+        ("expect", [], "expected a status or a list of them, got none"),
         ("expect", True, "expected a number, got true"),
         ("max_response_bytes", 0, "greater than 0"),
         ("max_response_bytes", True, "expected a number, got true"),

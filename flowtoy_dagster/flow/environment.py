@@ -1,0 +1,165 @@
+"""The one Jinja2 environment: sandboxed, with JSON text, and filters of the language's own."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import functools
+import shlex
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import jinja2
+import jmespath
+import orjson
+from jinja2 import nodes
+from jinja2.compiler import CodeGenerator, Frame
+from jinja2.runtime import Context
+from jinja2.sandbox import SandboxedEnvironment
+
+from flowtoy_dagster.errors import TemplateError
+from flowtoy_dagster.flow.names import Missing, Names
+from flowtoy_dagster.flow.values import native, text, to_json
+
+TEXT_SINK = "__text_sink__"
+"""Context key: a function that replaces how an expression's value becomes text."""
+
+
+class _CodeGenerator(CodeGenerator):
+    """Makes `~` join texts as templates print them."""
+
+    def visit_Concat(self, node: nodes.Concat, frame: Frame) -> None:  # noqa: N802 - Jinja2 calls it
+        self.write("environment.concat_texts((")
+        for part in node.nodes:
+            self.visit(part, frame)
+            self.write(", ")
+        self.write("))")
+
+
+class Environment(SandboxedEnvironment):
+    """Jinja2's sandbox with item lookup before attributes and JSON text."""
+
+    code_generator_class = _CodeGenerator
+
+    def concat_texts(self, parts: tuple[Any, ...]) -> str:
+        """What `~` gives."""
+        return "".join(text(part) for part in parts)
+
+    def getattr(self, obj: Any, attribute: str) -> Any:
+        """What `obj.attribute` gives."""
+        return self._look_up(obj, attribute, super().getattr)
+
+    def getitem(self, obj: Any, argument: Any) -> Any:
+        """What `obj[argument]` gives."""
+        return self._look_up(obj, argument, super().getitem)
+
+    def _look_up(self, obj: Any, name: Any, otherwise: Callable[[Any, Any], Any]) -> Any:
+        if isinstance(obj, Mapping):
+            try:
+                return obj[name]
+            except (KeyError, TypeError):
+                if isinstance(obj, Names) and name not in ("items", "keys", "values", "get"):
+                    return self.undefined(hint=obj.why_missing(name))
+        found = otherwise(obj, name)
+        if isinstance(found, jinja2.Undefined) and type(obj) in (dict, list):
+            return self.undefined(hint=_why_not_in(obj, name))
+        return found
+
+
+def _why_not_in(obj: Any, name: Any) -> str:
+    if isinstance(obj, list):
+        return f"'{name}' is not in a list of {len(obj)} items"
+    keys = ", ".join(f"'{key}'" for key in list(obj)[:8])
+    return f"there is no key '{name}'; the keys are {keys or 'none'}"
+
+
+@jinja2.pass_context
+def _finalize(context: Context, value: Any) -> str:
+    sink = context.get(TEXT_SINK)
+    return sink(value) if sink else text(value)
+
+
+def _fromjson(value: Any) -> Any:
+    if isinstance(value, (dict, list)):
+        return value
+    try:
+        return orjson.loads(text(value))
+    except orjson.JSONDecodeError as error:
+        raise TemplateError(f"fromjson: not valid JSON: {error}") from None
+
+
+def search(expression: str, data: Any) -> Any:
+    """What a jmespath expression finds in data.
+
+    Raises:
+        TemplateError: the expression is malformed or meets a value of a wrong type.
+    """
+    try:
+        return _compiled_jmespath(expression).search(data)
+    except jmespath.exceptions.JMESPathError as error:
+        message = " ".join(str(error).split())
+        raise TemplateError(f"jmespath '{expression}': {message}") from None
+
+
+def _jmespath(value: Any, expression: str) -> Any:
+    return search(expression, native(value))
+
+
+@functools.lru_cache(maxsize=1024)
+def _compiled_jmespath(expression: str) -> Any:
+    return jmespath.compile(expression)
+
+
+def check_jmespath(expression: str) -> None:
+    """Raise ValueError where an expression is malformed."""
+    try:
+        _compiled_jmespath(expression)
+    except jmespath.exceptions.JMESPathError as error:
+        lines = str(error).splitlines()
+        raise ValueError(f"malformed jmespath expression '{expression}': {lines[0]}") from None
+
+
+def _b64encode(value: Any) -> str:
+    return base64.b64encode(text(value).encode()).decode()
+
+
+def _b64decode(value: Any) -> str:
+    try:
+        return base64.b64decode(text(value), validate=True).decode()
+    except (binascii.Error, UnicodeDecodeError) as error:
+        raise TemplateError(f"b64decode: {error}") from None
+
+
+class ShellQuoted(str):
+    """Text quoted for a shell that remembers what it was made from."""
+
+    __slots__ = ("original",)
+    original: str
+
+
+def _shquote(value: Any) -> str:
+    original = text(value)
+    quoted = ShellQuoted(shlex.quote(original))
+    quoted.original = original
+    return quoted
+
+
+def _join(value: Any, separator: Any = "", attribute: str | None = None) -> str:
+    items = value
+    if attribute is not None:
+        items = [environment.getattr(item, attribute) for item in value]
+    return text(separator).join(text(item) for item in items)
+
+
+environment = Environment(undefined=Missing, finalize=_finalize, keep_trailing_newline=True)
+environment.filters.update(
+    fromjson=_fromjson,
+    jmespath=_jmespath,
+    b64encode=_b64encode,
+    b64decode=_b64decode,
+    shquote=_shquote,
+    string=text,
+    tojson=to_json,
+    join=_join,
+)
+lenient_environment = environment.overlay(undefined=jinja2.ChainableUndefined)
