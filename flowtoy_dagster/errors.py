@@ -131,10 +131,10 @@ class StepError(FlowtoyError):
 
     Attributes:
         message: one line: what went wrong.
-        code: the exit or HTTP status code, where there is one.
+        kind: `configuration` where trying again can't help, `raised`, `timeout` or `provider`.
     """
 
-    def __init__(self, message: str, code: int | None = None) -> None:
+    def __init__(self, message: str, kind: str = "configuration") -> None:
         self.message = message
-        self.code = code
+        self.kind = kind
         super().__init__(message)

@@ -147,12 +147,12 @@ def _view(template: str, provider_type: str, result: ProviderResult) -> Any:
 
 @functools.lru_cache(maxsize=1024)
 def _looks_into_result(template: str) -> bool:
-    looked_into = (
-        node.node
-        for kind in (nodes.Getattr, nodes.Getitem)
-        for node in parse(template).find_all(kind)
+    return any(
+        isinstance(node, (nodes.Getattr, nodes.Getitem))
+        and isinstance(node.node, nodes.Name)
+        and node.node.name == "result"
+        for node in parse(template).find_all(nodes.Expr)
     )
-    return any(isinstance(node, nodes.Name) and node.name == "result" for node in looked_into)
 
 
 def _is_json_already(output: OutputConfig, provider_type: str) -> bool:

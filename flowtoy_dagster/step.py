@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -11,15 +11,26 @@ from pydantic import ValidationError
 
 from flowtoy_dagster.errors import StepError, TemplateError
 from flowtoy_dagster.extraction import extract
+from flowtoy_dagster.flow.draft import explain
 from flowtoy_dagster.flow.graph import Source, Step
 from flowtoy_dagster.flow.templating import render_all
 from flowtoy_dagster.providers.base import Provider, ProviderResult, render_configuration
 from flowtoy_dagster.providers.registry import ProviderUnavailable, builtin, provider_class
+from flowtoy_dagster.limits import (
+    OutOfTime,
+    delay_before,
+    is_worth_a_retry,
+    retries_of,
+    time_limit,
+    timeout_of,
+)
 from flowtoy_dagster.scope import RunInfo, Upstream, build_scope
+from flowtoy_dagster.secrets import Mask, secret_values_in, set_active_mask, texts_in
 
 logger = logging.getLogger("flowtoy.step")
 
 STDERR_LINES = 10
+RUN_OUT_OF_TIME = "the run's timeout has passed"
 
 
 @dataclass(frozen=True)
@@ -31,12 +42,20 @@ class StepOutcome:
         outputs: values by name, in the order written; empty where it failed.
         result: what the provider gave; None where it was never called.
         stderr: the last lines of a failed command's stderr.
+        retry_in: seconds until it should be tried again; None where it should not.
+        max_retries: how often it may be tried again in all.
+        mask: hides what the step knows to be secret; `error` and `stderr` are masked already.
+        secrets: what it learned to be secret while it ran.
     """
 
     error: str | None = None
     outputs: Mapping[str, Any] = field(default_factory=dict)
     result: ProviderResult | None = None
     stderr: str = ""
+    retry_in: float | None = None
+    max_retries: int = 0
+    mask: Mask = field(default_factory=Mask)
+    secrets: frozenset[str] = frozenset()
 
     @property
     def succeeded(self) -> bool:
@@ -49,6 +68,11 @@ def run_step(
     sources: Mapping[str, Source],
     upstream: Mapping[str, Upstream],
     run: RunInfo,
+    *,
+    attempt: int = 1,
+    seconds_left: float | None = None,
+    mask: Mask | None = None,
+    lost: str | None = None,
 ) -> StepOutcome:
     """Run a step once: resolve the source, render, call, extract.
 
@@ -57,29 +81,107 @@ def run_step(
         sources: the flow's named sources.
         upstream: the steps that it depends on, by written name.
         run: the run that it is part of.
+        attempt: which attempt this is, from 1.
+        seconds_left: until the run's own timeout.
+        mask: hides what is known to be secret beforehand.
+        lost: why the process of this attempt is gone, where it is; then nothing is called.
 
     Returns:
         What came of it; a failure of any kind is an outcome, not an exception.
     """
-    scope = build_scope(upstream, sources, run)
-    try:
-        provider, payload = _provider(step, scope)
-        result = ProviderResult.of(_call(step, provider, payload))
-    except StepError as error:
-        return StepOutcome(error.message)
-    if not result.success:
-        return StepOutcome(_failure(step, result), result=result, stderr=_last_lines(result))
-    try:
-        outputs = {
-            output.name: extract(output, step.source.type, result, scope)
-            for output in step.outputs
-        }
-    except StepError as error:
-        return StepOutcome(error.message, result=result)
-    return StepOutcome(outputs=outputs, result=result)
+    this = _Attempt(step, sources, upstream, run, attempt, seconds_left, mask or Mask())
+    return this.failure(lost, None, "crash") if lost is not None else this.outcome()
 
 
-def _provider(step: Step, scope: Mapping[str, Any]) -> tuple[Provider, Any]:
+class _Attempt:
+    """One attempt of a step, and what it learns on the way."""
+
+    def __init__(
+        self,
+        step: Step,
+        sources: Mapping[str, Source],
+        upstream: Mapping[str, Upstream],
+        run: RunInfo,
+        number: int,
+        seconds_left: float | None,
+        mask: Mask,
+    ) -> None:
+        self.step = step
+        self.scope = build_scope(upstream, sources, run)
+        self.number = number
+        self.seconds_left = seconds_left
+        self.mask = mask
+        self.learned: frozenset[str] = frozenset()
+
+    def outcome(self) -> StepOutcome:
+        step = self.step
+        set_active_mask(self._mask())
+        try:
+            provider, payload = _provider(step, self.scope, self._learn)
+            with time_limit(self._limit()):
+                result = ProviderResult.of(_call(step, provider, payload))
+        except StepError as error:
+            return self.failure(error.message, None, error.kind)
+        except OutOfTime as error:
+            return self.failure(self._why_out_of_time(error), None, "timeout")
+        if not result.success:
+            return self.failure(_failure(step, result), result, "provider")
+        try:
+            outputs = {
+                output.name: extract(output, step.source.type, result, self.scope)
+                for output in step.outputs
+            }
+        except StepError as error:
+            return self.failure(error.message, result, "provider")
+        for output in step.outputs:
+            if output.secret:
+                self._learn(texts_in(outputs[output.name]))
+        return StepOutcome(
+            outputs=outputs, result=result, mask=self._mask(), secrets=self.learned
+        )
+
+    def failure(self, message: str, result: ProviderResult | None, kind: str) -> StepOutcome:
+        """The outcome of a failed attempt, and whether another should follow."""
+        mask = self._mask()
+        delay, most = self._next_attempt(result, kind)
+        stderr = _last_lines(result) if result is not None else ""
+        return StepOutcome(
+            mask.text(message), {}, result, mask.text(stderr), delay, most, mask, self.learned
+        )
+
+    def _learn(self, values: Iterable[str]) -> None:
+        self.learned |= frozenset(values)
+        set_active_mask(self._mask())
+
+    def _mask(self) -> Mask:
+        return self.mask.including(self.learned)
+
+    def _limit(self) -> float | None:
+        limits = (timeout_of(self.step.timeout, self.scope), self.seconds_left)
+        return min((limit for limit in limits if limit is not None), default=None)
+
+    def _why_out_of_time(self, error: OutOfTime) -> str:
+        if error.limit == self.seconds_left:
+            return RUN_OUT_OF_TIME
+        return str(error)
+
+    def _next_attempt(
+        self, result: ProviderResult | None, kind: str
+    ) -> tuple[float | None, int]:
+        """Seconds until the next attempt, or None; and how many retries there are in all."""
+        try:
+            retry = retries_of(self.step.retry, self.scope)
+        except StepError:
+            return None, 0
+        most = int(retry.max)
+        if self.number > most or not is_worth_a_retry(retry, result, kind):
+            return None, most
+        return delay_before(retry, self.number, result), most
+
+
+def _provider(
+    step: Step, scope: Mapping[str, Any], learn: Callable[[Iterable[str]], None]
+) -> tuple[Provider, Any]:
     """The step's provider with its rendered configuration, and the rendered payload."""
     kind = step.source.type
     try:
@@ -94,6 +196,7 @@ def _provider(step: Step, scope: Mapping[str, Any]) -> tuple[Provider, Any]:
             configuration = render_configuration(step.source.configuration, scope)
     except TemplateError as error:
         raise StepError(f"{_field(step, error.field)}: {error.message}") from None
+    learn(secret_values_in([configuration, payload]))
     try:
         return provider_class(kind)(configuration), payload
     except KeyError:
@@ -113,7 +216,8 @@ def _call(step: Step, provider: Provider, payload: Any) -> Any:
         return provider.call(payload)
     except (Exception, SystemExit) as error:
         logger.debug("the provider '%s' raised", step.source.type, exc_info=True)
-        raise StepError(f"the provider '{step.source.type}' raised {_one_line(error)}") from None
+        message = f"the provider '{step.source.type}' raised {_one_line(error)}"
+        raise StepError(message, "raised") from None
 
 
 def _field(step: Step, within: str | None) -> str:
@@ -125,7 +229,7 @@ def _first_mistake(step: Step, error: ValidationError) -> str:
     detail = error.errors()[0]
     place = ".".join(str(part) for part in detail["loc"] if not str(part).startswith("function-"))
     cause = detail.get("ctx", {}).get("error")
-    message = str(cause) if cause is not None else detail["msg"][0].lower() + detail["msg"][1:]
+    message = str(cause) if cause is not None else explain(detail)[0]
     return f"{_field(step, place)}: {message}"
 
 

@@ -7,6 +7,7 @@ A comment before a code block, or several, tell what becomes of it:
   examples is what its `https://api.example.com` stands for.
 - `<!-- exit: 2 -->`: these commands end with that code, not with 0.
 - `<!-- not run: REASON -->`: these commands can't be run here.
+- `<!-- wrong -->`: this flow has mistakes.
 
 `<!-- with: PATH -->` or `<!-- with: PATH as NAME -->`, anywhere, copies a file or folder of the
 project to the page's folder.
@@ -32,6 +33,7 @@ from typing import Any
 
 import pytest
 
+from flowtoy_dagster.errors import ConfigError
 from flowtoy_dagster.load import load_flow
 from flowtoy_dagster.providers.registry import builtin
 
@@ -44,7 +46,7 @@ SHOWN_ONLY = ("text", "json", "toml")
 HOST = re.compile(r"https://api\.example\.com(.*)")
 _BLOCK = re.compile(r"(?P<comments>(?:<!--[^\n]*-->\n+)*)```(?P<language>\w*)\n(?P<text>.*?)^```$",
                     re.DOTALL | re.MULTILINE)
-_COMMENT = re.compile(r"<!-- (file|run|exit|not run|with)(?:: (.+?))? -->")
+_COMMENT = re.compile(r"<!-- (file|run|exit|not run|wrong|with)(?:: (.+?))? -->")
 _CHANGING = (
     (re.compile(r"\d\d:\d\d:\d\d\.\d{3}"), "<time>"),
     (re.compile(r"\d+\.\d s\b"), "<span>"),
@@ -167,10 +169,14 @@ def test_the_commands_of_a_page_do_what_it_says(page: Path, tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize("block", of(lambda block: block.is_flow))
-def test_a_flow_in_the_docs_is_valid(block: Block, tmp_path: Path) -> None:
+def test_a_flow_in_the_docs_is_valid_unless_it_says_otherwise(block: Block, tmp_path: Path) -> None:
     path = tmp_path / "flow.yaml"
     path.write_text(block.text, encoding="utf-8")
-    assert load_flow(path).steps
+    if "wrong" in block.notes:
+        with pytest.raises(ConfigError):
+            load_flow(path)
+    else:
+        assert load_flow(path).steps
 
 
 @pytest.mark.parametrize("block", of(lambda block: "run" in block.notes))
@@ -185,6 +191,12 @@ def test_a_flow_in_the_docs_runs(block: Block, tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
 
 
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_every_code_block_of_a_page_is_seen(page: Path) -> None:
+    fences = re.findall(r"^ *```", page.read_text(encoding="utf-8"), re.MULTILINE)
+    assert len(fences) == 2 * len(blocks_of(page)), "a block stands at the left margin"
+
+
 @pytest.mark.parametrize("block", all_blocks())
 def test_nothing_in_a_page_is_unchecked_without_a_reason(block: Block) -> None:
     if block.language == "yaml":
@@ -192,7 +204,7 @@ def test_nothing_in_a_page_is_unchecked_without_a_reason(block: Block) -> None:
     else:
         assert block.language in (*COMMANDS, *SHOWN_ONLY), f"what is a '{block.language}' block?"
     if block.language in SHOWN_ONLY:
-        assert not re.search(r"^\$ |^flowtoy run", block.text, re.MULTILINE)
+        assert not re.search(r"^\$ |^flowtoy run (?!\[OPTIONS)", block.text, re.MULTILINE)
     assert block.notes.get("not run", "a reason")
     if block.language == "console":
         assert block.text.startswith("$ ")
@@ -255,7 +267,7 @@ def test_a_providers_page_has_every_key(name: str) -> None:
     assert provider is not None
     fields = provider.configuration_model.model_fields.items()
     assert documented == {item.alias or key for key, item in fields}
-    requests = page.partition("**Request keys**")[2].partition("\n\n")[0]
+    requests = page.partition("**Request keys** (in a step's `input`):")[2].partition("\n\n")[0]
     if name == "rest":
         assert "all of them" in requests
     else:
@@ -270,3 +282,12 @@ def test_the_reference_of_the_language_keeps_its_rule_numbers() -> None:
     for chapter, rules in {1: 7, 3: 3, 4: 3, 5: 5, 6: 5, 7: 3, 8: 4, 11: 3}.items():
         for rule in range(1, rules + 1):
             assert f"{chapter}.{rule}" in numbers
+
+
+def test_the_architecture_names_every_room_there_is() -> None:
+    page = (DOCS / "explanation" / "architecture.md").read_text(encoding="utf-8")
+    named = set(re.findall(r"`(?:\w+/)*(\w+\.py)`", page))
+    package = ROOT / "flowtoy_dagster"
+    rooms = {path.name for path in package.rglob("*.py") if path.name != "__init__.py"}
+    assert rooms <= named
+    assert named <= {*rooms, "__init__.py"}, "the page names rooms that are gone"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 import traceback
@@ -14,6 +15,8 @@ INTERRUPTED = 130
 
 def main() -> NoReturn:
     """Run the command line and end the process with its exit code."""
+    # Collecting while modules load finds nothing; the fork server's start turns it on again.
+    gc.disable()
     from flowtoy_dagster.cli.app import app
 
     try:

@@ -11,6 +11,7 @@ import signal
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import ExitStack
+from dataclasses import replace
 
 import dagster as dg
 from dagster import DagsterEvent, DagsterInstance, DagsterRun
@@ -29,8 +30,11 @@ from dagster._core.execution.step_dependency_config import StepDependencyConfig
 from dagster._core.executor.multiprocess import MultiprocessExecutor
 from dagster._utils.error import SerializableErrorInfo
 
-from flowtoy_dagster.engine.pool import Report, StepDone, StepEvent, StepLost, WorkerPool
+from flowtoy_dagster.engine.names import STEP_TAG
+from flowtoy_dagster.engine.pool import Report, StepEvent, StepLost, WorkerPool
+from flowtoy_dagster.engine.scheduling import HaltingExecution
 from flowtoy_dagster.engine.workers import StepTask, WorkerSetup
+from flowtoy_dagster.limits import EXIT_UNINTERRUPTIBLE
 
 INTERRUPT_CHECK = 0.25
 """Seconds after which a waiting executor looks whether it was interrupted."""
@@ -55,7 +59,7 @@ class WarmExecutor(MultiprocessExecutor):
                 InstanceConcurrencyContext(plan_context.instance, plan_context.dagster_run)
             )
             active = stack.enter_context(
-                ActiveExecution(
+                HaltingExecution(
                     execution_plan,
                     retry_mode=self.retries,
                     max_concurrent=self._max_concurrent,
@@ -105,6 +109,7 @@ class _Execution:
         self._pool = pool
         self._stopping = False
         self._errors: list[SerializableErrorInfo] = []
+        self._judged: set[str] = set()
         self._attempts = Counter(plan.known_state.previous_retry_attempts)
         self._dynamic = any(
             not isinstance(step, ExecutionStep) for step in plan.step_dict.values()
@@ -149,23 +154,33 @@ class _Execution:
 
     def _task(self, step_key: str) -> StepTask:
         mappings = self._active.get_known_state().dynamic_mappings if self._dynamic else {}
-        return StepTask(self._attempts[step_key], mappings)
+        return StepTask(self._attempts[step_key], dynamic_mappings=mappings)
 
     def _take_in(self, report: Report) -> Iterator[DagsterEvent]:
         if isinstance(report, StepEvent):
             yield from self._take_in_event(report.step_key, report.event)
             return
         if isinstance(report, StepLost):
+            if self._is_our_own(report.step_key) and report.step_key not in self._judged:
+                # Its op knows what follows: whether it is tried again, and who goes on without it.
+                self._judged.add(report.step_key)
+                task = replace(self._task(report.step_key), lost=_how_it_died(report))
+                self._pool.run(report.step_key, task)
+                return
             yield from self._fail_lost(report)
         elif report.error is not None:
             self._errors.append(report.error)
         self._active.verify_complete(self._context, report.step_key)
+
+    def _is_our_own(self, step_key: str) -> bool:
+        return STEP_TAG in (self._active.get_step_by_key(step_key).tags or {})
 
     def _take_in_event(self, step_key: str, event: DagsterEvent) -> Iterator[DagsterEvent]:
         yield event
         self._active.handle_event(event)
         if event.is_step_up_for_retry:
             self._attempts[step_key] += 1
+            self._judged.discard(step_key)
         if event.is_resource_init_failure:
             error = getattr(event.engine_event_data, "error", None)
             assert isinstance(error, SerializableErrorInfo)
@@ -202,6 +217,8 @@ class _Execution:
 
 
 def _how_it_died(lost: StepLost) -> str:
+    if lost.status == EXIT_UNINTERRUPTIBLE:
+        return "timed out, and could not be interrupted"
     if lost.status is None:
         how = "ended for an unknown reason"
     elif lost.status >= 0:

@@ -1,14 +1,19 @@
 """The executors that a flow may name, by name."""
 
-from typing import Any
+import os
+from collections.abc import Callable, Mapping
 
 import dagster as dg
 
-from flowtoy_dagster.engine.executor import warm_executor
+from flowtoy_dagster.engine.executor import WarmExecutor
 from flowtoy_dagster.engine.pool import PRELOAD
+from flowtoy_dagster.engine.scheduling import (
+    FLOW_EXECUTION,
+    HaltingInProcessExecutor,
+    HaltingMultiprocessExecutor,
+)
 
-# A step of which only `continue` dependents remain must start although its upstream failed.
-_STEP_DEPENDENCIES = {"require_upstream_step_success": False}
+_first_environment: dict[str, str] = {}
 
 
 def executor_named(name: str, max_workers: int) -> dg.ExecutorDefinition:
@@ -21,43 +26,47 @@ def executor_named(name: str, max_workers: int) -> dg.ExecutorDefinition:
     Raises:
         KeyError: there is none of that name.
     """
-    makers = {"warm": _warm, "multiprocess": _multiprocess, "in_process": _in_process}
-    return makers[name](max_workers)
-
-
-def _warm(max_workers: int) -> dg.ExecutorDefinition:
-    def configure(config: dict[str, Any]) -> dict[str, Any]:
-        return {"max_concurrent": config["max_concurrent"], **_STEP_DEPENDENCIES}
-
-    return warm_executor.configured(configure, config_schema=_limit(max_workers), name="warm")
-
-
-def _multiprocess(max_workers: int) -> dg.ExecutorDefinition:
-    def configure(config: dict[str, Any]) -> dict[str, Any]:
-        return {
-            "max_concurrent": config["max_concurrent"],
-            "start_method": {"forkserver": {"preload_modules": [PRELOAD]}},
-            "step_dependency_config": _STEP_DEPENDENCIES,
-        }
-
-    return dg.multiprocess_executor.configured(
-        configure,
-        config_schema=_limit(max_workers),
-        name="multiprocess",
+    make = _MAKERS[name]
+    return dg.ExecutorDefinition(
+        name=name,
+        # The one thing that a run may set: nothing else could be set to do harm.
+        config_schema={
+            "max_concurrent": dg.Field(dg.Int, default_value=max_workers, is_required=False)
+        },
+        requirements=[] if name == "in_process" else dg.multiple_process_executor_requirements(),
+        executor_creation_fn=lambda context: make(_limit_of(context.executor_config)),
     )
 
 
-def _in_process(max_workers: int) -> dg.ExecutorDefinition:
-    def configure(config: dict[str, Any]) -> dict[str, Any]:
-        return {"step_dependency_config": _STEP_DEPENDENCIES}
+def _limit_of(config: Mapping[str, object]) -> int:
+    limit = config["max_concurrent"]
+    assert isinstance(limit, int)
+    return limit
 
-    return dg.in_process_executor.configured(
-        configure,
-        config_schema=_limit(1),
-        name="in_process",
+
+def _warm(limit: int) -> dg.Executor:
+    return WarmExecutor(max_concurrent=limit, **FLOW_EXECUTION)
+
+
+def _multiprocess(limit: int) -> dg.Executor:
+    # A fork server that runs already has the environment of its start for ever.
+    if not _first_environment:
+        _first_environment.update(os.environ)
+    stale = dict(os.environ) != _first_environment
+    return HaltingMultiprocessExecutor(
+        max_concurrent=limit,
+        start_method="spawn" if stale else "forkserver",
+        explicit_forkserver_preload=[PRELOAD],
+        **FLOW_EXECUTION,
     )
 
 
-def _limit(default: int) -> dict[str, dg.Field]:
-    """The one thing of a flow's executor that a run may set."""
-    return {"max_concurrent": dg.Field(dg.Int, default_value=default, is_required=False)}
+def _in_process(limit: int) -> dg.Executor:
+    return HaltingInProcessExecutor(**FLOW_EXECUTION)
+
+
+_MAKERS: Mapping[str, Callable[[int], dg.Executor]] = {
+    "warm": _warm,
+    "multiprocess": _multiprocess,
+    "in_process": _in_process,
+}

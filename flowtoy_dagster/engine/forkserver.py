@@ -240,7 +240,6 @@ def _import(preload: Sequence[str], entry: str) -> Callable[[int], None]:
     module, function = entry.split(":")
     name = module
     # The collector finds nothing while modules load, and frozen objects stay shared after forks.
-    collecting = gc.isenabled()
     gc.disable()
     try:
         for name in [*preload, module]:
@@ -250,9 +249,8 @@ def _import(preload: Sequence[str], entry: str) -> Callable[[int], None]:
             f"workers can't import '{name}': {type(error).__name__}: {error}"
         ) from error
     finally:
-        if collecting:
-            gc.enable()
-    gc.freeze()
+        gc.freeze()
+        gc.enable()
     found: Callable[[int], None] = getattr(sys.modules[module], function)
     return found
 

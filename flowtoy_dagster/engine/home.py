@@ -30,6 +30,11 @@ compute_logs:
   class: DirectComputeLogManager
   config:
     base_dir: {logs}
+defs_state_storage:
+  module: flowtoy_dagster.engine.storage
+  class: LazyDefsStateStorage
+  config:
+    base_path: {defs_state}
 telemetry:
   enabled: false
 nux:
@@ -76,7 +81,11 @@ def open_home(folder: Path | None = None) -> Path:
 
 def _dagster_yaml(home: Path) -> str:
     # JSON strings are YAML strings, whatever characters a path has.
-    return DAGSTER_YAML.format(home=json.dumps(str(home)), logs=json.dumps(str(home / "storage")))
+    return DAGSTER_YAML.format(
+        home=json.dumps(str(home)),
+        logs=json.dumps(str(home / "storage")),
+        defs_state=json.dumps(str(home / "defs_state")),
+    )
 
 
 def save_config(home: Path, name: str, config: Mapping[str, Any]) -> Path:

@@ -5,7 +5,7 @@ from dagster import InitResourceContext
 
 from flowtoy_dagster.engine.records import RecordStore, StepRecord
 
-FOLDER = "steps"
+IO_MANAGER = "io_manager"
 
 
 class RecordIOManager(IOManager):

@@ -10,6 +10,8 @@ RESERVED = frozenset(
     {"context", "conf", "config", "meta", "arg_dict", "dict", "input_arg_dict", "output_arg_dict",
      "int", "str", "float", "bool", "input", "output", "type", *keyword.kwlist}
 )
+STEP_TAG = "flowtoy/step"
+"""The tag of an op that holds its step's written name."""
 _LONGEST = 60
 
 

@@ -158,6 +158,9 @@ class WorkerPool:
         try:
             self._server.wait_until_ready()
             self._server.fork(self._next, theirs)
+        except ForkServerError:
+            ours.close()
+            raise
         finally:
             theirs.close()
         worker = _Worker(self._next, Connection(ours.detach()))
@@ -209,6 +212,7 @@ class WorkerPool:
                     worker.ended = item.status
         except ForkServerError:
             # Workers live on without it; another is started when one more is needed.
+            self._server.close()
             self._server = None
 
     def _drop(self, worker: _Worker) -> None:

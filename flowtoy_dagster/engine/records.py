@@ -22,9 +22,11 @@ from typing import Any
 import orjson
 
 from flowtoy_dagster.flow.templating import to_json
+from flowtoy_dagster.secrets import Mask
 from flowtoy_dagster.step import StepOutcome
 
 PREVIEW_CHARACTERS = 200
+PREVIEW_BYTES = 16 * 1024
 _LONGEST_NAME = 120
 
 
@@ -71,6 +73,12 @@ class StepRecord:
         """Why it failed."""
         error: str | None = self.header["error"]
         return error
+
+    @property
+    def secrets(self) -> list[str]:
+        """What the step learned to be secret; the file is for its owner alone."""
+        secrets: list[str] = self.header["secrets"]
+        return secrets
 
     @property
     def outputs(self) -> dict[str, Any]:
@@ -138,7 +146,8 @@ class RecordStore:
             "error": outcome.error,
             "success": result.success if result else False,
             "code": result.code if result else None,
-            "notes": list(result.notes) if result else [],
+            "notes": [outcome.mask.text(note) for note in result.notes] if result else [],
+            "secrets": sorted(outcome.secrets),
             "sizes": {name: len(value) for name, value in encoded.items()},
         }
         path = self.path(run_id, step_key)
@@ -151,7 +160,8 @@ class RecordStore:
             if keep_result and result is not None:
                 file.write(dump_json({"data": result.data, "meta": dict(result.meta)}) + b"\n")
         return {
-            name: summarize(value, encoded[name]) for name, value in outcome.outputs.items()
+            name: summarize(value, encoded[name], outcome.mask)
+            for name, value in outcome.outputs.items()
         }
 
 
@@ -169,15 +179,16 @@ def _written_beside(path: Path) -> Iterator[Any]:
         raise
 
 
-def summarize(value: Any, encoded: bytes) -> OutputSummary:
-    """What may be shown of a value, given its JSON."""
+def summarize(value: Any, encoded: bytes, mask: Mask) -> OutputSummary:
+    """What may be shown of a value, given its JSON and what must be hidden of it."""
     kinds = {type(None): "null", bool: "true or false", int: "number", float: "number",
              str: "text", list: "list", tuple: "list"}
     items = len(value) if isinstance(value, (list, tuple, Mapping)) else None
-    # Twice as many bytes as characters: enough for most texts, and cheap for large values.
-    start = encoded[: PREVIEW_CHARACTERS * 2].decode("utf-8", "ignore")
-    preview = start[:PREVIEW_CHARACTERS]
-    if len(preview) < len(start) or len(encoded) > PREVIEW_CHARACTERS * 2:
+    # More than is shown, so that no secret is cut in two before it is hidden.
+    start = encoded[:PREVIEW_BYTES].decode("utf-8", "ignore")
+    hidden = mask.text(start)
+    preview = hidden[:PREVIEW_CHARACTERS]
+    if len(preview) < len(hidden) or len(encoded) > PREVIEW_BYTES:
         preview += "…"
     return OutputSummary(kinds.get(type(value), "object"), len(encoded), items, preview)
 

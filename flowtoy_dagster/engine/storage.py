@@ -8,6 +8,7 @@ an installation without this class, and the other way round.
 """
 
 import contextlib
+import functools
 import os
 import shutil
 import sqlite3
@@ -23,6 +24,7 @@ import sqlalchemy as db
 from dagster import StringSource
 from dagster._config.config_schema import UserConfigSchema
 from dagster._core.storage.base_storage import DagsterStorage
+from dagster._core.storage.defs_state.blob_storage_state_storage import UPathDefsStateStorage
 from dagster._core.storage.event_log import SqliteEventLogStorage
 from dagster._core.storage.event_log.sqlite.sqlite_event_log import INDEX_SHARD_NAME
 from dagster._core.storage.runs import SqliteRunStorage
@@ -225,6 +227,26 @@ class WarmStorage(DagsterSqliteStorage):
         cls, inst_data: ConfigurableClassData | None, config_value: Mapping[str, Any]
     ) -> "WarmStorage":
         return cls(inst_data=inst_data, **config_value)
+
+
+class LazyDefsStateStorage(UPathDefsStateStorage):
+    """Dagster's default, which imports `fsspec` and `upath` only when it is asked for something."""
+
+    def __init__(self, base_path: str, inst_data: ConfigurableClassData | None = None) -> None:
+        self._inst_data = inst_data
+        self._folder = base_path
+
+    @functools.cached_property
+    def _base_path(self) -> Any:
+        from upath import UPath
+
+        return UPath(self._folder)
+
+    @classmethod
+    def from_config_value(
+        cls, inst_data: ConfigurableClassData | None, config_value: Mapping[str, Any]
+    ) -> "LazyDefsStateStorage":
+        return cls(config_value["base_path"], inst_data)
 
 
 def _file_of(conn_string: str) -> bool:

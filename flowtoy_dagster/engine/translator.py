@@ -1,24 +1,22 @@
 """A flow to a Dagster job: one op a step, one edge a dependency."""
 
-import time
-from collections.abc import Iterator, Mapping
+import os
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
 import dagster as dg
 from dagster import DependencyDefinition, GraphDefinition, NodeInvocation, OpDefinition
 
-from flowtoy_dagster.engine.io import RecordIOManager, record_io_manager
-from flowtoy_dagster.engine.names import dagster_name, step_keys
-from flowtoy_dagster.engine.records import StepRecord
+from flowtoy_dagster.engine.io import IO_MANAGER, record_io_manager
+from flowtoy_dagster.engine.names import STEP_TAG, dagster_name, step_keys
+from flowtoy_dagster.engine.ops import DONE, RESULT, StepCompute, input_name
+from flowtoy_dagster.engine.scheduling import HALT_TAG
 from flowtoy_dagster.flow.graph import Flow, Step
+from flowtoy_dagster.flow.policies import halts_run, has_tolerant_dependents, rule_between
+from flowtoy_dagster.flow.sensitive import FlowSecrets
 from flowtoy_dagster.providers.registry import describe
-from flowtoy_dagster.scope import RunInfo
-from flowtoy_dagster.step import StepOutcome, run_step
+from flowtoy_dagster.secrets import Mask
 
-IO_MANAGER = "io_manager"
-RESULT = "result"
-STEP_TAG = "flowtoy/step"
 FLOW_TAG = "flowtoy/flow"
 KIND_TAG = "kind"
 
@@ -62,14 +60,18 @@ class FlowTranslator:
         """
         job_name = name or dagster_name(flow.name)
         keys = step_keys(step.name for step in flow.steps)
-        ops = {step.name: self._op(flow, step, job_name) for step in flow.steps}
+        # What a snapshot of the job would show for ever must not hold a secret.
+        mask = FlowSecrets(flow).mask(os.environ)
+        ops = {step.name: self._op(flow, step, job_name, mask) for step in flow.steps}
         graph = GraphDefinition(
             name=job_name,
-            description=flow.description,
+            description=mask.text(flow.description) if flow.description else None,
             node_defs=list(ops.values()),
             dependencies={
                 NodeInvocation(ops[step.name].name, alias=keys[step.name]): {
-                    _input_name(flow.step(upstream)): DependencyDefinition(keys[upstream], RESULT)
+                    input_name(flow.step(upstream)): DependencyDefinition(
+                        keys[upstream], awaited_output(flow.step(upstream), step)
+                    )
                     for upstream in step.upstream
                 }
                 for step in flow.steps
@@ -79,56 +81,35 @@ class FlowTranslator:
             name=job_name,
             resource_defs={IO_MANAGER: record_io_manager},
             executor_def=executor,
-            tags={**flow.tags, **(tags or {})},
+            tags=mask.data({**flow.tags, **(tags or {})}),
             metadata={FLOW_TAG: flow.name},
         )
 
-    def _op(self, flow: Flow, step: Step, job_name: str) -> OpDefinition:
+    def _op(self, flow: Flow, step: Step, job_name: str, mask: Mask) -> OpDefinition:
         spec = self.step_spec(flow, step)
+        tags = dict(mask.data(dict(spec.tags)))
+        if halts_run(flow, step):
+            tags[HALT_TAG] = "true"
+        outs = {RESULT: _out()}
+        if has_tolerant_dependents(flow, step):
+            outs = {DONE: _out(), RESULT: _out()}
         return OpDefinition(
             # Op names are unique in a whole code location, so the flow's name is part of them.
             name=f"{job_name}__{step.index}_{dagster_name(step.name)}",
-            compute_fn=_compute(flow, step),
-            ins={_input_name(flow.step(name)): dg.In(dg.Any) for name in step.upstream},
-            outs={RESULT: dg.Out(dg.Any, is_required=False, io_manager_key=IO_MANAGER)},
-            description=spec.description,
-            tags=dict(spec.tags),
+            compute_fn=StepCompute(flow, step, DONE in outs),
+            ins={input_name(flow.step(name)): dg.In(dg.Any) for name in step.upstream},
+            outs=outs,
+            description=mask.text(spec.description),
+            tags=tags,
             config_schema={},
             required_resource_keys={IO_MANAGER},
         )
 
 
-def _input_name(step: Step) -> str:
-    return f"step_{step.index}"
+def awaited_output(upstream: Step, step: Step) -> str:
+    """Which output of the step before it a step waits for."""
+    return DONE if rule_between(upstream, step) == "continue" else RESULT
 
 
-def _compute(flow: Flow, step: Step) -> Any:
-    def compute(context: dg.OpExecutionContext, inputs: Mapping[str, StepRecord]) -> Iterator[Any]:
-        upstream = {name: inputs[_input_name(flow.step(name))] for name in step.upstream}
-        run = RunInfo(context.run_id, flow.name, lambda: _started_at(context))
-        outcome = run_step(step, flow.sources, upstream, run)
-        manager: RecordIOManager = getattr(context.resources, IO_MANAGER)
-        key = context.op_handle.name
-        summaries = manager.store.write(context.run_id, key, outcome, step.keep_result)
-        if outcome.error is not None:
-            raise _failure(step, outcome)
-        shown = {name: summary.as_json() for name, summary in summaries.items()}
-        yield dg.Output(key, RESULT, metadata={"outputs": dg.MetadataValue.json(shown)})
-
-    return compute
-
-
-def _started_at(context: dg.OpExecutionContext) -> float:
-    stats = context.instance.get_run_record_by_id(context.run_id)
-    started = stats.start_time if stats else None
-    return started if started is not None else time.time()
-
-
-def _failure(step: Step, outcome: StepOutcome) -> dg.Failure:
-    facts: dict[str, Any] = {"step": step.name, "reason": outcome.error or ""}
-    if outcome.result is not None and outcome.result.code is not None:
-        facts["code"] = outcome.result.code
-    if outcome.stderr:
-        facts["stderr"] = dg.MetadataValue.md(f"```\n{outcome.stderr}\n```")
-    return dg.Failure(f"Step '{step.name}' failed: {outcome.error}", metadata=facts,
-                      allow_retries=False)
+def _out() -> dg.Out:
+    return dg.Out(dg.Any, is_required=False, io_manager_key=IO_MANAGER)

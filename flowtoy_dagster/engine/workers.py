@@ -15,6 +15,7 @@ from dagster._core.definitions.repository_definition import RepositoryLoadData
 from dagster._core.errors import DagsterExecutionInterruptedError
 from dagster._core.execution.api import create_execution_plan, execute_plan_iterator
 from dagster._core.execution.plan.handle import StepHandle
+from dagster._core.execution.plan.outputs import StepOutputHandle
 from dagster._core.execution.plan.plan import ExecutionPlan
 from dagster._core.execution.plan.state import KnownExecutionState, PastExecutionState
 from dagster._core.execution.plan.step import ExecutionStep
@@ -23,7 +24,9 @@ from dagster._core.instance.ref import InstanceRef
 from dagster._core.log_manager import DagsterLogManager
 from dagster._utils.error import serializable_error_info_from_exc_info
 
+from flowtoy_dagster import limits
 from flowtoy_dagster.engine.isolation import Isolation
+from flowtoy_dagster.engine.ops import lost_reason
 
 STEPS_BEFORE_RENEWAL = 500
 """Steps after which a worker is replaced, so that what providers leak stays bounded."""
@@ -49,11 +52,16 @@ class StepTask:
 
     Attributes:
         attempts: how often it was tried before.
+        lost: why the worker that tried it is gone; then the step is to be failed, not run.
         dynamic_mappings: what dynamic outputs have been resolved to; flows have none.
+        ready_outputs: which of the outputs that it takes in are there; an input that takes in
+            several leaves out those that are not.
     """
 
     attempts: int = 0
+    lost: str | None = None
     dynamic_mappings: Mapping[str, Any] = field(default_factory=dict)
+    ready_outputs: frozenset[StepOutputHandle] = frozenset()
 
 
 def main(descriptor: int) -> None:
@@ -64,6 +72,7 @@ def main(descriptor: int) -> None:
     except EOFError:
         return
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    limits.may_exit = True
     os.environ.clear()
     os.environ.update(setup.environment)
     os.chdir(setup.directory)
@@ -111,6 +120,7 @@ class _Worker:
         """The events of one step, as Dagster's own worker process would give them."""
         setup = self._setup
         isolation = Isolation(setup.environment, setup.directory)
+        token = lost_reason.set(task.lost)
         with isolation:
             yield DagsterEvent.step_worker_started(
                 self._log,
@@ -127,6 +137,7 @@ class _Worker:
                 retry_mode=setup.retry_mode.for_inner_plan(),
                 run_config=setup.run.run_config,
             )
+        lost_reason.reset(token)
         self.tainted = isolation.tainted
 
     def _plan_for(self, step_key: str, task: StepTask) -> ExecutionPlan:
@@ -134,6 +145,7 @@ class _Worker:
         known_state = KnownExecutionState(
             previous_retry_attempts={step_key: task.attempts} if task.attempts else {},
             dynamic_mappings=dict(task.dynamic_mappings),
+            ready_outputs=set(task.ready_outputs),
             parent_state=self._setup.parent_state,
         )
         plan = self._whole_plan

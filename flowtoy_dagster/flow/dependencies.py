@@ -158,7 +158,7 @@ class _Connector:
             if output.type == "template":
                 where = (*path, "output", index, "value")
                 yield from self._read(output.value or "", where, f"output {output.name}")
-        retry = config.retry.model_dump() if config.retry else None
+        retry = config.retry.model_dump(warnings=False) if config.retry else None
         for within, template in templates_in({"retry": retry, "timeout": config.timeout}):
             yield from self._read(template, (*path, *within), _label("", within))
 
@@ -173,6 +173,8 @@ class _Connector:
                 self.draft.refuse(path, str(mistake), mistake.hint, line=mistake.line)
                 continue
             for reference in sorted(found, key=str):
+                if reference.root == "env":
+                    continue
                 if reference.root != "sources":
                     yield _Mention(reference, reason, path)
                     continue

@@ -11,7 +11,6 @@ from typing import Any
 
 import jinja2
 import jmespath
-import orjson
 from jinja2 import nodes
 from jinja2.compiler import CodeGenerator, Frame
 from jinja2.runtime import Context
@@ -19,7 +18,7 @@ from jinja2.sandbox import SandboxedEnvironment
 
 from flowtoy_dagster.errors import TemplateError
 from flowtoy_dagster.flow.names import Missing, Names
-from flowtoy_dagster.flow.values import native, text, to_json
+from flowtoy_dagster.flow.values import native, parse_json, text, to_json
 
 TEXT_SINK = "__text_sink__"
 """Context key: a function that replaces how an expression's value becomes text."""
@@ -83,8 +82,8 @@ def _fromjson(value: Any) -> Any:
     if isinstance(value, (dict, list)):
         return value
     try:
-        return orjson.loads(text(value))
-    except orjson.JSONDecodeError as error:
+        return parse_json(text(value))
+    except ValueError as error:
         raise TemplateError(f"fromjson: not valid JSON: {error}") from None
 
 

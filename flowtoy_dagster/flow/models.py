@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Any, Literal
 
 from pydantic import (
+    AfterValidator,
     BeforeValidator,
     Discriminator,
     Field,
@@ -135,6 +137,23 @@ class OutputConfig(Strict):
         return self
 
 
+def _one_or_more(value: Any) -> Any:
+    return [value] if isinstance(value, (str, int)) else value
+
+
+def _check_reason(value: str) -> str:
+    if not _REASON.fullmatch(value):
+        raise ValueError(
+            f"'{value}' is not a reason to retry: timeout, connection, crash, raised, exit, "
+            "exit:75, 4xx, 5xx or a status such as 429"
+        )
+    return value
+
+
+_REASON = re.compile(r"timeout|connection|crash|raised|provider|exit(:-?\d+)?|[1-5]xx|[1-5]\d\d")
+RetryReason = Annotated[Text, AfterValidator(_check_reason)]
+
+
 class RetryConfig(Strict):
     """How often and after what delays a failed step is tried again (language 10.1)."""
 
@@ -142,6 +161,7 @@ class RetryConfig(Strict):
     delay: Templated[Duration] = 1.0
     backoff: Templated[Literal["constant", "linear", "exponential"]] = "constant"
     jitter: Templated[Literal["none", "full", "plus_minus"]] = "none"
+    on: Annotated[tuple[RetryReason, ...], BeforeValidator(_one_or_more)] | None = None
 
 
 def _short_retry(value: Any) -> Any:
@@ -150,10 +170,6 @@ def _short_retry(value: Any) -> Any:
     if isinstance(value, bool) or not (isinstance(value, int) or is_template(value)):
         raise ValueError(f"expected a number of retries or a mapping, got {value!r}")
     return {"max": value}
-
-
-def _one_or_more(value: Any) -> Any:
-    return [value] if isinstance(value, str) else value
 
 
 class StepConfig(Strict):

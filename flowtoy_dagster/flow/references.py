@@ -15,7 +15,7 @@ from flowtoy_dagster.flow.names import ROOTS
 from flowtoy_dagster.flow.suggestions import nearest
 from flowtoy_dagster.flow.templating import is_template, parse
 
-REFERRING = ("flows", "steps", "sources")
+REFERRING = ("flows", "steps", "sources", "env")
 STEP_ATTRIBUTES = ("state", "error", "outputs", "result")
 RESULT_ATTRIBUTES = ("success", "code", "notes", "data", "meta")
 _MAPPING_METHODS = ("items", "keys", "values", "get")
@@ -26,11 +26,11 @@ Path = tuple[str | int, ...]
 
 @dataclass(frozen=True)
 class Reference:
-    """A mention of `flows`, `steps` or `sources` in a template.
+    """A mention of `flows`, `steps`, `sources` or `env` in a template.
 
     Attributes:
         root: the name that the mention begins with.
-        step: the step's (or source's) written name; None where the root is taken whole.
+        step: the step's, source's or variable's written name; None where the root is taken whole.
         output: the output's name, where the template names one.
         attribute: for `steps`, the attribute after the step (`state`, `result`, …).
     """

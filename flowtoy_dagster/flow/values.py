@@ -12,6 +12,7 @@ import orjson
 
 from flowtoy_dagster.errors import TemplateError
 
+_DIGITS_AS_ZEROS = bytes.maketrans(b"123456789", b"000000000")
 _OPTIONS = orjson.OPT_NON_STR_KEYS | orjson.OPT_PASSTHROUGH_DATETIME
 
 
@@ -42,6 +43,29 @@ def to_json(value: Any) -> str:
             return json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
         except (TypeError, ValueError):
             raise _not_a_value(value, error) from None
+
+
+def parse_json(written: bytes | str) -> Any:
+    """The value in a JSON text, whatever the length of its integers.
+
+    Raises:
+        ValueError: it is not JSON, or holds what is no text (lone surrogates).
+    """
+    data = written.encode() if isinstance(written, str) else written
+    digits = data.translate(_DIGITS_AS_ZEROS)
+    if b"0" * 19 not in digits:
+        return orjson.loads(data)
+    # orjson rounds an integer that 64 bits can't hold.
+    try:
+        value = json.loads(data, parse_constant=_refuse_constant)
+        to_json(value).encode()
+    except RecursionError:
+        raise ValueError("nested too deeply") from None
+    return value
+
+
+def _refuse_constant(name: str) -> None:
+    raise ValueError(f"{name} is not JSON")
 
 
 def _not_a_value(value: Any, why: object) -> TemplateError:

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import json
+import contextlib
 import logging
 from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar, Literal
 
-import orjson
 from pydantic import BeforeValidator, Field, TypeAdapter, ValidationError
 
 from flowtoy_dagster.errors import TemplateError
 from flowtoy_dagster.flow.environment import search
 from flowtoy_dagster.flow.fields import Strict, Templated, Text, Timeout, Whole
 from flowtoy_dagster.flow.templating import render_all
-from flowtoy_dagster.flow.values import text, to_json
+from flowtoy_dagster.flow.values import parse_json, text
 from flowtoy_dagster.providers.base import ProviderResult, live_output
 from flowtoy_dagster.providers.command import CommandLine, check_command, prepare
 from flowtoy_dagster.providers.shell import VALUE_PREFIX
@@ -88,7 +87,7 @@ class ProcessProvider:
     def describe(cls, configuration: Mapping[str, Any]) -> str:
         """What is called, in a few words."""
         command = configuration.get("command")
-        words = command.split() if isinstance(command, str) else [str(w) for w in command or ()]
+        words = command.split() if isinstance(command, str) else [text(w) for w in command or ()]
         more = len(words) - 1 + len(configuration.get("args") or ())
         return f"{words[0]} ({more} more)" if words and more else " ".join(words)
 
@@ -99,6 +98,9 @@ class ProcessProvider:
         """The configuration with its templates rendered."""
         others = {k: v for k, v in configuration.items() if k not in ("command", "args")}
         rendered: dict[str, Any] = render_all(others, context)
+        if isinstance(rendered.get("env"), dict):
+            # A variable is text, whatever its template gave.
+            rendered["env"] = {name: text(value) for name, value in rendered["env"].items()}
         names = context
         if rendered.get("pass_to") == "template":
             names = {**context, **_payload_names(payload)}
@@ -167,7 +169,8 @@ class ProcessProvider:
             lines = stderr.strip().splitlines()
             note = f"{note}: {lines[-1].strip()[:300]}" if lines else note
         else:
-            _add_json(data, finished.stdout)
+            with contextlib.suppress(ValueError):
+                data["json"] = parse_json(finished.stdout)
         notes = (note,) if note else ()
         return ProviderResult(note is None, code, notes, data, {"pid": finished.pid})
 
@@ -200,8 +203,8 @@ def _payload_names(payload: Any) -> dict[str, Any]:
     parsed = payload
     if isinstance(payload, str):
         try:
-            parsed = orjson.loads(payload)
-        except orjson.JSONDecodeError:
+            parsed = parse_json(payload)
+        except ValueError:
             parsed = None
     return {
         "input": payload,
@@ -226,24 +229,6 @@ def _with_last_argument(line: CommandLine, value: str) -> CommandLine:
 
 def _program(line: CommandLine) -> str:
     return "the shell command" if line.script else line.argv[0]
-
-
-def _add_json(data: dict[str, Any], stdout: bytes) -> None:
-    try:
-        data["json"] = orjson.loads(stdout)
-    except orjson.JSONDecodeError:
-        # orjson refuses integers of more than 64 bits, which JSON allows; lone surrogates, which
-        # JSON can write, are no text.
-        if stdout.lstrip()[:1] in (b"{", b"[") and stdout.rstrip()[-1:] in (b"}", b"]"):
-            try:
-                data["json"] = json.loads(stdout, parse_constant=_refuse_constant)
-                to_json(data["json"]).encode()
-            except (ValueError, RecursionError):
-                data.pop("json", None)
-
-
-def _refuse_constant(name: str) -> None:
-    raise ValueError(name)
 
 
 def _why_not_started(error: OSError | ValueError, line: CommandLine, cwd: str | None) -> str:

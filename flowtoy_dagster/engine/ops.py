@@ -1,0 +1,152 @@
+"""What an op does: run its step, keep the record, and tell Dagster how it went."""
+
+import os
+import time
+import warnings
+from collections.abc import Iterator, Mapping
+from contextvars import ContextVar
+from typing import Any
+
+import dagster as dg
+
+from flowtoy_dagster.engine.io import IO_MANAGER, RecordIOManager
+from flowtoy_dagster.engine.records import StepRecord
+from flowtoy_dagster.flow.graph import Flow, Step
+from flowtoy_dagster.flow.sensitive import FlowSecrets
+from flowtoy_dagster.providers.registry import describe
+from flowtoy_dagster.scope import RunInfo
+from flowtoy_dagster.secrets import Mask, texts_in
+from flowtoy_dagster.step import RUN_OUT_OF_TIME, StepOutcome, run_step
+
+RESULT = "result"
+"""The output of a step that succeeded."""
+DONE = "done"
+"""The output of a step that ended, either way; only where a dependent tolerates failure."""
+CHECK = "step succeeded"
+"""The label of the failed check by which a tolerated failure is seen."""
+
+lost_reason: ContextVar[str | None] = ContextVar("lost_reason", default=None)
+"""Why the process that tried this step before is gone; then the step is failed, not run."""
+
+
+class StepCompute:
+    """The compute function of a step's op.
+
+    Failure semantics live here, so that they hold on every executor: a failed step that the flow
+    does not tolerate raises, one that it tolerates ends without `result`.
+    """
+
+    def __init__(self, flow: Flow, step: Step, has_done: bool) -> None:
+        self.flow = flow
+        self.step = step
+        self._has_done = has_done
+        self._secrets = FlowSecrets(flow)
+
+    def __call__(
+        self, context: dg.OpExecutionContext, inputs: Mapping[str, StepRecord]
+    ) -> Iterator[Any]:
+        flow, step = self.flow, self.step
+        upstream = {name: inputs[input_name(flow.step(name))] for name in step.upstream}
+        started = _RunStart(context)
+        left = None
+        if flow.runner.timeout is not None:
+            left = started() + flow.runner.timeout - time.time()
+        outcome = self._run(context, upstream, RunInfo(context.run_id, flow.name, started), left)
+        if outcome.retry_in is not None and (left is None or outcome.retry_in < left):
+            raise dg.RetryRequested(outcome.max_retries, outcome.retry_in) from self._failure(
+                outcome
+            )
+        key = context.op_handle.name
+        manager: RecordIOManager = getattr(context.resources, IO_MANAGER)
+        summaries = manager.store.write(context.run_id, key, outcome, step.keep_result)
+        # The record is in place before anything is yielded: dependents may start on the event.
+        if self._has_done:
+            yield dg.Output(key, DONE)
+        if outcome.succeeded:
+            shown = {name: summary.as_json() for name, summary in summaries.items()}
+            yield dg.Output(key, RESULT, metadata={"outputs": dg.MetadataValue.json(shown)})
+        elif step.on_error == "fail" or outcome.error == RUN_OUT_OF_TIME:
+            raise self._failure(outcome)
+        else:
+            context.log.error(f"Step '{step.name}' failed and is tolerated: {outcome.error}")
+            yield self._failed_check(outcome)
+
+    def _run(
+        self,
+        context: dg.OpExecutionContext,
+        upstream: Mapping[str, StepRecord],
+        run: RunInfo,
+        left: float | None,
+    ) -> StepOutcome:
+        lost = lost_reason.get()
+        if left is not None and left <= 0:
+            lost = RUN_OUT_OF_TIME
+        return run_step(
+            self.step,
+            self.flow.sources,
+            upstream,
+            run,
+            attempt=context.retry_number + 1,
+            seconds_left=left,
+            mask=self._mask(upstream),
+            lost=lost,
+        )
+
+    def _mask(self, upstream: Mapping[str, StepRecord]) -> Mask:
+        known: set[str] = set()
+        for name, record in upstream.items():
+            known |= set(record.secrets)
+            for output in self.flow.step(name).outputs:
+                if output.secret and record.state == "succeeded":
+                    known |= set(texts_in(record.outputs[output.name]))
+        return self._secrets.mask(os.environ).including(known)
+
+    def _facts(self, outcome: StepOutcome) -> dict[str, Any]:
+        facts: dict[str, Any] = {
+            "step": self.step.name,
+            "called": outcome.mask.text(describe(self.step.source)),
+            "reason": outcome.error or "",
+        }
+        if outcome.result is not None and outcome.result.code is not None:
+            facts["code"] = outcome.result.code
+        if outcome.stderr:
+            facts["stderr"] = dg.MetadataValue.md(f"```\n{outcome.stderr}\n```")
+        return facts
+
+    def _failure(self, outcome: StepOutcome) -> dg.Failure:
+        return dg.Failure(
+            f"Step '{self.step.name}' failed: {outcome.error}",
+            metadata=self._facts(outcome),
+            allow_retries=False,
+        )
+
+    def _failed_check(self, outcome: StepOutcome) -> dg.ExpectationResult:
+        with warnings.catch_warnings():
+            # Deprecated in favour of asset checks, which ops without assets can't have.
+            warnings.simplefilter("ignore")
+            return dg.ExpectationResult(
+                success=False,
+                label=CHECK,
+                description=outcome.error,
+                metadata=self._facts(outcome),
+            )
+
+
+class _RunStart:
+    """When the run started, in seconds since 1970; asked of the instance once, when needed."""
+
+    def __init__(self, context: dg.OpExecutionContext) -> None:
+        self._context = context
+        self._value: float | None = None
+
+    def __call__(self) -> float:
+        if self._value is None:
+            record = self._context.instance.get_run_record_by_id(self._context.run_id)
+            started = record.start_time if record else None
+            self._value = started if started is not None else time.time()
+        return self._value
+
+
+def input_name(step: Step) -> str:
+    """The input by which a step's dependents get its record."""
+    return f"step_{step.index}"

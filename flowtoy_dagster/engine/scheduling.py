@@ -1,0 +1,109 @@
+"""Dagster's scheduling with two rules of the language: a run can halt, and a step waits for the
+end of the steps before it, not only for their outputs.
+
+`HaltingExecution` is Dagster's `ActiveExecution` with these rules; where no op is tagged with
+`HALT_TAG`, it decides as its parent does. The executors that create an `ActiveExecution` inside a
+long method get it by running that method with one name bound to something else (`rebound`), so
+nothing of Dagster is changed for anybody else.
+"""
+
+import types
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from dagster import DagsterEvent
+from dagster._core.execution.context.system import PlanExecutionContext
+from dagster._core.execution.plan.active import ActiveExecution
+from dagster._core.execution.plan.plan import ExecutionPlan
+from dagster._core.execution.retries import RetryMode
+from dagster._core.execution.step_dependency_config import StepDependencyConfig
+from dagster._core.executor import in_process, multiprocess
+from dagster._core.executor.in_process import InProcessExecutor
+from dagster._core.executor.multiprocess import MultiprocessExecutor
+
+FLOW_EXECUTION: dict[str, Any] = {
+    "retries": RetryMode.ENABLED,
+    # A step whose `continue` edges alone lead to a failed one must start.
+    "step_dependency_config": StepDependencyConfig(require_upstream_step_success=False),
+}
+HALT_TAG = "flowtoy/halts_run"
+
+
+class HaltingExecution(ActiveExecution):
+    """The state of a plan that is being executed; a failed step tagged `HALT_TAG` halts it."""
+
+    halted_by: str | None = None
+    _seen: tuple[int, ...] | None = None
+
+    def mark_failed(self, step_key: str) -> None:
+        if self.halted_by is None and HALT_TAG in (self.get_step_by_key(step_key).tags or {}):
+            self.halted_by = step_key
+        super().mark_failed(step_key)
+
+    def _update(self) -> None:
+        ended = (len(self._success), len(self._failed), len(self._skipped), len(self._abandoned))
+        if self._seen == ended and not self._waiting_to_retry and not self._new_dynamic_mappings:
+            return  # nothing has ended since: what could start has been found
+        self._seen = ended
+        resolved = self._success | self._failed | self._skipped | self._abandoned
+        held = {key: deps for key, deps in self._pending.items() if not deps <= resolved}
+        for key in held:
+            del self._pending[key]
+        super()._update()
+        self._pending.update(held)
+        if self.halted_by is not None:
+            self._skip_what_has_not_started(self.halted_by)
+
+    def _skip_what_has_not_started(self, halted_by: str) -> None:
+        attempts = self._retry_state.snapshot_attempts()
+        for key in [*self._executable, *self._pending, *self._pending_abandon]:
+            if attempts.get(key):
+                continue  # a step between two attempts has started; it may finish
+            self._skipped_deps[key] = [f"the run was halted when '{halted_by}' failed"]
+            self._pending_skip.append(key)
+        waiting = set(self._pending_skip)
+        self._executable = [key for key in self._executable if key not in waiting]
+        self._pending_abandon = [key for key in self._pending_abandon if key not in waiting]
+        self._pending = {key: deps for key, deps in self._pending.items() if key not in waiting}
+
+
+class _HaltingPlan(ExecutionPlan):
+    """A plan whose execution can halt."""
+
+    def start(self, *args: Any, **kwargs: Any) -> ActiveExecution:
+        return HaltingExecution(self, *args, **kwargs)
+
+
+def rebound(function: Callable[..., Any], **names: Any) -> Callable[..., Any]:
+    """The same function, in which some global names stand for something else."""
+    assert isinstance(function, types.FunctionType)
+    return types.FunctionType(
+        function.__code__,
+        {**function.__globals__, **names},
+        function.__name__,
+        function.__defaults__,
+        function.__closure__,
+    )
+
+
+def _iterate_in_process(
+    job_context: PlanExecutionContext, execution_plan: ExecutionPlan
+) -> Iterator[DagsterEvent]:
+    plan = _HaltingPlan._make(execution_plan)
+    yield from in_process.inprocess_execution_iterator(job_context, plan)
+
+
+class HaltingMultiprocessExecutor(MultiprocessExecutor):
+    """Dagster's multiprocess executor, a process for each step, with runs that can halt."""
+
+    execute = rebound(MultiprocessExecutor.execute, ActiveExecution=HaltingExecution)
+    assert "ActiveExecution" in vars(multiprocess)
+
+
+class HaltingInProcessExecutor(InProcessExecutor):
+    """Dagster's in-process executor, with runs that can halt."""
+
+    execute = rebound(
+        InProcessExecutor.execute, inprocess_execution_iterator=_iterate_in_process
+    )
+    assert "inprocess_execution_iterator" in vars(in_process)

@@ -1,0 +1,178 @@
+"""How long a step may take and how often it is tried (language 10)."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import random
+import signal
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from email.utils import parsedate_to_datetime
+from typing import Any
+
+from flowtoy_dagster.errors import StepError, TemplateError
+from flowtoy_dagster.flow.durations import seconds
+from flowtoy_dagster.flow.models import RetryConfig
+from flowtoy_dagster.flow.templating import is_template, render
+from flowtoy_dagster.providers.base import ProviderResult
+
+EXIT_UNINTERRUPTIBLE = 124
+"""A worker's exit code when a step ran out of time in code that can't be interrupted."""
+GRACE = 8.0
+"""Seconds that a step has to clean up after its time ran out."""
+LONGEST_RETRY_AFTER = 3600.0
+"""Seconds of a server's `Retry-After` that are heeded."""
+
+may_exit = False
+"""Whether this process may end itself: true in workers, never in somebody's own process."""
+
+
+class OutOfTime(BaseException):
+    """Raised in a step when its time is up; not an `Exception`, so that no provider catches it."""
+
+    def __init__(self, limit: float) -> None:
+        self.limit = limit
+        super().__init__(f"timed out after {limit:g} s")
+
+
+@contextlib.contextmanager
+def time_limit(limit: float | None) -> Iterator[None]:
+    """Raise `OutOfTime` in the block when `limit` seconds have passed.
+
+    Works in the main thread, where steps run; elsewhere providers' own timeouts remain.
+    """
+    if limit is None or threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def ring(*_: object) -> None:
+        raise OutOfTime(limit)
+
+    previous = signal.signal(signal.SIGALRM, ring)
+    watchdog = threading.Timer(limit + GRACE, _give_up)
+    watchdog.daemon = True
+    signal.setitimer(signal.ITIMER_REAL, max(limit, 0.001))
+    if may_exit:
+        watchdog.start()
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, previous)
+        watchdog.cancel()
+
+
+def _give_up() -> None:
+    # A name that is being looked up, or native code: nothing else would end it.
+    os._exit(EXIT_UNINTERRUPTIBLE)
+
+
+def timeout_of(written: float | str | None, scope: Mapping[str, Any]) -> float | None:
+    """The seconds that `timeout` gives.
+
+    Raises:
+        StepError: its template gives no duration above zero.
+    """
+    value = _rendered(written, scope, "timeout")
+    if value is None:
+        return None
+    try:
+        found = seconds(value)
+    except ValueError as error:
+        raise StepError(f"timeout: {error}") from None
+    if found <= 0:
+        raise StepError("timeout: must be more than 0")
+    return found
+
+
+def retries_of(written: RetryConfig | None, scope: Mapping[str, Any]) -> RetryConfig:
+    """The retry settings with their templates rendered.
+
+    Raises:
+        StepError: a template gives something else than the setting takes.
+    """
+    if written is None:
+        return RetryConfig(max=0)
+    values = {
+        key: _rendered(value, scope, f"retry.{key}")
+        for key, value in written.model_dump().items()
+    }
+    try:
+        return RetryConfig.model_validate(values)
+    except ValueError as error:
+        first = str(error).splitlines()[1:3]
+        raise StepError(f"retry.{': '.join(part.strip() for part in first)}") from None
+
+
+def _rendered(value: Any, scope: Mapping[str, Any], field: str) -> Any:
+    if not is_template(value):
+        return value
+    try:
+        return render(value, scope)
+    except TemplateError as error:
+        raise StepError(f"{field}: {error.message}") from None
+
+
+def is_worth_a_retry(retry: RetryConfig, result: ProviderResult | None, kind: str) -> bool:
+    """Whether a failure may be gone the next time.
+
+    Args:
+        retry: the step's settings.
+        result: what the provider gave, if it was called.
+        kind: `provider`, `timeout`, `crash`, `raised`, or `configuration`, which never mends.
+    """
+    if kind == "configuration":
+        return False
+    names = _names_of(result, kind)
+    if retry.on is None:
+        hopeless = "4xx" in names and not names & {"408", "425", "429"}
+        return not hopeless
+    return bool(names & set(retry.on))
+
+
+def _names_of(result: ProviderResult | None, kind: str) -> set[str]:
+    """The names by which `retry.on` may mean a failure."""
+    names = {kind}
+    if result is None:
+        return names
+    failure = result.meta.get("failure")
+    if isinstance(failure, str):
+        names.add(failure)
+    code = result.code
+    if "status_code" in result.meta and isinstance(code, int):
+        names |= {str(code), f"{code // 100}xx"}
+    elif isinstance(code, int):
+        names |= {"exit", f"exit:{code}"}
+    return names
+
+
+def delay_before(retry: RetryConfig, attempt: int, result: ProviderResult | None) -> float:
+    """Seconds to wait before the retry that follows attempt number `attempt` (from 1)."""
+    base = float(retry.delay)
+    factor = {"constant": 1, "linear": attempt, "exponential": 2 ** (attempt - 1)}[retry.backoff]
+    delay = min(base * factor, 24 * 3600.0)
+    if retry.jitter == "full":
+        delay = random.uniform(0, delay)  # noqa: S311 - spreads load, protects nothing
+    elif retry.jitter == "plus_minus":
+        delay = random.uniform(0, 2 * delay)  # noqa: S311
+    return max(delay, _retry_after(result))
+
+
+def _retry_after(result: ProviderResult | None) -> float:
+    """The seconds that a server asked for with 429 or 503."""
+    if result is None or result.code not in (429, 503):
+        return 0.0
+    headers = result.meta.get("headers")
+    found = [v for k, v in (headers or {}).items() if k.lower() == "retry-after"]
+    if not found:
+        return 0.0
+    try:
+        wanted = float(found[0])
+    except ValueError:
+        try:
+            wanted = parsedate_to_datetime(found[0]).timestamp() - time.time()
+        except (TypeError, ValueError):
+            return 0.0
+    return min(max(wanted, 0.0), LONGEST_RETRY_AFTER)
