@@ -108,9 +108,17 @@ class RunError(FlowtoyError):
 
 
 class RunInterrupted(RunError):  # noqa: N818 - what happened
-    """A run was ended by Ctrl-C or SIGTERM."""
+    """A run was ended by Ctrl-C or SIGTERM.
+
+    Attributes:
+        run: the run as it ended, a `FlowRun`.
+    """
 
     exit_code = 130
+
+    def __init__(self, message: str, run: Any = None) -> None:
+        self.run = run
+        super().__init__(message)
 
 
 class TemplateError(FlowtoyError):

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from flowtoy_dagster.errors import UsageError
 from flowtoy_dagster.flow.building import build_flow
 from flowtoy_dagster.flow.graph import Flow
 from flowtoy_dagster.flow.loading import Document, read_files, read_mapping
+from flowtoy_dagster.flow.models import RunnerConfig
 from flowtoy_dagster.providers.registry import InstalledProviders
 
 Config = str | Path | Sequence[str | Path] | Mapping[str, Any]
@@ -32,3 +35,19 @@ def load_flow(config: Config, name: str | None = None) -> Flow:
     if name is not None:
         document = Document(document.root, name)
     return build_flow(document, InstalledProviders())
+
+
+def with_timeout(flow: Flow, timeout: str | None) -> Flow:
+    """The flow with another `runner.timeout`.
+
+    Raises:
+        UsageError: it is not a duration above zero.
+    """
+    if timeout is None:
+        return flow
+    try:
+        runner = RunnerConfig.model_validate({**flow.runner.model_dump(), "timeout": timeout})
+    except ValueError:
+        raise UsageError(f"'{timeout}' is not a timeout: write 90, 30s or 5m") from None
+    settings = {**(flow.config.get("runner") or {}), "timeout": timeout}
+    return replace(flow, runner=runner, config={**flow.config, "runner": settings})

@@ -7,7 +7,6 @@ import time
 from typing import TYPE_CHECKING, TextIO
 
 from flowtoy_dagster.flow.graph import Flow
-from flowtoy_dagster.providers.registry import describe
 
 if TYPE_CHECKING:
     from flowtoy_dagster.runs.status import Change, RunStatus
@@ -17,7 +16,6 @@ class ProgressLines:
     """A line for each change of a step's state."""
 
     def __init__(self, flow: Flow, stream: TextIO | None = None) -> None:
-        self._flow = flow
         self._stream = stream or sys.stderr
         self._width = min(40, max(len(step.name) for step in flow.steps))
         self._started = time.monotonic()
@@ -28,30 +26,45 @@ class ProgressLines:
         moment = time.localtime(change.timestamp)
         milliseconds = int(change.timestamp * 1000) % 1000
         stamp = f"{time.strftime('%H:%M:%S', moment)}.{milliseconds:03d}"
-        text = f"{stamp}  {step.name:<{self._width}}  {step.state}"
-        if step.elapsed is not None and step.state in ("succeeded", "failed"):
-            text += f" {'in' if step.state == 'succeeded' else 'after'} {seconds(step.elapsed)}"
-        if step.error and step.state == "skipped":
-            text += f": {step.error}"
-        self._print(text)
+        self._print(f"{stamp}  {step.name:<{self._width}}  {_what(change)}")
         if step.state == "failed":
-            self._print(f"    called: {describe(self._flow.step(step.name).source)}")
+            if step.called:
+                self._print(f"    called: {step.called}")
             self._print(f"    reason: {step.error}")
             for line in step.stderr.splitlines():
                 self._print(f"    stderr: {line}")
 
     def summarize(self, status: RunStatus) -> None:
-        """Print the last line: the counts, the time, and the run's id."""
-        counts = [
-            f"{status.count(state)} {state}"
-            for state in ("succeeded", "failed", "skipped")
-            if status.count(state) or state == "succeeded"
-        ]
+        """Print the last line: the counts, the time, and where to look."""
         elapsed = seconds(time.monotonic() - self._started)
-        self._print(f"{status.state}: {', '.join(counts)} in {elapsed}, run {status.run_id[:8]}")
+        self._print(
+            f"{status.state}: {counts(status)} in {elapsed}; flowtoy runs show {status.run_id[:8]}"
+        )
 
     def _print(self, text: str) -> None:
         print(text, file=self._stream, flush=True)
+
+
+def _what(change: Change) -> str:
+    step = change.step
+    if change.retry_in is not None:
+        return f"attempt {step.attempt} failed, next in {seconds(change.retry_in)}: {change.reason}"
+    if step.state == "running":
+        return "running" if step.attempt == 1 else f"running, attempt {step.attempt}"
+    if step.state == "skipped":
+        return f"skipped: {step.error}" if step.error else "skipped"
+    if step.elapsed is None:
+        return step.state
+    return f"{step.state} {'in' if step.state == 'succeeded' else 'after'} {seconds(step.elapsed)}"
+
+
+def counts(status: RunStatus) -> str:
+    """How many steps ended how: `3 succeeded, 1 failed`."""
+    return ", ".join(
+        f"{status.count(state)} {state}"
+        for state in ("succeeded", "failed", "skipped")
+        if status.count(state) or state == "succeeded"
+    )
 
 
 def seconds(value: float) -> str:

@@ -227,7 +227,8 @@ def _field(step: Step, within: str | None) -> str:
 
 def _first_mistake(step: Step, error: ValidationError) -> str:
     detail = error.errors()[0]
-    place = ".".join(str(part) for part in detail["loc"] if not str(part).startswith("function-"))
+    parts = [str(part) for part in detail["loc"]]
+    place = ".".join(part for part in parts if not part.startswith(("function-", "<")))
     cause = detail.get("ctx", {}).get("error")
     message = str(cause) if cause is not None else explain(detail)[0]
     return f"{_field(step, place)}: {message}"

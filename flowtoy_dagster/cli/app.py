@@ -7,7 +7,9 @@ from typing import Annotated
 import typer
 
 from flowtoy_dagster import __version__
+from flowtoy_dagster.cli.retry import cancel, retry
 from flowtoy_dagster.cli.run import run
+from flowtoy_dagster.cli.runs import runs
 
 app = typer.Typer(
     name="flowtoy",
@@ -38,3 +40,6 @@ def _options(
 
 
 app.command(epilog="Example: flowtoy run base.yaml local.yaml -j | jq .fetch_users")(run)
+app.add_typer(runs, name="runs")
+app.command(epilog="Example: flowtoy retry last --from fetch_users")(retry)
+app.command(epilog="Example: flowtoy cancel last")(cancel)

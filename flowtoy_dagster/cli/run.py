@@ -40,6 +40,11 @@ def run(
     log_level: Annotated[
         LogLevel, typer.Option("--log-level", help="How much of the log to show on stderr.")
     ] = LogLevel.warning,
+    timeout: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option("--timeout", metavar="DURATION",
+                     help="End the run after this time: 90, 30s, 5m."),
+    ] = None,
     debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks.")] = False,
 ) -> None:
     """Run a flow and print its outputs.
@@ -48,25 +53,22 @@ def run(
     outputs go to stdout. The exit code is 0 when the run succeeded, 1 when it failed, 2 when the
     configuration or the command line is wrong and 130 when it was interrupted.
     """
+    from flowtoy_dagster.cli.carrying import carry_out, prepare_process
     from flowtoy_dagster.cli.printing import OutputWriter, claim_stdout
-    from flowtoy_dagster.load import load_flow
+    from flowtoy_dagster.load import load_flow, with_timeout
 
     load_env_files(env_file or [])
     set_log_level(log_level)
-    result = claim_stdout()
-    writer = OutputWriter(result, as_json=as_json, quiet=quiet, file=output_file)
-    flow = load_flow(config)
+    stdout = claim_stdout()
+    writer = OutputWriter(stdout, as_json=as_json, quiet=quiet, file=output_file)
+    flow = with_timeout(load_flow(config), timeout)
+    prepare_process(flow)
 
-    from flowtoy_dagster.engine.pool import fork_off_server
-
-    fork_off_server()
-
-    from flowtoy_dagster.progress import ProgressLines
     from flowtoy_dagster.runs.launch import run_flow
 
-    progress = ProgressLines(flow)
-    finished = run_flow(flow, max_workers, on_change=progress.show)
-    writer.write(finished.outputs_json)
-    progress.summarize(finished.status)
-    if not finished.success:
-        raise typer.Exit(1)
+    carry_out(
+        flow,
+        lambda show: run_flow(flow, max_workers, on_change=show),
+        writer,
+        show_secrets=show_secrets,
+    )

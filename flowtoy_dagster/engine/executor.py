@@ -8,6 +8,7 @@ the waiting are `WorkerPool`'s.
 
 import os
 import signal
+import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -19,11 +20,12 @@ from dagster._core.definitions.executor_definition import multiple_process_execu
 from dagster._core.definitions.reconstruct import ReconstructableJob
 from dagster._core.errors import DagsterExecutionInterruptedError, DagsterSubprocessError
 from dagster._core.events import EngineEventData
-from dagster._core.execution.api import execute_run_iterator
+from dagster._core.execution.api import create_execution_plan, execute_run_iterator
 from dagster._core.execution.context.system import PlanOrchestrationContext
 from dagster._core.execution.plan.active import ActiveExecution
 from dagster._core.execution.plan.instance_concurrency_context import InstanceConcurrencyContext
 from dagster._core.execution.plan.plan import ExecutionPlan
+from dagster._core.execution.plan.state import KnownExecutionState
 from dagster._core.execution.plan.step import ExecutionStep
 from dagster._core.execution.retries import RetryMode, get_retries_config
 from dagster._core.execution.step_dependency_config import StepDependencyConfig
@@ -38,6 +40,9 @@ from flowtoy_dagster.limits import EXIT_UNINTERRUPTIBLE
 
 INTERRUPT_CHECK = 0.25
 """Seconds after which a waiting executor looks whether it was interrupted."""
+LONGEST_STOP = 6.5
+"""Seconds that steps have to end when the run is interrupted; commands get 5 of them."""
+STOP_MESSAGE = "Warm workers: received termination signal - interrupting running steps"
 _INTERRUPTS = ("DagsterExecutionInterruptedError", "KeyboardInterrupt")
 
 
@@ -108,6 +113,7 @@ class _Execution:
         self._active = active
         self._pool = pool
         self._stopping = False
+        self._deadline = 0.0
         self._errors: list[SerializableErrorInfo] = []
         self._judged: set[str] = set()
         self._attempts = Counter(plan.known_state.previous_retry_attempts)
@@ -120,7 +126,10 @@ class _Execution:
         """Every event of the run's steps, as it comes."""
         while self._pool.busy or not (self._stopping or self._active.is_complete):
             if self._active.check_for_interrupts():
-                yield from self._stop()
+                # Whoever asks twice does not want to wait.
+                yield from self._kill() if self._stopping else self._stop()
+            elif self._stopping and time.monotonic() > self._deadline:
+                yield from self._kill()
             if not self._stopping:
                 yield from self._start_steps(limit)
             for report in self._pool.wait(self._patience()):
@@ -136,12 +145,20 @@ class _Execution:
     def _stop(self) -> Iterator[DagsterEvent]:
         yield DagsterEvent.engine_event(
             self._context,
-            "Warm workers: received termination signal - interrupting running steps",
+            STOP_MESSAGE,
             EngineEventData.interrupted(self._pool.busy),
         )
         self._stopping = True
+        self._deadline = time.monotonic() + LONGEST_STOP
         self._active.mark_interrupted()
         self._pool.interrupt()
+
+    def _kill(self) -> Iterator[DagsterEvent]:
+        yield DagsterEvent.engine_event(
+            self._context, "Warm workers: killing running steps", EngineEventData()
+        )
+        self._deadline = time.monotonic() + LONGEST_STOP
+        self._pool.kill()
 
     def _start_steps(self, limit: int) -> Iterator[DagsterEvent]:
         while steps := self._active.get_steps_to_execute(limit=limit - len(self._pool.busy)):
@@ -161,7 +178,8 @@ class _Execution:
             yield from self._take_in_event(report.step_key, report.event)
             return
         if isinstance(report, StepLost):
-            if self._is_our_own(report.step_key) and report.step_key not in self._judged:
+            judged = report.step_key in self._judged or self._stopping
+            if self._is_our_own(report.step_key) and not judged:
                 # Its op knows what follows: whether it is tried again, and who goes on without it.
                 self._judged.add(report.step_key)
                 task = replace(self._task(report.step_key), lost=_how_it_died(report))
@@ -278,3 +296,17 @@ def iterate_run(
 ) -> Iterator[DagsterEvent]:
     """Execute a run that was created; gives each event when it has been stored."""
     yield from execute_run_iterator(job, run, instance)
+
+
+def retry_plan(
+    job: ReconstructableJob, parent: DagsterRun, step_keys: list[str], instance: DagsterInstance
+) -> ExecutionPlan:
+    """The plan of a run that executes some steps and takes the others' outputs from `parent`."""
+    known_state = KnownExecutionState.build_for_reexecution(instance, parent)
+    return create_execution_plan(
+        job,
+        parent.run_config,
+        step_keys_to_execute=step_keys,
+        known_state=known_state.update_for_step_selection(step_keys),
+        tags=parent.tags,
+    )

@@ -35,6 +35,11 @@ END_TIMEOUT = 8.0
 """Seconds that workers have to end by themselves when the parent is gone."""
 _MOST_DESCRIPTORS = 4096
 _NUMBER = struct.Struct("!I")
+_FAREWELL = 0xFFFFFFFF
+"""Sent instead of a worker's number by a parent that ends as it means to."""
+_ORPHAN_GRACE = 2.0
+"""Seconds between TERM and KILL for what a killed worker leaves behind."""
+_PR_SET_CHILD_SUBREAPER = 36
 
 
 class ForkServerError(RunError):
@@ -187,6 +192,8 @@ class ForkServer:
 
     def close(self) -> None:
         """Let the server end; it first ends the workers that are left."""
+        with contextlib.suppress(OSError):
+            self._socket.sendall(_NUMBER.pack(_FAREWELL))
         self._socket.close()
         if not self._wait(END_TIMEOUT + 2):
             with contextlib.suppress(ProcessLookupError):
@@ -282,6 +289,8 @@ class _Server:
         self._control = control
         self._entry = entry
         self._workers: dict[int, int] = {}
+        self._doomed: dict[int, float] = {}
+        self._farewell = False
         self._wake_read, self._wake_write = os.pipe()
         for end in (self._wake_read, self._wake_write):
             os.set_blocking(end, False)
@@ -289,14 +298,17 @@ class _Server:
     def run(self) -> None:
         signal.set_wakeup_fd(self._wake_write)
         signal.signal(signal.SIGCHLD, lambda *_: None)
+        _adopt_orphans()
         while True:
-            ready, _, _ = select.select([self._control, self._wake_read], [], [])
+            patience = 0.1 if self._doomed else None
+            ready, _, _ = select.select([self._control, self._wake_read], [], [], patience)
             if self._wake_read in ready:
                 with contextlib.suppress(BlockingIOError):
                     os.read(self._wake_read, 1 << 12)
             if self._control in ready and not self._serve():
                 break
             self._reap()
+            self._end_doomed()
         self._end_workers()
         os._exit(0)
 
@@ -306,6 +318,7 @@ class _Server:
         except OSError:
             return False
         if len(data) < _NUMBER.size or not descriptors:
+            self._farewell = data == _NUMBER.pack(_FAREWELL)
             return False
         (number,) = _NUMBER.unpack(data)
         pid = os.fork()
@@ -335,14 +348,31 @@ class _Server:
             os._exit(status)
 
     def _reap(self) -> None:
-        while self._workers:
-            pid, status = os.waitpid(-1, os.WNOHANG)
-            if pid == 0:
-                return
-            number = self._workers.pop(pid, None)
-            if number is not None:
-                code = os.waitstatus_to_exitcode(status)
-                _tell(self._control, ended=pid, worker=number, status=code)
+        with contextlib.suppress(ChildProcessError):
+            while True:
+                pid, status = os.waitpid(-1, os.WNOHANG)
+                if pid == 0:
+                    return
+                self._doomed.pop(pid, None)
+                number = self._workers.pop(pid, None)
+                if number is not None:
+                    code = os.waitstatus_to_exitcode(status)
+                    _tell(self._control, ended=pid, worker=number, status=code)
+                    if code != 0:
+                        self._doom_orphans()
+
+    def _doom_orphans(self) -> None:
+        """TERM to what a killed worker's commands have left to us; KILL follows."""
+        for pid in _children():
+            if pid not in self._workers and pid not in self._doomed:
+                self._doomed[pid] = time.monotonic() + _ORPHAN_GRACE
+                _signal_all(pid, signal.SIGTERM)
+
+    def _end_doomed(self) -> None:
+        for pid, deadline in list(self._doomed.items()):
+            if time.monotonic() > deadline:
+                _signal_all(pid, signal.SIGKILL)
+                del self._doomed[pid]
 
     def _end_workers(self) -> None:
         """Workers see their own sockets close; those that don't heed it are killed."""
@@ -355,6 +385,38 @@ class _Server:
         for pid in self._workers:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
+        if self._farewell:
+            return  # what a flow has left running in a run that ended well is its own affair
+        self._doom_orphans()
+        while self._doomed:
+            time.sleep(0.05)
+            self._reap()
+            self._end_doomed()
+
+
+def _adopt_orphans() -> None:
+    """Become the parent of what workers leave behind, where the system knows of such a thing."""
+    if sys.platform == "linux":
+        import ctypes
+
+        ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+
+
+def _children() -> list[int]:
+    try:
+        with open(f"/proc/self/task/{os.getpid()}/children") as file:
+            return [int(word) for word in file.read().split()]
+    except OSError:
+        return []
+
+
+def _signal_all(pid: int, number: int) -> None:
+    """Send a signal to a process and, where it is not ours, to its group."""
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        group = os.getpgid(pid)
+        if group != os.getpgid(0):
+            os.killpg(group, number)
+        os.kill(pid, number)
 
 
 if __name__ == "__main__":

@@ -88,7 +88,7 @@ def _dagster_yaml(home: Path) -> str:
     )
 
 
-def save_config(home: Path, name: str, config: Mapping[str, Any]) -> Path:
+def save_config(home: Path, name: str, config: Mapping[str, Any]) -> str:
     """Save a merged configuration under its hash, for its owner alone.
 
     Args:
@@ -96,11 +96,15 @@ def save_config(home: Path, name: str, config: Mapping[str, Any]) -> Path:
         name: the name that the flow has where the configuration gives none.
         config: plain JSON data.
 
+    Returns:
+        the hash, by which `config_path` finds it.
+
     Raises:
         HomeError: it can't be written.
     """
     data = orjson.dumps({"name": name, "config": config})
-    path = home / SAVED_CONFIGS / f"{hashlib.sha256(data).hexdigest()}.json"
+    reference = hashlib.sha256(data).hexdigest()
+    path = config_path(home, reference)
     if not path.exists():
         try:
             path.parent.mkdir(mode=0o700, exist_ok=True)
@@ -108,7 +112,12 @@ def save_config(home: Path, name: str, config: Mapping[str, Any]) -> Path:
         except OSError as error:
             reason = (error.strerror or str(error)).lower()
             raise HomeError(f"the home folder {home} can't be written: {reason}") from None
-    return path
+    return reference
+
+
+def config_path(home: Path, reference: str) -> Path:
+    """Where the configuration of that hash is."""
+    return home / SAVED_CONFIGS / f"{reference}.json"
 
 
 def read_config(path: Path) -> tuple[str, dict[str, Any]]:

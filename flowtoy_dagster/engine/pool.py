@@ -5,7 +5,7 @@ import os
 import signal
 import socket
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from typing import Any
@@ -23,13 +23,16 @@ _REPORT_TIMEOUT = 2.0
 _forked_off: list[ForkServer] = []
 
 
-def fork_off_server() -> None:
+def fork_off_server(modules: Iterable[str] = ()) -> None:
     """Import what a run needs, and fork the next pool's server off while there are no threads.
 
     Only for a process that is ours from its start, before it opens anything.
+
+    Args:
+        modules: imported beside what every run needs.
     """
     if not _forked_off:
-        _forked_off.append(ForkServer.fork_off((PRELOAD,), ENTRY))
+        _forked_off.append(ForkServer.fork_off((PRELOAD, *modules), ENTRY))
 
 
 def end_forked_off_server() -> None:
@@ -142,6 +145,13 @@ class WorkerPool:
             if worker.step_key is not None and worker.pid and worker.ended is None:
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(worker.pid, signal.SIGINT)
+
+    def kill(self) -> None:
+        """SIGKILL to every worker that runs a step; the server ends what they leave behind."""
+        for worker in self._workers.values():
+            if worker.step_key is not None and worker.pid and worker.ended is None:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(worker.pid, signal.SIGKILL)
 
     def close(self) -> None:
         """Let all workers end, and the server after them."""

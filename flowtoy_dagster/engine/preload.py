@@ -13,6 +13,5 @@ import flowtoy_dagster.engine.compute_logs
 import flowtoy_dagster.engine.storage
 import flowtoy_dagster.engine.workers
 import flowtoy_dagster.providers.process
-import flowtoy_dagster.providers.rest  # noqa: F401
 
 PRELOADED_IN = os.getpid()

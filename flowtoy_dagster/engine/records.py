@@ -11,6 +11,7 @@ Reading the header reads no values.
 
 import contextlib
 import hashlib
+import json
 import os
 import tempfile
 import urllib.parse
@@ -28,6 +29,8 @@ from flowtoy_dagster.step import StepOutcome
 PREVIEW_CHARACTERS = 200
 PREVIEW_BYTES = 16 * 1024
 _LONGEST_NAME = 120
+_LONG_NUMBER = b"0" * 19
+_DIGITS_AS_ZEROS = bytes.maketrans(b"0123456789", b"0" * 10)
 
 
 @dataclass(frozen=True)
@@ -203,9 +206,8 @@ def dump_json(value: Any) -> bytes:
 
 def load_json(text: bytes) -> Any:
     """The value in a JSON text."""
-    try:
-        return orjson.loads(text)
-    except orjson.JSONDecodeError:
-        import json
-
-        return json.loads(text)
+    # orjson reads integers of more than 64 bits as floats, which loses digits.
+    if _LONG_NUMBER not in text.translate(_DIGITS_AS_ZEROS):
+        with contextlib.suppress(orjson.JSONDecodeError):
+            return orjson.loads(text)
+    return json.loads(text)

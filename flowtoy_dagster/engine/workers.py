@@ -1,8 +1,10 @@
 """A worker's life: what it is told once, and how it runs one step after another."""
 
 import os
+import select
 import signal
 import sys
+import threading
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -27,7 +29,10 @@ from dagster._utils.error import serializable_error_info_from_exc_info
 from flowtoy_dagster import limits
 from flowtoy_dagster.engine.isolation import Isolation
 from flowtoy_dagster.engine.ops import lost_reason
+from flowtoy_dagster.providers.subprocesses import end_all_commands
 
+_ORPHAN_GRACE = 2.5
+"""Seconds between TERM and KILL for commands whose run is gone."""
 STEPS_BEFORE_RENEWAL = 500
 """Steps after which a worker is replaced, so that what providers leak stays bounded."""
 
@@ -72,6 +77,8 @@ def main(descriptor: int) -> None:
     except EOFError:
         return
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGTERM, _end_at_once)
+    threading.Thread(target=_watch_parent, args=(descriptor,), daemon=True).start()
     limits.may_exit = True
     os.environ.clear()
     os.environ.update(setup.environment)
@@ -94,6 +101,20 @@ def main(descriptor: int) -> None:
             connection.send(("done", (error, retiring or worker.tainted)))
             if retiring or worker.tainted:
                 return
+
+
+def _end_at_once(*_: object) -> None:
+    end_all_commands(0)
+    os._exit(128 + signal.SIGTERM)
+
+
+def _watch_parent(descriptor: int) -> None:
+    """End this worker and its commands when the parent is gone, however it went."""
+    poll = select.poll()
+    poll.register(descriptor, getattr(select, "POLLRDHUP", select.POLLHUP))
+    poll.poll()
+    end_all_commands(_ORPHAN_GRACE)
+    os._exit(0)
 
 
 class _Worker:

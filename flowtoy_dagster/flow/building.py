@@ -71,7 +71,10 @@ class _Builder:
         for name, source in self.draft.sources.items():
             if self._knows_type(source.type, ("sources", name)):
                 for finding in self.catalog.check(source.type, source.configuration, False):
-                    self._refuse_finding(finding, ("sources", name))
+                    place: Path = ("sources", name)
+                    self._refuse_finding(
+                        finding, self.draft.place_of(finding.path, [place]) or place
+                    )
         self._check_unique_names()
         views = [self._view(step) for step in self.draft.steps]
         self._warn_of_unusable_sources()
@@ -132,7 +135,9 @@ class _Builder:
         source = None if "source" in step.broken else self._resolve(step)
         if source is None:
             return view
+        known = len(self.draft.problems)
         given = self._classify(step.config.input, source, (*path, "input"))
+        complete = len(self.draft.problems) == known
         view.input_kind = given.kind
         configuration = source.configuration
         if given.kind == "request":
@@ -146,7 +151,7 @@ class _Builder:
             view.places.append((*path, "source", "override"))
         elif isinstance(written, SourceConfig):
             view.places.append((*path, "source"))
-        for finding in self.catalog.check(source.type, configuration, True):
+        for finding in self.catalog.check(source.type, configuration, complete):
             place = self.draft.place_of(finding.path, view.places)
             if place is not None or not finding.path:
                 self._refuse_finding(finding, place or path)

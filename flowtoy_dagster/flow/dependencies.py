@@ -72,7 +72,9 @@ class _Connector:
     def connect(self) -> Links:
         for name, source in self.sources.items():
             for path, template in templates_in(source.configuration):
-                self._read(template, ("sources", name, *path), "")
+                place = self.draft.place_of(path, [("sources", name)]) or ("sources", name)
+                for _ in self._read(template, (*place, *path), ""):
+                    pass  # its mistakes are what is wanted here
         waits = {view.step.index: self._waits_for(view) for view in self.views}
         order = {view.name: view.step.index for view in self.views}
         dependencies = {
@@ -105,7 +107,7 @@ class _Connector:
                         self.kept.add(name)
         if missing:
             names_text = ", ".join(f"'{name}'" for name in missing)
-            others = [name for name in self.by_name if name != view.name]
+            others = [other.name for other in self.views if other.name != view.name]
             hints = [
                 f"{hint[:-1]} for '{name}'?" if hint.startswith("did") else hint
                 for name, hint in ((name, nearest(name, others)) for name in missing)
@@ -176,7 +178,8 @@ class _Connector:
                 if reference.root == "env":
                     continue
                 if reference.root != "sources":
-                    yield _Mention(reference, reason, path)
+                    line = reference.line if current == template else None
+                    yield _Mention(reference, reason, path, line)
                     continue
                 names = self.sources if reference.step is None else [reference.step]
                 for name in names:

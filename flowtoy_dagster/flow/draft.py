@@ -20,13 +20,14 @@ from flowtoy_dagster.flow.loading import NO_FILE, Document
 from flowtoy_dagster.flow.models import (
     DerivedSource,
     FlowConfig,
+    Misplaced,
     OutputConfig,
     RetryConfig,
     RunnerConfig,
     SourceConfig,
     StepConfig,
 )
-from flowtoy_dagster.flow.suggestions import nearest
+from flowtoy_dagster.flow.suggestions import nearest, show
 
 Path = Sequence[str | int]
 BROKEN_SOURCE = "<broken>"
@@ -125,14 +126,16 @@ class Draft:
         elif kind == "missing":
             self.refuse(where[:-1], f"the key '{detail['loc'][-1]}' is required")
         elif kind == "value_error":
-            self.refuse((*where, *getattr(context["error"], "path", ())), str(context["error"]),
-                        getattr(context["error"], "hint", None),
-                        key=hasattr(context["error"], "path"))
+            error = context["error"]
+            if isinstance(error, Misplaced):
+                self.refuse((*where, *error.path), str(error), error.hint, key=error.at_key)
+            else:
+                self.refuse(where, str(error))
         else:
             self.refuse(where, *explain(detail))
 
     def place_of(self, within: Path, places: Sequence[Path]) -> tuple[str | int, ...] | None:
-        """The first of `places` that holds the configuration key `within` begins with."""
+        """Where the configuration key that `within` begins with stands: the first of `places`."""
         for place in places:
             node: Node | None = self.document.root
             for part in place:
@@ -140,8 +143,10 @@ class Draft:
             if node is None or not within:
                 continue
             held = node.child("configuration")
-            if node.child(within[0]) or (held and held.child(within[0])):
+            if node.child(within[0]):
                 return tuple(place)
+            if held and held.child(within[0]):
+                return (*place, "configuration")
         return None
 
 
@@ -264,20 +269,8 @@ def explain(detail: ErrorDetails) -> tuple[str, str | None]:
         found = nearest(value, expected) if isinstance(value, str) else ""
         return message, found if found.startswith("did") else None
     message = detail["msg"][0].lower() + detail["msg"][1:]
+    limits = detail.get("ctx", {})
+    for bound, words in (("ge", "at least"), ("gt", "greater than"), ("le", "at most")):
+        if kind.startswith(("greater", "less")) and bound in limits:
+            message = f"must be {words} {limits[bound]}"
     return f"{message}, got {show(value)}", None
-
-
-def show(value: Any) -> str:
-    """A received value, short and in the language's words."""
-    if value is None:
-        return "nothing (null)"
-    if isinstance(value, bool):
-        return str(value).lower()
-    if isinstance(value, (int, float)):
-        return f"the number {value}"
-    if isinstance(value, dict):
-        return "a mapping"
-    if isinstance(value, (list, tuple)):
-        return "a list"
-    text = str(value)
-    return repr(text if len(text) <= 60 else text[:57] + "...")

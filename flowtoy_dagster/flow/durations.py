@@ -6,6 +6,8 @@ import math
 import re
 from typing import Any
 
+from flowtoy_dagster.flow.suggestions import show
+
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
 _PATTERN = re.compile(r"\s*(\d+(?:\.\d+)?)\s*(ms|s|m|h)?\s*")
 
@@ -24,5 +26,6 @@ def seconds(value: Any) -> float:
         found = _PATTERN.fullmatch(value) if isinstance(value, str) else None
         number = float(found[1]) * _UNITS[found[2] or "s"] if found else None
     if number is None or not math.isfinite(number) or number < 0:
-        raise ValueError(f"expected a duration such as 30, '500ms', '30s' or '5m', got {value!r}")
+        expected = "expected a duration such as 30, '500ms', '30s' or '5m'"
+        raise ValueError(f"{expected}, got {show(value)}")
     return number

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import binascii
 import functools
+import re
 import shlex
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -20,6 +21,7 @@ from flowtoy_dagster.errors import TemplateError
 from flowtoy_dagster.flow.names import Missing, Names
 from flowtoy_dagster.flow.values import native, parse_json, text, to_json
 
+_JMESPATH_NOISE = re.compile(r"^(Invalid|Bad) jmespath expression: |(, for expression)?:$")
 TEXT_SINK = "__text_sink__"
 """Context key: a function that replaces how an expression's value becomes text."""
 
@@ -114,8 +116,8 @@ def check_jmespath(expression: str) -> None:
     try:
         _compiled_jmespath(expression)
     except jmespath.exceptions.JMESPathError as error:
-        lines = str(error).splitlines()
-        raise ValueError(f"malformed jmespath expression '{expression}': {lines[0]}") from None
+        reason = _JMESPATH_NOISE.sub("", str(error).splitlines()[0])
+        raise ValueError(f"malformed jmespath expression '{expression}': {reason}") from None
 
 
 def _b64encode(value: Any) -> str:

@@ -17,6 +17,7 @@ from pydantic import (
 
 from flowtoy_dagster.flow.environment import check_jmespath
 from flowtoy_dagster.flow.fields import Duration, Name, Strict, Templated, Text, Timeout, Whole
+from flowtoy_dagster.flow.suggestions import show
 from flowtoy_dagster.flow.templating import is_template
 
 OnError = Literal["fail", "skip", "continue"]
@@ -28,12 +29,20 @@ DERIVED_KEYS = ("base", "override")
 
 
 class Misplaced(ValueError):  # noqa: N818 - what it is
-    """A mistake at a key of the value that is being validated."""
+    """A mistake at a key, or at a key's value, of what is being validated."""
 
-    def __init__(self, message: str, path: tuple[str | int, ...], hint: str | None = None) -> None:
+    def __init__(
+        self,
+        message: str,
+        path: tuple[str | int, ...],
+        hint: str | None = None,
+        *,
+        at_key: bool = True,
+    ) -> None:
         super().__init__(message)
         self.path = path
         self.hint = hint
+        self.at_key = at_key
 
 
 class SourceConfig(Strict):
@@ -133,7 +142,11 @@ class OutputConfig(Strict):
         if self.type in ("raw", "json") and self.value is not None:
             raise ValueError(f"an output of type '{self.type}' takes no 'value'")
         if self.type == "jmespath":
-            check_jmespath(self.value or "")
+            try:
+                check_jmespath(self.value or "")
+            except ValueError as error:
+                hint = "for a template write 'type: template'" if is_template(self.value) else None
+                raise Misplaced(str(error), ("value",), hint, at_key=False) from None
         return self
 
 
@@ -168,7 +181,7 @@ def _short_retry(value: Any) -> Any:
     if isinstance(value, (dict, RetryConfig)):
         return value
     if isinstance(value, bool) or not (isinstance(value, int) or is_template(value)):
-        raise ValueError(f"expected a number of retries or a mapping, got {value!r}")
+        raise ValueError(f"expected a number of retries or a mapping, got {show(value)}")
     return {"max": value}
 
 

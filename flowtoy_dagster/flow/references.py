@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import jinja2
@@ -33,12 +33,14 @@ class Reference:
         step: the step's, source's or variable's written name; None where the root is taken whole.
         output: the output's name, where the template names one.
         attribute: for `steps`, the attribute after the step (`state`, `result`, …).
+        line: where in the template, from 1.
     """
 
     root: str
     step: str | None = None
     output: str | None = None
     attribute: str | None = None
+    line: int = field(default=1, compare=False)
 
 
 class TemplateMistake(ValueError):  # noqa: N818 - what it is
@@ -136,10 +138,10 @@ def _reference(root: str, parts: list[str | None], called: bool, line: int) -> R
         parts = parts[:-1]
     step = parts[0] if parts else None
     if step is None:
-        return Reference(root)
+        return Reference(root, line=line)
     rest = parts[1:]
     if root != "steps":
-        return Reference(root, step, output=rest[0] if rest else None)
+        return Reference(root, step, output=rest[0] if rest else None, line=line)
     attribute = rest[0] if rest else None
     if attribute is not None and attribute not in STEP_ATTRIBUTES:
         raise TemplateMistake(
@@ -151,4 +153,4 @@ def _reference(root: str, parts: list[str | None], called: bool, line: int) -> R
             f"'steps.{step}.result' has no '{within}'", line, nearest(within, RESULT_ATTRIBUTES)
         )
     output = within if attribute == "outputs" else None
-    return Reference(root, step, output=output, attribute=attribute)
+    return Reference(root, step, output=output, attribute=attribute, line=line)

@@ -7,11 +7,12 @@ import logging
 from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import BeforeValidator, Field, TypeAdapter, ValidationError
+from pydantic import BeforeValidator, Discriminator, Field, Tag, TypeAdapter, ValidationError
 
 from flowtoy_dagster.errors import TemplateError
 from flowtoy_dagster.flow.environment import search
 from flowtoy_dagster.flow.fields import Strict, Templated, Text, Timeout, Whole
+from flowtoy_dagster.flow.suggestions import show
 from flowtoy_dagster.flow.templating import render_all
 from flowtoy_dagster.flow.values import parse_json, text
 from flowtoy_dagster.providers.base import ProviderResult, live_output
@@ -32,13 +33,25 @@ def _check_command(value: Any) -> Any:
         if not value:
             raise ValueError("the command is empty")
     elif not isinstance(value, CommandLine):
-        raise ValueError("expected text or a list of arguments")
+        raise ValueError(f"expected text or a list of arguments, got {show(value)}")
     return list(value) if isinstance(value, tuple) else value
+
+
+def _command_form(value: Any) -> str:
+    if isinstance(value, CommandLine):
+        return "<ready>"
+    return "<list>" if isinstance(value, list) else "<text>"
 
 
 Argument = Templated[Text]
 Arguments = Templated[list[Argument]]
-Command = Annotated[CommandLine | list[Argument] | str, BeforeValidator(_check_command)]
+Command = Annotated[
+    Annotated[CommandLine, Tag("<ready>")]
+    | Annotated[list[Argument], Tag("<list>")]
+    | Annotated[str, Tag("<text>")],
+    Discriminator(_command_form),
+    BeforeValidator(_check_command),
+]
 Codes = Annotated[
     Templated[list[Templated[Whole]]],
     BeforeValidator(lambda v: [v] if isinstance(v, int) and not isinstance(v, bool) else v),

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import functools
 import importlib
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from importlib.metadata import EntryPoint, entry_points
-from typing import Any
+from typing import Any, get_args
 
 from pydantic import BaseModel, ValidationError
 
@@ -19,6 +19,7 @@ from flowtoy_dagster.flow.suggestions import nearest
 from flowtoy_dagster.providers.base import BuiltinProvider, ProviderClass
 
 ENTRY_POINT_GROUP = "flowtoy.providers"
+_CALL_MODULES = {"rest": ("flowtoy_dagster.providers.rest_transport",)}
 _BUILTIN = {
     "rest": ("flowtoy_dagster.providers.rest", "RestProvider"),
     "process": ("flowtoy_dagster.providers.process", "ProcessProvider"),
@@ -76,6 +77,13 @@ def describe(source: Source) -> str:
     return provider.describe(source.configuration)
 
 
+def modules_for_calls(type_names: Iterable[str]) -> tuple[str, ...]:
+    """What the built-in providers of these types import at their first call."""
+    return tuple(
+        module for name in sorted(type_names) for module in _CALL_MODULES.get(name, ())
+    )
+
+
 class InstalledProviders:
     """The catalog (`flow.catalog.Catalog`) of the providers of this Python."""
 
@@ -112,15 +120,34 @@ class InstalledProviders:
 
 
 def _finding(detail: Any, provider: type[BuiltinProvider]) -> list[Finding]:
-    model: type[BaseModel] = provider.configuration_model
-    loc = tuple(part for part in detail["loc"])
-    known = [*(field.alias or name for name, field in model.model_fields.items()), *SOURCE_KEYS]
-    kind = detail["type"]
+    loc, kind = tuple(detail["loc"]), detail["type"]
     if kind == "extra_forbidden":
-        names = known if len(loc) == 1 else []
-        hint = nearest(str(loc[-1]), names) if names else None
-        return [Finding(loc, f"unknown key '{loc[-1]}'", hint, key=True)]
+        known = _keys(_model_at(provider.configuration_model, loc[:-1]))
+        if len(loc) == 1:
+            known += SOURCE_KEYS
+        return [Finding(loc, f"unknown key '{loc[-1]}'", nearest(str(loc[-1]), known), key=True)]
+    if kind == "missing":
+        return [Finding(loc[:-1], f"the key '{loc[-1]}' is required")]
     if kind == "value_error":
         error = detail["ctx"]["error"]
         return [Finding(loc, str(error), getattr(error, "hint", None))]
     return [Finding(loc, *explain(detail))]
+
+
+def _keys(model: type[BaseModel]) -> list[str]:
+    return [field.alias or name for name, field in model.model_fields.items()]
+
+
+def _model_at(model: type[BaseModel], loc: tuple[str | int, ...]) -> type[BaseModel]:
+    """The model of a configuration's part."""
+    for part in loc:
+        field = model.model_fields.get(str(part))
+        model = next(_models_in(field.annotation), model) if field else model
+    return model
+
+
+def _models_in(annotation: Any) -> Iterator[type[BaseModel]]:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        yield annotation
+    for part in get_args(annotation):
+        yield from _models_in(part)

@@ -19,6 +19,9 @@ LINGER = 1.0
 _CHUNK = 1 << 16
 _POLL = 0.2
 
+_groups: set[int] = set()
+"""The process groups of the commands that run now; a group has the id of its first process."""
+
 Tee = Callable[[str, bytes], None]
 
 
@@ -72,6 +75,7 @@ def run_command(
         start_new_session=True,
         bufsize=0,
     )
+    _groups.add(process.pid)
     conversation = _Conversation(process, stdin, max_output_bytes, tee)
     try:
         reason = conversation.run(timeout)
@@ -88,6 +92,7 @@ def run_command(
         conversation.end_group()
         raise
     finally:
+        _groups.discard(process.pid)
         conversation.close()
 
 
@@ -195,6 +200,18 @@ def _signal_group(group: int, number: int) -> bool:
     except (ProcessLookupError, PermissionError):
         return False
     return True
+
+
+def end_all_commands(grace: float) -> None:
+    """End every command of this process: TERM, and KILL after `grace` seconds."""
+    groups = list(_groups)
+    for group in groups:
+        _signal_group(group, signal.SIGTERM if grace else signal.SIGKILL)
+    deadline = time.monotonic() + grace
+    while time.monotonic() < deadline and any(_signal_group(group, 0) for group in groups):
+        time.sleep(0.05)
+    for group in groups:
+        _signal_group(group, signal.SIGKILL)
 
 
 def signal_name(number: int) -> str:

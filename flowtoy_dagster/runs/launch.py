@@ -1,6 +1,10 @@
 """Starting a run and following it to its end."""
 
+from __future__ import annotations
+
+import contextlib
 import os
+import signal
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -9,20 +13,27 @@ from pathlib import Path
 from typing import Any
 
 import dagster as dg
+from dagster import DagsterEvent
 
 from flowtoy_dagster.definitions import rebuild_job
-from flowtoy_dagster.engine.executor import iterate_run
-from flowtoy_dagster.engine.home import open_home, save_config
-from flowtoy_dagster.engine.io import store_of
+from flowtoy_dagster.engine.executor import STOP_MESSAGE, iterate_run, retry_plan
+from flowtoy_dagster.engine.home import config_path, save_config
 from flowtoy_dagster.engine.names import step_keys
-from flowtoy_dagster.engine.records import RecordStore, load_json
+from flowtoy_dagster.engine.records import load_json
 from flowtoy_dagster.errors import RunInterrupted, UsageError
 from flowtoy_dagster.flow.graph import Flow
+from flowtoy_dagster.flow.sensitive import FlowSecrets
 from flowtoy_dagster.load import Config, load_flow
-from flowtoy_dagster.runs.status import Change, RunStatus, StatusBuilder, StepStatus
+from flowtoy_dagster.runs.history import CONFIG_TAG, FLOW_NAME_TAG, SESSION_TAG, History
+from flowtoy_dagster.runs.sessions import session_id
+from flowtoy_dagster.runs.status import Change, RunStatus
+from flowtoy_dagster.secrets import Mask, texts_in
 
 MOST_DEFAULT_WORKERS = 4
 Listener = Callable[[Change], None]
+# Dagster's own console log would bury ours; all of it is in the event log.
+_QUIET = {"console": {"config": {"log_level": "CRITICAL"}}}
+_INTERRUPT_MESSAGES = (STOP_MESSAGE, "received termination signal")
 
 
 @dataclass
@@ -32,11 +43,13 @@ class FlowRun:
     Attributes:
         status: how the run and each step ended.
         home: the home folder that holds its history.
+        mask: hides the run's secrets.
     """
 
     status: RunStatus
     home: Path
-    _outputs: "RunOutputs" = field(repr=False)
+    mask: Mask
+    _texts: list[tuple[str, Path | None]] = field(repr=False)
 
     @property
     def run_id(self) -> str:
@@ -50,32 +63,40 @@ class FlowRun:
 
     @property
     def outputs(self) -> dict[str, dict[str, Any] | None]:
-        """`{step: {output: value}}` in file order; null for failed and skipped steps."""
+        """`{step: {output: value}}` in file order; null for failed and skipped steps.
+
+        The values are as the steps gave them, secrets too.
+        """
         return {
             name: load_json(text) if text is not None else None
-            for name, text in self.outputs_json()
+            for name, text in self.outputs_json(show_secrets=True)
         }
 
-    def outputs_json(self) -> Iterator[tuple[str, bytes | None]]:
-        """Each step's name and its outputs as JSON text, without reading them into values."""
-        return self._outputs.json()
+    def outputs_json(self, *, show_secrets: bool = False) -> Iterator[tuple[str, bytes | None]]:
+        """Each step's name and its outputs as JSON text.
+
+        Large outputs are not read into values unless there is something to hide in them.
+        """
+        for name, path in self._texts:
+            text = None if path is None else _outputs_of(path)
+            if text is not None and self.mask and not show_secrets:
+                text = hide_in_json(text, self.mask)
+            yield name, text
 
 
-@dataclass(frozen=True)
-class RunOutputs:
-    """The outputs of a run's steps, on disk."""
+def _outputs_of(path: Path) -> bytes:
+    with open(path, "rb") as file:
+        file.readline()
+        return file.readline().rstrip(b"\n")
 
-    store: RecordStore
-    status: RunStatus
-    keys: Mapping[str, str]
 
-    def json(self) -> Iterator[tuple[str, bytes | None]]:
-        """Each step's written name and its outputs as JSON; None where it did not succeed."""
-        for name, step in self.status.steps.items():
-            record = None
-            if step.state == "succeeded":
-                record = self.store.read(self.status.run_id, self.keys[name])
-            yield name, record.outputs_json() if record else None
+def hide_in_json(text: bytes, mask: Mask) -> bytes:
+    """A JSON text without the secrets; it is JSON again."""
+    if mask.bytes(text) == text:
+        return text
+    from flowtoy_dagster.engine.records import dump_json
+
+    return dump_json(mask.data(load_json(text)))
 
 
 def worker_count(flow: Flow, max_workers: int | None) -> int:
@@ -109,49 +130,126 @@ def run_flow(
     Raises:
         ConfigError: the configuration can't run.
         HomeError: the home folder can't be used.
-        RunInterrupted: Ctrl-C.
+        RunInterrupted: Ctrl-C or SIGTERM; carries the run as it ended.
     """
     flow = config if isinstance(config, Flow) else load_flow(config)
     workers = worker_count(flow, max_workers)
-    folder = open_home(Path(home) if home is not None else None)
-    saved = save_config(folder, flow.name, flow.config)
-    os.environ.setdefault("DAGSTER_DISABLE_TELEMETRY", "1")
-    with dg.DagsterInstance.from_config(str(folder)) as instance:
-        job = dg.build_reconstructable_job(
-            "flowtoy_dagster.definitions", "rebuild_job", (str(saved),)
-        )
-        definition = rebuild_job(str(saved))
-        run = instance.create_run_for_job(
-            job_def=definition,
-            run_config=_run_config(workers),
-            tags={**definition.run_tags, **(tags or {})},
-            job_code_origin=job.get_python_origin(),
-        )
-        keys = step_keys(step.name for step in flow.steps)
-        status = RunStatus(
-            run.run_id,
-            flow.name,
-            steps={step.name: StepStatus(step.name, step.upstream) for step in flow.steps},
-        )
-        builder = StatusBuilder(status, {key: name for name, key in keys.items()})
-        notify = on_change or (lambda change: None)
+    with History(Path(home) if home is not None else None) as history:
+        return start(history, flow, workers, tags=tags, on_change=on_change)
+
+
+def start(
+    history: History,
+    flow: Flow,
+    workers: int,
+    *,
+    tags: Mapping[str, str] | None = None,
+    on_change: Listener | None = None,
+    parent: dg.DagsterRun | None = None,
+    only: frozenset[str] | None = None,
+) -> FlowRun:
+    """Create a run and carry it out.
+
+    Args:
+        history: the home that it becomes part of.
+        flow: what to run.
+        workers: how many steps may run at once.
+        tags: tags of the run in Dagster.
+        on_change: called at each change of a step's state.
+        parent: the run whose outputs are reused.
+        only: the written names of the steps to execute; all by default.
+    """
+    reference = save_config(history.home, flow.name, flow.config)
+    saved = str(config_path(history.home, reference))
+    job = dg.build_reconstructable_job("flowtoy_dagster.definitions", "rebuild_job", (saved,))
+    definition = rebuild_job(saved)
+    mask = FlowSecrets(flow).mask(os.environ)
+    keys = step_keys(step.name for step in flow.steps)
+    selected = [keys[name] for name in keys if only is None or name in only]
+    plan = retry_plan(job, parent, selected, history.instance) if parent is not None else None
+    run = history.instance.create_run_for_job(
+        job_def=definition,
+        execution_plan=plan,
+        run_config={"execution": {"config": {"max_concurrent": workers}}, "loggers": _QUIET},
+        tags={
+            **definition.run_tags,
+            **mask.data(dict(tags or {})),
+            CONFIG_TAG: reference,
+            FLOW_NAME_TAG: mask.text(flow.name),
+            SESSION_TAG: session_id(),
+        },
+        parent_run_id=parent.run_id if parent else None,
+        root_run_id=(parent.root_run_id or parent.run_id) if parent else None,
+        job_code_origin=job.get_python_origin(),
+    )
+    builder = history.builder(run, flow)
+    notify = on_change or (lambda change: None)
+    interrupted = False
+    with _signals_as_interrupts():
         try:
-            for event in iterate_run(job, run, instance):
+            for event in iterate_run(job, run, history.instance):
+                if _tells_of_interrupt(event) and not interrupted:
+                    interrupted = True
+                    # Dagster calls a run canceled only if somebody has asked for it.
+                    history.instance.report_run_canceling(run)
                 change = builder.add(event, time.time())
                 if change is not None:
                     notify(change)
         except KeyboardInterrupt:
-            raise RunInterrupted(f"the run {run.run_id} was interrupted") from None
-        finally:
-            for change in builder.finish(time.time()):
-                notify(change)
-        store = store_of(instance.storage_directory())
-        return FlowRun(status, folder, RunOutputs(store, status, keys))
+            interrupted = True
+    for change in builder.finish(time.time()):
+        notify(change)
+    finished = finished_run(history, run, flow, builder.status, mask)
+    if interrupted:
+        if builder.status.state not in ("cancelled", "failed", "succeeded"):
+            history.instance.report_run_canceled(run)
+            builder.status.state = "cancelled"
+        raise RunInterrupted(f"interrupted: run {run.run_id[:8]} is cancelled", finished)
+    return finished
 
 
-def _run_config(workers: int) -> dict[str, Any]:
-    return {"execution": {"config": {"max_concurrent": workers}}, "loggers": _QUIET}
+def finished_run(
+    history: History, run: dg.DagsterRun, flow: Flow, status: RunStatus, base: Mask
+) -> FlowRun:
+    """A run with its outputs, and a mask that knows what its steps have learned to be secret."""
+    known: set[str] = set()
+    texts: list[tuple[str, Path | None]] = []
+    for name, record in history.outputs_json(run, status):
+        texts.append((name, record.path if record else None))
+        if record is None:
+            continue
+        known |= set(record.secrets)
+        for output in flow.step(name).outputs:
+            if output.secret:
+                known |= set(texts_in(record.outputs[output.name]))
+    return FlowRun(status, history.home, base.including(known), texts)
 
 
-# Dagster's own console log would bury ours; all of it is in the event log.
-_QUIET = {"console": {"config": {"log_level": "CRITICAL"}}}
+def _tells_of_interrupt(event: DagsterEvent) -> bool:
+    if event.is_step_failure:
+        source = event.step_failure_data.error_source
+        return source is not None and source.name == "INTERRUPT"
+    return event.is_engine_event and any(m in (event.message or "") for m in _INTERRUPT_MESSAGES)
+
+
+@contextlib.contextmanager
+def _signals_as_interrupts() -> Iterator[None]:
+    """Let SIGTERM and SIGHUP do what Ctrl-C does, where signals are ours to handle."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def interrupt(*_: object) -> None:
+        handler = signal.getsignal(signal.SIGINT)
+        if callable(handler):
+            handler(signal.SIGINT, None)
+        else:
+            raise KeyboardInterrupt
+
+    previous = {number: signal.signal(number, interrupt) for number in
+                (signal.SIGTERM, signal.SIGHUP)}
+    try:
+        yield
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)

@@ -1,11 +1,13 @@
 """What has become of a run and its steps, from its events alone."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 import dagster as dg
 from dagster import DagsterEvent, DagsterEventType, DagsterRunStatus
+
+from flowtoy_dagster.engine.ops import CHECK
 
 State = Literal["pending", "running", "succeeded", "failed", "skipped"]
 RunState = Literal["pending", "running", "succeeded", "failed", "cancelled"]
@@ -34,6 +36,9 @@ class StepStatus:
         ended_at: seconds since 1970; None before it ended.
         error: why it failed or was skipped.
         stderr: the last lines of a failed command's stderr.
+        called: what a failed step called.
+        waiting: whether it waits for its next attempt.
+        reused: whether a retry took it over from the run before.
     """
 
     name: str
@@ -44,6 +49,9 @@ class StepStatus:
     attempt: int = 0
     error: str | None = None
     stderr: str = ""
+    called: str = ""
+    waiting: bool = False
+    reused: bool = False
 
     @property
     def elapsed(self) -> float | None:
@@ -77,41 +85,87 @@ class RunStatus:
 
 @dataclass(frozen=True)
 class Change:
-    """A step's move to another state."""
+    """Something that a person would want to know of a step.
+
+    Attributes:
+        retry_in: seconds until the next attempt, where one has failed and another will follow.
+        reason: why that attempt failed.
+    """
 
     step: StepStatus
     timestamp: float
+    retry_in: float | None = None
+    reason: str = ""
 
 
 class StatusBuilder:
-    """Follows a run's events in their order."""
+    """Follows a run's events in their order.
+
+    Args:
+        status: what is known before the first event.
+        names: written names by step key.
+    """
 
     def __init__(self, status: RunStatus, names: dict[str, str]) -> None:
-        """`names`: written names by step key."""
         self.status = status
         self._names = names
+        self._halted_by: str | None = None
 
     def add(self, event: DagsterEvent, timestamp: float) -> Change | None:
-        """Take in an event; gives the change of a step's state that it means, if it means one."""
+        """Take in an event; gives what it changes of a step, if it changes something."""
         run_state = _RUN_STATES.get(event.event_type)
         if run_state is not None:
             self._change_run(run_state, event, timestamp)
         name = self._names.get(event.step_key or "")
-        state = _STEP_STATES.get(event.event_type)
-        if name is None or state is None:
+        if name is None:
             return None
         step = self.status.steps[name]
-        step.state = state
+        if event.event_type == DagsterEventType.STEP_UP_FOR_RETRY:
+            step.waiting = True
+            error = event.step_retry_data.error
+            wait = event.step_retry_data.seconds_to_wait or 0.0
+            reason = _message(error.cause if error and error.cause else error)
+            return Change(step, timestamp, wait, reason)
+        if event.event_type == DagsterEventType.STEP_EXPECTATION_RESULT:
+            self._note_failed_check(step, event)
+            return None
+        state = _STEP_STATES.get(event.event_type)
+        if state is None or (state == "running" == step.state and not step.waiting):
+            return None
+        return self._change_step(step, state, event, timestamp)
+
+    def _change_step(
+        self, step: StepStatus, state: State, event: DagsterEvent, timestamp: float
+    ) -> Change:
         if state == "running":
             step.started_at = step.started_at or timestamp
             step.attempt += 1
+            step.waiting = False
         else:
             step.ended_at = timestamp
         if event.event_type == DagsterEventType.STEP_FAILURE:
-            step.error, step.stderr = _reason(event)
+            step.error, step.stderr, step.called = _reason(event)
+            self._halted_by = self._halted_by or step.name
+        elif state == "succeeded" and step.error is not None:
+            state = "failed"  # a failed check came before: a failure that the flow tolerates
         elif state == "skipped":
-            step.error = _why_skipped(self.status, step)
+            step.error = self._why_skipped(step)
+        step.state = state
         return Change(step, timestamp)
+
+    def _note_failed_check(self, step: StepStatus, event: DagsterEvent) -> None:
+        result = event.step_expectation_result_data.expectation_result
+        if not result.success and result.label == CHECK:
+            step.error, step.stderr, step.called = _facts(result.metadata, result.description)
+
+    def _why_skipped(self, step: StepStatus) -> str:
+        for state in ("failed", "skipped"):
+            for name in step.depends_on:
+                if self.status.steps[name].state == state:
+                    return f"'{name}' {'failed' if state == 'failed' else 'was skipped'}"
+        if self._halted_by is not None:
+            return f"the run was halted when '{self._halted_by}' failed"
+        return "the run ended before it"
 
     def finish(self, timestamp: float) -> list[Change]:
         """Close the books when no further event will come: what never started was skipped."""
@@ -119,7 +173,7 @@ class StatusBuilder:
         for step in self.status.steps.values():
             if step.state == "pending":
                 step.state, step.ended_at = "skipped", timestamp
-                step.error = _why_skipped(self.status, step)
+                step.error = self._why_skipped(step)
                 changes.append(Change(step, timestamp))
             elif step.state == "running":
                 step.state, step.ended_at = "failed", timestamp
@@ -137,23 +191,31 @@ class StatusBuilder:
             self.status.error = event.message
 
 
-def _reason(event: DagsterEvent) -> tuple[str, str]:
-    """A failed step's reason and the last lines of its stderr."""
+def _reason(event: DagsterEvent) -> tuple[str, str, str]:
+    """A failed step's reason, the last lines of its stderr, and what it called."""
     data = event.step_failure_data
-    metadata = data.user_failure_data.metadata if data.user_failure_data else {}
-    reason, stderr = metadata.get("reason"), metadata.get("stderr")
-    if reason is not None:
-        text = str(stderr.value).strip("`\n") if stderr is not None else ""
-        return str(reason.value), text
-    return (data.error.message.strip() if data.error else "it failed"), ""
+    if data.user_failure_data is not None and data.user_failure_data.metadata:
+        return _facts(data.user_failure_data.metadata, data.user_failure_data.description)
+    if data.error_source is not None and data.error_source.name == "INTERRUPT":
+        return "interrupted", "", ""
+    return _message(data.error), "", ""
 
 
-def _why_skipped(status: RunStatus, step: StepStatus) -> str:
-    for state in ("failed", "skipped"):
-        for name in step.depends_on:
-            if status.steps[name].state == state:
-                return f"'{name}' {'failed' if state == 'failed' else 'was skipped'}"
-    return "the run ended before it"
+def _message(error: Any) -> str:
+    """The first line of an error of Dagster's, without the name of its class."""
+    if error is None:
+        return "it failed"
+    first: str = error.message.strip().splitlines()[0]
+    name, separator, rest = first.partition(": ")
+    return rest if separator and " " not in name else first
+
+
+def _facts(metadata: Mapping[str, Any], description: str | None) -> tuple[str, str, str]:
+    def text(key: str) -> str:
+        found = metadata.get(key)
+        return str(found.value) if found is not None else ""
+
+    return text("reason") or description or "it failed", text("stderr").strip("`\n"), text("called")
 
 
 def run_state_of(status: DagsterRunStatus) -> RunState:

@@ -17,7 +17,7 @@ import pytest
 
 from flowtoy_dagster.flow.graph import Flow, Step
 from flowtoy_dagster.scope import RunInfo
-from flowtoy_dagster.step import StepSetting, run_step
+from flowtoy_dagster.step import run_step
 
 CASES = Path(__file__).parent
 
@@ -101,7 +101,7 @@ class Ended:
 def _run_one(flow: Flow, step: Step, ended: Mapping[str, Ended]) -> Ended:
     upstream = {name: ended[name] for name in step.upstream}
     run = RunInfo("run-1", flow.name, lambda: 0.0)
-    outcome = run_step(step, StepSetting(flow.sources, upstream, run))
+    outcome = run_step(step, flow.sources, upstream, run)
     result = outcome.result.envelope() if outcome.result else {}
     result.pop("status", None)
     if outcome.error is not None:

@@ -102,7 +102,7 @@ class Outcome:
         """The text of what failed the whole run."""
         (event,) = (e for e in self.events if e.event_type_value == "PIPELINE_FAILURE")
         error = event.job_failure_data.error
-        return error.to_string() if error else event.message or ""
+        return f"{event.message}\n{error.to_string() if error else ''}"
 
     @property
     def intervals(self) -> dict[str, tuple[float, float]]:

@@ -46,11 +46,12 @@ def job_of(name: str, executor: str, **arguments: Any) -> Any:
 
 
 def run_config(executor: str, limit: int, **more: Any) -> dict[str, Any]:
-    """The configuration of a run: its executor's limit, a quick start for Dagster's own, silence."""
-    settings: dict[str, Any] = {"max_concurrent": limit, **more}
+    """The configuration of a run: the limit, a quick start for Dagster's executor, silence."""
+    settings: dict[str, Any] = {"max_concurrent": limit}
     if executor == "stock":
         preload = ["flowtoy_dagster.engine.preload"]
         settings["start_method"] = {"forkserver": {"preload_modules": preload}}
+    settings.update(more)
     quiet = {"console": {"config": {"log_level": "CRITICAL"}}}
     return {"execution": {"config": settings}, "loggers": quiet}
 
@@ -89,6 +90,11 @@ def add(left: int, right: int) -> dg.Output[Any]:
     return told(left + right)
 
 
+@dg.op(out=dg.Out(int))
+def total(numbers: list[int]) -> dg.Output[Any]:
+    return told(sum(numbers))
+
+
 @dg.op(ins={"after": dg.In(dg.Nothing)})
 def follow() -> dg.Output[Any]:
     return told(os.getpid())
@@ -105,49 +111,68 @@ def diamond() -> dg.GraphDefinition:
 
 
 @_job
-def failing(how: str) -> dg.GraphDefinition:
+def failing(hows: list[str]) -> dg.GraphDefinition:
+    """For each way to fail a step that does, with a dependent; and two beside."""
+
     @dg.op(out=dg.Out(dg.Nothing))
-    def broken_step() -> None:
+    def fails(context: dg.OpExecutionContext) -> None:
+        how = context.op_handle.name
         if how == "failure":
             raise dg.Failure("no more paper", metadata={"tray": 2})
         if how == "exception":
             raise ValueError("a wrong value")
-        if how == "exit":
+        if how == "exits":
             os._exit(3)
-        if how == "sys.exit":
+        if how == "sys_exits":
             sys.exit(4)
         os.kill(os.getpid(), getattr(signal, how))
 
     @dg.graph
     def graph() -> None:
-        follow.alias("after")(broken_step())
+        for how in hows:
+            follow.alias(f"after_{how}")(fails.alias(how)())
         double.alias("beside_2")(one.alias("beside")())
 
     return graph
 
 
+def attempt(folder: str, context: dg.OpExecutionContext, how: str) -> dg.Output[Any]:
+    """Fail, unless the number of earlier attempts is that in the step's name."""
+    key = context.op_handle.name
+    before = len(list(Path(folder).glob(f"{key}.*")))
+    Path(folder, f"{key}.{before}").touch()
+    if before < int(key.rpartition("_")[2]):
+        if how == "asks":
+            raise dg.RetryRequested(max_retries=2, seconds_to_wait=0.05)
+        if how == "crashes":
+            os._exit(3)
+        raise ValueError("not yet")
+    return told(context.retry_number)
+
+
 @_job
-def retried(how: str, failures: int, folder: str) -> dg.GraphDefinition:
-    """A step that fails a number of times; each attempt leaves a file."""
-    by_policy = how in ("policy", "crash")
-    policy = dg.RetryPolicy(max_retries=2, delay=0.05) if by_policy else None
+def retried(folder: str) -> dg.GraphDefinition:
+    """Steps that fail a number of times, which their names end with; attempts leave files."""
+    policy = dg.RetryPolicy(max_retries=2, delay=0.05)
 
     @dg.op(retry_policy=policy)
-    def flaky(context: dg.OpExecutionContext) -> dg.Output[Any]:
-        attempts = sorted(path.name for path in Path(folder).iterdir())
-        Path(folder, f"{len(attempts)}").touch()
-        if len(attempts) < failures:
-            if how == "requested":
-                raise dg.RetryRequested(max_retries=2, seconds_to_wait=0.05)
-            if how == "crash":
-                os._exit(3)
-            raise ValueError("not yet")
-        return told(context.retry_number)
+    def raises(context: dg.OpExecutionContext) -> dg.Output[Any]:
+        return attempt(folder, context, "raises")
+
+    @dg.op(retry_policy=policy)
+    def crashes(context: dg.OpExecutionContext) -> dg.Output[Any]:
+        return attempt(folder, context, "crashes")
+
+    @dg.op
+    def asks(context: dg.OpExecutionContext) -> dg.Output[Any]:
+        return attempt(folder, context, "asks")
 
     @dg.graph
     def graph() -> None:
-        follow.alias("after")(flaky())
-        one()
+        for step in (raises, asks, crashes):
+            follow.alias(f"after_{step.name}")(step.alias(f"{step.name}_2")())
+        for step in (raises, asks):
+            step.alias(f"{step.name}_9")()
 
     return graph
 
@@ -162,7 +187,9 @@ def optional() -> dg.GraphDefinition:
     def graph() -> None:
         given, kept = chooses()
         double.alias("runs")(given)
-        double.alias("skipped_too")(double.alias("skipped")(kept))
+        skipped = double.alias("skipped")(kept)
+        double.alias("skipped_too")(skipped)
+        total([one.alias("first")(), skipped, one.alias("second")()])
 
     return graph
 
@@ -173,10 +200,6 @@ def dynamic() -> dg.GraphDefinition:
     def split() -> Iterator[Any]:
         for number in (1, 2, 3):
             yield dg.DynamicOutput(number, mapping_key=f"n{number}")
-
-    @dg.op(out=dg.Out(int))
-    def total(numbers: list[int]) -> dg.Output[Any]:
-        return told(sum(numbers))
 
     @dg.graph
     def graph() -> None:
@@ -208,11 +231,11 @@ def resource() -> dg.GraphDefinition:
 def hooked() -> dg.GraphDefinition:
     @dg.success_hook
     def cheer(context: dg.HookContext) -> None:
-        context.log.info(f"hooray for {context.op.name}")
+        context.log.info("hooray for %s", context.op.name)
 
     @dg.failure_hook
     def sigh(context: dg.HookContext) -> None:
-        context.log.info(f"alas, {context.op.name}: {context.op_exception}")
+        context.log.info("alas, %s: %s", context.op.name, context.op_exception)
 
     @dg.op
     def fails() -> None:
@@ -301,7 +324,7 @@ def surroundings() -> dict[str, Any]:
         "stdout": sys.stdout is sys.__stdout__,
         "stderr": sys.stderr is sys.__stderr__,
         "signals": {
-            name: repr(signal.getsignal(getattr(signal, name)))
+            name: _name_of(signal.getsignal(getattr(signal, name)))
             for name in ("SIGTERM", "SIGHUP", "SIGUSR1", "SIGCHLD", "SIGPIPE")
         },
         "disabled": logging.root.manager.disable,
@@ -310,6 +333,10 @@ def surroundings() -> dict[str, Any]:
             for name, logger in loggers.items()
         },
     }
+
+
+def _name_of(handler: Any) -> str:
+    return getattr(handler, "__qualname__", repr(handler))
 
 
 def _umask() -> int:

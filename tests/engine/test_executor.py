@@ -22,7 +22,22 @@ from flowtoy_dagster.engine import pool
 from flowtoy_dagster.engine.forkserver import ForkServer, ForkServerError
 
 HERE = Path(__file__).parent
-CRASHES = ["exit", "SIGKILL", "SIGSEGV"]
+FAILURES = {
+    "failure": "no more paper",
+    "exception": "ValueError: a wrong value",
+    "sys_exits": "SystemExit: 4",
+}
+"""What ends a step but not its process, and what is told of it."""
+DEATHS = {
+    "exits": "that ran this step ended with exit code 3",
+    "SIGKILL": "was killed by signal 9 (SIGKILL), perhaps because the machine ran out of memory",
+    "SIGSEGV": "was killed by signal 11 (SIGSEGV): native code that the step used crashed",
+}
+"""What ends the process, and what the warm executor tells of it."""
+
+FAN_IN = pytest.mark.xfail(
+    strict=True, reason="workers aren't told which outputs are ready: a list of inputs is empty"
+)
 
 Execute = Callable[..., Any]
 Both = Callable[..., list[Any]]
@@ -33,12 +48,19 @@ WaitUntil = Callable[[Callable[[], bool], str], None]
 def both(execute: Execute) -> Both:
     """Runs a job on both executors, and compares the runs' ends and each step's events."""
 
-    def run(name: str, *, folders: list[Path] | None = None, **options: Any) -> list[Any]:
+    def run(
+        name: str,
+        *,
+        folders: list[Path] | None = None,
+        stock_config: dict[str, Any] | None = None,
+        **options: Any,
+    ) -> list[Any]:
         outcomes = []
         for number, executor in enumerate(("stock", "warm")):
             if folders is not None:
                 options["folder"] = str(folders[number])
-            outcomes.append(execute(name, executor, **options))
+            config = stock_config if executor == "stock" else None
+            outcomes.append(execute(name, executor, **{"config": config, **options}))
         stock, warm = outcomes
         assert warm.status == stock.status
         assert {k: _comparable(v) for k, v in warm.steps.items()} == {
@@ -73,77 +95,62 @@ def test_a_diamond_passes_values_along_its_edges(both: Both) -> None:
         assert max(spans["left"][1], spans["right"][1]) <= spans["add"][0]
 
 
-@pytest.mark.parametrize(
-    ("how", "reason"),
-    [("failure", "no more paper"), ("exception", "ValueError: a wrong value")],
-)
 def test_a_step_that_fails_leaves_its_dependents_unexecuted_and_the_others_go_on(
-    both: Both, how: str, reason: str
+    both: Both,
 ) -> None:
-    for outcome in both("failing", how=how):
+    # runtime 8. Five processes die under two workers, so the dead ones are replaced.
+    for outcome in both("failing", hows=[*FAILURES, *DEATHS]):
         assert outcome.status == "FAILURE"
-        assert reason in outcome.error("broken_step")
-        assert outcome.failed == {"broken_step"}
+        assert outcome.failed == {*FAILURES, *DEATHS}
         assert outcome.succeeded == {"beside", "beside_2"}
-        assert "after" not in outcome.steps
+        assert not [key for key in outcome.steps if key.startswith("after")]
+        for key, reason in FAILURES.items():
+            assert reason in outcome.error(key)
+    for key, reason in DEATHS.items():
+        assert reason in outcome.error(key)
+    assert "Steps failed: [" in outcome.run_error
 
 
-@pytest.mark.parametrize("how", [*CRASHES, "sys.exit"])
-def test_a_step_whose_process_ends_fails_and_the_others_go_on(both: Both, how: str) -> None:
-    # runtime 8
-    for outcome in both("failing", how=how):
-        assert outcome.status == "FAILURE"
-        assert outcome.failed == {"broken_step"}
-        assert outcome.succeeded == {"beside", "beside_2"}
-        assert "after" not in outcome.steps
-
-
-@pytest.mark.parametrize("how", ["policy", "requested", "crash"])
-def test_a_step_that_fails_at_first_is_tried_again(
-    both: Both, folders: list[Path], how: str
-) -> None:
+def test_a_step_that_fails_at_first_is_tried_again(both: Both, folders: list[Path]) -> None:
     # runtime 7
-    for outcome in both("retried", how=how, failures=2, folders=folders):
-        assert outcome.status == "SUCCESS"
-        assert outcome.of_step("flaky").count("STEP_UP_FOR_RETRY") == 2
-        assert outcome.of_step("flaky").count("STEP_RESTARTED") == 2
-        assert outcome.values["flaky"] == 2
-        assert outcome.succeeded == {"flaky", "after", "one"}
-
-
-@pytest.mark.parametrize("how", ["policy", "requested"])
-def test_a_step_that_fails_once_too_often_has_failed(
-    both: Both, folders: list[Path], how: str
-) -> None:
-    for outcome, folder in zip(
-        both("retried", how=how, failures=9, folders=folders), folders, strict=True
-    ):
-        assert outcome.status == "FAILURE"
-        assert outcome.of_step("flaky").count("STEP_UP_FOR_RETRY") == 2
-        assert len(list(folder.iterdir())) == 3
-        assert outcome.failed == {"flaky"}
+    for outcome in both("retried", folders=folders):
+        for key in ("raises_2", "asks_2", "crashes_2"):
+            assert outcome.of_step(key).count("STEP_UP_FOR_RETRY") == 2
+            assert outcome.of_step(key).count("STEP_RESTARTED") == 2
+            assert outcome.values[key] == 2
+            assert f"after_{key.removesuffix('_2')}" in outcome.succeeded
+        for key in ("raises_9", "asks_9"):
+            assert outcome.of_step(key).count("STEP_UP_FOR_RETRY") == 2
+            assert outcome.of_step(key)[-1] == "STEP_FAILURE"
+    for folder in folders:
+        assert len(list(folder.glob("raises_9.*"))) == 3
 
 
 def test_retries_can_be_disabled(both: Both, folders: list[Path]) -> None:
     disabled = {"retries": {"disabled": {}}}
-    for outcome in both("retried", how="policy", failures=1, folders=folders, config=disabled):
-        assert outcome.status == "FAILURE"
-        assert "STEP_UP_FOR_RETRY" not in outcome.of_step("flaky")
+    selected = ["raises_2", "asks_2"]
+    for outcome in both("retried", folders=folders, config=disabled, op_selection=selected):
+        assert outcome.failed == set(selected)
+        assert not outcome.ended_by("STEP_UP_FOR_RETRY")
 
 
+@FAN_IN
 def test_what_depends_on_an_output_that_was_not_given_is_skipped(both: Both) -> None:
     for outcome in both("optional"):
         assert outcome.status == "SUCCESS"
-        assert outcome.succeeded == {"chooses", "runs"}
+        assert outcome.succeeded == {"chooses", "runs", "first", "second", "total"}
         assert outcome.ended_by("STEP_SKIPPED") == {"skipped", "skipped_too"}
+        # An input that takes in several goes without what was skipped.
+        assert outcome.values["total"] == 2
 
 
 def test_a_selection_runs_alone(both: Both) -> None:
-    for outcome in both("failing", how="exception", op_selection=["beside", "beside_2"]):
+    for outcome in both("failing", hows=["exception"], op_selection=["beside", "beside_2"]):
         assert outcome.status == "SUCCESS"
         assert set(outcome.steps) == {"beside", "beside_2"}
 
 
+@FAN_IN
 def test_dynamic_outputs_are_mapped_and_collected(both: Both) -> None:
     for outcome in both("dynamic"):
         assert outcome.status == "SUCCESS"
@@ -191,7 +198,9 @@ def test_nothing_that_a_step_changes_in_its_process_reaches_the_next(
 ) -> None:
     monkeypatch.setenv("TO_BE_CHANGED", "as it was")
     monkeypatch.setenv("TO_BE_DELETED", "still here")
-    outcomes = both("spoilt", folder=str(tmp_path), limit=1)
+    # Dagster's fork server may be an earlier test's, with the environment of that time.
+    fresh = {"start_method": {"spawn": {}}}
+    outcomes = both("spoilt", folder=str(tmp_path), limit=1, stock_config=fresh)
     for outcome in outcomes:
         assert outcome.status == "SUCCESS"
         before, spoils, after = (outcome.seen[key] for key in ("before", "spoils", "after"))
@@ -273,25 +282,6 @@ def test_an_interrupt_ends_the_steps_and_cancels_the_run(
 
 
 # What the warm executor adds.
-
-
-@pytest.mark.parametrize(
-    ("how", "told"),
-    [
-        ("exit", "ended with exit code 3"),
-        ("SIGKILL", "was killed by signal 9 (SIGKILL), perhaps because the machine ran out of"),
-        ("SIGSEGV", "was killed by signal 11 (SIGSEGV): native code that the step used crashed"),
-    ],
-)
-def test_a_worker_that_dies_is_told_of_and_replaced(
-    execute: Execute, how: str, told: str
-) -> None:
-    # runtime 8. There is one worker at a time, so the other steps show that another came.
-    outcome = execute("failing", "warm", how=how, limit=1)
-    assert outcome.failed == {"broken_step"}
-    assert f"that ran this step {told}" in outcome.error("broken_step")
-    assert outcome.succeeded == {"beside", "beside_2"}
-    assert "Steps failed: ['broken_step']" in outcome.run_error
 
 
 @pytest.mark.parametrize("then", ["go on", "crash"])

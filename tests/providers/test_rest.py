@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import errno
 import gzip
 import json
 import os
@@ -754,6 +755,15 @@ def test_call_survives_a_kept_connection_that_was_closed(server: Server) -> None
     assert server.connections == 2
 
 
+def test_redirect_survives_a_kept_connection_that_was_closed(server: Server) -> None:
+    with serving() as other:
+        server.answers["/"] = answer("", 302, Location=f"{other.url}/")
+        other.answers["/"] = [answer(), drop, answer('{"a": 1}')]
+        call(url=other.url)
+        assert call(url=server.url).data == {"a": 1}
+        assert other.connections == 2
+
+
 def test_post_is_not_repeated(server: Server) -> None:
     server.answers["/"] = [answer(), drop, answer()]
     call(url=server.url)
@@ -854,13 +864,33 @@ def test_server_that_drips_for_ever_is_left(server: Server, head: bytes) -> None
     assert call(url=server.url, timeout=SHORT).notes == ("timed out after 0.3 s",)
 
 
-def test_thread_of_a_call_that_was_left_ends(server: Server) -> None:
-    server.answers["/"] = server.drip(b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n")
-    call(url=server.url, timeout=SHORT)
+def wait_for_abandoned_calls() -> None:
     for thread in threading.enumerate():
         if thread.name == "flowtoy-rest":
             thread.join(20)
             assert not thread.is_alive()
+
+
+def test_thread_of_a_call_that_was_left_ends(server: Server) -> None:
+    server.answers["/"] = server.drip(b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n")
+    call(url=server.url, timeout=SHORT)
+    wait_for_abandoned_calls()
+
+
+def test_thread_of_a_tls_call_that_was_left_ends(tls_server: Server, certificate: str) -> None:
+    tls_server.answers["/"] = tls_server.drip(b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n")
+    result = call(url=tls_server.url, verify=certificate, timeout=1)
+    assert result.notes == ("timed out after 1 s",)
+    wait_for_abandoned_calls()
+
+
+def test_thread_of_a_call_over_a_proxy_that_was_left_ends(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("http_proxy", server.url)
+    server.answers["/"] = server.drip(b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n")
+    call(url="http://example.invalid/", timeout=SHORT)
+    wait_for_abandoned_calls()
 
 
 def test_interrupted_call_is_given_up(server: Server) -> None:
@@ -871,10 +901,7 @@ def test_interrupted_call_is_given_up(server: Server) -> None:
     server.answers["/"] = interrupt
     with pytest.raises(KeyboardInterrupt):
         call(url=server.url)
-    for thread in threading.enumerate():
-        if thread.name == "flowtoy-rest":
-            thread.join(20)
-            assert not thread.is_alive()
+    wait_for_abandoned_calls()
 
 
 def test_tls_handshake_that_hangs_is_left() -> None:
@@ -883,12 +910,51 @@ def test_tls_handshake_that_hangs_is_left() -> None:
         assert call(url=url, timeout=SHORT).notes == ("timed out after 0.3 s",)
 
 
-def test_name_look_up_that_hangs_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
-    over = threading.Event()
-    # No resolver can be asked to hang.
-    monkeypatch.setattr(socket, "getaddrinfo", lambda *_args: over.wait(20) and [])
-    assert call(url="http://slow.invalid", timeout=SHORT).notes == ("timed out after 0.3 s",)
-    over.set()
+class SlowResolver:
+    """Looks up names that end with `.slow` only when it is told to."""
+
+    def __init__(self) -> None:
+        self.told = threading.Event()
+        self._look_up = socket.getaddrinfo
+
+    def __call__(self, host: str, *args: Any) -> Any:
+        if not host.endswith(".slow"):
+            return self._look_up(host, *args)
+        self.told.wait(20)
+        return self._look_up("127.0.0.1", *args)
+
+
+@pytest.fixture
+def resolver(monkeypatch: pytest.MonkeyPatch) -> Iterator[SlowResolver]:
+    resolver = SlowResolver()
+    # No real resolver can be asked to hang.
+    monkeypatch.setattr(socket, "getaddrinfo", resolver)
+    yield resolver
+    resolver.told.set()
+    wait_for_abandoned_calls()
+
+
+def test_name_look_up_that_hangs_is_left(resolver: SlowResolver) -> None:
+    assert call(url="http://x.slow", timeout=SHORT).notes == ("timed out after 0.3 s",)
+
+
+def test_call_that_was_left_while_connecting_is_not_sent(
+    server: Server, resolver: SlowResolver
+) -> None:
+    url = server.url.replace("127.0.0.1", "x.slow")
+    call(url=url, method="POST", timeout=SHORT)
+    resolver.told.set()
+    wait_for_abandoned_calls()
+    assert (server.connections, server.requests) == (1, [])
+
+
+def test_call_that_was_left_spares_a_connection_that_it_gave_back(
+    server: Server, resolver: SlowResolver
+) -> None:
+    server.answers["/"] = [answer("", 302, Location="http://x.slow/"), answer()]
+    assert not call(url=server.url, timeout=SHORT).success
+    assert call(url=server.url).success
+    assert server.connections == 1
 
 
 def test_next_call_works_after_one_that_was_left(server: Server) -> None:
@@ -935,10 +1001,21 @@ def test_endless_body_is_not_read_to_its_end(server: Server) -> None:
 
 
 def test_refused_connection() -> None:
-    url = f"http://127.0.0.1:{closed_port()}"
-    result = call(url=f"{url}/path?token=s3cret")
-    assert result.notes == (f"could not connect to {url}: connection refused",)
+    place = f"127.0.0.1:{closed_port()}"
+    result = call(url=f"http://me:s3cret@{place}/path?token=s3cret")
+    assert result.notes == (f"could not connect to http://{place}: connection refused",)
     assert (result.success, result.code, result.data) == (False, None, None)
+
+
+def test_connection_that_the_system_gives_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    def give_up(*_args: Any, **_options: Any) -> None:
+        raise TimeoutError(errno.ETIMEDOUT, "Connection timed out")
+
+    # Takes minutes in earnest.
+    monkeypatch.setattr("urllib3.util.connection.create_connection", give_up)
+    assert call(url="http://127.0.0.1:1").notes == (
+        "could not connect to http://127.0.0.1:1: connection timed out",
+    )
 
 
 def test_refused_connection_of_a_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -1002,8 +1079,13 @@ def test_reset_connection(server: Server) -> None:
 
 @pytest.mark.parametrize(
     "words",
-    [b"hello\r\n\r\n", b"HTTP/1.1 abc OK\r\n\r\n", b"HTTP/1.1 200 OK\r\n" + b"A: 1\r\n" * 200],
-    ids=["no HTTP", "status", "200 headers"],
+    [
+        b"hello\r\n\r\n",
+        b"HTTP/1.1 abc OK\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\n" + b"A: 1\r\n" * 200,
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
+    ],
+    ids=["no HTTP", "status", "200 headers", "chunk"],
 )
 def test_answer_that_is_not_http(server: Server, words: bytes) -> None:
     server.answers["/"] = say(words)

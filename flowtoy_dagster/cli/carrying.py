@@ -1,0 +1,59 @@
+"""What `run` and `retry` share: a run carried out, shown, and turned into an exit code."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import typer
+
+from flowtoy_dagster.cli.printing import OutputWriter
+from flowtoy_dagster.errors import RunInterrupted
+from flowtoy_dagster.flow.graph import Flow
+from flowtoy_dagster.progress import ProgressLines
+
+if TYPE_CHECKING:
+    from flowtoy_dagster.runs.launch import FlowRun
+    from flowtoy_dagster.runs.status import Change
+
+
+def prepare_process(flow: Flow) -> None:
+    """Import what the flow's run needs, and fork its workers' server off."""
+    from flowtoy_dagster.providers.registry import modules_for_calls
+
+    if flow.runner.executor in (None, "warm"):
+        from flowtoy_dagster.engine.pool import fork_off_server
+
+        fork_off_server(modules_for_calls({step.source.type for step in flow.steps}))
+
+
+def carry_out(
+    flow: Flow,
+    run: Callable[[Callable[[Change], None]], FlowRun],
+    writer: OutputWriter,
+    *,
+    show_secrets: bool,
+) -> None:
+    """Run, print what comes, and exit with 1 where the run failed.
+
+    Args:
+        flow: what is run.
+        run: carries it out; gets what is to be called at each change.
+        writer: prints the outputs.
+        show_secrets: whether they are printed as they are.
+
+    Raises:
+        RunInterrupted: after the outputs that there are were printed.
+    """
+    progress = ProgressLines(flow)
+    interrupt = None
+    try:
+        finished = run(progress.show)
+    except RunInterrupted as error:
+        interrupt, finished = error, error.run
+    writer.write(lambda: finished.outputs_json(show_secrets=show_secrets))
+    progress.summarize(finished.status)
+    if interrupt is not None:
+        raise interrupt
+    if not finished.success:
+        raise typer.Exit(1)

@@ -1,0 +1,176 @@
+"""`flowtoy runs …`: what the home remembers."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Annotated, Any, Optional
+
+import typer
+
+if TYPE_CHECKING:
+    from flowtoy_dagster.runs.status import RunStatus
+
+runs = typer.Typer(
+    help="List, show and prune the runs of the home folder.",
+    epilog="Example: flowtoy runs show last",
+    invoke_without_command=True,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+RunArgument = Annotated[
+    str, typer.Argument(metavar="RUN", help="An id, a unique beginning of one, or `last`.")
+]
+Json = Annotated[bool, typer.Option("--json", "-j", help="Print JSON.")]
+
+
+@runs.callback()
+def list_runs(
+    context: typer.Context,
+    limit: Annotated[int, typer.Option("--limit", min=1, help="At most so many.")] = 20,
+    as_json: Json = False,
+) -> None:
+    """List the latest runs, the newest first."""
+    if context.invoked_subcommand is not None:
+        return
+    from flowtoy_dagster.runs.history import History
+
+    with History() as history:
+        found = history.runs(limit)
+    if as_json:
+        _print_json([asdict(run) for run in found])
+        return
+    if not found:
+        print("no runs yet", file=sys.stderr)
+    rows = [
+        (run.run_id[:8], run.name, run.state, _moment(run.started_at),
+         _span(run.started_at, run.ended_at),
+         f"retry of {run.retry_of[:8]}" if run.retry_of else "")
+        for run in found
+    ]
+    _print_table(("RUN", "FLOW", "STATE", "STARTED", "TOOK", ""), rows)
+
+
+@runs.command("show", epilog="Example: flowtoy runs show last --json")
+def show_run(run: RunArgument, as_json: Json = False) -> None:
+    """Show a run: its state, and each step's."""
+    from flowtoy_dagster.runs.history import History
+
+    with History() as history:
+        found = history.find(run)
+        status = history.status(found)
+    if as_json:
+        _print_json({**asdict(status), "retry_of": found.parent_run_id})
+        return
+    _print_status(status, found.parent_run_id)
+
+
+@runs.command("outputs", epilog="Example: flowtoy runs outputs last -j | jq .fetch_users")
+def show_outputs(
+    run: RunArgument,
+    as_json: Annotated[bool, typer.Option("--json", "-j", help="Complete JSON.")] = False,
+    show_secrets: Annotated[
+        bool, typer.Option("--show-secrets", help="Print secret outputs unmasked.")
+    ] = False,
+) -> None:
+    """Print the outputs of a run's steps."""
+    import os
+
+    from flowtoy_dagster.cli.printing import OutputWriter, claim_stdout
+    from flowtoy_dagster.flow.sensitive import FlowSecrets
+    from flowtoy_dagster.runs.history import History
+    from flowtoy_dagster.runs.launch import finished_run
+
+    writer = OutputWriter(claim_stdout(), as_json=as_json, quiet=False, file=None)
+    with History() as history:
+        found = history.find(run)
+        flow = history.flow(found)
+        status = history.status(found, flow)
+        mask = FlowSecrets(flow).mask(os.environ)
+        finished = finished_run(history, found, flow, status, mask)
+        writer.write(lambda: finished.outputs_json(show_secrets=show_secrets))
+
+
+@runs.command("logs", epilog="Example: flowtoy runs logs last fetch_users")
+def show_logs(
+    run: RunArgument,
+    step: Annotated[
+        Optional[str],  # noqa: UP045 - Typer reads this at run time
+        typer.Argument(metavar="[STEP]", help="One step; all by default."),
+    ] = None,
+) -> None:
+    """Print what steps have printed so far; works while the run goes on."""
+    from flowtoy_dagster.errors import UsageError
+    from flowtoy_dagster.flow.suggestions import nearest
+    from flowtoy_dagster.runs.history import History
+
+    with History() as history:
+        found = history.find(run)
+        known = history.flow(found).by_name
+        if step is not None and step not in known:
+            raise UsageError(f"there is no step '{step}'\n    {nearest(step, known)}")
+        for name, stream, content in history.captured(found, step):
+            target = sys.stdout if stream == "stdout" else sys.stderr
+            for line in content.decode("utf-8", "replace").splitlines():
+                print(line if step is not None else f"{name} | {line}", file=target)
+
+
+@runs.command("prune", epilog="Example: flowtoy runs prune --keep 100")
+def prune_runs(
+    keep: Annotated[int, typer.Option("--keep", min=0, help="How many of the latest to keep.")],
+    as_json: Json = False,
+) -> None:
+    """Delete old runs: their events, outputs and logs. Unfinished runs are kept."""
+    from flowtoy_dagster.runs.history import History
+
+    with History() as history:
+        deleted = history.prune(keep)
+    if as_json:
+        _print_json({"deleted": deleted})
+    else:
+        print(f"deleted {len(deleted)} run{'' if len(deleted) == 1 else 's'}", file=sys.stderr)
+
+
+def _print_status(status: RunStatus, parent: str | None) -> None:
+    print(f"run      {status.run_id}")
+    print(f"flow     {status.name}")
+    print(f"state    {status.state}")
+    print(f"started  {_moment(status.started_at)}")
+    print(f"took     {_span(status.started_at, status.ended_at)}")
+    if parent:
+        print(f"retry of {parent}")
+    print()
+    rows = [
+        (step.name, step.state + (" (reused)" if step.reused else ""),
+         str(step.attempt or ""), _span(step.started_at, step.ended_at), step.error or "")
+        for step in status.steps.values()
+    ]
+    _print_table(("STEP", "STATE", "ATTEMPTS", "TOOK", "REASON"), rows)
+    for step in status.steps.values():
+        if step.state == "failed" and step.stderr:
+            print(f"\n{step.name}, the last lines of stderr:")
+            print("\n".join(f"    {line}" for line in step.stderr.splitlines()))
+
+
+def _print_json(value: Any) -> None:
+    print(json.dumps(value, ensure_ascii=False, indent=2))
+
+
+def _print_table(heads: tuple[str, ...], rows: list[tuple[str, ...]]) -> None:
+    if not rows:
+        return
+    widths = [max(len(row[i]) for row in (heads, *rows)) for i in range(len(heads))]
+    for row in (heads, *rows):
+        cells = (cell.ljust(width) for cell, width in zip(row, widths, strict=True))
+        print("  ".join(cells).rstrip())
+
+
+def _moment(value: float | None) -> str:
+    return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(value)) if value else "-"
+
+
+def _span(start: float | None, end: float | None) -> str:
+    from flowtoy_dagster.progress import seconds
+
+    return seconds(end - start) if start is not None and end is not None else "-"

@@ -1,0 +1,230 @@
+"""What a home remembers of its runs: listing, finding, reading and forgetting them."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+import dagster as dg
+from dagster import DagsterRunStatus
+
+from flowtoy_dagster.engine.home import SAVED_CONFIGS, config_path, open_home, read_config
+from flowtoy_dagster.engine.io import store_of
+from flowtoy_dagster.engine.names import step_keys
+from flowtoy_dagster.engine.records import RecordStore, StepRecord
+from flowtoy_dagster.errors import RunError, UsageError
+from flowtoy_dagster.flow.graph import Flow
+from flowtoy_dagster.load import load_flow
+from flowtoy_dagster.runs.sessions import is_here, pid_of
+from flowtoy_dagster.runs.status import (
+    RunStatus,
+    StatusBuilder,
+    StepStatus,
+    run_state_of,
+    status_from_log,
+)
+
+CONFIG_TAG = "flowtoy/config"
+FLOW_NAME_TAG = "flowtoy/flow"
+SESSION_TAG = "flowtoy/session"
+INTERRUPTED = "interrupted: the process that carried this run is gone"
+_UNFINISHED = [
+    DagsterRunStatus.NOT_STARTED,
+    DagsterRunStatus.STARTING,
+    DagsterRunStatus.STARTED,
+    DagsterRunStatus.CANCELING,
+]
+
+
+@dataclass(frozen=True)
+class RunSummary:
+    """A line of the list of runs; times in seconds since 1970."""
+
+    run_id: str
+    name: str
+    state: str
+    started_at: float | None
+    ended_at: float | None
+    retry_of: str | None
+
+
+class History:
+    """The runs of one home. Use it as a context manager."""
+
+    def __init__(self, home: Path | None = None) -> None:
+        self.home = open_home(home)
+        self._stack = ExitStack()
+        self.instance = self._stack.enter_context(
+            dg.DagsterInstance.from_config(str(self.home))
+        )
+        self.store = store_of(self.instance.storage_directory())
+        self.mark_interrupted()
+
+    def __enter__(self) -> History:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stack.close()
+
+    def mark_interrupted(self) -> None:
+        """Report the runs whose process is gone without a word as failed."""
+        unfinished = self.instance.get_runs(filters=dg.RunsFilter(statuses=_UNFINISHED))
+        for run in unfinished:
+            session = run.tags.get(SESSION_TAG)
+            if session and is_here(session) and pid_of(session) is None:
+                if run.status == DagsterRunStatus.CANCELING:
+                    self.instance.report_run_canceled(run, message=INTERRUPTED)
+                else:
+                    self.instance.report_run_failed(run, message=INTERRUPTED)
+
+    def runs(self, limit: int | None = None) -> list[RunSummary]:
+        """The latest runs, the newest first."""
+        return [_summary(record) for record in self.instance.get_run_records(limit=limit)]
+
+    def find(self, wanted: str) -> dg.DagsterRun:
+        """The run of an id, of a unique beginning of one, or `last`.
+
+        Raises:
+            UsageError: there is none, or several begin so.
+        """
+        exact = None if wanted == "last" else self.instance.get_run_by_id(wanted)
+        if exact is not None:
+            return exact
+        records = self.instance.get_run_records(limit=1 if wanted == "last" else None)
+        found = [r.dagster_run for r in records]
+        if wanted != "last":
+            found = [run for run in found if run.run_id.startswith(wanted)]
+        if len(found) == 1:
+            return found[0]
+        if found:
+            ids = ", ".join(run.run_id[:12] for run in found[:5])
+            raise UsageError(f"several runs begin with '{wanted}': {ids}")
+        if wanted == "last":
+            raise UsageError("there is no run yet")
+        raise UsageError(f"there is no run '{wanted}'\n    flowtoy runs lists them")
+
+    def flow(self, run: dg.DagsterRun) -> Flow:
+        """The flow as it was when the run was made.
+
+        Raises:
+            RunError: its configuration is not in this home.
+        """
+        reference = run.tags.get(CONFIG_TAG)
+        path = config_path(self.home, reference) if reference else None
+        if path is None or not path.exists():
+            raise RunError(f"the configuration of run {run.run_id} is not in {self.home}")
+        name, config = read_config(path)
+        return load_flow(config, name=name)
+
+    def status(self, run: dg.DagsterRun, flow: Flow | None = None) -> RunStatus:
+        """How the run and each of its steps stands, from its events."""
+        flow = flow or self.flow(run)
+        builder = status_from_log(
+            self._blank_status(run, flow), names_by_key(flow), self.instance.all_logs(run.run_id)
+        )
+        status = builder.status
+        status.state = run_state_of(self._fresh(run).status)
+        if status.state not in ("pending", "running"):
+            builder.finish(status.ended_at or 0.0)
+        return status
+
+    def builder(self, run: dg.DagsterRun, flow: Flow) -> StatusBuilder:
+        """A builder for a run that is about to start."""
+        return StatusBuilder(self._blank_status(run, flow), names_by_key(flow))
+
+    def _blank_status(self, run: dg.DagsterRun, flow: Flow) -> RunStatus:
+        steps = {step.name: StepStatus(step.name, step.upstream) for step in flow.steps}
+        if run.parent_run_id and run.step_keys_to_execute is not None:
+            for name, before in self._reused(run, flow).items():
+                steps[name] = before
+        return RunStatus(run.run_id, flow.name, steps=steps)
+
+    def _reused(self, run: dg.DagsterRun, flow: Flow) -> dict[str, StepStatus]:
+        """The steps that a retry took over from the run before it."""
+        parent = self.instance.get_run_by_id(run.parent_run_id or "")
+        executed = set(run.step_keys_to_execute or ())
+        keys = step_keys(step.name for step in flow.steps)
+        if parent is None:
+            return {}
+        before = self.status(parent, flow).steps
+        for step in before.values():
+            step.reused = True
+        return {name: before[name] for name, key in keys.items() if key not in executed}
+
+    def _fresh(self, run: dg.DagsterRun) -> dg.DagsterRun:
+        return self.instance.get_run_by_id(run.run_id) or run
+
+    def record(self, run: dg.DagsterRun, step_key: str) -> StepRecord | None:
+        """The record of a step, from the run or from the one that it reuses it of."""
+        current: dg.DagsterRun | None = run
+        while current is not None:
+            executed = current.step_keys_to_execute
+            if executed is None or step_key in executed or current.parent_run_id is None:
+                return self.store.read(current.run_id, step_key)
+            current = self.instance.get_run_by_id(current.parent_run_id)
+        return None
+
+    def outputs_json(
+        self, run: dg.DagsterRun, status: RunStatus
+    ) -> Iterator[tuple[str, StepRecord | None]]:
+        """Each step's written name and its record; None where it did not succeed."""
+        keys = step_keys(status.steps)
+        for name, step in status.steps.items():
+            yield name, self.record(run, keys[name]) if step.state == "succeeded" else None
+
+    def captured(self, run: dg.DagsterRun, step: str | None) -> Iterator[tuple[str, str, bytes]]:
+        """What steps printed: step, `stdout` or `stderr`, and the bytes."""
+        flow = self.flow(run)
+        names = names_by_key(flow)
+        manager = self.instance.compute_log_manager
+        for entry in self.instance.all_logs(run.run_id, dg.DagsterEventType.LOGS_CAPTURED):
+            event = entry.dagster_event
+            assert event is not None
+            data = event.event_specific_data
+            for key in data.step_keys or ():  # type: ignore[union-attr]
+                name = names.get(key)
+                if name is None or (step is not None and name != step):
+                    continue
+                log_key = manager.build_log_key_for_run(run.run_id, data.file_key)  # type: ignore[union-attr]
+                found = manager.get_log_data(log_key)
+                for stream, content in (("stdout", found.stdout), ("stderr", found.stderr)):
+                    if content:
+                        yield name, stream, content
+
+    def prune(self, keep: int) -> list[str]:
+        """Delete all but the latest `keep` runs and those that go on; gives the ids."""
+        records = self.instance.get_run_records()
+        old = [r.dagster_run for r in records[keep:] if r.dagster_run.is_finished]
+        for run in old:
+            self.forget(run)
+        used = {r.dagster_run.tags.get(CONFIG_TAG) for r in self.instance.get_run_records()}
+        for path in (self.home / SAVED_CONFIGS).glob("*.json"):
+            if path.stem not in used:
+                path.unlink(missing_ok=True)
+        return [run.run_id for run in old]
+
+    def forget(self, run: dg.DagsterRun) -> None:
+        """Delete a run: its events, records and logs."""
+        self.instance.delete_run(run.run_id)
+        for folder in (self.store.folder / run.run_id, self.home / "storage" / run.run_id):
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def names_by_key(flow: Flow) -> dict[str, str]:
+    """Written names by step key."""
+    return {key: name for name, key in step_keys(step.name for step in flow.steps).items()}
+
+
+def _summary(record: dg.RunRecord) -> RunSummary:
+    run = record.dagster_run
+    return RunSummary(
+        run.run_id,
+        run.tags.get(FLOW_NAME_TAG, run.job_name),
+        run_state_of(run.status),
+        record.start_time,
+        record.end_time,
+        run.parent_run_id,
+    )

@@ -1,0 +1,151 @@
+"""Running again what failed or was skipped, with the outputs that succeeded steps already have."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import dagster as dg
+
+from flowtoy_dagster.engine.names import step_keys
+from flowtoy_dagster.errors import UsageError
+from flowtoy_dagster.flow.graph import Flow
+from flowtoy_dagster.flow.suggestions import nearest
+from flowtoy_dagster.runs.history import History
+from flowtoy_dagster.runs.launch import FlowRun, Listener, start
+from flowtoy_dagster.runs.status import RunStatus
+
+
+@dataclass(frozen=True)
+class RetryPlan:
+    """What a retry will do.
+
+    Attributes:
+        parent: the run that is retried.
+        flow: what is run; the parent's, or another that was given.
+        reasons: for each step that runs, why; the others are reused.
+        differences: for each step that differs from the parent's, how.
+    """
+
+    parent: dg.DagsterRun
+    flow: Flow
+    reasons: Mapping[str, str]
+    differences: Mapping[str, str]
+
+    def lines(self) -> list[str]:
+        """The plan for people: a line a step, in file order."""
+        width = min(40, max(len(step.name) for step in self.flow.steps))
+        told = [f"{name}: {change}" for name, change in self.differences.items()]
+        for step in self.flow.steps:
+            reason = self.reasons.get(step.name)
+            what = f"runs    {reason}" if reason else "reused  it succeeded before"
+            told.append(f"{step.name:<{width}}  {what}")
+        return told
+
+
+def plan_retry(
+    history: History,
+    parent: dg.DagsterRun,
+    *,
+    flow: Flow | None = None,
+    from_step: str | None = None,
+) -> RetryPlan:
+    """Decide which steps of a run are run again.
+
+    Args:
+        history: the home of the run.
+        parent: the run to retry.
+        flow: a configuration that differs from the one that ran; changed steps are run again.
+        from_step: run this step and all after it, whatever became of them.
+
+    Raises:
+        UsageError: the run has not ended, there is no such step, or nothing is left to run.
+        RunError: its configuration is not in this home.
+    """
+    if not parent.is_finished:
+        raise UsageError(f"run {parent.run_id[:8]} has not ended; flowtoy cancel ends it")
+    before = history.flow(parent)
+    chosen = flow or before
+    differences = _differences(before, chosen)
+    status = history.status(parent, before)
+    reasons = _first_reasons(history, parent, chosen, status, differences)
+    if from_step is not None:
+        if from_step not in chosen.by_name:
+            hint = nearest(from_step, chosen.by_name)
+            raise UsageError(f"there is no step '{from_step}'\n    {hint}")
+        reasons[from_step] = "you asked to start from it"
+    _spread(chosen, reasons, set(differences) | ({from_step} if from_step else set()))
+    if not reasons:
+        raise UsageError(f"every step of run {parent.run_id[:8]} succeeded: nothing to retry")
+    return RetryPlan(parent, chosen, reasons, differences)
+
+
+def _first_reasons(
+    history: History,
+    parent: dg.DagsterRun,
+    flow: Flow,
+    status: RunStatus,
+    differences: Mapping[str, str],
+) -> dict[str, str]:
+    keys = step_keys(step.name for step in flow.steps)
+    reasons: dict[str, str] = {}
+    for step in flow.steps:
+        before = status.steps.get(step.name)
+        if step.name in differences:
+            reasons[step.name] = f"it {differences[step.name]}"
+        elif before is None or before.state in ("pending", "running"):
+            reasons[step.name] = "it never ended"
+        elif before.state == "failed":
+            reasons[step.name] = f"it failed: {before.error}"
+        elif before.state == "skipped":
+            reasons[step.name] = f"it was skipped: {before.error}"
+        elif history.record(parent, keys[step.name]) is None:
+            reasons[step.name] = "its outputs are gone"
+    return reasons
+
+
+def _spread(flow: Flow, reasons: dict[str, str], origins: set[str]) -> None:
+    """Run what depends on a changed step again: what it was made from is no longer so."""
+    pending = list(origins)
+    while pending:
+        name = pending.pop()
+        for dependent in flow.dependents.get(name, ()):
+            if dependent not in origins:
+                origins.add(dependent)
+                pending.append(dependent)
+                reasons.setdefault(dependent, f"it depends on '{name}', which runs again")
+
+
+def _differences(before: Flow, after: Flow) -> dict[str, str]:
+    found: dict[str, str] = {}
+    for step in after.steps:
+        old = before.by_name.get(step.name)
+        if old is None:
+            found[step.name] = "is new"
+            continue
+        changed = [name for name in _COMPARED if getattr(old, name) != getattr(step, name)]
+        if changed:
+            found[step.name] = f"changed in {', '.join(_COMPARED[name] for name in changed)}"
+    return found
+
+
+_COMPARED = {
+    "source": "its source or request",
+    "payload": "its input",
+    "outputs": "its outputs",
+    "upstream": "what it depends on",
+}
+
+
+def retry_run(
+    history: History, plan: RetryPlan, workers: int, on_change: Listener | None = None
+) -> FlowRun:
+    """Carry a retry out: a new run of the same lineage."""
+    return start(
+        history,
+        plan.flow,
+        workers,
+        on_change=on_change,
+        parent=plan.parent,
+        only=frozenset(plan.reasons),
+    )

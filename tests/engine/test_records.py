@@ -1,0 +1,223 @@
+"""The file that a step leaves behind (runtime 3, 13, 14; language 13.3)."""
+
+from __future__ import annotations
+
+import os
+import stat
+from pathlib import Path
+from typing import Any
+
+import orjson
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from flowtoy_dagster.engine import records
+from flowtoy_dagster.engine.records import RecordStore, StepRecord, dump_json, load_json, summarize
+from flowtoy_dagster.providers.base import ProviderResult
+from flowtoy_dagster.secrets import Mask
+from flowtoy_dagster.step import StepOutcome
+
+SCALARS = (
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.integers(min_value=-(2**70), max_value=2**70)
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text()
+)
+JSON = st.recursive(
+    SCALARS, lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner), max_leaves=12
+)
+
+
+def outcome(outputs: dict[str, Any], **more: Any) -> StepOutcome:
+    return StepOutcome(outputs=outputs, result=ProviderResult(True, 0), **more)
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> RecordStore:
+    return RecordStore(tmp_path / "storage")
+
+
+@given(JSON)
+def test_json_comes_back_as_it_was(value: Any) -> None:
+    text = dump_json(value)
+    assert b"\n" not in text
+    assert load_json(text) == value
+
+
+@pytest.mark.parametrize(
+    "number",
+    [2**63 - 1, 2**63, 2**64 - 1, 2**64, 2**70, 10**30, -(2**63), -(2**63) - 1, -(10**40)],
+)
+def test_integers_of_any_size_keep_their_digits(number: int) -> None:
+    found = load_json(dump_json({"rows": [number]}))
+    assert found == {"rows": [number]}
+    assert isinstance(found["rows"][0], int)
+
+
+@given(st.dictionaries(st.text(), JSON, max_size=4))
+def test_outputs_come_back_in_their_order(
+    tmp_path_factory: pytest.TempPathFactory, outputs: dict[str, Any]
+) -> None:
+    store = RecordStore(tmp_path_factory.mktemp("storage"))
+    summaries = store.write("run", "step", outcome(outputs), False)
+    record = store.read("run", "step")
+    assert record is not None
+    assert record.state == "succeeded"
+    assert record.error is None
+    assert record.outputs == outputs
+    assert list(record.outputs) == list(outputs) == list(summaries)
+    assert load_json(record.outputs_json()) == outputs
+    assert record.result == {"success": True, "code": 0, "notes": []}
+
+
+def test_a_result_is_kept_where_it_is_asked_for(store: RecordStore) -> None:
+    result = ProviderResult(True, 7, ("well done",), [1, {"a": 2**70}], {"url": "x"})
+    store.write("run", "kept", StepOutcome(outputs={"x": 1}, result=result), True)
+    store.write("run", "dropped", StepOutcome(outputs={"x": 1}, result=result), False)
+    kept, dropped = store.read("run", "kept"), store.read("run", "dropped")
+    assert kept is not None
+    assert dropped is not None
+    own = {"success": True, "code": 7, "notes": ["well done"]}
+    assert kept.result == {**own, "data": [1, {"a": 2**70}], "meta": {"url": "x"}}
+    assert dropped.result == own
+    assert kept.outputs == dropped.outputs == {"x": 1}
+
+
+def test_a_failure_keeps_why(store: RecordStore) -> None:
+    result = ProviderResult(False, 404, ("HTTP status 404",))
+    store.write("run", "step", StepOutcome("HTTP status 404", result=result), False)
+    record = store.read("run", "step")
+    assert record is not None
+    assert (record.state, record.error, record.outputs) == ("failed", "HTTP status 404", {})
+    assert record.result == {"success": False, "code": 404, "notes": ["HTTP status 404"]}
+
+
+def test_a_step_that_never_reached_its_provider_has_a_record_too(store: RecordStore) -> None:
+    store.write("run", "step", StepOutcome("input: 'x' is missing"), True)
+    record = store.read("run", "step")
+    assert record is not None
+    assert record.result == {"success": False, "code": None, "notes": []}
+
+
+def test_a_step_without_a_record_has_none(store: RecordStore) -> None:
+    assert store.read("run", "step") is None
+
+
+def test_records_are_for_their_owner_alone(store: RecordStore) -> None:
+    # language 13.3
+    mask = os.umask(0)
+    try:
+        store.write("run", "step", outcome({"token": "hidden"}), False)
+    finally:
+        os.umask(mask)
+    path = store.path("run", "step")
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
+
+
+class Unwritable:
+    """What no JSON encoder takes."""
+
+
+def test_a_record_is_whole_or_not_there(
+    store: RecordStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # runtime 13. The result is written last, when all else has been; then its encoding fails.
+    result = ProviderResult(True, 0, data=Unwritable())
+    whole = StepOutcome(outputs={"x": "first"}, result=ProviderResult(True, 0, data=1))
+    folder = store.path("run", "step").parent
+    with pytest.raises(Exception, match="Unwritable"):
+        store.write("run", "step", StepOutcome(outputs={"x": "y"}, result=result), True)
+    assert list(folder.iterdir()) == []
+    store.write("run", "step", whole, True)
+    with pytest.raises(Exception, match="Unwritable"):
+        store.write("run", "step", StepOutcome(outputs={"x": "y"}, result=result), True)
+    assert [path.name for path in folder.iterdir()] == ["step.jsonl"]
+    record = store.read("run", "step")
+    assert record is not None
+    assert record.outputs == {"x": "first"}
+
+
+def test_a_full_disk_is_an_error_and_leaves_nothing(store: RecordStore) -> None:
+    # runtime 13. A folder in the way of the rename stands for every error of the system.
+    store.path("run", "step").mkdir(parents=True)
+    with pytest.raises(OSError, match="directory"):
+        store.write("run", "step", outcome({"x": 1}), False)
+    assert [path.name for path in store.path("run", "step").parent.iterdir()] == ["step.jsonl"]
+
+
+def test_reading_the_header_reads_no_values(
+    store: RecordStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # runtime 14
+    store.write("run", "step", outcome({"x": ["value"] * 1000}), False)
+    path = store.path("run", "step")
+    header, _, _ = path.read_bytes().partition(b"\n")
+    path.write_bytes(header + b"\nnot JSON at all")
+    record = StepRecord(path)
+    assert record.state == "succeeded"
+    assert record.header["sizes"] == {"x": len(dump_json(["value"] * 1000))}
+    with pytest.raises(ValueError, match="Expecting value"):
+        record.outputs  # noqa: B018
+
+
+@given(st.lists(st.text(min_size=1, max_size=200), unique=True, max_size=6))
+def test_each_step_key_has_a_file_of_its_own_inside_the_runs_folder(keys: list[str]) -> None:
+    store = RecordStore("/storage")
+    paths = [store.path("run", key) for key in keys]
+    assert len(set(paths)) == len(keys)
+    for path in paths:
+        assert path.parent == Path("/storage/run")
+        assert len(path.name.encode()) <= 255
+
+
+@pytest.mark.parametrize(
+    ("value", "kind", "items"),
+    [
+        (None, "null", None),
+        (True, "true or false", None),
+        (1.5, "number", None),
+        ("text", "text", None),
+        ([1, 2], "list", 2),
+        ({"a": 1}, "object", 1),
+    ],
+    ids=["null", "boolean", "number", "text", "list", "object"],
+)
+def test_a_summary_tells_type_size_and_number_of_items(
+    value: Any, kind: str, items: int | None
+) -> None:
+    # runtime 3
+    encoded = orjson.dumps(value)
+    summary = summarize(value, encoded, Mask())
+    assert summary.as_json() == {
+        "type": kind,
+        "bytes": len(encoded),
+        "preview": encoded.decode(),
+        **({} if items is None else {"items": items}),
+    }
+
+
+@pytest.mark.parametrize("letter", ["a", "é", "日", "😀"])
+@pytest.mark.parametrize("length", [150, 198, 199, 500, 20_000])
+def test_a_preview_is_the_first_part_and_marked_where_there_is_more(
+    letter: str, length: int
+) -> None:
+    # runtime 3
+    value = letter * length
+    preview = summarize(value, dump_json(value), Mask()).preview
+    whole = f'"{value}"'
+    if len(whole) <= records.PREVIEW_CHARACTERS:
+        assert preview == whole
+    else:
+        assert preview == whole[: records.PREVIEW_CHARACTERS] + "…"
+
+
+def test_a_preview_hides_secrets_even_at_its_edge() -> None:
+    # language 13.2, runtime 3
+    value = "x" * (records.PREVIEW_CHARACTERS - 5) + "sesame-open" + "y" * 50
+    preview = summarize(value, dump_json(value), Mask(["sesame-open"])).preview
+    assert "sesame" not in preview
+    assert "ses" not in preview
