@@ -11,6 +11,7 @@ from enum import Enum
 from pathlib import Path
 from typing import Any, get_args, get_type_hints
 
+import typer
 from typer.models import OptionInfo
 
 from flowtoy_dagster.cli.app import app
@@ -43,24 +44,33 @@ command.
   user's data folder (`~/.local/share/flowtoy` on Linux). It is made on first use, for its owner
   alone, with a `dagster.yaml` in which telemetry is off.
 """
-COMPLETION = """
-| `--install-completion`, `--show-completion` | Completion for your shell: install it, or show it. |
+COMPLETION = """\
+`--install-completion` and `--show-completion` install completion for your shell, or show it.
 """
 
 
 def page() -> str:
     """The whole page."""
-    top = app.registered_callback
-    assert top is not None
-    parts = [HEAD, *_command("flowtoy", "COMMAND", app.info.help, app.info.epilog, top.callback)]
-    parts[-1] += COMPLETION.rstrip()
-    for command in app.registered_commands:
+    return "\n".join([HEAD, *_group("flowtoy", app)])
+
+
+def _group(name: str, group: typer.Typer, text: str | None = None) -> Iterator[str]:
+    """The section of a command that has others, and theirs."""
+    own = group.registered_callback
+    assert own is not None
+    optional = "[COMMAND]" if group.info.invoke_without_command is True else "COMMAND"
+    yield from _command(name, optional, text or group.info.help, group.info.epilog, own.callback)
+    if group is app:
+        yield COMPLETION
+    for command in group.registered_commands:
         callback = command.callback
         assert callback is not None
-        name = command.name or callback.__name__.replace("_", "-")
-        text = command.help or inspect.getdoc(callback)
-        parts += ["", *_command(f"flowtoy {name}", "", text, command.epilog, callback)]
-    return "\n".join(parts) + "\n"
+        called = command.name or callback.__name__.replace("_", "-")
+        help_text = command.help or inspect.getdoc(callback)
+        yield from _command(f"{name} {called}", "", help_text, command.epilog, callback)
+    for inner in group.registered_groups:
+        assert inner.typer_instance is not None
+        yield from _group(f"{name} {inner.name}", inner.typer_instance)
 
 
 def _command(name: str, group: str, text: Any, epilog: Any, callback: Any) -> Iterator[str]:
@@ -76,24 +86,29 @@ def _command(name: str, group: str, text: Any, epilog: Any, callback: Any) -> It
     for names, info, value, default in parameters:
         shown = ", ".join(f"`{name} {value}`" if value else f"`{name}`" for name in names)
         more = f" Default: `{default}`." if default is not None else ""
+        more = " Required." if default is inspect.Parameter.empty else more
         yield f"| {shown} | {info.help}{more} |"
-    yield "| `--help`, `-h` | Show this message and exit. |"
+    yield "| `--help`, `-h` | Show this message and exit. |\n"
 
 
-def _parameters(callback: Any) -> Iterator[tuple[list[str], Any, str, str | None]]:
+def _parameters(callback: Any) -> Iterator[tuple[list[str], Any, str, Any]]:
     """Of each parameter: its names, Typer's description of it, its value and its default."""
     hints = get_type_hints(callback, include_extras=True)
     for name, parameter in inspect.signature(callback).parameters.items():
-        kind, info = get_args(hints[name])[:2]
+        kind, *described = get_args(hints[name]) or (None,)
+        if not described:
+            continue  # Typer's own context
+        info = described[0]
         if not isinstance(info, OptionInfo):
-            yield [str(info.metavar)], info, "", None
+            yield [str(info.metavar or name.upper())], info, "", None
             continue
         # In Annotated, Typer takes the first name for the default.
         names = [str(info.default), *(info.param_decls or ())]
         choices = [choice.value for choice in kind] if isinstance(kind, type(Enum)) else []
-        value = "" if kind is bool else "\\|".join(choices) or info.metavar
-        default = getattr(parameter.default, "value", None)
-        yield names, info, value, default
+        plain = info.metavar or getattr(kind, "__name__", "VALUE").upper()
+        value = "" if kind is bool else "\\|".join(choices) or plain
+        default = getattr(parameter.default, "value", parameter.default)
+        yield names, info, value, None if default is False else default
 
 
 if __name__ == "__main__":

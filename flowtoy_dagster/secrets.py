@@ -173,11 +173,23 @@ def _base64_forms(data: bytes) -> set[str]:
 
 
 _active = Mask()
+_holding = False
 
 
 def active_mask() -> Mask:
     """The mask of the step that this process runs now."""
     return _active
+
+
+def is_holding_output() -> bool:
+    """Whether what the running step prints must wait until its secret outputs are known."""
+    return _holding
+
+
+def hold_output(hold: bool) -> None:
+    """Set what `is_holding_output` gives."""
+    global _holding  # noqa: PLW0603 - a process runs one step at a time
+    _holding = hold
 
 
 def set_active_mask(mask: Mask) -> None:

@@ -1,8 +1,10 @@
-"""What steps print, into files, without helper processes."""
+"""What steps print, into files as it comes, without secrets and without helper processes."""
 
 import contextlib
 import os
+import select
 import sys
+import threading
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -10,13 +12,20 @@ from dagster._core.storage.compute_log_manager import CapturedLogContext
 from dagster._core.storage.local_compute_log_manager import LocalComputeLogManager
 from dagster._serdes import ConfigurableClassData
 
+from flowtoy_dagster.secrets import active_mask, is_holding_output
+
+_CHUNK = 1 << 16
+_LONGEST_HOLD = 0.5
+"""Seconds for which the beginning of what may be a secret is held back."""
+
 
 class DirectComputeLogManager(LocalComputeLogManager):
-    """Dagster's local log files, written by the step itself.
+    """Dagster's local log files, written by the step's own process.
 
     Dagster's own starts two `tail` and two watching processes a step, to repeat on the console
-    what goes into the files. Here stdout and stderr are the files while a step runs, so the UI
-    and `flowtoy runs logs` read them live.
+    what goes into the files. Here a thread takes what the step prints out of two pipes, hides
+    the secrets that the step knows, and appends it to the files, which the UI and
+    `flowtoy runs logs` read live.
     """
 
     @classmethod
@@ -29,28 +38,91 @@ class DirectComputeLogManager(LocalComputeLogManager):
     def capture_logs(self, log_key: Sequence[str]) -> Iterator[CapturedLogContext]:
         paths = [self.get_captured_local_path(log_key, kind) for kind in ("out", "err")]
         os.makedirs(os.path.dirname(paths[0]), mode=0o700, exist_ok=True)
-        with _redirected(1, paths[0], sys.stdout), _redirected(2, paths[1], sys.stderr):
+        with _Capture(paths):
             yield CapturedLogContext(log_key)
         with open(self.complete_artifact_path(log_key), "a"):
             """The file's being there tells that no more will come."""
 
 
-@contextlib.contextmanager
-def _redirected(descriptor: int, path: str, stream: Any) -> Iterator[None]:
-    """Let a file descriptor be a file for a while."""
-    _flush(stream)
-    kept = os.dup(descriptor)
-    try:
-        target = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
-        os.dup2(target, descriptor)
-        os.close(target)
-        yield
-    finally:
-        _flush(stream)
-        os.dup2(kept, descriptor)
-        os.close(kept)
+class _Capture:
+    """File descriptors 1 and 2 into two files, for the length of a block.
+
+    Args:
+        paths: the files for stdout and stderr.
+    """
+
+    def __init__(self, paths: Sequence[str]) -> None:
+        self._files = [
+            os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600) for path in paths
+        ]
+        self._held = [b"", b""]
+        self._done = threading.Event()
+
+    def __enter__(self) -> None:
+        _flush()
+        pipes = [os.pipe(), os.pipe()]
+        self._ends = [read for read, _ in pipes]
+        self._wake, self._waker = os.pipe()
+        self._kept = [os.dup(1), os.dup(2)]
+        for descriptor, (read, write) in zip((1, 2), pipes, strict=True):
+            os.set_blocking(read, False)
+            os.dup2(write, descriptor)
+            os.close(write)
+        self._thread = threading.Thread(target=self._pump, daemon=True)
+        self._thread.start()
+
+    def __exit__(self, *_: object) -> None:
+        _flush()
+        for descriptor, kept in zip((1, 2), self._kept, strict=True):
+            os.dup2(kept, descriptor)
+            os.close(kept)
+        self._done.set()
+        os.write(self._waker, b"\0")
+        self._thread.join()
+        for descriptor in (*self._ends, *self._files, self._wake, self._waker):
+            os.close(descriptor)
+
+    def _pump(self) -> None:
+        open_ends = set(self._ends)
+        while open_ends:
+            patience = _LONGEST_HOLD if any(self._held) else None
+            ready, _, _ = select.select([*open_ends, self._wake], [], [], patience)
+            if not ready and not is_holding_output():
+                self._write_held()
+            done = self._done.is_set()
+            for end in [e for e in open_ends if done or e in ready]:
+                # What a child that was left behind still prints is not waited for.
+                if not self._drain(end) or done:
+                    open_ends.discard(end)
+        self._write_held()
+
+    def _drain(self, end: int) -> bool:
+        """Move what is there into the file; False at the pipe's end."""
+        index = self._ends.index(end)
+        while True:
+            try:
+                data = os.read(end, _CHUNK)
+            except BlockingIOError:
+                return True
+            if not data:
+                return False
+            data = self._held[index] + data
+            held = len(data) if is_holding_output() else active_mask().held_back(data)
+            self._held[index] = data[len(data) - held :] if held else b""
+            self._write(index, data[: len(data) - held])
+
+    def _write_held(self) -> None:
+        for index, data in enumerate(self._held):
+            self._write(index, data)
+        self._held = [b"", b""]
+
+    def _write(self, index: int, data: bytes) -> None:
+        if data:
+            with contextlib.suppress(OSError):  # a full disk must not fail a step that prints
+                os.write(self._files[index], active_mask().bytes(data))
 
 
-def _flush(stream: Any) -> None:
-    with contextlib.suppress(Exception):
-        stream.flush()
+def _flush() -> None:
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(Exception):
+            stream.flush()

@@ -206,7 +206,8 @@ class _Execution:
 
     def _fail_lost(self, lost: StepLost) -> Iterator[DagsterEvent]:
         """Fail the step of a worker that has died; the others go on."""
-        error = SerializableErrorInfo(_how_it_died(lost), [], "WorkerDied")
+        reason = "interrupted" if self._stopping else _how_it_died(lost)
+        error = SerializableErrorInfo(reason, [], "WorkerDied")
         yield DagsterEvent.engine_event(
             self._context.for_step(self._active.get_step_by_key(lost.step_key)),
             error.message,

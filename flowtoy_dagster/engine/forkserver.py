@@ -339,6 +339,8 @@ class _Server:
             self._control.close()
             self._entry(descriptor)
             status = 0
+        except KeyboardInterrupt:
+            status = 128 + signal.SIGINT
         except BaseException:
             traceback.print_exc()
         finally:

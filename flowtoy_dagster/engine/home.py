@@ -66,7 +66,7 @@ def open_home(folder: Path | None = None) -> Path:
         if not home.is_dir():
             home.mkdir(parents=True, mode=0o700)
         # A folder that a deployment uses already, without a file, runs on Dagster's defaults.
-        if not (home / CONFIG_FILE).exists() and not any(home.iterdir()):
+        if not (home / CONFIG_FILE).exists() and _is_new(home):
             write_private(home / CONFIG_FILE, _dagster_yaml(home).encode())
         with tempfile.TemporaryFile(dir=home):
             pass
@@ -77,6 +77,11 @@ def open_home(folder: Path | None = None) -> Path:
             "    set FLOWTOY_HOME to a folder that you can write"
         ) from None
     return home
+
+
+def _is_new(home: Path) -> bool:
+    # Another process may be writing the file at this moment, beside its place.
+    return all(entry.name.startswith(f".{CONFIG_FILE}.") for entry in home.iterdir())
 
 
 def _dagster_yaml(home: Path) -> str:

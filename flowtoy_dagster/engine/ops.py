@@ -13,9 +13,10 @@ from flowtoy_dagster.engine.io import IO_MANAGER, RecordIOManager
 from flowtoy_dagster.engine.records import StepRecord
 from flowtoy_dagster.flow.graph import Flow, Step
 from flowtoy_dagster.flow.sensitive import FlowSecrets
+from flowtoy_dagster.providers.base import live_output
 from flowtoy_dagster.providers.registry import describe
 from flowtoy_dagster.scope import RunInfo
-from flowtoy_dagster.secrets import Mask, texts_in
+from flowtoy_dagster.secrets import Mask, hold_output, texts_in
 from flowtoy_dagster.step import RUN_OUT_OF_TIME, StepOutcome, run_step
 
 RESULT = "result"
@@ -24,6 +25,9 @@ DONE = "done"
 """The output of a step that ended, either way; only where a dependent tolerates failure."""
 CHECK = "step succeeded"
 """The label of the failed check by which a tolerated failure is seen."""
+
+MOST_REPEATED = 1 << 20
+"""Bytes of a command's stdout, and of its stderr, that are kept as the step's log."""
 
 lost_reason: ContextVar[str | None] = ContextVar("lost_reason", default=None)
 """Why the process that tried this step before is gone; then the step is failed, not run."""
@@ -81,16 +85,22 @@ class StepCompute:
         lost = lost_reason.get()
         if left is not None and left <= 0:
             lost = RUN_OUT_OF_TIME
-        return run_step(
-            self.step,
-            self.flow.sources,
-            upstream,
-            run,
-            attempt=context.retry_number + 1,
-            seconds_left=left,
-            mask=self._mask(upstream),
-            lost=lost,
-        )
+        token = live_output.set(_Repeater())
+        hold_output(any(output.secret for output in self.step.outputs))
+        try:
+            return run_step(
+                self.step,
+                self.flow.sources,
+                upstream,
+                run,
+                attempt=context.retry_number + 1,
+                seconds_left=left,
+                mask=self._mask(upstream),
+                lost=lost,
+            )
+        finally:
+            live_output.reset(token)
+            hold_output(False)
 
     def _mask(self, upstream: Mapping[str, StepRecord]) -> Mask:
         known: set[str] = set()
@@ -130,6 +140,22 @@ class StepCompute:
                 description=outcome.error,
                 metadata=self._facts(outcome),
             )
+
+
+class _Repeater:
+    """Repeats what a step's command prints on our own stdout and stderr, which are captured."""
+
+    def __init__(self) -> None:
+        self._left = {"stdout": MOST_REPEATED, "stderr": MOST_REPEATED}
+
+    def __call__(self, stream: str, data: bytes) -> None:
+        left = self._left[stream]
+        self._left[stream] = left - len(data)
+        if left > 0:
+            descriptor = 1 if stream == "stdout" else 2
+            os.write(descriptor, data[:left])
+            if left < len(data):
+                os.write(descriptor, b"\n... more was printed; it is in the step's outputs\n")
 
 
 class _RunStart:

@@ -8,6 +8,7 @@ an installation without this class, and the other way round.
 """
 
 import contextlib
+import fcntl
 import functools
 import os
 import shutil
@@ -202,21 +203,31 @@ class WarmStorage(DagsterSqliteStorage):
         DagsterStorage.__init__(self)
         self.base_dir = base_dir
         self._inst_data = inst_data
+        self._runs_url = create_db_conn_string(_runs_directory(base_dir), "runs")
+        self._schedules_url = create_db_conn_string(_schedule_directory(base_dir), "schedules")
         os.makedirs(_event_logs_directory(base_dir), exist_ok=True)
-        checked = Path(base_dir) / "history" / f"schema-checked-{dg.__version__}"
-        run_url = create_db_conn_string(_runs_directory(base_dir), "runs")
-        schedule_url = create_db_conn_string(_schedule_directory(base_dir), "schedules")
-        if checked.exists() and all(map(_file_of, (run_url, schedule_url))):
-            self._run_storage: SqliteRunStorage = WarmRunStorage(run_url)
-            self._schedule_storage: SqliteScheduleStorage = WarmScheduleStorage(schedule_url)
-        else:
-            self._run_storage = WarmRunStorage.from_local(_runs_directory(base_dir))
-            SqliteScheduleStorage.from_local(_schedule_directory(base_dir))
-            self._schedule_storage = WarmScheduleStorage(schedule_url)
+        if not self._is_ready():
+            with _alone_in(_runs_directory(base_dir)):
+                if not self._is_ready():
+                    self._make_ready()
+        self._run_storage: SqliteRunStorage = WarmRunStorage(self._runs_url)
+        self._schedule_storage: SqliteScheduleStorage = WarmScheduleStorage(self._schedules_url)
         self._event_log_storage: SqliteEventLogStorage = WarmEventLogStorage(
             _event_logs_directory(base_dir)
         )
-        checked.touch()
+
+    @property
+    def _checked(self) -> Path:
+        return Path(self.base_dir) / "history" / f"schema-checked-{dg.__version__}"
+
+    def _is_ready(self) -> bool:
+        return self._checked.exists() and all(map(_file_of, (self._runs_url, self._schedules_url)))
+
+    def _make_ready(self) -> None:
+        WarmRunStorage.from_local(_runs_directory(self.base_dir)).dispose()
+        SqliteScheduleStorage.from_local(_schedule_directory(self.base_dir)).dispose()
+        WarmEventLogStorage(_event_logs_directory(self.base_dir)).dispose()
+        self._checked.touch()
 
     @classmethod
     def config_type(cls) -> UserConfigSchema:
@@ -247,6 +258,14 @@ class LazyDefsStateStorage(UPathDefsStateStorage):
         cls, inst_data: ConfigurableClassData | None, config_value: Mapping[str, Any]
     ) -> "LazyDefsStateStorage":
         return cls(config_value["base_path"], inst_data)
+
+
+@contextlib.contextmanager
+def _alone_in(folder: str) -> Iterator[None]:
+    """Let one process at a time make a home's databases: Dagster's migrations can't share."""
+    with open(Path(folder) / "making.lock", "a") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
 
 
 def _file_of(conn_string: str) -> bool:

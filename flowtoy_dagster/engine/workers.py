@@ -1,5 +1,6 @@
 """A worker's life: what it is told once, and how it runs one step after another."""
 
+import contextlib
 import os
 import select
 import signal
@@ -83,24 +84,29 @@ def main(descriptor: int) -> None:
     os.environ.clear()
     os.environ.update(setup.environment)
     os.chdir(setup.directory)
-    with DagsterInstance.from_ref(setup.instance) as instance:
-        worker = _Worker(setup, instance)
-        for count in range(1, STEPS_BEFORE_RENEWAL + 1):
-            try:
-                step_key, task = connection.recv()
-            except (EOFError, KeyboardInterrupt):
-                return
-            error, retiring = None, count == STEPS_BEFORE_RENEWAL
-            try:
-                for event in worker.run(step_key, task):
-                    connection.send(("event", event))
-            except (KeyboardInterrupt, DagsterExecutionInterruptedError):
-                error, retiring = serializable_error_info_from_exc_info(sys.exc_info()), True
-            except BaseException:
-                error = serializable_error_info_from_exc_info(sys.exc_info())
-            connection.send(("done", (error, retiring or worker.tainted)))
-            if retiring or worker.tainted:
-                return
+    # A parent that is gone reads no more: there is nobody left to tell.
+    with contextlib.suppress(BrokenPipeError), DagsterInstance.from_ref(setup.instance) as instance:
+        _serve(connection, _Worker(setup, instance))
+
+
+def _serve(connection: Connection, worker: "_Worker") -> None:
+    """Run the steps that come, until the parent has no more or the worker has had enough."""
+    for count in range(1, STEPS_BEFORE_RENEWAL + 1):
+        try:
+            step_key, task = connection.recv()
+        except (EOFError, KeyboardInterrupt):
+            return
+        error, retiring = None, count == STEPS_BEFORE_RENEWAL
+        try:
+            for event in worker.run(step_key, task):
+                connection.send(("event", event))
+        except (KeyboardInterrupt, DagsterExecutionInterruptedError):
+            error, retiring = serializable_error_info_from_exc_info(sys.exc_info()), True
+        except BaseException:
+            error = serializable_error_info_from_exc_info(sys.exc_info())
+        connection.send(("done", (error, retiring or worker.tainted)))
+        if retiring or worker.tainted:
+            return
 
 
 def _end_at_once(*_: object) -> None:

@@ -38,6 +38,8 @@ def to_json(value: Any) -> str:
     try:
         return orjson.dumps(value, default=_json_default, option=_OPTIONS).decode()
     except TypeError as error:
+        if isinstance(error.__cause__, jinja2.UndefinedError):
+            raise error.__cause__ from None
         # orjson holds 64 bits and no lone surrogates; Python's own encoder any integer and text.
         try:
             return json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False)

@@ -23,7 +23,7 @@ WRITTEN = st.one_of(
 
 
 def test_the_reserved_names_are_dagsters() -> None:
-    assert RESERVED == {*DISALLOWED_NAMES, *keyword.kwlist}
+    assert {*DISALLOWED_NAMES, *keyword.kwlist} == RESERVED
 
 
 @given(WRITTEN)
@@ -72,7 +72,7 @@ def test_step_keys_are_unique_and_none_has_a_meaning_of_its_own(names: list[str]
         (["a_b_2", "a.b", "a/b", "a_b"], ["a_b_2", "a_b_3", "a_b_4", "a_b"]),
         (["étape", "input", "2nd", "br[1]"], ["étape", "input", "2nd", "br_1_"]),
     ],
-    ids=lambda names: " ".join(names),
+    ids=" ".join,
 )
 def test_a_step_key_is_the_written_name_wherever_that_can_be(
     names: list[str], keys: list[str]

@@ -1,0 +1,190 @@
+"""The home folder (cli: Home; runtime 5, 12, 13; language 13.3)."""
+
+from __future__ import annotations
+
+import os
+import stat
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+import platformdirs
+import pytest
+import yaml
+
+from flowtoy_dagster.engine.home import (
+    config_path,
+    home_folder,
+    open_home,
+    read_config,
+    save_config,
+    write_private,
+)
+from flowtoy_dagster.errors import HomeError, UsageError
+
+
+def mode(path: Path) -> int:
+    return stat.S_IMODE(path.stat().st_mode)
+
+
+@pytest.mark.parametrize(
+    ("variables", "folder"),
+    [
+        ({"DAGSTER_HOME": "/d", "FLOWTOY_HOME": "/f"}, "/d"),
+        ({"FLOWTOY_HOME": "/f"}, "/f"),
+        ({"DAGSTER_HOME": "", "FLOWTOY_HOME": "/f"}, "/f"),
+        ({"FLOWTOY_HOME": "~/flows"}, "/home/somebody/flows"),
+    ],
+    ids=["an existing deployment", "flowtoy's own", "empty is not set", "tilde"],
+)
+def test_the_environment_says_where_it_is(
+    variables: dict[str, str], folder: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("FLOWTOY_HOME")
+    monkeypatch.setenv("HOME", "/home/somebody")
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    assert home_folder() == Path(folder)
+
+
+def test_without_the_environment_it_is_the_users_data_folder(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.delenv("FLOWTOY_HOME")
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path))
+    assert home_folder() == Path(platformdirs.user_data_dir("flowtoy", appauthor=False))
+    assert home_folder() == tmp_path / "flowtoy"
+
+
+def test_a_relative_folder_is_made_absolute(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("FLOWTOY_HOME", "here")
+    assert open_home() == tmp_path / "here"
+    assert (tmp_path / "here" / "dagster.yaml").exists()
+
+
+def test_a_new_home_is_private_whatever_the_umask(tmp_path: Path) -> None:
+    mask = os.umask(0)
+    try:
+        home = open_home(tmp_path / "deep" / "home")
+    finally:
+        os.umask(mask)
+    assert mode(home) == 0o700
+    assert mode(home / "dagster.yaml") == 0o600
+    assert [path.name for path in home.iterdir()] == ["dagster.yaml"]
+
+
+@pytest.mark.parametrize(
+    "name", ["home", "a home: with 'quotes\" {and} #signs", "maïson", "back\\slash"]
+)
+def test_dagster_takes_the_configuration_of_a_new_home(name: str, tmp_path: Path) -> None:
+    home = open_home(tmp_path / name)
+    settings = yaml.safe_load((home / "dagster.yaml").read_text(encoding="utf-8"))
+    assert settings["telemetry"] == {"enabled": False}
+    assert settings["nux"] == {"enabled": False}
+    with dg.DagsterInstance.from_config(str(home)) as instance:
+        assert instance.root_directory == str(home)
+        assert not instance.telemetry_enabled
+        assert not instance.nux_enabled
+        assert instance.get_runs() == []
+        assert instance.storage_directory() == str(home / "storage")
+    assert (home / "history" / "runs.db").exists()
+
+
+def test_a_second_opening_changes_nothing(tmp_path: Path) -> None:
+    home = open_home(tmp_path / "home")
+    (home / "dagster.yaml").write_text("# mine\n")
+    assert open_home(home) == home
+    assert (home / "dagster.yaml").read_text() == "# mine\n"
+    assert [path.name for path in home.iterdir()] == ["dagster.yaml"]
+
+
+def test_a_deployments_folder_is_left_as_it_is(tmp_path: Path) -> None:
+    # runtime 12: never over a user's own, and a folder without one runs on Dagster's defaults.
+    (tmp_path / "history").mkdir()
+    tmp_path.chmod(0o755)
+    open_home(tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["history"]
+    assert mode(tmp_path) == 0o755
+
+
+def test_a_home_that_another_process_is_making_is_new(tmp_path: Path) -> None:
+    # runtime 12: else this one would run on Dagster's defaults.
+    (tmp_path / ".dagster.yaml.abc").touch()
+    open_home(tmp_path)
+    assert (tmp_path / "dagster.yaml").exists()
+
+
+# Each fails for every user, root too, whom permissions don't stop.
+@pytest.mark.parametrize(
+    ("place", "reason"),
+    [
+        ("{tmp}/file/home", "not a directory"),
+        ("{tmp}/file", "file exists"),
+        ("/proc/flowtoy", "no such file or directory"),
+        ("/proc", "no such file or directory"),
+        ("{tmp}/" + "x" * 300, "file name too long"),
+    ],
+    ids=["below a file", "a file", "not to be made", "not to be written", "too long"],
+)
+def test_a_home_that_cannot_be_used_is_a_clear_error(
+    place: str, reason: str, tmp_path: Path
+) -> None:
+    # runtime 13
+    (tmp_path / "file").touch()
+    folder = Path(place.format(tmp=tmp_path))
+    with pytest.raises(HomeError) as caught:
+        open_home(folder)
+    first, second = str(caught.value).splitlines()
+    assert first == f"the home folder {folder} can't be used: {reason}"
+    assert second.strip() == "set FLOWTOY_HOME to a folder that you can write"
+    assert isinstance(caught.value, UsageError)
+    assert caught.value.exit_code == 2
+
+
+CONFIG: dict[str, Any] = {"flow": [{"name": "é", "x-n": [1, 2.5, None, True, 2**53]}]}
+
+
+def test_a_configuration_is_saved_by_its_hash_for_its_owner_alone(tmp_path: Path) -> None:
+    # runtime 5, language 13.3
+    mask = os.umask(0)
+    try:
+        reference = save_config(tmp_path, "shop", CONFIG)
+    finally:
+        os.umask(mask)
+    path = config_path(tmp_path, reference)
+    assert mode(path) == 0o600
+    assert mode(path.parent) == 0o700
+    assert read_config(path) == ("shop", CONFIG)
+
+
+def test_the_same_configuration_is_saved_once_and_another_beside_it(tmp_path: Path) -> None:
+    first = save_config(tmp_path, "shop", CONFIG)
+    written = config_path(tmp_path, first).stat()
+    assert save_config(tmp_path, "shop", dict(CONFIG)) == first
+    assert config_path(tmp_path, first).stat().st_ino == written.st_ino
+    others = {save_config(tmp_path, "shops", CONFIG), save_config(tmp_path, "shop", {"flow": []})}
+    assert len({first, *others}) == 3
+    assert len(list(config_path(tmp_path, first).parent.iterdir())) == 3
+
+
+def test_a_configuration_that_cannot_be_saved_is_a_clear_error(tmp_path: Path) -> None:
+    # runtime 13
+    (tmp_path / "flowtoy-configs").touch()
+    with pytest.raises(HomeError, match=r"the home folder .* can't be written: file exists"):
+        save_config(tmp_path, "shop", CONFIG)
+
+
+def test_a_private_file_is_written_whole_or_not_at_all(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    path.mkdir()  # in the way of the rename
+    with pytest.raises(OSError, match="directory"):
+        write_private(path, b"data")
+    assert list(tmp_path.iterdir()) == [path]
+    path.rmdir()
+    write_private(path, b"data")
+    write_private(path, b"more")
+    assert path.read_bytes() == b"more"
+    assert list(tmp_path.iterdir()) == [path]

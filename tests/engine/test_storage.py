@@ -1,0 +1,317 @@
+"""The SQLite storages that keep their connections (runtime 12).
+
+What they write, Dagster's own can read, and the other way round.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+import pytest
+from dagster._core.storage.sqlite_storage import DagsterSqliteStorage
+from dagster._core.test_utils import create_run_for_test
+
+from flowtoy_dagster.engine import storage
+from flowtoy_dagster.engine.home import open_home
+from flowtoy_dagster.engine.storage import Engines, WarmStorage
+
+STOCK_YAML = "telemetry: {enabled: false}\n"
+
+
+@dg.op
+def nothing() -> None:
+    """Is only run."""
+
+
+@dg.job
+def a_job() -> None:
+    nothing()
+
+
+def stock_home(folder: Path) -> Path:
+    """A home as Dagster makes it, without flowtoy."""
+    folder.mkdir()
+    (folder / "dagster.yaml").write_text(STOCK_YAML)
+    return folder
+
+
+def opened(home: Path) -> dg.DagsterInstance:
+    return dg.DagsterInstance.from_config(str(home))
+
+
+def run_in(home: Path) -> str:
+    """The id of a run that has been executed and stored."""
+    with opened(home) as instance:
+        return a_job.execute_in_process(instance=instance).run_id
+
+
+def story(home: Path, run_id: str) -> tuple[str, list[str], int]:
+    """A run's status, its events, and how many of them are in the index too."""
+    with opened(home) as instance:
+        run = instance.get_run_by_id(run_id)
+        assert run is not None
+        kinds = [
+            entry.dagster_event.event_type_value
+            for entry in instance.all_logs(run_id)
+            if entry.dagster_event
+        ]
+        ended = dg.DagsterEventType.PIPELINE_SUCCESS
+        filter_ = dg.EventRecordsFilter(event_type=ended)
+        return run.status.value, kinds, len(instance.get_event_records(filter_))
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Path:
+    """A home with the warm storages."""
+    return open_home(tmp_path / "warm")
+
+
+def test_dagsters_own_storage_reads_what_the_warm_one_wrote(home: Path) -> None:
+    first = run_in(home)
+    written = story(home, first)
+    assert written[0] == "SUCCESS"
+    assert written[1][0] == "PIPELINE_START"
+    assert written[1][-1] == "PIPELINE_SUCCESS"
+    (home / "dagster.yaml").write_text(STOCK_YAML)
+    with opened(home) as instance:
+        assert type(instance._run_storage).__name__ == "SqliteRunStorage"
+    assert story(home, first) == written
+    second = run_in(home)
+    assert story(home, second)[0] == "SUCCESS"
+
+
+def test_the_warm_storage_reads_and_goes_on_with_what_dagsters_own_wrote(tmp_path: Path) -> None:
+    home = stock_home(tmp_path / "home")
+    first = run_in(home)
+    written = story(home, first)
+    (home / "dagster.yaml").unlink()
+    (home / "dagster.yaml").write_bytes(
+        (open_home(tmp_path / "other") / "dagster.yaml").read_bytes().replace(
+            str(tmp_path / "other").encode(), str(home).encode()
+        )
+    )
+    with opened(home) as instance:
+        assert isinstance(instance._storage, WarmStorage)
+    assert story(home, first) == written
+    second = run_in(home)
+    assert story(home, second)[1] == written[1]
+    with opened(home) as instance:
+        assert {run.run_id for run in instance.get_runs()} == {first, second}
+
+
+def schema(database: Path) -> list[Any]:
+    with closing(sqlite3.connect(database)) as connection:
+        tables = connection.execute("SELECT type, name, sql FROM sqlite_master ORDER BY 1, 2")
+        versions = connection.execute("SELECT version_num FROM alembic_version")
+        return [tables.fetchall(), versions.fetchall()]
+
+
+def test_the_databases_have_the_schema_of_dagsters_own(home: Path, tmp_path: Path) -> None:
+    stock = stock_home(tmp_path / "stock")
+    paths = [("history", "runs.db"), ("history", "runs", "index.db"),
+             ("schedules", "schedules.db")]
+    runs = run_in(home), run_in(stock)
+    for path in paths:
+        assert schema(home.joinpath(*path)) == schema(stock.joinpath(*path))
+    shards = [
+        folder / "history" / "runs" / f"{run_id}.db"
+        for folder, run_id in zip((home, stock), runs, strict=True)
+    ]
+    assert schema(shards[0]) == schema(shards[1])
+
+
+def test_a_runs_database_is_a_copy_of_an_empty_one(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run_in(home)
+    folder = home / "history" / "runs"
+    empty = folder / storage._EMPTY_SHARD
+    with closing(sqlite3.connect(empty)) as connection:
+        connection.execute("CREATE TABLE copied (x)")
+        connection.commit()
+    second = run_in(home)
+    assert "copied" in str(schema(folder / f"{second}.db"))
+    assert not list(folder.glob("*.part"))
+    with opened(home) as instance:
+        assert len(instance.event_log_storage.get_all_run_ids()) == 2  # type: ignore[attr-defined]
+
+
+def test_every_connection_is_quick_and_every_database_in_wal_mode(home: Path) -> None:
+    with opened(home) as instance:
+        run = create_run_for_test(instance)
+        instance.report_engine_event("hello", run)
+        log, runs = instance.event_log_storage, instance.run_storage
+        schedules = instance._schedule_storage
+        connections: list[Callable[[], Any]] = [
+            lambda: log.run_connection(run.run_id),  # type: ignore[attr-defined]
+            lambda: log.index_connection(),  # type: ignore[attr-defined]
+            lambda: runs.connect(),  # type: ignore[attr-defined]
+            lambda: schedules.connect(),  # type: ignore[union-attr]
+        ]
+        for connect in connections:
+            with connect() as connection:
+                synchronous = connection.exec_driver_sql("PRAGMA synchronous").scalar()
+                assert synchronous == 1  # NORMAL
+                assert connection.exec_driver_sql("PRAGMA journal_mode").scalar() == "wal"
+
+
+def descriptors(home: Path) -> list[str]:
+    """The files of a home that this process has open."""
+    found = []
+    for link in Path("/proc/self/fd").iterdir():
+        try:
+            target = os.readlink(link)
+        except FileNotFoundError:
+            continue
+        if target.startswith(str(home)):
+            found.append(target)
+    return found
+
+
+def test_connections_are_kept_and_closed_with_the_instance(home: Path) -> None:
+    with opened(home) as instance:
+        run = create_run_for_test(instance)
+        for number in range(20):
+            instance.report_engine_event(f"event {number}", run)
+        shard = str(home / "history" / "runs" / f"{run.run_id}.db")
+        assert descriptors(home).count(shard) == 1
+    assert descriptors(home) == []
+
+
+def test_only_so_many_databases_are_kept_open(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(storage, "MOST_ENGINES", 3)
+    with opened(home) as instance:
+        runs = [create_run_for_test(instance) for _ in range(6)]
+        for run in runs * 2:
+            instance.report_engine_event("hello", run)
+        shards = {path for path in descriptors(home) if path.endswith(".db")}
+        log = {path for path in shards if "/history/runs/" in path}
+        assert len(log) <= 3
+        for run in runs:
+            told = [e for e in instance.all_logs(run.run_id) if e.message == "hello"]
+            assert len(told) == 2
+
+
+def test_a_forked_child_does_not_share_connections(tmp_path: Path) -> None:
+    engines = Engines()
+    url = f"sqlite:///{tmp_path / 'x.db'}"
+    engine = engines.get(url)
+    assert engines.get(url) is engine
+    read, write = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        try:
+            other = engines.get(url)
+            engines.close()
+            os.write(write, b"same" if other is engine else b"another")
+        finally:
+            os._exit(0)
+    os.close(write)
+    with open(read, "rb") as pipe:
+        assert pipe.read() == b"another"
+    os.waitpid(pid, 0)
+    assert engines.get(url) is engine
+    engines.close()
+
+
+WRITE = """
+import sys
+import dagster as dg
+from dagster._core.test_utils import create_run_for_test
+home, shared, count = sys.argv[1], sys.argv[2], int(sys.argv[3])
+with dg.DagsterInstance.from_config(home) as instance:
+    own = create_run_for_test(instance)
+    sys.stdout.write(own.run_id)
+    sys.stdout.flush()
+    sys.stdin.read(1)
+    run = instance.get_run_by_id(shared) or own
+    for number in range(count):
+        instance.report_engine_event(f"event {number}", run)
+        instance.report_engine_event(f"event {number}", own)
+"""
+
+
+@pytest.fixture
+def writers(home: Path) -> Iterator[Callable[[str], list[subprocess.Popen[str]]]]:
+    """Starts processes that write to one home when they are all there."""
+    started: list[subprocess.Popen[str]] = []
+
+    def start(shared: str) -> list[subprocess.Popen[str]]:
+        command = [sys.executable, "-c", WRITE, str(home), shared, "50"]
+        for _ in range(3):
+            started.append(
+                subprocess.Popen(
+                    command, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                    stderr=subprocess.PIPE, text=True,
+                )
+            )
+        return started
+
+    yield start
+    for process in started:
+        process.kill()
+        process.communicate()
+
+
+def test_processes_write_to_one_run_and_to_their_own_at_the_same_time(
+    home: Path, writers: Callable[[str], list[subprocess.Popen[str]]]
+) -> None:
+    # The home is new for all of them: its databases are made by one, once.
+    processes = writers("")
+    own = []
+    for process in processes:
+        assert process.stdout is not None
+        own.append(process.stdout.read(36))
+    with opened(home) as instance:
+        assert {run.run_id for run in instance.get_runs()} == set(own)
+    for process in processes:
+        _, stderr = process.communicate("x", timeout=60)
+        assert process.returncode == 0, stderr
+        assert "lock" not in stderr
+    with opened(home) as instance:
+        for run_id in own:
+            told = [e.message for e in instance.all_logs(run_id)]
+            assert sorted(told) == sorted([f"event {n}" for n in range(50)] * 2)
+
+
+def test_processes_lose_no_event_of_one_run(
+    home: Path, writers: Callable[[str], list[subprocess.Popen[str]]]
+) -> None:
+    with opened(home) as instance:
+        shared = create_run_for_test(instance).run_id
+    for process in writers(shared):
+        _, stderr = process.communicate("x", timeout=60)
+        assert process.returncode == 0, stderr
+    with opened(home) as instance:
+        told = [e.message for e in instance.all_logs(shared)]
+        assert sorted(told) == sorted([f"event {n}" for n in range(50)] * 3)
+
+
+def test_a_home_of_an_older_dagster_is_brought_up_to_date(tmp_path: Path) -> None:
+    home = open_home(tmp_path / "home")
+    run_id = run_in(home)
+    # As if another version had checked the schema last.
+    (marker,) = (home / "history").glob("schema-checked-*")
+    marker.rename(home / "history" / "schema-checked-1.0.0")
+    assert story(home, run_id)[0] == "SUCCESS"
+    assert marker.exists()
+
+
+def test_it_is_one_of_dagsters_sqlite_storages(home: Path) -> None:
+    # Tools that ask for the kind of storage get an answer that is true.
+    with opened(home) as instance:
+        assert isinstance(instance._storage, DagsterSqliteStorage)
+        assert instance.get_ref().storage_data is not None
+        again = dg.DagsterInstance.from_ref(instance.get_ref())
+        with again:
+            assert isinstance(again._storage, WarmStorage)

@@ -1,0 +1,214 @@
+"""Templates: native values, JSON text, and what is missing (language 6)."""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from flowtoy_dagster.errors import TemplateError
+from flowtoy_dagster.flow.names import Names
+from flowtoy_dagster.flow.templating import is_template, render, render_all
+from flowtoy_dagster.flow.values import parse_json, text
+
+texts = st.text(st.characters(codec="utf-8"))
+json_values = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | texts,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(texts, inner, max_size=3),
+    max_leaves=8,
+)
+braces = st.sampled_from(["{{ 7 * 7 }}", "{% if x %}", "{# c #}", "{{ env.HOME }}", "{{", "%}"])
+EMPTY = Names({}, lambda name: f"no '{name}' here")
+
+
+def typed(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: typed(item) for key, item in value.items()}
+    return [typed(i) for i in value] if isinstance(value, list) else (type(value), value)
+
+
+# language 6.2
+
+
+@given(json_values)
+def test_an_expression_alone_keeps_any_json_value(value: Any) -> None:
+    assert typed(render("{{ x }}", {"x": value})) == typed(value)
+    assert typed(render("{{ x['y'] }}\n", {"x": {"y": value}})) == typed(value)
+    assert typed(render("{{ [x, {'k': x}] }}", {"x": value})) == typed([value, {"k": value}])
+
+
+@given(json_values)
+def test_any_json_value_has_a_text(value: Any) -> None:
+    expected = value if isinstance(value, str) else "" if value is None else None
+    shown = render("<{{ x }}>", {"x": value})[1:-1]
+    assert shown == text(value)
+    assert shown == expected if expected is not None else json.loads(shown) == value
+
+
+@given(texts, braces, texts)
+def test_data_that_looks_like_a_template_is_never_evaluated(a: str, b: str, c: str) -> None:
+    # language 6.1
+    data = f"{a}{b}{c}"
+    assert render("{{ x }}", {"x": data}) == data
+    assert render("<{{ x }}>", {"x": data}) == f"<{data}>"
+    assert render_all({"k": ["{{ x }}"]}, {"x": [data]}) == {"k": [[data]]}
+    assert render("{{ x | fromjson }}", {"x": json.dumps([data])}) == [data]
+
+
+@given(json_values)
+def test_json_is_parsed_as_python_does(value: Any) -> None:
+    written = json.dumps(value)
+    assert typed(parse_json(written)) == typed(json.loads(written))
+
+
+@pytest.mark.parametrize(
+    "written", ["", "{", "NaN", "[Infinity]", '"\\ud800"', f'[{"1" * 30}, "\\ud800"]', "[" * 3000]
+)
+def test_what_is_not_json_is_refused(written: str) -> None:
+    with pytest.raises(ValueError, match=r"."):
+        parse_json(written)
+
+
+@pytest.mark.parametrize(
+    ("template", "expected"),
+    [
+        ("{{ 1 }}", 1),
+        ("{{1}}\n", 1),
+        ("{{- 1 -}}", 1),
+        (" {{ 1 }}", " 1"),
+        ("{{ 1 }}{{ 2 }}", "12"),
+        ("{% if true %}{{ 1 }}{% endif %}", "1"),
+        ("{{ none }}", None),
+        ("x{{ none }}", "x"),
+        ("x{{ true }}", "xtrue"),
+        ("x{{ 1.0 }}", "x1.0"),
+        ("x{{ {'a': [1, 'é']} }}", 'x{"a":[1,"é"]}'),
+        ("{{ (1, 2) }}", [1, 2]),
+        ("{{ [1, 2] | map('string') }}", ["1", "2"]),
+        ("{{ {1: 2} }}", {"1": 2}),
+        ("{{ 'a' ~ [1] ~ none ~ true }}", "a[1]true"),
+        ("{{ {'items': 1}.items }}", 1),
+        ("{{ 'a' if true }}", "a"),
+        ("{{ {'a': 1} | tojson }}", '{"a":1}'),
+    ],
+)
+def test_templates_render(template: str, expected: Any) -> None:
+    assert typed(render(template, {})) == typed(expected)
+
+
+# language 6.4
+
+
+@pytest.mark.parametrize(
+    "template",
+    [
+        "{{ n.x }}", "<{{ n.x }}>", "{{ n.x.deep['er'] }}", "{{ n.x + 1 }}", "{{ 1 - n.x }}",
+        "{{ n.x | length }}", "{{ n.x | upper }}", "{% for i in n.x %}{% endfor %}", "{{ n.x ~ '' }}",
+        "{{ n.x == 1 }}", "{{ n.x > 1 }}", "{{ 1 in n.x }}", "{{ n.x() }}", "{{ -n.x }}",
+        "{{ [n.x] }}", "<{{ [n.x] }}>", "<{{ {'k': [n.x]} }}>", "{{ {'k': [n.x]} }}", "{{ n.x | tojson }}", "{{ [n.x] | join }}",
+        "{{ n.x | int }}", "{{ n.x | b64encode }}", "{{ n.x | jmespath('a') }}",
+    ],
+)  # fmt: skip
+def test_a_missing_name_is_an_error_where_it_is_used(template: str) -> None:
+    with pytest.raises(TemplateError, match="no 'x' here"):
+        render(template, {"n": EMPTY})
+
+
+@pytest.mark.parametrize(
+    ("template", "expected"),
+    [
+        ("{{ n.x is defined }}", False),
+        ("{{ n.x is undefined }}", True),
+        ("{{ n.x.y.z is defined }}", False),
+        ("{{ n.x | default(5) }}", 5),
+        ("{{ n.x.y | default('d') }}", "d"),
+        ("{{ n.x or 5 }}", 5),
+        ("{{ not n.x }}", True),
+        ("{{ 1 if n.x else 2 }}", 2),
+        ("{% if n.x %}a{% else %}b{% endif %}", "b"),
+    ],
+)
+def test_a_missing_name_may_be_tested(template: str, expected: Any) -> None:
+    assert render(template, {"n": EMPTY}) == expected
+
+
+@pytest.mark.parametrize(
+    ("template", "message"),
+    [
+        ("{{ flos }}", "'flos' is not a name; did you mean 'flows'?"),
+        ("{{ {'a': 1}.b }}", "there is no key 'b'; the keys are 'a'"),
+        ("{{ [1][3] }}", "'3' is not in a list of 1 items"),
+        ("{{ none.x }}", "null has no 'x'"),
+        ("{{ 'text'.x }}", "text has no 'x'"),
+        ("{{ 1 / 0 }}", "division by zero"),
+        ("{{ '{' | fromjson }}", "fromjson: not valid JSON"),
+        ("{{ '!' | b64decode }}", "b64decode"),
+        ("{{ {} | jmespath('a[') }}", "jmespath 'a\\['"),
+        ("{{ ''.__class__ }}", "access to attribute '__class__' of 'str' object is unsafe"),
+        ("{{ ''.__class__.__mro__ }}", "access to attribute '__class__'"),
+        ("{{ range(10 ** 9) }}", "."),
+        ("{{ range }}", "can't be rendered"),
+        ("{{ when }}", "'datetime' can't be rendered"),
+        ("at {{ when }}", "'datetime' can't be rendered"),
+        ("{{ raw }}", "'bytes' can't be rendered"),
+        ("at {{ [raw] }}", "can't be rendered"),
+        ("at {{ nan }}", "JSON can't hold the number nan"),
+    ],
+)
+def test_errors_say_what_is_wrong(template: str, message: str) -> None:
+    # language 6.1, 6.4, 7.3
+    context = {"when": dt.datetime(2024, 1, 1), "raw": b"x", "nan": float("nan")}  # noqa: DTZ001
+    with pytest.raises(TemplateError, match=message):
+        render(template, context)
+
+
+def test_a_sandboxed_template_can_not_reach_python() -> None:
+    # language 6.1
+    for template in (
+        "{{ ''.__class__.__mro__[1].__subclasses__() }}",
+        "{{ cycler.__init__.__globals__ }}",
+        "{{ x.append(1) }}{{ x.__class__.__base__.__subclasses__() }}",
+        "{{ ''.format.__func__ }}",
+    ):
+        with pytest.raises(TemplateError):
+            render(template, {"x": []})
+
+
+def test_errors_name_the_field() -> None:
+    # language 6.4
+    with pytest.raises(TemplateError) as raised:
+        render_all({"headers": {"A": ["x", "{{ n.x }}"]}}, {"n": EMPTY}, "input")
+    assert str(raised.value) == "input.headers.A[1]: no 'x' here"
+
+
+def test_lenient_templates_give_nothing_for_what_is_missing() -> None:
+    # language 11.3
+    assert render("<{{ n.x.y }}{{ z }}>", {"n": {}}, lenient=True) == "<>"
+
+
+@pytest.mark.parametrize("value", ["a", "{ { x } }", "", None, 1, ["{{ x }}"], {"{{": 1}])
+def test_what_has_no_template_is_left_as_it_is(value: Any) -> None:
+    assert not is_template(value)
+    if not isinstance(value, list):
+        assert render_all(value, {}) == value
+
+
+def test_keys_are_no_templates() -> None:
+    assert render_all({"{{ x }}": "{{ 1 }}"}, {}) == {"{{ x }}": 1}
+
+
+# language 6.5
+
+
+@given(json_values)
+def test_filters_undo_each_other(value: Any) -> None:
+    assert render("{{ x | tojson | fromjson }}", {"x": value}) == value
+    assert render("{{ x | b64encode | b64decode }}", {"x": value}) == text(value)
