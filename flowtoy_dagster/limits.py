@@ -151,8 +151,8 @@ def _names_of(result: ProviderResult | None, kind: str) -> set[str]:
 def delay_before(retry: RetryConfig, attempt: int, result: ProviderResult | None) -> float:
     """Seconds to wait before the retry that follows attempt number `attempt` (from 1)."""
     base = float(retry.delay)
-    factor = {"constant": 1, "linear": attempt, "exponential": 2 ** (attempt - 1)}[retry.backoff]
-    delay = min(base * factor, 24 * 3600.0)
+    factors = {"constant": 1.0, "linear": attempt, "exponential": 2.0 ** (attempt - 1)}
+    delay = min(base * factors[retry.backoff], 24 * 3600.0)
     if retry.jitter == "full":
         delay = random.uniform(0, delay)  # noqa: S311 - spreads load, protects nothing
     elif retry.jitter == "plus_minus":

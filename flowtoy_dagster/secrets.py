@@ -100,7 +100,7 @@ class Mask:
             return HIDDEN if self._pattern.search(json.dumps(value)) else value
         return value
 
-    def bytes(self, data: bytes) -> bytes:
+    def octets(self, data: bytes) -> bytes:
         """Bytes without the secrets in UTF-8."""
         if not self._values:
             return data

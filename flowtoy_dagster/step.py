@@ -14,8 +14,6 @@ from flowtoy_dagster.extraction import extract
 from flowtoy_dagster.flow.draft import explain
 from flowtoy_dagster.flow.graph import Source, Step
 from flowtoy_dagster.flow.templating import render_all
-from flowtoy_dagster.providers.base import Provider, ProviderResult, render_configuration
-from flowtoy_dagster.providers.registry import ProviderUnavailable, builtin, provider_class
 from flowtoy_dagster.limits import (
     OutOfTime,
     delay_before,
@@ -24,6 +22,8 @@ from flowtoy_dagster.limits import (
     time_limit,
     timeout_of,
 )
+from flowtoy_dagster.providers.base import Provider, ProviderResult, render_configuration
+from flowtoy_dagster.providers.registry import ProviderUnavailable, builtin, provider_class
 from flowtoy_dagster.scope import RunInfo, Upstream, build_scope
 from flowtoy_dagster.secrets import Mask, secret_values_in, set_active_mask, texts_in
 

@@ -21,7 +21,7 @@ SHORTENED = 2000
 
 
 def claim_stdout() -> BinaryIO:
-    """Keep stdout for the result: whatever else prints to it, here or in a child, goes to stderr."""
+    """Keep stdout for the result: whatever else prints to it goes to stderr."""
     sys.stdout.flush()
     result = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)
@@ -71,8 +71,7 @@ class OutputWriter:
             descriptor, beside = tempfile.mkstemp(dir=path.absolute().parent, prefix=".flowtoy-")
             try:
                 with open(descriptor, "wb") as file:
-                    for part, _ in self._document(outputs(), False):
-                        file.write(part)
+                    file.writelines(part for part, _ in self._document(outputs(), False))
                 mask = os.umask(0)
                 os.umask(mask)
                 os.chmod(beside, 0o666 & ~mask)

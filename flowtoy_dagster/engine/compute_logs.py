@@ -119,7 +119,7 @@ class _Capture:
     def _write(self, index: int, data: bytes) -> None:
         if data:
             with contextlib.suppress(OSError):  # a full disk must not fail a step that prints
-                os.write(self._files[index], active_mask().bytes(data))
+                os.write(self._files[index], active_mask().octets(data))
 
 
 def _flush() -> None:

@@ -30,7 +30,7 @@ from dagster._core.execution.plan.step import ExecutionStep
 from dagster._core.execution.retries import RetryMode, get_retries_config
 from dagster._core.execution.step_dependency_config import StepDependencyConfig
 from dagster._core.executor.multiprocess import MultiprocessExecutor
-from dagster._utils.error import SerializableErrorInfo
+from dagster_shared.error import SerializableErrorInfo
 
 from flowtoy_dagster.engine.names import STEP_TAG
 from flowtoy_dagster.engine.pool import Report, StepEvent, StepLost, WorkerPool

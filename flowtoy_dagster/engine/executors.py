@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 import dagster as dg
 
 from flowtoy_dagster.engine.executor import WarmExecutor
-from flowtoy_dagster.engine.pool import PRELOAD
+from flowtoy_dagster.engine.pool import DEFINITIONS, PRELOAD
 from flowtoy_dagster.engine.scheduling import (
     FLOW_EXECUTION,
     HaltingInProcessExecutor,
@@ -56,7 +56,7 @@ def _multiprocess(limit: int) -> dg.Executor:
     return HaltingMultiprocessExecutor(
         max_concurrent=limit,
         start_method="spawn" if stale else "forkserver",
-        explicit_forkserver_preload=[PRELOAD],
+        explicit_forkserver_preload=[PRELOAD, DEFINITIONS],
         **FLOW_EXECUTION,
     )
 

@@ -301,7 +301,8 @@ class _Server:
         _adopt_orphans()
         while True:
             patience = 0.1 if self._doomed else None
-            ready, _, _ = select.select([self._control, self._wake_read], [], [], patience)
+            sources: list[Any] = [self._control, self._wake_read]
+            ready, _, _ = select.select(sources, [], [], patience)
             if self._wake_read in ready:
                 with contextlib.suppress(BlockingIOError):
                     os.read(self._wake_read, 1 << 12)
@@ -341,7 +342,7 @@ class _Server:
             status = 0
         except KeyboardInterrupt:
             status = 128 + signal.SIGINT
-        except BaseException:
+        except BaseException:  # noqa: BLE001 - the last place that can tell of it
             traceback.print_exc()
         finally:
             with contextlib.suppress(Exception):

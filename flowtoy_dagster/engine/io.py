@@ -1,7 +1,6 @@
 """The IO manager: hands a step the records of the steps before it."""
 
-from dagster import InputContext, IOManager, OutputContext, io_manager
-from dagster import InitResourceContext
+from dagster import InitResourceContext, InputContext, IOManager, OutputContext, io_manager
 
 from flowtoy_dagster.engine.records import RecordStore, StepRecord
 
@@ -21,7 +20,8 @@ class RecordIOManager(IOManager):
 
     def load_input(self, context: InputContext) -> StepRecord:
         upstream = context.upstream_output
-        assert upstream is not None and upstream.step_key is not None
+        assert upstream is not None
+        assert upstream.step_key is not None
         return StepRecord(self.store.path(upstream.run_id, upstream.step_key))
 
 
@@ -30,7 +30,7 @@ def store_of(storage_directory: str) -> RecordStore:
     return RecordStore(storage_directory)
 
 
-@io_manager  # type: ignore[untyped-decorator]
+@io_manager
 def record_io_manager(context: InitResourceContext) -> RecordIOManager:
     """The IO manager of every flow's job; takes no configuration, so nothing can redirect it."""
     assert context.instance is not None

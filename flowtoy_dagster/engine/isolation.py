@@ -9,6 +9,8 @@ from collections.abc import Mapping
 from types import TracebackType
 from typing import Any
 
+from typing_extensions import Self
+
 
 class Isolation:
     """On leaving, undoes changes of the environment, the working directory, the umask, the module
@@ -24,7 +26,7 @@ class Isolation:
         self._directory = directory
         self.tainted = False
 
-    def __enter__(self) -> "Isolation":
+    def __enter__(self) -> Self:
         self._restore_place()
         self._umask = os.umask(0)
         os.umask(self._umask)

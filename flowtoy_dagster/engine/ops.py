@@ -46,7 +46,7 @@ class StepCompute:
         self._has_done = has_done
         self._secrets = FlowSecrets(flow)
 
-    def __call__(
+    def __call__(  # noqa: D102 - what Dagster calls
         self, context: dg.OpExecutionContext, inputs: Mapping[str, StepRecord]
     ) -> Iterator[Any]:
         flow, step = self.flow, self.step
@@ -72,7 +72,7 @@ class StepCompute:
         elif step.on_error == "fail" or outcome.error == RUN_OUT_OF_TIME:
             raise self._failure(outcome)
         else:
-            context.log.error(f"Step '{step.name}' failed and is tolerated: {outcome.error}")
+            context.log.error("Step '%s' failed and is tolerated: %s", step.name, outcome.error)
             yield self._failed_check(outcome)
 
     def _run(

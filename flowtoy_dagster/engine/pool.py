@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from typing import Any
 
+from typing_extensions import Self
+
 from flowtoy_dagster.engine.forkserver import (
     ForkServer,
     ForkServerError,
@@ -18,6 +20,8 @@ from flowtoy_dagster.engine.forkserver import (
 )
 
 PRELOAD = "flowtoy_dagster.engine.preload"
+DEFINITIONS = "flowtoy_dagster.definitions"
+"""What workers rebuild jobs by; a name, because it stands on a floor below this one."""
 ENTRY = "flowtoy_dagster.engine.workers:main"
 _REPORT_TIMEOUT = 2.0
 _forked_off: list[ForkServer] = []
@@ -32,7 +36,7 @@ def fork_off_server(modules: Iterable[str] = ()) -> None:
         modules: imported beside what every run needs.
     """
     if not _forked_off:
-        _forked_off.append(ForkServer.fork_off((PRELOAD, *modules), ENTRY))
+        _forked_off.append(ForkServer.fork_off((PRELOAD, DEFINITIONS, *modules), ENTRY))
 
 
 def end_forked_off_server() -> None:
@@ -94,7 +98,7 @@ class WorkerPool:
         self._workers: dict[int, _Worker] = {}
         self._next = 0
 
-    def __enter__(self) -> "WorkerPool":
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -163,7 +167,7 @@ class WorkerPool:
 
     def _add(self) -> _Worker:
         if self._server is None:
-            self._server = ForkServer.spawn((PRELOAD,), ENTRY)
+            self._server = ForkServer.spawn((PRELOAD, DEFINITIONS), ENTRY)
         ours, theirs = socket.socketpair()
         try:
             self._server.wait_until_ready()

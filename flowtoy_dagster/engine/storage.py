@@ -200,7 +200,7 @@ class WarmStorage(DagsterSqliteStorage):
     """
 
     def __init__(self, base_dir: str, inst_data: ConfigurableClassData | None = None) -> None:
-        DagsterStorage.__init__(self)
+        DagsterStorage.__init__(self)  # type: ignore[arg-type] # its type variable is unbound
         self.base_dir = base_dir
         self._inst_data = inst_data
         self._runs_url = create_db_conn_string(_runs_directory(base_dir), "runs")
@@ -248,7 +248,7 @@ class LazyDefsStateStorage(UPathDefsStateStorage):
         self._folder = base_path
 
     @functools.cached_property
-    def _base_path(self) -> Any:
+    def _base_path(self) -> Any:  # type: ignore[override] # an attribute, made when it is read
         from upath import UPath
 
         return UPath(self._folder)

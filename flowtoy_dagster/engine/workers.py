@@ -102,7 +102,7 @@ def _serve(connection: Connection, worker: "_Worker") -> None:
                 connection.send(("event", event))
         except (KeyboardInterrupt, DagsterExecutionInterruptedError):
             error, retiring = serializable_error_info_from_exc_info(sys.exc_info()), True
-        except BaseException:
+        except BaseException:  # noqa: BLE001 - the parent decides what becomes of it
             error = serializable_error_info_from_exc_info(sys.exc_info())
         connection.send(("done", (error, retiring or worker.tainted)))
         if retiring or worker.tainted:

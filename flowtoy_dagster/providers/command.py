@@ -62,7 +62,10 @@ def prepare(
     """
 
     if not isinstance(command, str):
-        parts = [_render(part, context, lenient) for part in command]
+        parts = [
+            _render(part, context, lenient, field=f"command[{index}]")
+            for index, part in enumerate(command)
+        ]
         return CommandLine((*parts, *map(_argument, args)))
     pieces, units = _take_out_templates(command.strip())
     if shell or needs_shell(pieces):
@@ -85,16 +88,24 @@ def prepare(
 
 
 def _render(
-    value: Any, context: Mapping[str, Any], lenient: bool, *, unquote: bool = False
+    value: Any,
+    context: Mapping[str, Any],
+    lenient: bool,
+    *,
+    unquote: bool = False,
+    field: str = "command",
 ) -> str:
     """One argument; `unquote` takes back what `shquote` did, as a shell would."""
     if not is_template(value):
         return _argument(value)
-    if not unquote:
-        return _argument(render(value, context, lenient=lenient))
-    # The full stop keeps a string that is one expression from being taken as a native value.
-    marked: str = render(f"{value}.", {**context, TEXT_SINK: _unquoted}, lenient=lenient)
-    return _argument(marked[:-1])
+    try:
+        if not unquote:
+            return _argument(render(value, context, lenient=lenient))
+        # The full stop keeps a string that is one expression from giving a native value.
+        marked: str = render(f"{value}.", {**context, TEXT_SINK: _unquoted}, lenient=lenient)
+        return _argument(marked[:-1])
+    except TemplateError as error:
+        raise TemplateError(error.message, field) from None
 
 
 def _unquoted(value: Any) -> str:

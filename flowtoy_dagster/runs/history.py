@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
 import dagster as dg
 from dagster import DagsterRunStatus
+from typing_extensions import Self
 
 from flowtoy_dagster.engine.home import SAVED_CONFIGS, config_path, open_home, read_config
 from flowtoy_dagster.engine.io import store_of
 from flowtoy_dagster.engine.names import step_keys
-from flowtoy_dagster.engine.records import RecordStore, StepRecord
+from flowtoy_dagster.engine.records import StepRecord
 from flowtoy_dagster.errors import RunError, UsageError
 from flowtoy_dagster.flow.graph import Flow
 from flowtoy_dagster.load import load_flow
@@ -63,7 +64,7 @@ class History:
         self.store = store_of(self.instance.storage_directory())
         self.mark_interrupted()
 
-    def __enter__(self) -> History:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -138,8 +139,7 @@ class History:
     def _blank_status(self, run: dg.DagsterRun, flow: Flow) -> RunStatus:
         steps = {step.name: StepStatus(step.name, step.upstream) for step in flow.steps}
         if run.parent_run_id and run.step_keys_to_execute is not None:
-            for name, before in self._reused(run, flow).items():
-                steps[name] = before
+            steps.update(self._reused(run, flow))
         return RunStatus(run.run_id, flow.name, steps=steps)
 
     def _reused(self, run: dg.DagsterRun, flow: Flow) -> dict[str, StepStatus]:

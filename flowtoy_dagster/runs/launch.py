@@ -92,7 +92,7 @@ def _outputs_of(path: Path) -> bytes:
 
 def hide_in_json(text: bytes, mask: Mask) -> bytes:
     """A JSON text without the secrets; it is JSON again."""
-    if mask.bytes(text) == text:
+    if mask.octets(text) == text:
         return text
     from flowtoy_dagster.engine.records import dump_json
 

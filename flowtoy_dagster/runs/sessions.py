@@ -23,7 +23,7 @@ def pid_of(session: str) -> int | None:
 
 def is_here(session: str) -> bool:
     """Whether a session was started on this machine."""
-    return session.split("/")[0] == socket.gethostname()
+    return session.split("/", maxsplit=1)[0] == socket.gethostname()
 
 
 def _session_of(pid: int) -> str | None:

@@ -16,12 +16,11 @@ from typing import Any
 
 import dagster as dg
 import pytest
-from dagster._core.storage.sqlite_storage import DagsterSqliteStorage
 from dagster._core.test_utils import create_run_for_test
 
 from flowtoy_dagster.engine import storage
 from flowtoy_dagster.engine.home import open_home
-from flowtoy_dagster.engine.storage import Engines, WarmStorage
+from flowtoy_dagster.engine.storage import Engines, WarmEventLogStorage, WarmRunStorage
 
 STOCK_YAML = "telemetry: {enabled: false}\n"
 
@@ -63,9 +62,8 @@ def story(home: Path, run_id: str) -> tuple[str, list[str], int]:
             for entry in instance.all_logs(run_id)
             if entry.dagster_event
         ]
-        ended = dg.DagsterEventType.PIPELINE_SUCCESS
-        filter_ = dg.EventRecordsFilter(event_type=ended)
-        return run.status.value, kinds, len(instance.get_event_records(filter_))
+        ended = instance.fetch_run_status_changes(dg.DagsterEventType.PIPELINE_SUCCESS, limit=99)
+        return run.status.value, kinds, len(ended.records)
 
 
 @pytest.fixture
@@ -82,7 +80,7 @@ def test_dagsters_own_storage_reads_what_the_warm_one_wrote(home: Path) -> None:
     assert written[1][-1] == "PIPELINE_SUCCESS"
     (home / "dagster.yaml").write_text(STOCK_YAML)
     with opened(home) as instance:
-        assert type(instance._run_storage).__name__ == "SqliteRunStorage"
+        assert not isinstance(instance.run_storage, WarmRunStorage)
     assert story(home, first) == written
     second = run_in(home)
     assert story(home, second)[0] == "SUCCESS"
@@ -99,7 +97,7 @@ def test_the_warm_storage_reads_and_goes_on_with_what_dagsters_own_wrote(tmp_pat
         )
     )
     with opened(home) as instance:
-        assert isinstance(instance._storage, WarmStorage)
+        assert isinstance(instance.run_storage, WarmRunStorage)
     assert story(home, first) == written
     second = run_in(home)
     assert story(home, second)[1] == written[1]
@@ -152,9 +150,9 @@ def test_every_connection_is_quick_and_every_database_in_wal_mode(home: Path) ->
         schedules = instance._schedule_storage
         connections: list[Callable[[], Any]] = [
             lambda: log.run_connection(run.run_id),  # type: ignore[attr-defined]
-            lambda: log.index_connection(),  # type: ignore[attr-defined]
-            lambda: runs.connect(),  # type: ignore[attr-defined]
-            lambda: schedules.connect(),  # type: ignore[union-attr]
+            log.index_connection,  # type: ignore[attr-defined]
+            runs.connect,  # type: ignore[attr-defined]
+            schedules.connect,  # type: ignore[union-attr]
         ]
         for connect in connections:
             with connect() as connection:
@@ -248,13 +246,8 @@ def writers(home: Path) -> Iterator[Callable[[str], list[subprocess.Popen[str]]]
 
     def start(shared: str) -> list[subprocess.Popen[str]]:
         command = [sys.executable, "-c", WRITE, str(home), shared, "50"]
-        for _ in range(3):
-            started.append(
-                subprocess.Popen(
-                    command, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-                    stderr=subprocess.PIPE, text=True,
-                )
-            )
+        pipes = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
+        started.extend(subprocess.Popen(command, text=True, **pipes) for _ in range(3))
         return started
 
     yield start
@@ -307,11 +300,9 @@ def test_a_home_of_an_older_dagster_is_brought_up_to_date(tmp_path: Path) -> Non
     assert marker.exists()
 
 
-def test_it_is_one_of_dagsters_sqlite_storages(home: Path) -> None:
-    # Tools that ask for the kind of storage get an answer that is true.
-    with opened(home) as instance:
-        assert isinstance(instance._storage, DagsterSqliteStorage)
-        assert instance.get_ref().storage_data is not None
-        again = dg.DagsterInstance.from_ref(instance.get_ref())
-        with again:
-            assert isinstance(again._storage, WarmStorage)
+def test_a_process_that_gets_a_reference_to_the_instance_has_the_same_storages(
+    home: Path,
+) -> None:
+    with opened(home) as instance, dg.DagsterInstance.from_ref(instance.get_ref()) as again:
+        assert isinstance(again.run_storage, WarmRunStorage)
+        assert isinstance(again.event_log_storage, WarmEventLogStorage)
