@@ -50,7 +50,7 @@ _COMMENT = re.compile(r"<!-- (file|run|exit|not run|wrong|with)(?:: (.+?))? -->"
 _CHANGING = (
     (re.compile(r"\d\d:\d\d:\d\d\.\d{3}"), "<time>"),
     (re.compile(r"\d+\.\d s\b"), "<span>"),
-    (re.compile(r"run [0-9a-f]{8}\b"), "run <id>"),
+    (re.compile(r"runs show [0-9a-f]{8}\b"), "runs show <id>"),
     (re.compile(r"127\.0\.0\.1:\d+"), "127.0.0.1:<port>"),
 )
 

@@ -24,7 +24,9 @@ class Upstream:
     result: Mapping[str, Any] = field(default_factory=dict)
 
 
-def run(step: dict[str, Any], upstream: Mapping[str, Upstream] | None = None, **top: Any) -> StepOutcome:
+def run(
+    step: dict[str, Any], upstream: Mapping[str, Upstream] | None = None, **top: Any
+) -> StepOutcome:
     """The outcome of the last step of a flow; `upstream` are steps before it."""
     before = [
         {"name": name, "source": "env", "output": [{"name": "x"}, {"name": "y"}]}
@@ -42,7 +44,8 @@ def echo(*words: Any, **more: Any) -> dict[str, Any]:
 
 
 def test_a_step_gives_its_outputs_in_the_order_written() -> None:
-    outcome = run(echo("a", output=[{"name": "z", "value": "stdout"}, {"name": "a", "value": "code"}]))
+    output = [{"name": "z", "value": "stdout"}, {"name": "a", "value": "code"}]
+    outcome = run(echo("a", output=output))
     assert outcome.succeeded
     assert list(outcome.outputs.items()) == [("z", "a"), ("a", 0)]
 
@@ -96,8 +99,8 @@ def test_the_result_of_a_step_before_is_there() -> None:
         ("{{ steps.b.result.code }}", "the result of step 'b' has no 'code'"),
         ("{{ flows.c.y }}", "the step 'c' has no output 'y'"),
         ("{{ flows.c.x.k }}", "there is no key 'k'; the keys are none"),
-        ("{{ flows.nobody[0] if false else x.y }}", "'x' is not a name"),
-    ][:-1],
+        ("{{ nobody.x }}", "'nobody' is not a name"),
+    ],
 )
 def test_an_error_says_which_name_is_missing_and_why(
     word: str, reason: str, monkeypatch: pytest.MonkeyPatch
@@ -117,7 +120,7 @@ def test_an_error_says_which_name_is_missing_and_why(
 
 def test_sources_that_refer_to_each_other_in_a_circle_are_told() -> None:
     sources = {
-        "a": {"type": "process", "command": ["ls", "{{ sources.b.cwd }}"], "cwd": "{{ sources.b.cwd }}"},
+        "a": {"type": "process", "command": ["ls"], "cwd": "{{ sources.b.cwd }}"},
         "b": {"type": "process", "cwd": "{{ sources.a.cwd }}"},
     }
     outcome = run({"source": "a"}, sources=sources)

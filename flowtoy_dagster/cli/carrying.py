@@ -51,7 +51,7 @@ def carry_out(
         finished = run(progress.show)
     except RunInterrupted as error:
         interrupt, finished = error, error.run
-    writer.write(lambda: finished.outputs_json(show_secrets=show_secrets))
+    writer.write(lambda: finished.output_texts(show_secrets=show_secrets))
     progress.summarize(finished.status)
     if interrupt is not None:
         raise interrupt

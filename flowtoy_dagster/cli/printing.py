@@ -8,11 +8,14 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 from flowtoy_dagster.errors import UsageError
 
-OutputsJson = Callable[[], Iterable[tuple[str, "bytes | None"]]]
+if TYPE_CHECKING:
+    from flowtoy_dagster.engine.outputs import OutputText
+
+Outputs = Callable[[], Iterable[tuple[str, "OutputText | None"]]]
 
 LARGE = 1 << 20
 """Bytes of one step's outputs above which they are not laid out for reading."""
@@ -53,25 +56,25 @@ class OutputWriter:
             if not os.access(folder, os.W_OK) or file.is_dir():
                 raise UsageError(f"can't write '{file}': permission denied")
 
-    def write(self, outputs: OutputsJson) -> None:
-        """Write all outputs; `outputs` gives each step's name and JSON text, or None."""
+    def write(self, outputs: Outputs) -> None:
+        """Write all outputs; `outputs` gives each step's name and its JSON text, or None."""
         if self._file is not None:
             self._write_file(outputs, self._file)
-        if not self._quiet:
-            shortened = False
-            for part, was_shortened in self._document(outputs(), self._shorten):
-                self._stdout.write(part)
-                shortened = shortened or was_shortened
-            self._stdout.flush()
-            if shortened:
-                print("long values are shortened; -j prints all", file=sys.stderr)
+        if self._quiet:
+            return
+        document = _Document(self._compact, self._shorten)
+        for part in document.parts(outputs()):
+            self._stdout.write(part)
+        self._stdout.flush()
+        if document.shortened:
+            print("long values are shortened; -j prints all", file=sys.stderr)
 
-    def _write_file(self, outputs: OutputsJson, path: Path) -> None:
+    def _write_file(self, outputs: Outputs, path: Path) -> None:
         try:
             descriptor, beside = tempfile.mkstemp(dir=path.absolute().parent, prefix=".flowtoy-")
             try:
                 with open(descriptor, "wb") as file:
-                    file.writelines(part for part, _ in self._document(outputs(), False))
+                    file.writelines(_Document(self._compact, False).parts(outputs()))
                 mask = os.umask(0)
                 os.umask(mask)
                 os.chmod(beside, 0o666 & ~mask)
@@ -82,28 +85,34 @@ class OutputWriter:
         except OSError as error:
             raise UsageError(f"can't write '{path}': {(error.strerror or '').lower()}") from None
 
-    def _document(
-        self, outputs: Iterable[tuple[str, bytes | None]], shorten: bool
-    ) -> Iterator[tuple[bytes, bool]]:
-        """The JSON document in parts, and whether a part was shortened."""
-        separator = b"{\n"
-        empty = True
-        for name, text in outputs:
-            key = json.dumps(name, ensure_ascii=False).encode()
-            body, was_shortened = self._body(text, shorten)
-            yield separator + b"  " + key + b": " + body, was_shortened
-            separator, empty = b",\n", False
-        yield (b"{}\n" if empty else b"\n}\n"), False
 
-    def _body(self, text: bytes | None, shorten: bool) -> tuple[bytes, bool]:
+class _Document:
+    """The JSON document of all outputs, in parts; notes whether a value was shortened."""
+
+    def __init__(self, compact: bool, shorten: bool) -> None:
+        self._compact = compact
+        self._shorten = shorten
+        self.shortened = False
+
+    def parts(self, outputs: Iterable[tuple[str, OutputText | None]]) -> Iterator[bytes]:
+        separator = b"{\n"
+        for name, text in outputs:
+            yield separator + b"  " + json.dumps(name, ensure_ascii=False).encode() + b": "
+            yield from self._body(text)
+            separator = b",\n"
+        yield b"{}\n" if separator == b"{\n" else b"\n}\n"
+
+    def _body(self, text: OutputText | None) -> Iterator[bytes]:
         if text is None:
-            return b"null", False
-        if self._compact or (len(text) > LARGE and not shorten):
-            return text, False
-        value = json.loads(text)
-        shown = _shorten(value) if shorten else value
-        lines = json.dumps(shown, ensure_ascii=False, indent=2).encode()
-        return lines.replace(b"\n", b"\n  "), shorten and shown != value
+            yield b"null"
+        elif self._compact or (text.size > LARGE and not self._shorten):
+            yield from text.chunks()
+        else:
+            value = json.loads(text.read())
+            shown = _shorten(value) if self._shorten else value
+            self.shortened = self.shortened or shown != value
+            lines = json.dumps(shown, ensure_ascii=False, indent=2).encode()
+            yield lines.replace(b"\n", b"\n  ")
 
 
 def _shorten(value: Any) -> Any:

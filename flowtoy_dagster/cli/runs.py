@@ -90,7 +90,7 @@ def show_outputs(
         status = history.status(found, flow)
         mask = FlowSecrets(flow).mask(os.environ)
         finished = finished_run(history, found, flow, status, mask)
-        writer.write(lambda: finished.outputs_json(show_secrets=show_secrets))
+        writer.write(lambda: finished.output_texts(show_secrets=show_secrets))
 
 
 @runs.command("logs", epilog="Example: flowtoy runs logs last fetch_users")

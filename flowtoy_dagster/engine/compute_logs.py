@@ -40,7 +40,7 @@ class DirectComputeLogManager(LocalComputeLogManager):
         os.makedirs(os.path.dirname(paths[0]), mode=0o700, exist_ok=True)
         with _Capture(paths):
             yield CapturedLogContext(log_key)
-        with open(self.complete_artifact_path(log_key), "a"):
+        with open(self.get_captured_local_path(log_key, "complete"), "a"):
             """The file's being there tells that no more will come."""
 
 

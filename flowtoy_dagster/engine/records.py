@@ -94,12 +94,6 @@ class StepRecord:
         own = {key: self.header[key] for key in ("success", "code", "notes")}
         return {**own, **self._line(2)}
 
-    def outputs_json(self) -> bytes:
-        """The outputs as the JSON text that was written."""
-        with open(self.path, "rb") as file:
-            file.readline()
-            return file.readline().rstrip(b"\n")
-
     def _line(self, number: int) -> dict[str, Any]:
         if number not in self._lines:
             with open(self.path, "rb") as file:
@@ -170,7 +164,9 @@ class RecordStore:
 
 @contextlib.contextmanager
 def _written_beside(path: Path) -> Iterator[Any]:
-    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if path.parent.stat().st_mode & 0o077:
+        path.parent.chmod(0o700)
     descriptor, beside = tempfile.mkstemp(dir=path.parent, prefix=".", suffix=".part")
     try:
         with open(descriptor, "wb") as file:

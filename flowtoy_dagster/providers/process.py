@@ -185,7 +185,10 @@ class ProcessProvider:
             with contextlib.suppress(ValueError):
                 data["json"] = parse_json(finished.stdout)
         notes = (note,) if note else ()
-        return ProviderResult(note is None, code, notes, data, {"pid": finished.pid})
+        meta: dict[str, Any] = {"pid": finished.pid}
+        if (finished.ended_because or "").startswith("timed out"):
+            meta["failure"] = "timeout"
+        return ProviderResult(note is None, code, notes, data, meta)
 
     def _shown(self, line: CommandLine) -> str:
         """The command as it may be logged."""

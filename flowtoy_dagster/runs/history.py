@@ -167,7 +167,7 @@ class History:
             current = self.instance.get_run_by_id(current.parent_run_id)
         return None
 
-    def outputs_json(
+    def records(
         self, run: dg.DagsterRun, status: RunStatus
     ) -> Iterator[tuple[str, StepRecord | None]]:
         """Each step's written name and its record; None where it did not succeed."""

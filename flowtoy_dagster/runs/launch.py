@@ -19,6 +19,7 @@ from flowtoy_dagster.definitions import rebuild_job
 from flowtoy_dagster.engine.executor import STOP_MESSAGE, iterate_run, retry_plan
 from flowtoy_dagster.engine.home import config_path, save_config
 from flowtoy_dagster.engine.names import step_keys
+from flowtoy_dagster.engine.outputs import OutputText
 from flowtoy_dagster.engine.records import load_json
 from flowtoy_dagster.errors import RunInterrupted, UsageError
 from flowtoy_dagster.flow.graph import Flow
@@ -49,7 +50,7 @@ class FlowRun:
     status: RunStatus
     home: Path
     mask: Mask
-    _texts: list[tuple[str, Path | None]] = field(repr=False)
+    _records: list[tuple[str, Path | None]] = field(repr=False)
 
     @property
     def run_id(self) -> str:
@@ -68,35 +69,17 @@ class FlowRun:
         The values are as the steps gave them, secrets too.
         """
         return {
-            name: load_json(text) if text is not None else None
-            for name, text in self.outputs_json(show_secrets=True)
+            name: load_json(text.read()) if text is not None else None
+            for name, text in self.output_texts(show_secrets=True)
         }
 
-    def outputs_json(self, *, show_secrets: bool = False) -> Iterator[tuple[str, bytes | None]]:
-        """Each step's name and its outputs as JSON text.
-
-        Large outputs are not read into values unless there is something to hide in them.
-        """
-        for name, path in self._texts:
-            text = None if path is None else _outputs_of(path)
-            if text is not None and self.mask and not show_secrets:
-                text = hide_in_json(text, self.mask)
-            yield name, text
-
-
-def _outputs_of(path: Path) -> bytes:
-    with open(path, "rb") as file:
-        file.readline()
-        return file.readline().rstrip(b"\n")
-
-
-def hide_in_json(text: bytes, mask: Mask) -> bytes:
-    """A JSON text without the secrets; it is JSON again."""
-    if mask.octets(text) == text:
-        return text
-    from flowtoy_dagster.engine.records import dump_json
-
-    return dump_json(mask.data(load_json(text)))
+    def output_texts(
+        self, *, show_secrets: bool = False
+    ) -> Iterator[tuple[str, OutputText | None]]:
+        """Each step's name and its outputs as JSON text on disk; None where it has none."""
+        mask = Mask() if show_secrets else self.mask
+        for name, path in self._records:
+            yield name, None if path is None else OutputText(path, mask)
 
 
 def worker_count(flow: Flow, max_workers: int | None) -> int:
@@ -213,16 +196,16 @@ def finished_run(
 ) -> FlowRun:
     """A run with its outputs, and a mask that knows what its steps have learned to be secret."""
     known: set[str] = set()
-    texts: list[tuple[str, Path | None]] = []
-    for name, record in history.outputs_json(run, status):
-        texts.append((name, record.path if record else None))
+    records: list[tuple[str, Path | None]] = []
+    for name, record in history.records(run, status):
+        records.append((name, record.path if record else None))
         if record is None:
             continue
         known |= set(record.secrets)
         for output in flow.step(name).outputs:
             if output.secret:
                 known |= set(texts_in(record.outputs[output.name]))
-    return FlowRun(status, history.home, base.including(known), texts)
+    return FlowRun(status, history.home, base.including(known), records)
 
 
 def _tells_of_interrupt(event: DagsterEvent) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import shutil
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -131,11 +132,28 @@ def outcome_of(instance: dg.DagsterInstance, run_id: str) -> Outcome:
     return Outcome(run.status.value, list(instance.all_logs(run_id)))
 
 
+@pytest.fixture(scope="session")
+def databases(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A home whose databases have been made, which takes a second or more, to be copied."""
+    home = open_home(tmp_path_factory.mktemp("made-once") / "home")
+    with dg.DagsterInstance.from_config(str(home)):
+        """That makes them."""
+    return home
+
+
 @pytest.fixture
-def instance(tmp_path: Path) -> Iterator[dg.DagsterInstance]:
-    """A home of this test's own, open."""
-    home = open_home(tmp_path / "home-of-the-engine")
-    with dg.DagsterInstance.from_config(str(home)) as opened:
+def used_home(databases: Path, tmp_path: Path) -> Path:
+    """A home of this test's own, with databases, without a run."""
+    home = open_home(tmp_path / "used-home")
+    for name in ("history", "schedules"):
+        shutil.copytree(databases / name, home / name)
+    return home
+
+
+@pytest.fixture
+def instance(used_home: Path) -> Iterator[dg.DagsterInstance]:
+    """That home, open."""
+    with dg.DagsterInstance.from_config(str(used_home)) as opened:
         yield opened
 
 

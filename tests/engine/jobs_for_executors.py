@@ -7,6 +7,7 @@ import json
 import logging
 import os
 import signal
+import subprocess
 import sys
 import threading
 import time
@@ -481,5 +482,20 @@ def outside() -> dg.GraphDefinition:
     @dg.graph
     def graph() -> None:
         reads()
+
+    return graph
+
+
+@_job
+def printing() -> dg.GraphDefinition:
+    @dg.op(ins={"start": dg.In(dg.Nothing)}, out=dg.Out(dg.Nothing))
+    def speaks(context: dg.OpExecutionContext) -> None:
+        print(context.op_handle.name, "speaks")
+        sys.stdout.flush()
+        subprocess.run(["sh", "-c", "echo of a child"], check=True)
+
+    @dg.graph
+    def graph() -> None:
+        speaks.alias("second")(speaks.alias("first")())
 
     return graph

@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from flowtoy_dagster.engine import records
+from flowtoy_dagster.engine.outputs import OutputText
 from flowtoy_dagster.engine.records import RecordStore, StepRecord, dump_json, load_json, summarize
 from flowtoy_dagster.providers.base import ProviderResult
 from flowtoy_dagster.secrets import Mask
@@ -69,7 +70,7 @@ def test_outputs_come_back_in_their_order(
     assert record.error is None
     assert record.outputs == outputs
     assert list(record.outputs) == list(outputs) == list(summaries)
-    assert load_json(record.outputs_json()) == outputs
+    assert load_json(OutputText(record.path).read()) == outputs
     assert record.result == {"success": True, "code": 0, "notes": []}
 
 

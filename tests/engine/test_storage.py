@@ -6,6 +6,7 @@ What they write, Dagster's own can read, and the other way round.
 from __future__ import annotations
 
 import os
+import shutil
 import sqlite3
 import subprocess
 import sys
@@ -67,9 +68,9 @@ def story(home: Path, run_id: str) -> tuple[str, list[str], int]:
 
 
 @pytest.fixture
-def home(tmp_path: Path) -> Path:
+def home(used_home: Path) -> Path:
     """A home with the warm storages."""
-    return open_home(tmp_path / "warm")
+    return used_home
 
 
 def test_dagsters_own_storage_reads_what_the_warm_one_wrote(home: Path) -> None:
@@ -112,7 +113,8 @@ def schema(database: Path) -> list[Any]:
         return [tables.fetchall(), versions.fetchall()]
 
 
-def test_the_databases_have_the_schema_of_dagsters_own(home: Path, tmp_path: Path) -> None:
+def test_the_databases_have_the_schema_of_dagsters_own(tmp_path: Path) -> None:
+    home = open_home(tmp_path / "home")
     stock = stock_home(tmp_path / "stock")
     paths = [("history", "runs.db"), ("history", "runs", "index.db"),
              ("schedules", "schedules.db")]
@@ -256,22 +258,20 @@ def writers(home: Path) -> Iterator[Callable[[str], list[subprocess.Popen[str]]]
         process.communicate()
 
 
-def test_processes_write_to_one_run_and_to_their_own_at_the_same_time(
+def test_processes_make_a_home_together_and_write_to_it(
     home: Path, writers: Callable[[str], list[subprocess.Popen[str]]]
 ) -> None:
     # The home is new for all of them: its databases are made by one, once.
-    processes = writers("")
+    for name in ("history", "schedules"):
+        shutil.rmtree(home / name)
     own = []
-    for process in processes:
-        assert process.stdout is not None
-        own.append(process.stdout.read(36))
-    with opened(home) as instance:
-        assert {run.run_id for run in instance.get_runs()} == set(own)
-    for process in processes:
-        _, stderr = process.communicate("x", timeout=60)
+    for process in writers(""):
+        stdout, stderr = process.communicate("x", timeout=60)
         assert process.returncode == 0, stderr
         assert "lock" not in stderr
+        own.append(stdout)
     with opened(home) as instance:
+        assert {run.run_id for run in instance.get_runs()} == set(own)
         for run_id in own:
             told = [e.message for e in instance.all_logs(run_id)]
             assert sorted(told) == sorted([f"event {n}" for n in range(50)] * 2)

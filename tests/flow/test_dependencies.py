@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import Any
 
 import pytest
@@ -64,7 +65,11 @@ def test_every_dependency_tells_its_reasons() -> None:
 def test_references_in_a_source_count_for_each_step_that_uses_it() -> None:
     # language 8.1
     sources = {
-        "p": {"type": "process", "command": ["echo", "{{ flows.a.x }}"], "env": {"A": "{{ flows.b.x }}"}},
+        "p": {
+            "type": "process",
+            "command": ["echo", "{{ flows.a.x }}"],
+            "env": {"A": "{{ flows.b.x }}"},
+        },
         "other": {"type": "process", "command": ["echo", "{{ sources.p.env }}"]},
     }
     found = flow(
@@ -109,7 +114,7 @@ def test_a_cycle_is_told_with_its_path(size: int, random: Any) -> None:
     path = problem.message.rpartition(": ")[2].split(" -> ")
     assert path[0] == path[-1]
     assert sorted(path[1:]) == sorted(names)
-    for step, upstream in zip(path, path[1:], strict=False):
+    for step, upstream in itertools.pairwise(path):
         assert upstream == names[names.index(step) - 1]
 
 

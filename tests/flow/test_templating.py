@@ -111,9 +111,11 @@ def test_templates_render(template: str, expected: Any) -> None:
     "template",
     [
         "{{ n.x }}", "<{{ n.x }}>", "{{ n.x.deep['er'] }}", "{{ n.x + 1 }}", "{{ 1 - n.x }}",
-        "{{ n.x | length }}", "{{ n.x | upper }}", "{% for i in n.x %}{% endfor %}", "{{ n.x ~ '' }}",
+        "{{ n.x | length }}", "{{ n.x | upper }}", "{% for i in n.x %}{% endfor %}",
+        "{{ n.x ~ '' }}",
         "{{ n.x == 1 }}", "{{ n.x > 1 }}", "{{ 1 in n.x }}", "{{ n.x() }}", "{{ -n.x }}",
-        "{{ [n.x] }}", "<{{ [n.x] }}>", "<{{ {'k': [n.x]} }}>", "{{ {'k': [n.x]} }}", "{{ n.x | tojson }}", "{{ [n.x] | join }}",
+        "{{ [n.x] }}", "<{{ [n.x] }}>", "<{{ {'k': [n.x]} }}>", "{{ {'k': [n.x]} }}",
+        "{{ n.x | tojson }}", "{{ [n.x] | join }}",
         "{{ n.x | int }}", "{{ n.x | b64encode }}", "{{ n.x | jmespath('a') }}",
     ],
 )  # fmt: skip
@@ -165,7 +167,7 @@ def test_a_missing_name_may_be_tested(template: str, expected: Any) -> None:
 )
 def test_errors_say_what_is_wrong(template: str, message: str) -> None:
     # language 6.1, 6.4, 7.3
-    context = {"when": dt.datetime(2024, 1, 1), "raw": b"x", "nan": float("nan")}  # noqa: DTZ001
+    context = {"when": dt.datetime(2024, 1, 1), "raw": b"x", "nan": float("nan")}
     with pytest.raises(TemplateError, match=message):
         render(template, context)
 

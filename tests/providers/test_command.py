@@ -1,4 +1,4 @@
-"""Command strings: split before they are rendered, quoted where a shell runs them (language 11.3)."""
+"""Command strings: split before they are rendered, quoted for a shell (language 11.3)."""
 
 from __future__ import annotations
 
@@ -157,12 +157,17 @@ def test_places_that_can_not_take_a_value_are_refused(command: str, message: str
 
 
 def test_numbers_go_into_arithmetic(tmp_path: Path) -> None:
-    assert printed(line('echo "$(( {{ v }} * (2 + {{ v }}) ))"', shell=True, v=3), tmp_path) == b"15\n"
+    command = line('echo "$(( {{ v }} * (2 + {{ v }}) ))"', shell=True, v=3)
+    assert printed(command, tmp_path) == b"15\n"
 
 
 def test_here_documents_take_values(tmp_path: Path) -> None:
     value = "$(id)\nEND\n`id` \\ 'x' \"y\""
-    command = "cat <<-END\n\t{{ v }}\n\tEND\ncat <<A; cat <<B\n{{ v }}\nA\n{{ v }}\nB\nprintf %s {{ v }}"
+    command = (
+        "cat <<-END\n\t{{ v }}\n\tEND\n"
+        "cat <<A; cat <<B\n{{ v }}\nA\n{{ v }}\nB\n"
+        "printf %s {{ v }}"
+    )
     out = printed(line(command, v=value), tmp_path).decode()
     assert out == f"{value}\n{value}\n{value}\n{value}"
 

@@ -264,7 +264,11 @@ def test_shell_may_be_asked_for_in_every_way_yaml_knows(shell: Any) -> None:
 
 @pytest.mark.parametrize(
     ("payload", "expected"),
-    [("a b", "a b|a b|false|"), ({"n": 1}, '{"n":1}|{"n":1}|true|1'), ('{"n": 2}', '{"n": 2}|{"n": 2}|true|2')],
+    [
+        ("a b", "a b|a b|false|"),
+        ({"n": 1}, '{"n":1}|{"n":1}|true|1'),
+        ('{"n": 2}', '{"n": 2}|{"n": 2}|true|2'),
+    ],
 )
 def test_a_payload_is_seen_by_the_commands_templates(payload: Any, expected: str) -> None:
     template = "{{ input }}|{{ raw }}|{{ json is mapping }}|{{ jmespath('n') }}"

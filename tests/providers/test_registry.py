@@ -56,7 +56,8 @@ def test_request_keys_are_the_ones_of_the_language(kind: str, keys: set[str]) ->
         ("process", {"command": ["{{ x }}"], "args": "{{ x }}", "env": "{{ x }}"}),
         ("process", {"success_codes": ["{{ x }}"], "max_output_bytes": "{{ x }}"}),
         ("process", {"command": [1, True, "a"], "env": {"A": 1}, "success_codes": 3}),
-        ("rest", {"url": "{{ x }}", "timeout": "{{ x }}", "method": "{{ x }}", "verify": "{{ x }}"}),
+        ("rest", {"url": "{{ x }}", "timeout": "{{ x }}", "method": "{{ x }}"}),
+        ("rest", {"verify": "{{ x }}"}),
         ("rest", {"headers": "{{ x }}", "expect": ["{{ x }}"], "auth": {"bearer": "{{ x }}"}}),
         ("env", {"vars": "{{ x }}"}),
         ("env", {"vars": ["{{ x }}"], "x-note": 1}),
@@ -73,7 +74,11 @@ def test_templates_and_scalars_are_accepted(kind: str, configuration: dict[str, 
         ("process", {"command": [[]]}, ["command.<list>.0: expected text, got a list"]),
         ("process", {"timeout": 0}, ["timeout: must be greater than 0, got the number 0"]),
         ("env", {"vars": {}}, ["vars: expected a list, got a mapping"]),
-        ("rest", {"auth": {"basic": {"username": "u"}}}, ["auth.basic: the key 'password' is required"]),
+        (
+            "rest",
+            {"auth": {"basic": {"username": "u"}}},
+            ["auth.basic: the key 'password' is required"],
+        ),
     ],
 )
 def test_findings_tell_the_place_and_the_mistake(
@@ -123,10 +128,17 @@ def test_a_source_is_described_in_a_few_words(source: Source, expected: str) -> 
         ({"status": "open"}, ProviderResult(True, data={"status": "open"})),
         ({"status": {"success": False}}, ProviderResult(False)),
         (
-            {"status": {"success": True, "code": 7, "notes": ["n", None, 5]}, "data": 1, "meta": {"m": 1}},
+            {
+                "status": {"success": True, "code": 7, "notes": ["n", None, 5]},
+                "data": 1,
+                "meta": {"m": 1},
+            },
             ProviderResult(True, 7, ("n", "5"), 1, {"m": 1}),
         ),
-        ({"status": {"success": False, "notes": "one"}, "meta": "odd"}, ProviderResult(False, notes=("one",))),
+        (
+            {"status": {"success": False, "notes": "one"}, "meta": "odd"},
+            ProviderResult(False, notes=("one",)),
+        ),
     ],
     ids=["data", "nothing", "list", "status as data", "bare status", "everything", "odd parts"],
 )
