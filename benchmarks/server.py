@@ -23,7 +23,7 @@ def slow_server(delay: float) -> Iterator[str]:
         protocol_version = "HTTP/1.1"
         disable_nagle_algorithm = True
 
-        def do_GET(self) -> None:  # noqa: N802 - the name that http.server asks for
+        def do_GET(self) -> None:
             """Answer after the delay."""
             time.sleep(delay)
             self.send_response(200)

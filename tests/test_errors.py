@@ -52,7 +52,8 @@ def test_a_problem_of_no_file_has_no_place() -> None:
     "error",
     [
         ConfigError([PLAIN, MISSING]), TemplateError("no 'x'", "input.url"),
-        TemplateError("no 'x'"), StepError("it broke"), UsageError("wrong"), RunInterrupted("stopped"),
+        TemplateError("no 'x'"), StepError("it broke"), UsageError("wrong"),
+        RunInterrupted("stopped"),
     ],
     ids=lambda error: type(error).__name__,
 )  # fmt: skip

@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import logging
 import os
-import sys
 from collections.abc import Sequence
 from enum import Enum
 from pathlib import Path
 
 from flowtoy_dagster.errors import ConfigError, Location, Problem, UsageError
-
-LOG_LEVEL_VARIABLE = "FLOWTOY_LOG_LEVEL"
 
 
 class LogLevel(str, Enum):
@@ -21,17 +17,6 @@ class LogLevel(str, Enum):
     info = "info"
     warning = "warning"
     error = "error"
-
-
-def set_log_level(level: LogLevel) -> None:
-    """Show flowtoy's own log on stderr, in this process and those it starts."""
-    os.environ[LOG_LEVEL_VARIABLE] = level.value
-    logger = logging.getLogger("flowtoy")
-    logger.setLevel(level.value.upper())
-    handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(logging.Formatter("%(levelname)s %(name)s: %(message)s"))
-    logger.handlers = [handler]
-    logger.propagate = False
 
 
 def load_env_files(paths: Sequence[Path]) -> None:

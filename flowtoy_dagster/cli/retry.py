@@ -8,7 +8,7 @@ from typing import Annotated, Optional
 
 import typer
 
-from flowtoy_dagster.cli.options import LogLevel, load_env_files, set_log_level
+from flowtoy_dagster.cli.options import LogLevel, load_env_files
 
 RunArgument = Annotated[
     str, typer.Argument(metavar="RUN", help="An id, a unique beginning of one, or `last`.")
@@ -54,10 +54,11 @@ def retry(
 ) -> None:
     """Run again what failed or was skipped, with the outputs that succeeded steps already have."""
     from flowtoy_dagster.cli.printing import OutputWriter, claim_stdout
+    from flowtoy_dagster.engine.logs import set_log_level
     from flowtoy_dagster.load import load_flow
 
     load_env_files(env_file or [])
-    set_log_level(log_level)
+    set_log_level(log_level.value)
     stdout = claim_stdout()
     writer = OutputWriter(stdout, as_json=as_json, quiet=quiet, file=output_file)
     given = load_flow(config) if config else None

@@ -7,7 +7,7 @@ from typing import Annotated, Optional
 
 import typer
 
-from flowtoy_dagster.cli.options import LogLevel, load_env_files, set_log_level
+from flowtoy_dagster.cli.options import LogLevel, load_env_files
 
 
 def run(
@@ -55,10 +55,11 @@ def run(
     """
     from flowtoy_dagster.cli.carrying import carry_out, prepare_process
     from flowtoy_dagster.cli.printing import OutputWriter, claim_stdout
+    from flowtoy_dagster.engine.logs import set_log_level
     from flowtoy_dagster.load import load_flow, with_timeout
 
     load_env_files(env_file or [])
-    set_log_level(log_level)
+    set_log_level(log_level.value)
     stdout = claim_stdout()
     writer = OutputWriter(stdout, as_json=as_json, quiet=quiet, file=output_file)
     flow = with_timeout(load_flow(config), timeout)

@@ -31,11 +31,13 @@ from dagster._core.execution.retries import RetryMode, get_retries_config
 from dagster._core.execution.step_dependency_config import StepDependencyConfig
 from dagster._core.executor.multiprocess import MultiprocessExecutor
 from dagster_shared.error import SerializableErrorInfo
+from sqlalchemy.exc import DBAPIError
 
 from flowtoy_dagster.engine.names import STEP_TAG
 from flowtoy_dagster.engine.pool import Report, StepEvent, StepLost, WorkerPool
 from flowtoy_dagster.engine.scheduling import HaltingExecution
 from flowtoy_dagster.engine.workers import StepTask, WorkerSetup
+from flowtoy_dagster.errors import RunError
 from flowtoy_dagster.limits import EXIT_UNINTERRUPTIBLE
 
 INTERRUPT_CHECK = 0.25
@@ -295,8 +297,15 @@ def warm_executor(context: dg.InitExecutorContext) -> WarmExecutor:
 def iterate_run(
     job: ReconstructableJob, run: DagsterRun, instance: DagsterInstance
 ) -> Iterator[DagsterEvent]:
-    """Execute a run that was created; gives each event when it has been stored."""
-    yield from execute_run_iterator(job, run, instance)
+    """Execute a run that was created; gives each event when it has been stored.
+
+    Raises:
+        RunError: the events can't be stored.
+    """
+    try:
+        yield from execute_run_iterator(job, run, instance)
+    except DBAPIError as error:
+        raise RunError(f"the run's history can't be written: {error.orig}") from None
 
 
 def retry_plan(

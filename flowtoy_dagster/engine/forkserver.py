@@ -33,7 +33,6 @@ START_TIMEOUT = 60.0
 """Seconds for which the parent waits for the imports."""
 END_TIMEOUT = 8.0
 """Seconds that workers have to end by themselves when the parent is gone."""
-_MOST_DESCRIPTORS = 4096
 _NUMBER = struct.Struct("!I")
 _FAREWELL = 0xFFFFFFFF
 """Sent instead of a worker's number by a parent that ends as it means to."""
@@ -124,9 +123,9 @@ class ForkServer:
             os.setsid()
             null = os.open(os.devnull, os.O_RDONLY)
             os.dup2(null, 0)
-            # Whatever else the parent has open is none of the workers' business.
-            os.closerange(3, theirs.fileno())
-            os.closerange(theirs.fileno() + 1, _MOST_DESCRIPTORS)
+            # Other descriptors stay open: objects own them, which would close them once more,
+            # under whatever has got their numbers by then.
+            ours.close()
             signal.signal(signal.SIGINT, signal.SIG_IGN)
             _Server(theirs, start).run()
         finally:

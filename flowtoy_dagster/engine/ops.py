@@ -62,7 +62,14 @@ class StepCompute:
             )
         key = context.op_handle.name
         manager: RecordIOManager = getattr(context.resources, IO_MANAGER)
-        summaries = manager.store.write(context.run_id, key, outcome, step.keep_result)
+        try:
+            summaries = manager.store.write(context.run_id, key, outcome, step.keep_result)
+        except OSError as error:
+            # Nothing that a retry could trust was left behind; the step has failed.
+            reason = (error.strerror or str(error)).lower()
+            raise self._failure(
+                StepOutcome(f"its outputs could not be written: {reason}", mask=outcome.mask)
+            ) from None
         # The record is in place before anything is yielded: dependents may start on the event.
         if self._has_done:
             yield dg.Output(key, DONE)

@@ -15,6 +15,7 @@ import shutil
 import sqlite3
 import tempfile
 import threading
+import types
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -22,14 +23,18 @@ from typing import Any
 
 import dagster as dg
 import sqlalchemy as db
+from alembic.script import ScriptDirectory
+from alembic.util.exc import CommandError
 from dagster import StringSource
 from dagster._config.config_schema import UserConfigSchema
+from dagster._core.storage import runs, schedules
 from dagster._core.storage.base_storage import DagsterStorage
 from dagster._core.storage.defs_state.blob_storage_state_storage import UPathDefsStateStorage
 from dagster._core.storage.event_log import SqliteEventLogStorage
 from dagster._core.storage.event_log.sqlite.sqlite_event_log import INDEX_SHARD_NAME
 from dagster._core.storage.runs import SqliteRunStorage
 from dagster._core.storage.schedules import SqliteScheduleStorage
+from dagster._core.storage.sql import get_alembic_config
 from dagster._core.storage.sqlite import SQLITE_BUSY_TIMEOUT_SECONDS, create_db_conn_string
 from dagster._core.storage.sqlite_storage import (
     DagsterSqliteStorage,
@@ -39,6 +44,8 @@ from dagster._core.storage.sqlite_storage import (
 )
 from dagster._serdes import ConfigurableClassData
 from sqlalchemy.engine import Connection, Engine
+
+from flowtoy_dagster.errors import HomeError
 
 MOST_ENGINES = 32
 """Databases that a process keeps open; a web server looks at many runs."""
@@ -196,7 +203,7 @@ class WarmStorage(DagsterSqliteStorage):
     """The three storages of a home, at the places where Dagster's own keep them.
 
     `base_dir` is the home folder. A file named for Dagster's version marks that the schemas
-    were checked by it.
+    were checked by it, and holds the revision that it found.
     """
 
     def __init__(self, base_dir: str, inst_data: ConfigurableClassData | None = None) -> None:
@@ -221,13 +228,24 @@ class WarmStorage(DagsterSqliteStorage):
         return Path(self.base_dir) / "history" / f"schema-checked-{dg.__version__}"
 
     def _is_ready(self) -> bool:
-        return self._checked.exists() and all(map(_file_of, (self._runs_url, self._schedules_url)))
+        files = (self._runs_url, self._schedules_url)
+        if not (self._checked.exists() and all(map(_file_of, files))):
+            return False
+        # Another version of Dagster may have changed the schema since.
+        return self._checked.read_text() == _revision_of(self._runs_url)
 
     def _make_ready(self) -> None:
+        for url, package in ((self._runs_url, runs), (self._schedules_url, schedules)):
+            revision = _revision_of(url)
+            if revision and not _knows_revision(package, revision):
+                raise HomeError(
+                    f"the home folder {self.base_dir} was made by a newer version of Dagster "
+                    f"than {dg.__version__}\n    update dagster, or use another home"
+                )
         WarmRunStorage.from_local(_runs_directory(self.base_dir)).dispose()
         SqliteScheduleStorage.from_local(_schedule_directory(self.base_dir)).dispose()
         WarmEventLogStorage(_event_logs_directory(self.base_dir)).dispose()
-        self._checked.touch()
+        self._checked.write_text(_revision_of(self._runs_url))
 
     @classmethod
     def config_type(cls) -> UserConfigSchema:
@@ -266,6 +284,30 @@ def _alone_in(folder: str) -> Iterator[None]:
     with open(Path(folder) / "making.lock", "a") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield
+
+
+def _revision_of(conn_string: str) -> str:
+    """The schema's revision in a database; empty where it has none."""
+    if not _file_of(conn_string):
+        return ""
+    path = conn_string.removeprefix("sqlite:///")
+    with contextlib.closing(sqlite3.connect(path, timeout=SQLITE_BUSY_TIMEOUT_SECONDS)) as opened:
+        try:
+            row = opened.execute("SELECT version_num FROM alembic_version").fetchone()
+        except sqlite3.OperationalError:
+            return ""
+        except sqlite3.DatabaseError as error:
+            raise HomeError(f"the database {path} can't be read: {error}") from None
+    return str(row[0]) if row else ""
+
+
+def _knows_revision(package: types.ModuleType, revision: str) -> bool:
+    """Whether this version of Dagster has heard of a revision of one of its storages."""
+    config = get_alembic_config(str(Path(package.__file__ or "").parent / "sqlite" / "x.py"))
+    try:
+        return ScriptDirectory.from_config(config).get_revision(revision) is not None
+    except CommandError:
+        return False
 
 
 def _file_of(conn_string: str) -> bool:

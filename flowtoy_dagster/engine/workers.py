@@ -29,6 +29,7 @@ from dagster._utils.error import serializable_error_info_from_exc_info
 
 from flowtoy_dagster import limits
 from flowtoy_dagster.engine.isolation import Isolation
+from flowtoy_dagster.engine.logs import configure_log
 from flowtoy_dagster.engine.ops import lost_reason
 from flowtoy_dagster.providers.subprocesses import end_all_commands
 
@@ -84,6 +85,7 @@ def main(descriptor: int) -> None:
     os.environ.clear()
     os.environ.update(setup.environment)
     os.chdir(setup.directory)
+    configure_log()
     # A parent that is gone reads no more: there is nobody left to tell.
     with contextlib.suppress(BrokenPipeError), DagsterInstance.from_ref(setup.instance) as instance:
         _serve(connection, _Worker(setup, instance))

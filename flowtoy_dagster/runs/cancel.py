@@ -9,7 +9,7 @@ import time
 import dagster as dg
 
 from flowtoy_dagster.errors import RunError, UsageError
-from flowtoy_dagster.runs.history import SESSION_TAG, History
+from flowtoy_dagster.runs.history import History, session_of
 from flowtoy_dagster.runs.sessions import is_here, pid_of
 
 PATIENCE = 15.0
@@ -25,7 +25,7 @@ def cancel_run(history: History, run: dg.DagsterRun) -> None:
     """
     if run.is_finished:
         raise UsageError(f"run {run.run_id[:8]} has ended already")
-    session = run.tags.get(SESSION_TAG)
+    session = session_of(run)
     if session is None:
         # Not started by this command line: whoever launched it knows how to end it.
         if not history.instance.run_launcher.terminate(run.run_id):

@@ -10,16 +10,17 @@ from pathlib import Path
 
 import dagster as dg
 from dagster import DagsterRunStatus
+from sqlalchemy.exc import DBAPIError
 from typing_extensions import Self
 
 from flowtoy_dagster.engine.home import SAVED_CONFIGS, config_path, open_home, read_config
 from flowtoy_dagster.engine.io import store_of
 from flowtoy_dagster.engine.names import step_keys
 from flowtoy_dagster.engine.records import StepRecord
-from flowtoy_dagster.errors import RunError, UsageError
+from flowtoy_dagster.errors import HomeError, RunError, UsageError
 from flowtoy_dagster.flow.graph import Flow
 from flowtoy_dagster.load import load_flow
-from flowtoy_dagster.runs.sessions import is_here, pid_of
+from flowtoy_dagster.runs.sessions import is_here, pid_of, session_id
 from flowtoy_dagster.runs.status import (
     RunStatus,
     StatusBuilder,
@@ -58,11 +59,14 @@ class History:
     def __init__(self, home: Path | None = None) -> None:
         self.home = open_home(home)
         self._stack = ExitStack()
-        self.instance = self._stack.enter_context(
-            dg.DagsterInstance.from_config(str(self.home))
-        )
+        try:
+            self.instance = self._stack.enter_context(
+                dg.DagsterInstance.from_config(str(self.home))
+            )
+            self.mark_interrupted()
+        except DBAPIError as error:
+            raise HomeError(f"the history in {self.home} can't be used: {error.orig}") from None
         self.store = store_of(self.instance.storage_directory())
-        self.mark_interrupted()
 
     def __enter__(self) -> Self:
         return self
@@ -74,7 +78,7 @@ class History:
         """Report the runs whose process is gone without a word as failed."""
         unfinished = self.instance.get_runs(filters=dg.RunsFilter(statuses=_UNFINISHED))
         for run in unfinished:
-            session = run.tags.get(SESSION_TAG)
+            session = session_of(run)
             if session and is_here(session) and pid_of(session) is None:
                 if run.status == DagsterRunStatus.CANCELING:
                     self.instance.report_run_canceled(run, message=INTERRUPTED)
@@ -211,6 +215,18 @@ class History:
         self.instance.delete_run(run.run_id)
         for folder in (self.store.folder / run.run_id, self.home / "storage" / run.run_id):
             shutil.rmtree(folder, ignore_errors=True)
+
+
+def session_of(run: dg.DagsterRun) -> str | None:
+    """The session that carries a run; None for runs that others launch."""
+    session, _, run_id = run.tags.get(SESSION_TAG, "").rpartition("/")
+    # A re-execution inherits the tags of its parent, which another process carried.
+    return session if run_id == run.run_id else None
+
+
+def session_tag(run_id: str) -> str:
+    """The tag's value for a run that this process carries."""
+    return f"{session_id()}/{run_id}"
 
 
 def names_by_key(flow: Flow) -> dict[str, str]:

@@ -7,6 +7,7 @@ import os
 import signal
 import threading
 import time
+import uuid
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -25,8 +26,13 @@ from flowtoy_dagster.errors import RunInterrupted, UsageError
 from flowtoy_dagster.flow.graph import Flow
 from flowtoy_dagster.flow.sensitive import FlowSecrets
 from flowtoy_dagster.load import Config, load_flow
-from flowtoy_dagster.runs.history import CONFIG_TAG, FLOW_NAME_TAG, SESSION_TAG, History
-from flowtoy_dagster.runs.sessions import session_id
+from flowtoy_dagster.runs.history import (
+    CONFIG_TAG,
+    FLOW_NAME_TAG,
+    SESSION_TAG,
+    History,
+    session_tag,
+)
 from flowtoy_dagster.runs.status import Change, RunStatus
 from flowtoy_dagster.secrets import Mask, texts_in
 
@@ -150,6 +156,7 @@ def start(
     keys = step_keys(step.name for step in flow.steps)
     selected = [keys[name] for name in keys if only is None or name in only]
     plan = retry_plan(job, parent, selected, history.instance) if parent is not None else None
+    run_id = str(uuid.uuid4())
     run = history.instance.create_run_for_job(
         job_def=definition,
         execution_plan=plan,
@@ -159,8 +166,9 @@ def start(
             **mask.data(dict(tags or {})),
             CONFIG_TAG: reference,
             FLOW_NAME_TAG: mask.text(flow.name),
-            SESSION_TAG: session_id(),
+            SESSION_TAG: session_tag(run_id),
         },
+        run_id=run_id,
         parent_run_id=parent.run_id if parent else None,
         root_run_id=(parent.root_run_id or parent.run_id) if parent else None,
         job_code_origin=job.get_python_origin(),

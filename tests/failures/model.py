@@ -1,0 +1,101 @@
+"""A reference model of what becomes of a flow in which steps fail (language 9), and nothing else.
+
+It is written from the rules alone: it shares no code with the program.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Planned:
+    """A step as far as the rules see it; `on_error` is None where the step does not say."""
+
+    name: str
+    fails: bool = False
+    on_error: str | None = None
+    depends_on: tuple[str, ...] = ()
+
+    def as_written(self) -> dict[str, Any]:
+        """The step in a flow's configuration."""
+        step: dict[str, Any] = {"name": self.name, "depends_on": list(self.depends_on)}
+        if self.fails:
+            step |= {"source": "process", "input": {"command": ["false"]},
+                     "output": [{"name": "value", "value": "stdout"}]}
+        else:
+            step |= {"source": {"type": "env", "vars": ["A_VARIABLE"]},
+                     "output": [{"name": "value", "value": "A_VARIABLE"}]}
+        if self.on_error is not None:
+            step["on_error"] = self.on_error
+        return step
+
+
+def as_flow(steps: Sequence[Planned], default: str | None = None, **runner: Any) -> dict[str, Any]:
+    """The configuration of some steps."""
+    own = {"on_error": default} if default is not None else {}
+    return {"runner": {**own, **runner}, "flow": [step.as_written() for step in steps]}
+
+
+class Model:
+    """What the rules say of some steps.
+
+    Args:
+        steps: each after those that it depends on.
+        default: `runner.on_error`.
+    """
+
+    def __init__(self, steps: Sequence[Planned], default: str | None = None) -> None:
+        self.steps = {step.name: step for step in steps}
+        self._default = default or "fail"
+
+    def policy(self, name: str) -> str:
+        """The policy that holds for a step (9.1)."""
+        return self.steps[name].on_error or self._default
+
+    def between(self, failed: str, dependent: str) -> str:
+        """`run`, `skip` or `halt` (9.2)."""
+        policies = {self.policy(failed), self.policy(dependent)}
+        if "continue" in policies:
+            return "run"
+        return "skip" if "skip" in policies else "halt"
+
+    def halts(self, failed: str) -> bool:
+        """Whether the failure of a step halts the run (9.2, 9.3)."""
+        dependents = [step.name for step in self.steps.values() if failed in step.depends_on]
+        if not dependents:
+            return self.policy(failed) == "fail"
+        return any(self.between(failed, name) == "halt" for name in dependents)
+
+    def unhalted(self) -> dict[str, str]:
+        """The state of each step if no failure halted the run."""
+        states: dict[str, str] = {}
+        for step in self.steps.values():
+            ends = {name: states[name] for name in step.depends_on}
+            skipped = any(
+                state == "skipped" or (state == "failed" and self.between(name, step.name) != "run")
+                for name, state in ends.items()
+            )
+            own = "failed" if step.fails else "succeeded"
+            states[step.name] = "skipped" if skipped else own
+        return states
+
+    def check(self, states: Mapping[str, str], succeeded: bool) -> None:
+        """Assert that the end of a run is one that the rules allow.
+
+        A run that halts may do so before or after a step that has nothing to do with it.
+        """
+        unhalted = self.unhalted()
+        failed = [name for name, state in states.items() if state == "failed"]
+        halting = [name for name in failed if self.halts(name)]
+        assert succeeded == (not any(self.policy(name) == "fail" for name in failed))  # 9.5
+        if not halting:
+            assert dict(states) == unhalted
+            return
+        assert states.keys() == unhalted.keys()
+        for name, state in states.items():
+            assert state in (unhalted[name], "skipped"), name
+            for before in self.steps[name].depends_on if state != "skipped" else ():
+                assert states[before] == "succeeded" or self.between(before, name) == "run"
