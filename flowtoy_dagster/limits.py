@@ -97,7 +97,7 @@ def retries_of(written: RetryConfig | None, scope: Mapping[str, Any]) -> RetryCo
         return RetryConfig(max=0)
     values = {
         key: _rendered(value, scope, f"retry.{key}")
-        for key, value in written.model_dump().items()
+        for key, value in written
     }
     try:
         return RetryConfig.model_validate(values)

@@ -22,13 +22,21 @@ _WORDS = ("password", "passwd", "secret", "token", "api_key", "apikey", "private
 _ENDINGS = ("_pw", "_key")
 
 
+def is_secret_variable(name: str) -> bool:
+    """Whether an environment variable of this name holds a secret."""
+    return is_secret_name(name) or name.lower() == "key"
+
+
 def is_secret_name(name: str) -> bool:
-    """Whether a variable or key of this name holds a secret."""
+    """Whether a key of this name holds a secret.
+
+    `key` alone is no such name: as a mapping's key it is too common.
+    """
     plain = name.lower().replace("-", "_")
     return (
         any(word in plain for word in _WORDS)
         or plain.endswith(_ENDINGS)
-        or plain in ("pw", "key", "authorization", "proxy_authorization")
+        or plain in ("pw", "authorization", "proxy_authorization")
     )
 
 

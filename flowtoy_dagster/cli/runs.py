@@ -100,6 +100,7 @@ def show_logs(
         Optional[str],  # noqa: UP045 - Typer reads this at run time
         typer.Argument(metavar="[STEP]", help="One step; all by default."),
     ] = None,
+    as_json: Json = False,
 ) -> None:
     """Print what steps have printed so far; works while the run goes on."""
     from flowtoy_dagster.errors import UsageError
@@ -111,10 +112,17 @@ def show_logs(
         known = history.flow(found).by_name
         if step is not None and step not in known:
             raise UsageError(f"there is no step '{step}'\n    {nearest(step, known)}")
-        for name, stream, content in history.captured(found, step):
-            target = sys.stdout if stream == "stdout" else sys.stderr
-            for line in content.decode("utf-8", "replace").splitlines():
-                print(line if step is not None else f"{name} | {line}", file=target)
+        printed = [
+            {"step": name, "stream": stream, "text": content.decode("utf-8", "replace")}
+            for name, stream, content in history.captured(found, step)
+        ]
+    if as_json:
+        _print_json(printed)
+        return
+    for part in printed:
+        target = sys.stdout if part["stream"] == "stdout" else sys.stderr
+        for line in part["text"].splitlines():
+            print(line if step is not None else f"{part['step']} | {line}", file=target)
 
 
 @runs.command("prune", epilog="Example: flowtoy runs prune --keep 100")

@@ -9,10 +9,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import orjson
 import platformdirs
 
 from flowtoy_dagster.errors import HomeError
+from flowtoy_dagster.flow.values import parse_json, to_json
 
 CONFIG_FILE = "dagster.yaml"
 SAVED_CONFIGS = "flowtoy-configs"
@@ -107,7 +107,7 @@ def save_config(home: Path, name: str, config: Mapping[str, Any]) -> str:
     Raises:
         HomeError: it can't be written.
     """
-    data = orjson.dumps({"name": name, "config": config})
+    data = to_json({"name": name, "config": config}).encode()
     reference = hashlib.sha256(data).hexdigest()
     path = config_path(home, reference)
     if not path.exists():
@@ -127,7 +127,7 @@ def config_path(home: Path, reference: str) -> Path:
 
 def read_config(path: Path) -> tuple[str, dict[str, Any]]:
     """The name and configuration that `save_config` saved."""
-    saved = orjson.loads(path.read_bytes())
+    saved = parse_json(path.read_bytes())
     return saved["name"], saved["config"]
 
 

@@ -10,7 +10,7 @@ from typing import Any
 from flowtoy_dagster.flow.graph import Flow
 from flowtoy_dagster.flow.references import TemplateMistake, references, templates_in
 from flowtoy_dagster.flow.templating import is_template
-from flowtoy_dagster.secrets import Mask, is_secret_name, secret_values_in
+from flowtoy_dagster.secrets import Mask, is_secret_variable, secret_values_in
 
 _SCHEMES = ("bearer ", "basic ", "token ")
 
@@ -29,7 +29,7 @@ class FlowSecrets:
         """A mask that hides the flow's secrets, with the variables' values in `environment`."""
         values = {environment[name] for name in self._names if name in environment}
         if self._reads_any_variable:
-            values |= {value for name, value in environment.items() if is_secret_name(name)}
+            values |= {value for name, value in environment.items() if is_secret_variable(name)}
         return self._written.including(values)
 
     @functools.cached_property
@@ -47,7 +47,7 @@ class FlowSecrets:
             names = mapping.get("vars")
             listed = [names] if isinstance(names, str) else names or []
             mentioned |= {name for name in listed if isinstance(name, str)}
-        return frozenset(filter(is_secret_name, mentioned))
+        return frozenset(filter(is_secret_variable, mentioned))
 
     @property
     def _reads_any_variable(self) -> bool:

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import difflib
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 import dagster as dg
+import yaml
 
 from flowtoy_dagster.engine.names import step_keys
 from flowtoy_dagster.errors import UsageError
-from flowtoy_dagster.flow.graph import Flow
+from flowtoy_dagster.flow.graph import Flow, Step
+from flowtoy_dagster.flow.sensitive import FlowSecrets
 from flowtoy_dagster.flow.suggestions import nearest
 from flowtoy_dagster.runs.history import History
 from flowtoy_dagster.runs.launch import FlowRun, Listener, start
@@ -24,18 +28,20 @@ class RetryPlan:
         parent: the run that is retried.
         flow: what is run; the parent's, or another that was given.
         reasons: for each step that runs, why; the others are reused.
-        differences: for each step that differs from the parent's, how.
+        differences: for each step that differs from the parent's, the lines that do.
     """
 
     parent: dg.DagsterRun
     flow: Flow
     reasons: Mapping[str, str]
-    differences: Mapping[str, str]
+    differences: Mapping[str, tuple[str, ...]]
 
     def lines(self) -> list[str]:
         """The plan for people: a line a step, in file order."""
         width = min(40, max(len(step.name) for step in self.flow.steps))
-        told = [f"{name}: {change}" for name, change in self.differences.items()]
+        told: list[str] = []
+        for name, lines in self.differences.items():
+            told += [f"{name} differs from what ran:", *(f"    {line}" for line in lines)]
         for step in self.flow.steps:
             reason = self.reasons.get(step.name)
             what = f"runs    {reason}" if reason else "reused  it succeeded before"
@@ -85,14 +91,14 @@ def _first_reasons(
     parent: dg.DagsterRun,
     flow: Flow,
     status: RunStatus,
-    differences: Mapping[str, str],
+    differences: Mapping[str, tuple[str, ...]],
 ) -> dict[str, str]:
     keys = step_keys(step.name for step in flow.steps)
     reasons: dict[str, str] = {}
     for step in flow.steps:
         before = status.steps.get(step.name)
         if step.name in differences:
-            reasons[step.name] = f"it {differences[step.name]}"
+            reasons[step.name] = "it differs from what ran" if before else "it is new"
         elif before is None or before.state in ("pending", "running"):
             reasons[step.name] = "it never ended"
         elif before.state == "failed":
@@ -116,25 +122,33 @@ def _spread(flow: Flow, reasons: dict[str, str], origins: set[str]) -> None:
                 reasons.setdefault(dependent, f"it depends on '{name}', which runs again")
 
 
-def _differences(before: Flow, after: Flow) -> dict[str, str]:
-    found: dict[str, str] = {}
+def _differences(before: Flow, after: Flow) -> dict[str, tuple[str, ...]]:
+    """For each step that does something else than before, what it did and does, line by line."""
+    hidden = FlowSecrets(before).mask(os.environ)
+    hidden = hidden.including(FlowSecrets(after).mask(os.environ).values)
+    found: dict[str, tuple[str, ...]] = {}
     for step in after.steps:
         old = before.by_name.get(step.name)
-        if old is None:
-            found[step.name] = "is new"
-            continue
-        changed = [name for name in _COMPARED if getattr(old, name) != getattr(step, name)]
-        if changed:
-            found[step.name] = f"changed in {', '.join(_COMPARED[name] for name in changed)}"
+        then, now = _described(old) if old else [], _described(step)
+        if then != now:
+            compared = difflib.ndiff(then, now)
+            found[step.name] = tuple(
+                hidden.text(line) for line in compared if line.startswith(("+ ", "- "))
+            )
     return found
 
 
-_COMPARED = {
-    "source": "its source or request",
-    "payload": "its input",
-    "outputs": "its outputs",
-    "upstream": "what it depends on",
-}
+def _described(step: Step) -> list[str]:
+    """What a step does, as YAML; names and notes don't matter."""
+    facts = {
+        "type": step.source.type,
+        "configuration": dict(step.source.configuration),
+        "input": step.payload,
+        "output": [output.model_dump(exclude_defaults=True) for output in step.outputs],
+        "depends_on": list(step.upstream),
+    }
+    shown = {key: value for key, value in facts.items() if value not in (None, {}, [])}
+    return yaml.safe_dump(shown, allow_unicode=True, sort_keys=False).splitlines()
 
 
 def retry_run(
