@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -23,7 +23,13 @@ from flowtoy_dagster.limits import (
     timeout_of,
 )
 from flowtoy_dagster.providers.base import Provider, ProviderResult, render_configuration
-from flowtoy_dagster.providers.registry import ProviderUnavailable, builtin, provider_class
+from flowtoy_dagster.providers.command import CommandLine
+from flowtoy_dagster.providers.registry import (
+    ProviderUnavailable,
+    builtin,
+    describe,
+    provider_class,
+)
 from flowtoy_dagster.scope import RunInfo, Upstream, build_scope
 from flowtoy_dagster.secrets import Mask, secret_values_in, set_active_mask, texts_in
 
@@ -42,6 +48,7 @@ class StepOutcome:
         outputs: values by name, in the order written; empty where it failed.
         result: what the provider gave; None where it was never called.
         stderr: the last lines of a failed command's stderr.
+        called: what a failed step called, in a few words.
         retry_in: seconds until it should be tried again; None where it should not.
         max_retries: how often it may be tried again in all.
         mask: hides what the step knows to be secret; `error` and `stderr` are masked already.
@@ -52,6 +59,7 @@ class StepOutcome:
     outputs: Mapping[str, Any] = field(default_factory=dict)
     result: ProviderResult | None = None
     stderr: str = ""
+    called: str = ""
     retry_in: float | None = None
     max_retries: int = 0
     mask: Mask = field(default_factory=Mask)
@@ -112,12 +120,16 @@ class _Attempt:
         self.seconds_left = seconds_left
         self.mask = mask
         self.learned: frozenset[str] = frozenset()
+        self.called = describe(step.source)
 
     def outcome(self) -> StepOutcome:
         step = self.step
         set_active_mask(self._mask())
         try:
-            provider, payload = _provider(step, self.scope, self._learn)
+            configuration, payload = _rendered(step, self.scope)
+            self._learn(secret_values_in([configuration, payload]))
+            self.called = _called(step, configuration)
+            provider = _construct(step, configuration)
             with time_limit(self._limit()):
                 result = ProviderResult.of(_call(step, provider, payload))
         except StepError as error:
@@ -146,7 +158,14 @@ class _Attempt:
         delay, most = self._next_attempt(result, kind)
         stderr = _last_lines(result) if result is not None else ""
         return StepOutcome(
-            mask.text(message), {}, result, mask.text(stderr), delay, most, mask, self.learned
+            error=mask.text(message),
+            result=result,
+            stderr=mask.text(stderr),
+            called=mask.text(self.called),
+            retry_in=delay,
+            max_retries=most,
+            mask=mask,
+            secrets=self.learned,
         )
 
     def _learn(self, values: Iterable[str]) -> None:
@@ -179,16 +198,13 @@ class _Attempt:
         return delay_before(retry, self.number, result), most
 
 
-def _provider(
-    step: Step, scope: Mapping[str, Any], learn: Callable[[Iterable[str]], None]
-) -> tuple[Provider, Any]:
-    """The step's provider with its rendered configuration, and the rendered payload."""
-    kind = step.source.type
+def _rendered(step: Step, scope: Mapping[str, Any]) -> tuple[dict[str, Any], Any]:
+    """The step's configuration and payload with their templates rendered."""
     try:
         payload = render_all(step.payload, scope, "input")
     except TemplateError as error:
         raise StepError(str(error)) from None
-    own = builtin(kind)
+    own = builtin(step.source.type)
     try:
         if own is not None:
             configuration = own.render(step.source.configuration, scope, payload)
@@ -196,9 +212,23 @@ def _provider(
             configuration = render_configuration(step.source.configuration, scope)
     except TemplateError as error:
         raise StepError(f"{_field(step, error.field)}: {error.message}") from None
-    learn(secret_values_in([configuration, payload]))
+    return configuration, payload
+
+
+def _called(step: Step, configuration: Mapping[str, Any]) -> str:
+    """What the step calls; with the values that it is called with, where they say more."""
+    command = configuration.get("command")
+    if isinstance(command, CommandLine):
+        if command.script:
+            return describe(step.source)
+        configuration = {"command": list(command.argv)}
+    return describe(Source(step.source.type, configuration))
+
+
+def _construct(step: Step, configuration: dict[str, Any]) -> Provider:
+    kind = step.source.type
     try:
-        return provider_class(kind)(configuration), payload
+        return provider_class(kind)(configuration)
     except KeyError:
         raise StepError(f"there is no provider type '{kind}' here") from None
     except ProviderUnavailable as error:

@@ -28,7 +28,8 @@ MERGE = EXAMPLES / "merge.py"
 
 def _load() -> ModuleType:
     spec = importlib.util.spec_from_file_location("shop_api", SHOP_API)
-    assert spec is not None and spec.loader is not None
+    assert spec is not None
+    assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module

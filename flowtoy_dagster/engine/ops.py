@@ -14,7 +14,6 @@ from flowtoy_dagster.engine.records import StepRecord
 from flowtoy_dagster.flow.graph import Flow, Step
 from flowtoy_dagster.flow.sensitive import FlowSecrets
 from flowtoy_dagster.providers.base import live_output
-from flowtoy_dagster.providers.registry import describe
 from flowtoy_dagster.scope import RunInfo
 from flowtoy_dagster.secrets import Mask, hold_output, texts_in
 from flowtoy_dagster.step import RUN_OUT_OF_TIME, StepOutcome, run_step
@@ -121,7 +120,7 @@ class StepCompute:
     def _facts(self, outcome: StepOutcome) -> dict[str, Any]:
         facts: dict[str, Any] = {
             "step": self.step.name,
-            "called": outcome.mask.text(describe(self.step.source)),
+            "called": outcome.called,
             "reason": outcome.error or "",
         }
         if outcome.result is not None and outcome.result.code is not None:

@@ -15,6 +15,7 @@ from dagster import DagsterEvent
 from dagster._core.execution.context.system import PlanExecutionContext
 from dagster._core.execution.plan.active import ActiveExecution
 from dagster._core.execution.plan.plan import ExecutionPlan
+from dagster._core.execution.plan.step import ExecutionStep
 from dagster._core.execution.retries import RetryMode
 from dagster._core.execution.step_dependency_config import StepDependencyConfig
 from dagster._core.executor import in_process, multiprocess
@@ -27,6 +28,7 @@ FLOW_EXECUTION: dict[str, Any] = {
     "step_dependency_config": StepDependencyConfig(require_upstream_step_success=False),
 }
 HALT_TAG = "flowtoy/halts_run"
+ORDER_TAG = "flowtoy/order"
 
 
 class HaltingExecution(ActiveExecution):
@@ -34,6 +36,12 @@ class HaltingExecution(ActiveExecution):
 
     halted_by: str | None = None
     _seen: tuple[int, ...] | None = None
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        by_priority = self._sort_key_fn
+        # Of steps that may start, the one that is written first does.
+        self._sort_key_fn: Any = lambda step: (by_priority(step), _place_of(step))
 
     def mark_failed(self, step_key: str) -> None:
         if self.halted_by is None and HALT_TAG in (self.get_step_by_key(step_key).tags or {}):
@@ -65,6 +73,10 @@ class HaltingExecution(ActiveExecution):
         self._executable = [key for key in self._executable if key not in waiting]
         self._pending_abandon = [key for key in self._pending_abandon if key not in waiting]
         self._pending = {key: deps for key, deps in self._pending.items() if key not in waiting}
+
+
+def _place_of(step: ExecutionStep) -> int:
+    return int((step.tags or {}).get(ORDER_TAG, 0))
 
 
 class _HaltingPlan(ExecutionPlan):

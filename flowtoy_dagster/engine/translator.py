@@ -10,7 +10,7 @@ from dagster import DependencyDefinition, GraphDefinition, NodeInvocation, OpDef
 from flowtoy_dagster.engine.io import IO_MANAGER, record_io_manager
 from flowtoy_dagster.engine.names import STEP_TAG, dagster_name, step_keys
 from flowtoy_dagster.engine.ops import DONE, RESULT, StepCompute, input_name
-from flowtoy_dagster.engine.scheduling import HALT_TAG
+from flowtoy_dagster.engine.scheduling import HALT_TAG, ORDER_TAG
 from flowtoy_dagster.flow.graph import Flow, Step
 from flowtoy_dagster.flow.policies import halts_run, has_tolerant_dependents, rule_between
 from flowtoy_dagster.flow.sensitive import FlowSecrets
@@ -88,6 +88,7 @@ class FlowTranslator:
     def _op(self, flow: Flow, step: Step, job_name: str, mask: Mask) -> OpDefinition:
         spec = self.step_spec(flow, step)
         tags = dict(mask.data(dict(spec.tags)))
+        tags[ORDER_TAG] = str(step.index)
         if halts_run(flow, step):
             tags[HALT_TAG] = "true"
         outs = {RESULT: _out()}
