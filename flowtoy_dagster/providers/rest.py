@@ -165,7 +165,7 @@ class RestProvider:
     def call(self, input_payload: Any = None) -> dict[str, Any]:
         """Make the call; what goes wrong with network, server or data is a failed result."""
         # Checking a configuration must not wait for requests to be imported.
-        from flowtoy_dagster.providers.rest_errors import NoAnswerError
+        from flowtoy_dagster.providers.rest_errors import TIMED_OUT, NoAnswerError
         from flowtoy_dagster.providers.rest_transport import fetch
 
         settings = self.configuration
@@ -190,7 +190,9 @@ class RestProvider:
             )
             return self._result(fetch(call)).as_returned()
         except NoAnswerError as error:
-            return _failed(str(error))
+            # By this a step's `retry.on` tells failures apart.
+            kind = "timeout" if str(error).startswith(TIMED_OUT) else "connection"
+            return _failed(str(error), {"failure": kind})
         except (TemplateError, UnicodeError) as error:
             return _failed(f"the request can't be sent: {error}")
 
@@ -245,8 +247,8 @@ class RestProvider:
         return ProviderResult(success, answer.status, notes, data, meta)
 
 
-def _failed(note: str) -> dict[str, Any]:
-    return ProviderResult(False, notes=(note,)).as_returned()
+def _failed(note: str, meta: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    return ProviderResult(False, notes=(note,), meta=meta or {}).as_returned()
 
 
 def _join(base: str | None, url: str | None) -> str:

@@ -49,6 +49,10 @@ _WORDS: tuple[tuple[type[BaseException] | tuple[type[BaseException], ...], str],
 )
 
 
+TIMED_OUT = "timed out"
+"""How the words for a timeout begin."""
+
+
 class NoAnswerError(Exception):
     """No usable answer came; the text says why, in plain words."""
 
@@ -74,7 +78,7 @@ class Progress:
 
 def timed_out(timeout: float) -> str:
     """The words for a call that took longer than `timeout` seconds."""
-    return f"timed out after {timeout:g} s"
+    return f"{TIMED_OUT} after {timeout:g} s"
 
 
 def is_dropped(error: Exception) -> bool:
