@@ -6,6 +6,9 @@ import os
 from collections.abc import Sequence
 from enum import Enum
 from pathlib import Path
+from typing import Annotated, Optional
+
+import typer
 
 from flowtoy_dagster.errors import ConfigError, Location, Problem, UsageError
 
@@ -17,6 +20,36 @@ class LogLevel(str, Enum):
     info = "info"
     warning = "warning"
     error = "error"
+
+
+MaxWorkers = Annotated[
+    Optional[int],  # noqa: UP045 - Typer reads these at run time
+    typer.Option("--max-workers", metavar="N", help="How many steps may run at once."),
+]
+AsJson = Annotated[
+    bool, typer.Option("--json", "-j", help="Print the outputs as complete JSON.")
+]
+OutputFile = Annotated[
+    Optional[Path],  # noqa: UP045
+    typer.Option("--output-file", "-o", metavar="PATH", dir_okay=False,
+                 help="Also write the outputs as JSON to a file, whole or not at all."),
+]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing on stdout.")]
+EnvFile = Annotated[
+    Optional[list[Path]],  # noqa: UP045
+    typer.Option("--env-file", metavar="PATH",
+                 help="Read variables from a dotenv file; those already set win."),
+]
+ShowSecrets = Annotated[
+    bool, typer.Option("--show-secrets", help="Print secret outputs unmasked.")
+]
+Level = Annotated[
+    LogLevel, typer.Option("--log-level", help="How much of the log to show on stderr.")
+]
+Debug = Annotated[bool, typer.Option("--debug", help="Show tracebacks.")]
+RunArgument = Annotated[
+    str, typer.Argument(metavar="RUN", help="An id, a unique beginning of one, or `last`.")
+]
 
 
 def load_env_files(paths: Sequence[Path]) -> None:

@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 import sys
-from pathlib import Path
 from typing import Annotated, Optional
 
 import typer
 
-from flowtoy_dagster.cli.options import LogLevel, load_env_files
-
-RunArgument = Annotated[
-    str, typer.Argument(metavar="RUN", help="An id, a unique beginning of one, or `last`.")
-]
+from flowtoy_dagster.cli.options import (
+    AsJson,
+    Debug,
+    EnvFile,
+    Level,
+    LogLevel,
+    MaxWorkers,
+    OutputFile,
+    Quiet,
+    RunArgument,
+    ShowSecrets,
+    load_env_files,
+)
 
 
 def retry(
@@ -26,31 +33,14 @@ def retry(
         Optional[str],  # noqa: UP045
         typer.Option("--from", metavar="STEP", help="Also run this step and all after it."),
     ] = None,
-    max_workers: Annotated[
-        Optional[int],  # noqa: UP045
-        typer.Option("--max-workers", metavar="N", help="How many steps may run at once."),
-    ] = None,
-    as_json: Annotated[
-        bool, typer.Option("--json", "-j", help="Print the outputs as complete JSON.")
-    ] = False,
-    output_file: Annotated[
-        Optional[Path],  # noqa: UP045
-        typer.Option("--output-file", "-o", metavar="PATH", dir_okay=False,
-                     help="Also write the outputs as JSON to a file, whole or not at all."),
-    ] = None,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing on stdout.")] = False,
-    env_file: Annotated[
-        Optional[list[Path]],  # noqa: UP045
-        typer.Option("--env-file", metavar="PATH",
-                     help="Read variables from a dotenv file; those already set win."),
-    ] = None,
-    show_secrets: Annotated[
-        bool, typer.Option("--show-secrets", help="Print secret outputs unmasked.")
-    ] = False,
-    log_level: Annotated[
-        LogLevel, typer.Option("--log-level", help="How much of the log to show on stderr.")
-    ] = LogLevel.warning,
-    debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks.")] = False,
+    max_workers: MaxWorkers = None,
+    as_json: AsJson = False,
+    output_file: OutputFile = None,
+    quiet: Quiet = False,
+    env_file: EnvFile = None,
+    show_secrets: ShowSecrets = False,
+    log_level: Level = LogLevel.warning,
+    debug: Debug = False,
 ) -> None:
     """Run again what failed or was skipped, with the outputs that succeeded steps already have."""
     from flowtoy_dagster.cli.printing import OutputWriter, claim_stdout
@@ -83,7 +73,7 @@ def retry(
 
 def cancel(
     run: RunArgument,
-    debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks.")] = False,
+    debug: Debug = False,
 ) -> None:
     """End a run, wherever it runs, and wait until it has ended."""
     from flowtoy_dagster.runs.cancel import cancel_run

@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated, Optional
 
 import typer
 
-from flowtoy_dagster.cli.options import LogLevel, load_env_files
+from flowtoy_dagster.cli.options import (
+    AsJson,
+    Debug,
+    EnvFile,
+    Level,
+    LogLevel,
+    MaxWorkers,
+    OutputFile,
+    Quiet,
+    ShowSecrets,
+    load_env_files,
+)
 
 
 def run(
@@ -16,36 +26,19 @@ def run(
         typer.Argument(help="YAML files, merged left to right; - is standard input.",
                        metavar="CONFIG..."),
     ],
-    max_workers: Annotated[
-        Optional[int],  # noqa: UP045 - Typer reads this at run time
-        typer.Option("--max-workers", metavar="N", help="How many steps may run at once."),
-    ] = None,
-    as_json: Annotated[
-        bool, typer.Option("--json", "-j", help="Print the outputs as complete JSON.")
-    ] = False,
-    output_file: Annotated[
-        Optional[Path],  # noqa: UP045
-        typer.Option("--output-file", "-o", metavar="PATH", dir_okay=False,
-                     help="Also write the outputs as JSON to a file, whole or not at all."),
-    ] = None,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing on stdout.")] = False,
-    env_file: Annotated[
-        Optional[list[Path]],  # noqa: UP045
-        typer.Option("--env-file", metavar="PATH",
-                     help="Read variables from a dotenv file; those already set win."),
-    ] = None,
-    show_secrets: Annotated[
-        bool, typer.Option("--show-secrets", help="Print secret outputs unmasked.")
-    ] = False,
-    log_level: Annotated[
-        LogLevel, typer.Option("--log-level", help="How much of the log to show on stderr.")
-    ] = LogLevel.warning,
+    max_workers: MaxWorkers = None,
+    as_json: AsJson = False,
+    output_file: OutputFile = None,
+    quiet: Quiet = False,
+    env_file: EnvFile = None,
+    show_secrets: ShowSecrets = False,
+    log_level: Level = LogLevel.warning,
     timeout: Annotated[
         Optional[str],  # noqa: UP045
         typer.Option("--timeout", metavar="DURATION",
                      help="End the run after this time: 90, 30s, 5m."),
     ] = None,
-    debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks.")] = False,
+    debug: Debug = False,
 ) -> None:
     """Run a flow and print its outputs.
 

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Optional
 
 import typer
 
+from flowtoy_dagster.cli.options import RunArgument, ShowSecrets
+
 if TYPE_CHECKING:
     from flowtoy_dagster.runs.status import RunStatus
 
@@ -20,9 +22,6 @@ runs = typer.Typer(
     invoke_without_command=True,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-RunArgument = Annotated[
-    str, typer.Argument(metavar="RUN", help="An id, a unique beginning of one, or `last`.")
-]
 Json = Annotated[bool, typer.Option("--json", "-j", help="Print JSON.")]
 
 
@@ -71,9 +70,7 @@ def show_run(run: RunArgument, as_json: Json = False) -> None:
 def show_outputs(
     run: RunArgument,
     as_json: Annotated[bool, typer.Option("--json", "-j", help="Complete JSON.")] = False,
-    show_secrets: Annotated[
-        bool, typer.Option("--show-secrets", help="Print secret outputs unmasked.")
-    ] = False,
+    show_secrets: ShowSecrets = False,
 ) -> None:
     """Print the outputs of a run's steps."""
     import os

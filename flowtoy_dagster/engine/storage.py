@@ -165,38 +165,31 @@ class WarmEventLogStorage(SqliteEventLogStorage):
         self._engines.close()
 
 
-class WarmRunStorage(SqliteRunStorage):
+class _KeptConnections:
+    """What the run and schedule storages have in common: one database, and its engine kept."""
+
+    _conn_string: str
+
+    def __init__(self, conn_string: str, inst_data: ConfigurableClassData | None = None) -> None:
+        self._engines = Engines()
+        super().__init__(conn_string, inst_data)  # type: ignore[call-arg] # of the storage beside
+
+    @contextlib.contextmanager
+    def connect(self) -> Iterator[Connection]:
+        with self._engines.get(self._conn_string).begin() as connection:
+            yield connection
+
+    def dispose(self) -> None:
+        super().dispose()  # type: ignore[misc] # of the storage beside
+        self._engines.close()
+
+
+class WarmRunStorage(_KeptConnections, SqliteRunStorage):
     """Dagster's run storage in SQLite, with its connections kept."""
 
-    def __init__(self, conn_string: str, inst_data: ConfigurableClassData | None = None) -> None:
-        self._engines = Engines()
-        super().__init__(conn_string, inst_data)
 
-    @contextlib.contextmanager
-    def connect(self) -> Iterator[Connection]:
-        with self._engines.get(self._conn_string).begin() as connection:
-            yield connection
-
-    def dispose(self) -> None:
-        super().dispose()
-        self._engines.close()
-
-
-class WarmScheduleStorage(SqliteScheduleStorage):
+class WarmScheduleStorage(_KeptConnections, SqliteScheduleStorage):
     """Dagster's schedule storage in SQLite, with its connections kept."""
-
-    def __init__(self, conn_string: str, inst_data: ConfigurableClassData | None = None) -> None:
-        self._engines = Engines()
-        super().__init__(conn_string, inst_data)
-
-    @contextlib.contextmanager
-    def connect(self) -> Iterator[Connection]:
-        with self._engines.get(self._conn_string).begin() as connection:
-            yield connection
-
-    def dispose(self) -> None:
-        super().dispose()
-        self._engines.close()
 
 
 class WarmStorage(DagsterSqliteStorage):

@@ -16,8 +16,12 @@ from typing import Any
 import dagster as dg
 from dagster import DagsterEvent
 
-from flowtoy_dagster.definitions import rebuild_job
-from flowtoy_dagster.engine.executor import STOP_MESSAGE, iterate_run, retry_plan
+from flowtoy_dagster.engine.executor import (
+    STOP_MESSAGE,
+    ReconstructableJob,
+    iterate_run,
+    retry_plan,
+)
 from flowtoy_dagster.engine.home import config_path, save_config
 from flowtoy_dagster.engine.names import step_keys
 from flowtoy_dagster.engine.outputs import OutputText
@@ -33,7 +37,7 @@ from flowtoy_dagster.runs.history import (
     History,
     session_tag,
 )
-from flowtoy_dagster.runs.status import Change, RunStatus
+from flowtoy_dagster.runs.status import Change, RunStatus, StatusBuilder
 from flowtoy_dagster.secrets import Mask, texts_in
 
 MOST_DEFAULT_WORKERS = 4
@@ -150,31 +154,57 @@ def start(
     """
     reference = save_config(history.home, flow.name, flow.config)
     saved = str(config_path(history.home, reference))
+    # Every process of the run builds the job from what was saved.
     job = dg.build_reconstructable_job("flowtoy_dagster.definitions", "rebuild_job", (saved,))
-    definition = rebuild_job(saved)
     mask = FlowSecrets(flow).mask(os.environ)
+    all_tags = {**mask.data(dict(tags or {})), CONFIG_TAG: reference, FLOW_NAME_TAG: flow.name}
+    run = _create_run(history, flow, job, workers, all_tags, parent, only)
+    builder = history.builder(run, flow)
+    interrupted = _follow(history, job, run, builder, on_change or (lambda change: None))
+    finished = finished_run(history, run, flow, builder.status, mask)
+    if interrupted:
+        if builder.status.state not in ("cancelled", "failed", "succeeded"):
+            history.instance.report_run_canceled(run)
+            builder.status.state = "cancelled"
+        raise RunInterrupted(f"interrupted: run {run.run_id[:8]} is cancelled", finished)
+    return finished
+
+
+def _create_run(
+    history: History,
+    flow: Flow,
+    job: ReconstructableJob,
+    workers: int,
+    tags: Mapping[str, str],
+    parent: dg.DagsterRun | None,
+    only: frozenset[str] | None,
+) -> dg.DagsterRun:
+    definition = job.get_definition()
     keys = step_keys(step.name for step in flow.steps)
     selected = [keys[name] for name in keys if only is None or name in only]
-    plan = retry_plan(job, parent, selected, history.instance) if parent is not None else None
     run_id = str(uuid.uuid4())
-    run = history.instance.create_run_for_job(
+    return history.instance.create_run_for_job(
         job_def=definition,
-        execution_plan=plan,
+        execution_plan=(
+            retry_plan(job, parent, selected, history.instance) if parent is not None else None
+        ),
         run_config={"execution": {"config": {"max_concurrent": workers}}, "loggers": _QUIET},
-        tags={
-            **definition.run_tags,
-            **mask.data(dict(tags or {})),
-            CONFIG_TAG: reference,
-            FLOW_NAME_TAG: mask.text(flow.name),
-            SESSION_TAG: session_tag(run_id),
-        },
+        tags={**definition.run_tags, **tags, SESSION_TAG: session_tag(run_id)},
         run_id=run_id,
         parent_run_id=parent.run_id if parent else None,
         root_run_id=(parent.root_run_id or parent.run_id) if parent else None,
         job_code_origin=job.get_python_origin(),
     )
-    builder = history.builder(run, flow)
-    notify = on_change or (lambda change: None)
+
+
+def _follow(
+    history: History,
+    job: ReconstructableJob,
+    run: dg.DagsterRun,
+    builder: StatusBuilder,
+    notify: Listener,
+) -> bool:
+    """Carry a run out; whether somebody interrupted it."""
     interrupted = False
     with _signals_as_interrupts():
         try:
@@ -190,13 +220,7 @@ def start(
             interrupted = True
     for change in builder.finish(time.time()):
         notify(change)
-    finished = finished_run(history, run, flow, builder.status, mask)
-    if interrupted:
-        if builder.status.state not in ("cancelled", "failed", "succeeded"):
-            history.instance.report_run_canceled(run)
-            builder.status.state = "cancelled"
-        raise RunInterrupted(f"interrupted: run {run.run_id[:8]} is cancelled", finished)
-    return finished
+    return interrupted
 
 
 def finished_run(

@@ -12,7 +12,6 @@ import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -148,7 +147,8 @@ def ended(address: str, tmp_path_factory: pytest.TempPathFactory) -> Ended:
 def test_a_step_that_goes_wrong_fails_with_one_clear_line(ended: Ended, name: str) -> None:
     # cli: the step, the reason; language 9.6, 11
     assert ended.outputs[name] is None
-    match = re.search(rf"  {name} +failed after .*\n    called: .*\n    reason: (.*)\n", ended.stderr)
+    told = rf"  {name} +failed after .*\n    called: .*\n    reason: (.*)\n"
+    match = re.search(told, ended.stderr)
     assert match, ended.stderr
     reason = match[1]
     assert re.search(BAD[name], reason, re.IGNORECASE), reason

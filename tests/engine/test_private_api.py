@@ -1,0 +1,303 @@
+"""Every private name of Dagster that is used, with its shape: an upgrade fails here first.
+
+Where a name fails after an upgrade, look at where it is used (`grep` for it in flowtoy_dagster/)
+and at what Dagster has changed; then bring the table up to date.
+"""
+# ruff: noqa: E501 - the names are as long as they are
+
+from __future__ import annotations
+
+import ast
+import enum
+import importlib
+import inspect
+import types
+import typing
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+import pytest
+
+import flowtoy_dagster
+
+PACKAGE = Path(flowtoy_dagster.__file__).parent
+CHECKED_WITH = "1.13.27"
+PRIVATE = ("dagster._", "dagster_shared", "dagster_webserver", "dagster_graphql")
+
+IMPORTED: dict[str, str] = {
+    "dagster._config.config_schema:UserConfigSchema": "a type's alias",
+    "dagster._core.definitions.executor_definition:multiple_process_executor_requirements": "()",
+    "dagster._core.definitions.reconstruct:ReconstructableJob":
+        "fields: repository, job_name, op_selection, asset_selection, asset_check_selection",
+    "dagster._core.definitions.repository_definition:RepositoryLoadData": (
+        "fields: cacheable_asset_data, reconstruction_metadata, defs_state_info, "
+        "code_location_name"
+    ),
+    "dagster._core.errors:DagsterExecutionInterruptedError": "class",
+    "dagster._core.errors:DagsterSubprocessError": "(*args, **kwargs)",
+    "dagster._core.events:EngineEventData": "fields: metadata, error, marker_start, marker_end",
+    "dagster._core.execution.api:create_execution_plan": (
+        "(job, run_config=…, step_keys_to_execute=…, known_state=…, instance_ref=…, tags=…, "
+        "repository_load_data=…)"
+    ),
+    "dagster._core.execution.api:execute_plan_iterator": (
+        "(execution_plan, job, dagster_run, instance, retry_mode=…, run_config=…, "
+        "step_dependency_config=…)"
+    ),
+    "dagster._core.execution.api:execute_run_iterator":
+        "(job, dagster_run, instance, resume_from_failure=…)",
+    "dagster._core.execution.context.system:PlanExecutionContext":
+        "(plan_data, execution_data, log_manager, output_capture, event_loop)",
+    "dagster._core.execution.context.system:PlanOrchestrationContext":
+        "(plan_data, log_manager, executor, output_capture, resume_from_failure=…)",
+    "dagster._core.execution.plan.active:ActiveExecution": (
+        "(execution_plan, retry_mode, sort_key_fn=…, max_concurrent=…, "
+        "tag_concurrency_limits=…, instance_concurrency_context=…, step_dependency_config=…)"
+    ),
+    "dagster._core.execution.plan.handle:StepHandle": "fields: node_handle, key",
+    "dagster._core.execution.plan.instance_concurrency_context:InstanceConcurrencyContext":
+        "(instance, dagster_run)",
+    "dagster._core.execution.plan.outputs:StepOutputHandle":
+        "fields: step_key, output_name, mapping_key",
+    "dagster._core.execution.plan.plan:ExecutionPlan": (
+        "fields: step_dict, executable_map, resolvable_map, step_handles_to_execute, "
+        "known_state, artifacts_persisted, step_dict_by_key, executor_name, "
+        "repository_load_data"
+    ),
+    "dagster._core.execution.plan.state:KnownExecutionState": (
+        "fields: previous_retry_attempts, dynamic_mappings, step_output_versions, "
+        "ready_outputs, parent_state"
+    ),
+    "dagster._core.execution.plan.state:PastExecutionState":
+        "fields: run_id, produced_outputs, parent_state",
+    "dagster._core.execution.plan.step:ExecutionStep": (
+        "fields: handle, job_name, step_input_dict, step_output_dict, tags, logging_tags, key, "
+        "pool"
+    ),
+    "dagster._core.execution.retries:RetryMode": "members: ENABLED, DISABLED, DEFERRED",
+    "dagster._core.execution.retries:get_retries_config": "()",
+    "dagster._core.execution.step_dependency_config:StepDependencyConfig":
+        "fields: require_upstream_step_success",
+    "dagster._core.executor.in_process:InProcessExecutor":
+        "(retries, step_dependency_config=…, marker_to_close=…)",
+    "dagster._core.executor.multiprocess": "module",
+    "dagster._core.executor.multiprocess:MultiprocessExecutor": (
+        "(retries, max_concurrent, tag_concurrency_limits=…, start_method=…, "
+        "explicit_forkserver_preload=…, step_dependency_config=…)"
+    ),
+    "dagster._core.executor:in_process": "module",
+    "dagster._core.executor:multiprocess": "module",
+    "dagster._core.instance.ref:InstanceRef": (
+        "fields: local_artifact_storage_data, compute_logs_data, scheduler_data, "
+        "run_coordinator_data, run_launcher_data, settings, run_storage_data, "
+        "event_storage_data, schedule_storage_data, custom_instance_class_data, storage_data, "
+        "secrets_loader_data, defs_state_storage_data"
+    ),
+    "dagster._core.log_manager:DagsterLogManager": "(dagster_handler, level=…, managed_loggers=…)",
+    "dagster._core.storage.base_storage:DagsterStorage": "()",
+    "dagster._core.storage.compute_log_manager:CapturedLogContext":
+        "fields: log_key, external_url, external_stdout_url, external_stderr_url, shell_cmd",
+    "dagster._core.storage.defs_state.blob_storage_state_storage:UPathDefsStateStorage":
+        "(base_path, inst_data=…)",
+    "dagster._core.storage.event_log.sqlite.sqlite_event_log:INDEX_SHARD_NAME": "'index'",
+    "dagster._core.storage.event_log:SqliteEventLogStorage": "(base_dir, inst_data=…)",
+    "dagster._core.storage.local_compute_log_manager:LocalComputeLogManager":
+        "(base_dir, polling_timeout=…, inst_data=…)",
+    "dagster._core.storage.runs:SqliteRunStorage": "(conn_string, inst_data=…)",
+    "dagster._core.storage.schedules:SqliteScheduleStorage": "(conn_string, inst_data=…)",
+    "dagster._core.storage.sql:get_alembic_config":
+        "(dunder_file, config_path=…, script_location=…)",
+    "dagster._core.storage.sqlite:SQLITE_BUSY_TIMEOUT_SECONDS": "30",
+    "dagster._core.storage.sqlite:create_db_conn_string": "(base_dir, db_name)",
+    "dagster._core.storage.sqlite_storage:DagsterSqliteStorage": "(base_dir, inst_data=…)",
+    "dagster._core.storage.sqlite_storage:_event_logs_directory": "(base)",
+    "dagster._core.storage.sqlite_storage:_runs_directory": "(base)",
+    "dagster._core.storage.sqlite_storage:_schedule_directory": "(base)",
+    "dagster._core.storage:runs": "module",
+    "dagster._core.storage:schedules": "module",
+    "dagster._serdes:ConfigurableClassData": "fields: module_name, class_name, config_yaml",
+    "dagster._utils.error:serializable_error_info_from_exc_info":
+        "(exc_info, hoist_user_code_error=…)",
+    "dagster_shared.error:SerializableErrorInfo":
+        "fields: message, stack, cls_name, cause, context",
+}
+"""What is imported: a class or function with its parameters, a tuple with its fields, …"""
+
+MEMBERS: dict[str, str] = {
+    "dagster._core.events:DagsterEvent.engine_event":
+        "(plan_context, message, event_specific_data=…)",
+    "dagster._core.events:DagsterEvent.is_resource_init_failure": "property",
+    "dagster._core.events:DagsterEvent.is_step_up_for_retry": "property",
+    "dagster._core.events:DagsterEvent.step_worker_started":
+        "(log_manager, job_name, message, metadata, step_key)",
+    "dagster._core.events:DagsterEvent.step_worker_starting": "(step_context, message, metadata)",
+    "dagster._core.events:EngineEventData.engine_error": "(error)",
+    "dagster._core.events:EngineEventData.interrupted": "(steps_interrupted)",
+    "dagster._core.events:EngineEventData.multiprocess": "(pid, step_keys_to_execute=…)",
+    "dagster._core.execution.context.system:PlanOrchestrationContext.dagster_run": "property",
+    "dagster._core.execution.context.system:PlanOrchestrationContext.for_step": "(self, step)",
+    "dagster._core.execution.context.system:PlanOrchestrationContext.instance": "property",
+    "dagster._core.execution.context.system:PlanOrchestrationContext.reconstructable_job":
+        "property",
+    "dagster._core.execution.plan.active:ActiveExecution.__init__": (
+        "(self, execution_plan, retry_mode, sort_key_fn=…, max_concurrent=…, "
+        "tag_concurrency_limits=…, instance_concurrency_context=…, step_dependency_config=…)"
+    ),
+    "dagster._core.execution.plan.active:ActiveExecution._update": "(self)",
+    "dagster._core.execution.plan.active:ActiveExecution.check_for_interrupts": "(self)",
+    "dagster._core.execution.plan.active:ActiveExecution.concurrency_event_iterator":
+        "(self, plan_context)",
+    "dagster._core.execution.plan.active:ActiveExecution.get_known_state": "(self)",
+    "dagster._core.execution.plan.active:ActiveExecution.get_step_by_key": "(self, step_key)",
+    "dagster._core.execution.plan.active:ActiveExecution.get_steps_to_execute": "(self, limit=…)",
+    "dagster._core.execution.plan.active:ActiveExecution.handle_event": "(self, dagster_event)",
+    "dagster._core.execution.plan.active:ActiveExecution.is_complete": "property",
+    "dagster._core.execution.plan.active:ActiveExecution.mark_failed": "(self, step_key)",
+    "dagster._core.execution.plan.active:ActiveExecution.mark_interrupted": "(self)",
+    "dagster._core.execution.plan.active:ActiveExecution.plan_events_iterator":
+        "(self, job_context)",
+    "dagster._core.execution.plan.active:ActiveExecution.sleep_interval": "(self)",
+    "dagster._core.execution.plan.active:ActiveExecution.verify_complete":
+        "(self, job_context, step_key)",
+    "dagster._core.execution.plan.handle:StepHandle.parse_from_key": "(string)",
+    "dagster._core.execution.retries:RetryMode.for_inner_plan": "(self)",
+    "dagster._core.execution.retries:RetryMode.from_config": "(config_value)",
+    "dagster._core.executor.in_process:InProcessExecutor.__init__":
+        "(self, retries, step_dependency_config=…, marker_to_close=…)",
+    "dagster._core.executor.in_process:InProcessExecutor.execute":
+        "(self, plan_context, execution_plan)",
+    "dagster._core.executor.in_process:inprocess_execution_iterator":
+        "(job_context, execution_plan, instance_concurrency_context=…)",
+    "dagster._core.executor.multiprocess:MultiprocessExecutor.__init__": (
+        "(self, retries, max_concurrent, tag_concurrency_limits=…, start_method=…, "
+        "explicit_forkserver_preload=…, step_dependency_config=…)"
+    ),
+    "dagster._core.executor.multiprocess:MultiprocessExecutor.execute":
+        "(self, plan_context, execution_plan)",
+    "dagster._core.executor.multiprocess:MultiprocessExecutor.log_failure_or_retry_event_after_error": (
+        "(self, step_context, err_info, known_state)"
+    ),
+    "dagster._core.executor.multiprocess:MultiprocessExecutor.retries": "property",
+    "dagster._core.executor.multiprocess:MultiprocessExecutor.step_dependency_config": "property",
+    "dagster._core.log_manager:DagsterLogManager.create":
+        "(cls, loggers, handlers=…, instance=…, dagster_run=…)",
+    "dagster._core.storage.event_log:SqliteEventLogStorage.__init__":
+        "(self, base_dir, inst_data=…)",
+    "dagster._core.storage.event_log:SqliteEventLogStorage._connect": "(self, shard)",
+    "dagster._core.storage.event_log:SqliteEventLogStorage._initdb":
+        "(self, engine, for_index_shard=…)",
+    "dagster._core.storage.event_log:SqliteEventLogStorage.conn_string_for_shard":
+        "(self, shard_name)",
+    "dagster._core.storage.event_log:SqliteEventLogStorage.dispose": "(self)",
+    "dagster._core.storage.event_log:SqliteEventLogStorage.from_config_value":
+        "(cls, inst_data, config_value)",
+    "dagster._core.storage.event_log:SqliteEventLogStorage.has_table": "(self, table_name)",
+    "dagster._core.storage.event_log:SqliteEventLogStorage.path_for_shard": "(self, run_id)",
+    "dagster._core.storage.event_log:SqliteEventLogStorage.upgrade": "(self)",
+    "dagster._core.storage.local_compute_log_manager:LocalComputeLogManager.__init__":
+        "(self, base_dir, polling_timeout=…, inst_data=…)",
+    "dagster._core.storage.local_compute_log_manager:LocalComputeLogManager.capture_logs":
+        "(self, log_key)",
+    "dagster._core.storage.local_compute_log_manager:LocalComputeLogManager.complete_artifact_path": (
+        "(self, log_key)"
+    ),
+    "dagster._core.storage.local_compute_log_manager:LocalComputeLogManager.from_config_value":
+        "(cls, inst_data, config_value)",
+    "dagster._core.storage.local_compute_log_manager:LocalComputeLogManager.get_captured_local_path": (
+        "(self, log_key, extension, partial=…)"
+    ),
+    "dagster._core.storage.local_compute_log_manager:LocalComputeLogManager.is_capture_complete":
+        "(self, log_key)",
+    "dagster._core.storage.runs:SqliteRunStorage.__init__": "(self, conn_string, inst_data=…)",
+    "dagster._core.storage.runs:SqliteRunStorage.connect": "(self)",
+    "dagster._core.storage.runs:SqliteRunStorage.dispose": "(self)",
+    "dagster._core.storage.runs:SqliteRunStorage.from_local": "(cls, base_dir, inst_data=…)",
+    "dagster._core.storage.schedules:SqliteScheduleStorage.__init__":
+        "(self, conn_string, inst_data=…)",
+    "dagster._core.storage.schedules:SqliteScheduleStorage.connect": "(self)",
+    "dagster._core.storage.schedules:SqliteScheduleStorage.dispose": "(self)",
+    "dagster._core.storage.schedules:SqliteScheduleStorage.from_local":
+        "(cls, base_dir, inst_data=…)",
+    "dagster._core.storage.sqlite_storage:DagsterSqliteStorage.__init__":
+        "(self, base_dir, inst_data=…)",
+    "dagster._core.storage.sqlite_storage:DagsterSqliteStorage.config_type": "(cls)",
+    "dagster._core.storage.sqlite_storage:DagsterSqliteStorage.dispose": "(self)",
+    "dagster._core.storage.sqlite_storage:DagsterSqliteStorage.from_config_value":
+        "(cls, inst_data, config_value)",
+}
+"""What is called, overridden or read on private objects."""
+
+
+def imports() -> Iterator[str]:
+    """`module:name`, or `module` alone, of each private import in the package."""
+    for path in PACKAGE.rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.ImportFrom) and (node.module or "").startswith(PRIVATE):
+                yield from (f"{node.module}:{alias.name}" for alias in node.names)
+            elif isinstance(node, ast.Import):
+                names = [alias.name for alias in node.names]
+                yield from (name for name in names if name.startswith(PRIVATE))
+
+
+def find(name: str) -> Any:
+    """What `module:name.member` stands for."""
+    module, _, path = name.partition(":")
+    found: Any = importlib.import_module(module)
+    for part in filter(None, path.split(".")):
+        if not hasattr(found, part):
+            try:
+                return importlib.import_module(f"{module}.{part}")
+            except ModuleNotFoundError:
+                raise AttributeError(f"{name} is not there any more") from None
+        found = inspect.getattr_static(found, part) if inspect.isclass(found) else getattr(
+            found, part
+        )
+    return found
+
+
+def shape(found: Any) -> str:
+    """What must not change: without annotations, whose text depends on Python's version."""
+    if isinstance(found, types.ModuleType):
+        return "module"
+    if isinstance(found, (property, types.MemberDescriptorType)) or hasattr(found, "attrname"):
+        return "property"
+    if isinstance(found, (staticmethod, classmethod)):
+        found = found.__func__
+    if inspect.isclass(found) and hasattr(found, "_fields"):
+        return f"fields: {', '.join(found._fields)}"
+    if inspect.isclass(found) and issubclass(found, enum.Enum):
+        return f"members: {', '.join(found.__members__)}"
+    if typing.get_origin(found) is not None:
+        return "a type's alias"
+    if isinstance(found, (bool, int, float, str)):
+        return repr(found)
+    try:
+        signature = inspect.signature(found)
+    except ValueError:  # an exception without arguments of its own
+        return "class"
+    parameters = []
+    for parameter in signature.parameters.values():
+        star = {parameter.VAR_POSITIONAL: "*", parameter.VAR_KEYWORD: "**"}.get(parameter.kind, "")
+        only = "!" if parameter.kind is parameter.KEYWORD_ONLY else ""
+        default = "" if parameter.default is parameter.empty else "=…"
+        parameters.append(f"{star}{only}{parameter.name}{default}")
+    return f"({', '.join(parameters)})"
+
+
+def test_every_private_import_is_in_the_table() -> None:
+    assert sorted(set(imports())) == sorted(IMPORTED)
+
+
+@pytest.mark.parametrize("name", [*IMPORTED, *MEMBERS])
+def test_a_private_name_is_what_it_was(name: str) -> None:
+    expected = {**IMPORTED, **MEMBERS}[name]
+    assert shape(find(name)) == expected, (
+        f"{name} has changed between Dagster {CHECKED_WITH} and {dg.__version__}: look at where "
+        "flowtoy_dagster uses it, then bring this table up to date"
+    )
+
+
+def test_dagster_is_of_the_series_that_was_checked() -> None:
+    assert dg.__version__.split(".")[:2] == CHECKED_WITH.split(".")[:2]
