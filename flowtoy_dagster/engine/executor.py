@@ -17,7 +17,9 @@ from dataclasses import replace
 import dagster as dg
 from dagster import DagsterEvent, DagsterInstance, DagsterRun
 from dagster._core.definitions.executor_definition import multiple_process_executor_requirements
-from dagster._core.definitions.reconstruct import ReconstructableJob as ReconstructableJob
+from dagster._core.definitions.reconstruct import (
+    ReconstructableJob as ReconstructableJob,  # noqa: PLC0414 - launching annotates with it
+)
 from dagster._core.errors import DagsterExecutionInterruptedError, DagsterSubprocessError
 from dagster._core.events import EngineEventData
 from dagster._core.execution.api import create_execution_plan, execute_run_iterator
