@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
@@ -45,7 +46,8 @@ def carry_out(
     Raises:
         RunInterrupted: after the outputs that there are were printed.
     """
-    progress = ProgressLines(flow)
+    # An executor that runs steps in this process captures what stderr is meanwhile.
+    progress = ProgressLines(flow, os.fdopen(os.dup(2), "w", errors="backslashreplace"))
     interrupt = None
     try:
         finished = run(progress.show)

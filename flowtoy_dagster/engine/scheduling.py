@@ -11,7 +11,7 @@ import types
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from dagster import DagsterEvent
+from dagster import DagsterEvent, DagsterInstance, DagsterRun
 from dagster._core.execution.context.system import PlanExecutionContext
 from dagster._core.execution.plan.active import ActiveExecution
 from dagster._core.execution.plan.plan import ExecutionPlan
@@ -20,7 +20,11 @@ from dagster._core.execution.retries import RetryMode
 from dagster._core.execution.step_dependency_config import StepDependencyConfig
 from dagster._core.executor import in_process, multiprocess
 from dagster._core.executor.in_process import InProcessExecutor
-from dagster._core.executor.multiprocess import MultiprocessExecutor
+from dagster._core.executor.multiprocess import (
+    MultiprocessExecutor,
+    MultiprocessExecutorChildProcessCommand,
+)
+from dagster._core.log_manager import DagsterLogManager
 
 FLOW_EXECUTION: dict[str, Any] = {
     "retries": RetryMode.ENABLED,
@@ -105,10 +109,30 @@ def _iterate_in_process(
     yield from in_process.inprocess_execution_iterator(job_context, plan)
 
 
+def _quiet_log_manager(instance: DagsterInstance, run: DagsterRun) -> DagsterLogManager:
+    """A log manager that stores events and repeats none on the console, among our progress."""
+    return DagsterLogManager.create(loggers=[], instance=instance, dagster_run=run)
+
+
+class _QuietCommand(MultiprocessExecutorChildProcessCommand):
+    execute = rebound(
+        MultiprocessExecutorChildProcessCommand.execute,
+        create_context_free_log_manager=_quiet_log_manager,
+    )
+    assert "create_context_free_log_manager" in vars(multiprocess)
+
+
 class HaltingMultiprocessExecutor(MultiprocessExecutor):
     """Dagster's multiprocess executor, a process for each step, with runs that can halt."""
 
-    execute = rebound(MultiprocessExecutor.execute, ActiveExecution=HaltingExecution)
+    execute = rebound(
+        MultiprocessExecutor.execute,
+        ActiveExecution=HaltingExecution,
+        execute_step_out_of_process=rebound(
+            multiprocess.execute_step_out_of_process,
+            MultiprocessExecutorChildProcessCommand=_QuietCommand,
+        ),
+    )
     assert "ActiveExecution" in vars(multiprocess)
 
 
