@@ -8,6 +8,7 @@ the waiting are `WorkerPool`'s.
 
 import os
 import signal
+import sqlite3
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -306,8 +307,9 @@ def iterate_run(
     """
     try:
         yield from execute_run_iterator(job, run, instance)
-    except DBAPIError as error:
-        raise RunError(f"the run's history can't be written: {error.orig}") from None
+    except (DBAPIError, sqlite3.Error) as error:
+        reason = error.orig if isinstance(error, DBAPIError) else error
+        raise RunError(f"the run's history can't be written: {reason}") from None
 
 
 def retry_plan(

@@ -39,11 +39,11 @@ class StepCompute:
     does not tolerate raises, one that it tolerates ends without `result`.
     """
 
-    def __init__(self, flow: Flow, step: Step, has_done: bool) -> None:
+    def __init__(self, flow: Flow, step: Step, secrets: FlowSecrets, has_done: bool) -> None:
         self.flow = flow
         self.step = step
         self._has_done = has_done
-        self._secrets = FlowSecrets(flow)
+        self._secrets = secrets
 
     def __call__(  # noqa: D102 - what Dagster calls
         self, context: dg.OpExecutionContext, inputs: Mapping[str, StepRecord]

@@ -17,7 +17,7 @@ import tempfile
 import threading
 import types
 from collections import OrderedDict
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -25,8 +25,13 @@ import dagster as dg
 import sqlalchemy as db
 from alembic.script import ScriptDirectory
 from alembic.util.exc import CommandError
-from dagster import StringSource
+from dagster import EventLogEntry, StringSource
 from dagster._config.config_schema import UserConfigSchema
+from dagster._core.events import (
+    ASSET_CHECK_EVENTS,
+    ASSET_EVENTS,
+    EVENT_TYPE_TO_PIPELINE_RUN_STATUS,
+)
 from dagster._core.storage import runs, schedules
 from dagster._core.storage.base_storage import DagsterStorage
 from dagster._core.storage.defs_state.blob_storage_state_storage import UPathDefsStateStorage
@@ -49,6 +54,14 @@ from flowtoy_dagster.errors import HomeError
 
 MOST_ENGINES = 32
 """Databases that a process keeps open; a web server looks at many runs."""
+MOST_WRITERS = 8
+_MIRRORED = {*ASSET_EVENTS, *ASSET_CHECK_EVENTS, *EVENT_TYPE_TO_PIPELINE_RUN_STATUS}
+"""Events that are also stored in the index of all runs."""
+_INSERT = (
+    "INSERT INTO event_logs "
+    "(run_id, event, dagster_event_type, timestamp, step_key, asset_key, partition) VALUES "
+    "(:run_id, :event, :dagster_event_type, :timestamp, :step_key, :asset_key, :partition)"
+)
 _EMPTY_SHARD = f"empty-{dg.__version__}.shard"
 
 
@@ -98,11 +111,47 @@ def _be_quick(connection: sqlite3.Connection, _: Any) -> None:
     connection.execute("PRAGMA synchronous=NORMAL")
 
 
+class Writers:
+    """Connections of this process for inserting events, the longest unused closed first.
+
+    Args:
+        open_writer: opens one for a run.
+    """
+
+    def __init__(self, open_writer: Callable[[str], sqlite3.Connection]) -> None:
+        self._open = open_writer
+        self._lock = threading.Lock()
+        self._connections: OrderedDict[str, sqlite3.Connection] = OrderedDict()
+        self._pid = os.getpid()
+
+    def get(self, run_id: str) -> sqlite3.Connection:
+        """The connection for a run; each statement is a transaction of its own."""
+        with self._lock:
+            if self._pid != os.getpid():
+                # Not to be closed either: they belong to the process that forked us.
+                self._abandoned = self._connections
+                self._connections, self._pid = OrderedDict(), os.getpid()
+            connection = self._connections.pop(run_id, None) or self._open(run_id)
+            self._connections[run_id] = connection
+            while len(self._connections) > MOST_WRITERS:
+                self._connections.popitem(last=False)[1].close()
+            return connection
+
+    def close(self) -> None:
+        """Close all connections of this process."""
+        with self._lock:
+            if self._pid == os.getpid():
+                for connection in self._connections.values():
+                    connection.close()
+            self._connections = OrderedDict()
+
+
 class WarmEventLogStorage(SqliteEventLogStorage):
     """Dagster's event log in SQLite, with its connections kept."""
 
     def __init__(self, base_dir: str, inst_data: ConfigurableClassData | None = None) -> None:
         self._engines = Engines()
+        self._writers = Writers(self._open_writer)
         super().__init__(base_dir, inst_data)
 
     @classmethod
@@ -155,6 +204,27 @@ class WarmEventLogStorage(SqliteEventLogStorage):
                 os.replace(Path(folder) / "empty.db", path)
         return path
 
+    def store_event(self, event: EventLogEntry) -> None:
+        """As Dagster's own does; what goes into the run's database alone goes there directly."""
+        if event.is_dagster_event and event.dagster_event_type in _MIRRORED:
+            super().store_event(event)
+            return
+        row = self._event_to_row(event)
+        row["timestamp"] = row["timestamp"].isoformat(sep=" ", timespec="microseconds")
+        self._writers.get(event.run_id).execute(_INSERT, row)
+
+    def _open_writer(self, run_id: str) -> sqlite3.Connection:
+        with self._connect(run_id):
+            """Makes the database ready."""
+        connection = sqlite3.connect(
+            self.path_for_shard(run_id),
+            timeout=SQLITE_BUSY_TIMEOUT_SECONDS,
+            isolation_level=None,
+            check_same_thread=False,
+        )
+        _be_quick(connection, None)
+        return connection
+
     def has_table(self, table_name: str) -> bool:
         engine = self._engines.get(self.conn_string_for_shard(INDEX_SHARD_NAME))
         with engine.connect() as connection:
@@ -162,6 +232,7 @@ class WarmEventLogStorage(SqliteEventLogStorage):
 
     def dispose(self) -> None:
         super().dispose()
+        self._writers.close()
         self._engines.close()
 
 

@@ -15,7 +15,6 @@ from flowtoy_dagster.flow.graph import Flow, Step
 from flowtoy_dagster.flow.policies import halts_run, has_tolerant_dependents, rule_between
 from flowtoy_dagster.flow.sensitive import FlowSecrets
 from flowtoy_dagster.providers.registry import describe
-from flowtoy_dagster.secrets import Mask
 
 FLOW_TAG = "flowtoy/flow"
 KIND_TAG = "kind"
@@ -61,8 +60,9 @@ class FlowTranslator:
         job_name = name or dagster_name(flow.name)
         keys = step_keys(step.name for step in flow.steps)
         # What a snapshot of the job would show for ever must not hold a secret.
-        mask = FlowSecrets(flow).mask(os.environ)
-        ops = {step.name: self._op(flow, step, job_name, mask) for step in flow.steps}
+        secrets = FlowSecrets(flow)
+        mask = secrets.mask(os.environ)
+        ops = {step.name: self._op(flow, step, job_name, secrets) for step in flow.steps}
         graph = GraphDefinition(
             name=job_name,
             description=mask.text(flow.description) if flow.description else None,
@@ -85,8 +85,9 @@ class FlowTranslator:
             metadata={FLOW_TAG: flow.name},
         )
 
-    def _op(self, flow: Flow, step: Step, job_name: str, mask: Mask) -> OpDefinition:
+    def _op(self, flow: Flow, step: Step, job_name: str, secrets: FlowSecrets) -> OpDefinition:
         spec = self.step_spec(flow, step)
+        mask = secrets.mask(os.environ)
         tags = dict(mask.data(dict(spec.tags)))
         tags[ORDER_TAG] = str(step.index)
         if halts_run(flow, step):
@@ -97,7 +98,7 @@ class FlowTranslator:
         return OpDefinition(
             # Op names are unique in a whole code location, so the flow's name is part of them.
             name=f"{job_name}__{step.index}_{dagster_name(step.name)}",
-            compute_fn=StepCompute(flow, step, DONE in outs),
+            compute_fn=StepCompute(flow, step, secrets, DONE in outs),
             ins={input_name(flow.step(name)): dg.In(dg.Any) for name in step.upstream},
             outs=outs,
             description=mask.text(spec.description),

@@ -13,24 +13,35 @@ from multiprocessing.connection import Connection
 from typing import Any
 
 from dagster import DagsterEvent, DagsterInstance, DagsterRun, MetadataValue
+from dagster._core.definitions.job_base import IJob
 from dagster._core.definitions.reconstruct import ReconstructableJob
 from dagster._core.definitions.repository_definition import RepositoryLoadData
 from dagster._core.errors import DagsterExecutionInterruptedError
-from dagster._core.execution.api import create_execution_plan, execute_plan_iterator
+from dagster._core.execution.api import ExecuteRunWithPlanIterable, create_execution_plan
+from dagster._core.execution.context_creation_job import (
+    ContextCreationData,
+    ExecutionContextManager,
+    PlanExecutionContextManager,
+    execution_context_event_generator,
+)
+from dagster._core.execution.plan.execute_plan import inner_plan_execution_iterator
 from dagster._core.execution.plan.handle import StepHandle
 from dagster._core.execution.plan.outputs import StepOutputHandle
 from dagster._core.execution.plan.plan import ExecutionPlan
 from dagster._core.execution.plan.state import KnownExecutionState, PastExecutionState
 from dagster._core.execution.plan.step import ExecutionStep
+from dagster._core.execution.resources_init import get_required_resource_keys_to_init
 from dagster._core.execution.retries import RetryMode
 from dagster._core.instance.ref import InstanceRef
 from dagster._core.log_manager import DagsterLogManager
+from dagster._core.system_config.objects import ResolvedRunConfig
 from dagster._utils.error import serializable_error_info_from_exc_info
 
 from flowtoy_dagster import limits
 from flowtoy_dagster.engine.isolation import Isolation
 from flowtoy_dagster.engine.logs import configure_log
 from flowtoy_dagster.engine.ops import lost_reason
+from flowtoy_dagster.engine.scheduling import rebound
 from flowtoy_dagster.providers.subprocesses import end_all_commands
 
 _ORPHAN_GRACE = 2.5
@@ -125,29 +136,83 @@ def _watch_parent(descriptor: int) -> None:
     os._exit(0)
 
 
+def _context_events(
+    *arguments: Any, resolved: ResolvedRunConfig
+) -> Iterator[Any]:
+    def create_data(
+        job: IJob,
+        plan: ExecutionPlan,
+        run_config: Mapping[str, object],
+        run: DagsterRun,
+        instance: DagsterInstance,
+    ) -> ContextCreationData:
+        definition = job.get_definition()
+        return ContextCreationData(
+            job=job,
+            resolved_run_config=resolved,
+            dagster_run=run,
+            executor_def=definition.executor_def,
+            instance=instance,
+            resource_keys_to_init=get_required_resource_keys_to_init(plan, definition),
+            execution_plan=plan,
+        )
+
+    generate = rebound(execution_context_event_generator, create_context_creation_data=create_data)
+    yield from generate(*arguments)
+
+
+class _StepContextManager(PlanExecutionContextManager):
+    """The context of one step, made from what its worker has resolved for all."""
+
+    def __init__(self, worker: "_Worker", plan: ExecutionPlan) -> None:
+        ExecutionContextManager.__init__(self, worker.step_context_events(plan))
+
+
 class _Worker:
     def __init__(self, setup: WorkerSetup, instance: DagsterInstance) -> None:
-        self._setup = setup
-        self._instance = instance
+        self.setup = setup
+        self.instance = instance
         self.tainted = False
 
     @cached_property
     def _log(self) -> DagsterLogManager:
         return DagsterLogManager.create(
-            loggers=[], instance=self._instance, dagster_run=self._setup.run
+            loggers=[], instance=self.instance, dagster_run=self.setup.run
+        )
+
+    @cached_property
+    def job(self) -> ReconstructableJob:
+        """The job, with what it was loaded with."""
+        return self.setup.job.with_repository_load_data(self.setup.repository_load_data)
+
+    @cached_property
+    def resolved_run_config(self) -> ResolvedRunConfig:
+        """The run's configuration, checked once: it takes time in proportion to the flow."""
+        return ResolvedRunConfig.build(self.job.get_definition(), self.setup.run.run_config)
+
+    def step_context_events(self, plan: ExecutionPlan) -> Iterator[Any]:
+        """What sets a step's context up: Dagster's own generator, given what was resolved."""
+        return _context_events(
+            self.job,
+            plan,
+            self.setup.run.run_config,
+            self.setup.run,
+            self.instance,
+            self.setup.retry_mode.for_inner_plan(),
+            resolved=self.resolved_run_config,
         )
 
     @cached_property
     def _whole_plan(self) -> ExecutionPlan:
         return create_execution_plan(
-            job=self._setup.job,
-            run_config=self._setup.run.run_config,
-            repository_load_data=self._setup.repository_load_data,
+            job=self.setup.job,
+            run_config=self.setup.run.run_config,
+            repository_load_data=self.setup.repository_load_data,
         )
 
     def run(self, step_key: str, task: StepTask) -> Iterator[DagsterEvent]:
         """The events of one step, as Dagster's own worker process would give them."""
-        setup = self._setup
+        setup = self.setup
         isolation = Isolation(setup.environment, setup.directory)
         token = lost_reason.set(task.lost)
         with isolation:
@@ -158,13 +223,9 @@ class _Worker:
                 metadata={"pid": MetadataValue.text(str(os.getpid()))},
                 step_key=step_key,
             )
-            yield from execute_plan_iterator(
-                self._plan_for(step_key, task),
-                setup.job,
-                setup.run,
-                self._instance,
-                retry_mode=setup.retry_mode.for_inner_plan(),
-                run_config=setup.run.run_config,
+            plan = self._plan_for(step_key, task)
+            yield from ExecuteRunWithPlanIterable(
+                plan, inner_plan_execution_iterator, _StepContextManager(self, plan)
             )
         lost_reason.reset(token)
         self.tainted = isolation.tainted
@@ -175,7 +236,7 @@ class _Worker:
             previous_retry_attempts={step_key: task.attempts} if task.attempts else {},
             dynamic_mappings=dict(task.dynamic_mappings),
             ready_outputs=set(task.ready_outputs),
-            parent_state=self._setup.parent_state,
+            parent_state=self.setup.parent_state,
         )
         plan = self._whole_plan
         handle = StepHandle.parse_from_key(step_key)
@@ -189,9 +250,9 @@ class _Worker:
                 known_state=known_state,
             )
         return create_execution_plan(
-            job=self._setup.job,
-            run_config=self._setup.run.run_config,
+            job=self.setup.job,
+            run_config=self.setup.run.run_config,
             step_keys_to_execute=[step_key],
             known_state=known_state,
-            repository_load_data=self._setup.repository_load_data,
+            repository_load_data=self.setup.repository_load_data,
         )

@@ -155,7 +155,7 @@ def test_an_existing_output_file_stays_where_the_run_never_starts(
     [
         ([], "Missing argument"),
         (["flow.yaml", "--max-workers", "0"], "max-workers must be at least 1, got 0"),
-        (["flow.yaml", "--max-workers", "many"], "'many' is not a valid"),
+        (["flow.yaml", "--max-workers", "many"], "'--max-workers'"),
         (["flow.yaml", "--log-level", "loud"], "'loud'"),
         (["flow.yaml", "--timeout", "soon"], "soon"),
         (["flow.yaml", "--env-file", "absent.env"], "can't read the env file 'absent.env': no suc"),
@@ -174,7 +174,7 @@ def test_a_wrong_command_line_exits_with_2(
     done = flowtoy("run", *arguments)
     assert done.code == 2
     assert done.stdout == ""
-    assert message in " ".join(done.stderr.split())
+    assert message in " ".join(re.sub("[│╭╮╰╯─]", "", done.stderr).split())
     assert "Traceback" not in done.stderr
 
 

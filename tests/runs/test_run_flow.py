@@ -73,12 +73,15 @@ def shop(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
 
 
 def answer_together(shop: ModuleType, monkeypatch: pytest.MonkeyPatch, *paths: str) -> None:
-    """Let the shop answer these paths only when all of them have been asked for."""
+    """Let the shop answer the first request of these paths when all of them have been asked for."""
     barrier = threading.Barrier(len(paths))
 
     def held(endpoint: Any) -> Any:
+        first = iter([True])
+
         def answer(*arguments: Any) -> Any:
-            barrier.wait(timeout=60)
+            if next(first, False):
+                barrier.wait(timeout=60)
             return endpoint.answer(*arguments)
 
         return endpoint._replace(answer=answer) if endpoint.path in paths else endpoint
