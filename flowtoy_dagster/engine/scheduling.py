@@ -8,12 +8,12 @@ nothing of Dagster is changed for anybody else.
 """
 
 import types
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from dagster import DagsterEvent, DagsterInstance, DagsterRun
 from dagster._core.execution.context.system import PlanExecutionContext
-from dagster._core.execution.plan.active import ActiveExecution
+from dagster._core.execution.plan.active import ActiveExecution, _pool_key_for_step
 from dagster._core.execution.plan.plan import ExecutionPlan
 from dagster._core.execution.plan.step import ExecutionStep
 from dagster._core.execution.retries import RetryMode
@@ -43,9 +43,29 @@ class HaltingExecution(ActiveExecution):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        # Limits by tag or pool may pass over a step that is ready for one behind it.
+        self._chooses_among_ready = bool(self._tag_concurrency_limits) or any(
+            _pool_key_for_step(step)
+            for step in self._plan.step_dict.values()
+            if isinstance(step, ExecutionStep)
+        )
         by_priority = self._sort_key_fn
         # Of steps that may start, the one that is written first does.
         self._sort_key_fn: Any = lambda step: (by_priority(step), _place_of(step))
+        self._sort_executable()
+
+    def get_steps_to_execute(self, limit: int | None = None) -> Sequence[ExecutionStep]:
+        if limit is None or self._chooses_among_ready:
+            return super().get_steps_to_execute(limit)
+        if limit <= 0:
+            return []
+        self._update()
+        # Dagster looks at every step that is ready; no more than `limit` of them matter.
+        later = self._executable[limit:]
+        self._executable = self._executable[:limit]
+        steps = super().get_steps_to_execute(limit)
+        self._executable += later
+        return steps
 
     def mark_failed(self, step_key: str) -> None:
         if self.halted_by is None and HALT_TAG in (self.get_step_by_key(step_key).tags or {}):
@@ -63,8 +83,12 @@ class HaltingExecution(ActiveExecution):
             del self._pending[key]
         super()._update()
         self._pending.update(held)
+        self._sort_executable()
         if self.halted_by is not None:
             self._skip_what_has_not_started(self.halted_by)
+
+    def _sort_executable(self) -> None:
+        self._executable.sort(key=lambda key: self._sort_key_fn(self.get_step_by_key(key)))
 
     def _skip_what_has_not_started(self, halted_by: str) -> None:
         attempts = self._retry_state.snapshot_attempts()

@@ -1,4 +1,4 @@
-"""Secrets in every place that holds them, and then a search through all that a run leaves behind."""
+"""Secrets in every place that holds them, and a search through all that a run leaves behind."""
 
 from __future__ import annotations
 

@@ -1,0 +1,226 @@
+"""What a home remembers of its runs: finding, reading and forgetting them."""
+
+from __future__ import annotations
+
+import os
+import uuid
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+import pytest
+
+from flowtoy_dagster import RunError, UsageError, load_flow, run_flow
+from flowtoy_dagster.runs.history import INTERRUPTED, SESSION_TAG, History
+from flowtoy_dagster.runs.launch import finished_run
+from flowtoy_dagster.runs.sessions import is_here, pid_of, session_id
+from flowtoy_dagster.secrets import Mask
+
+OK = {"name": "ok", "source": {"type": "env", "vars": ["HOME"]}, "output": [{"name": "all"}]}
+SAYS = {"name": "says", "source": "process", "input": {"command": ["echo", "a line"]}}
+BAD = {"name": "bad", "source": "process", "depends_on": "ok",
+       "input": {"command": ["sh", "-c", "echo alas >&2; exit 5"]}}
+
+
+def run_steps(*steps: dict[str, Any], name: str = "a flow") -> Any:
+    return run_flow({"name": name, "runner": {"executor": "in_process"}, "flow": list(steps)})
+
+
+@pytest.fixture
+def unfinished(home: Path) -> Callable[..., str]:
+    """Adds a run to the home that is under way in some process; gives its id."""
+
+    def add(session: str, status: str = "STARTED") -> str:
+        run_id = run_steps(OK).run_id
+        with dg.DagsterInstance.from_config(str(home)) as instance:
+            before = instance.get_run_by_id(run_id)
+            assert before is not None
+            own_id = str(uuid.uuid4())
+            run = instance.add_run(
+                before._replace(
+                    run_id=own_id,
+                    status=dg.DagsterRunStatus[status],
+                    tags={**before.tags, SESSION_TAG: f"{session}/{own_id}"},
+                )
+            )
+            return run.run_id
+
+    return add
+
+
+def test_runs_are_listed_the_newest_first() -> None:
+    first = run_steps(OK, name="first")
+    second = run_steps(OK, BAD, name="second")
+    with History() as history:
+        listed = history.runs()
+        assert [(r.run_id, r.name, r.state) for r in listed] == [
+            (second.run_id, "second", "failed"), (first.run_id, "first", "succeeded"),
+        ]
+        for summary in listed:
+            assert summary.started_at is not None
+            assert summary.ended_at is not None
+            assert summary.ended_at >= summary.started_at
+            assert summary.retry_of is None
+        assert [r.run_id for r in history.runs(limit=1)] == [second.run_id]
+
+
+def test_a_run_is_found_by_its_id_its_beginning_or_as_the_last() -> None:
+    first, second = run_steps(OK), run_steps(OK)
+    with History() as history:
+        assert history.find(first.run_id).run_id == first.run_id
+        assert history.find("last").run_id == second.run_id
+        pairs = list(zip(first.run_id, second.run_id, strict=True))
+        differs = next(index for index, (one, other) in enumerate(pairs) if one != other)
+        shared = first.run_id[:differs]
+        assert history.find(first.run_id[: len(shared) + 1]).run_id == first.run_id
+        assert history.find(first.run_id[:20]).run_id == first.run_id
+        with pytest.raises(UsageError, match=f"several runs begin with '{shared}'"):
+            history.find(shared)
+        with pytest.raises(UsageError, match=r"there is no run 'nope'\n    flowtoy runs lists"):
+            history.find("nope")
+
+
+def test_in_a_new_home_there_is_no_last_run() -> None:
+    with History() as history:
+        assert history.runs() == []
+        with pytest.raises(UsageError, match="there is no run yet"):
+            history.find("last")
+
+
+def test_the_status_of_a_run_that_has_ended_is_that_of_its_end() -> None:
+    # runtime 6, language 12
+    run = run_steps(OK, BAD)
+    with History() as history:
+        status = history.status(history.find(run.run_id))
+    assert status.state == run.status.state == "failed"
+    assert list(status.steps) == ["ok", "bad"]
+    assert [step.state for step in status.steps.values()] == ["succeeded", "failed"]
+    bad = status.steps["bad"]
+    assert bad.error == "sh exited with code 5: alas"
+    assert bad.stderr == "alas"
+    assert bad.called == "sh (2 more)"
+    assert bad.attempt == 1
+    assert bad.depends_on == ("ok",)
+    for name, step in run.status.steps.items():
+        now = status.steps[name]
+        assert (now.state, now.error, now.attempt) == (step.state, step.error, step.attempt)
+
+
+def test_outputs_and_what_was_printed_stay_with_the_run() -> None:
+    run = run_steps(OK, SAYS)
+    with History() as history:
+        found = history.find(run.run_id)
+        flow = history.flow(found)
+        again = finished_run(history, found, flow, history.status(found), Mask())
+        assert again.outputs == run.outputs
+        assert list(history.captured(found, "says")) == [("says", "stdout", b"a line\n")]
+        assert list(history.captured(found, "ok")) == []
+
+
+def test_the_flow_of_a_run_is_the_one_that_ran(write: Callable[..., Path]) -> None:
+    # runtime 5
+    path = write("flow: [{name: one, source: env}]")
+    run = run_flow(path)
+    before = load_flow(path)
+    path.write_text("flow: [{name: two, source: env}]")
+    with History() as history:
+        flow = history.flow(history.find(run.run_id))
+    assert flow.config == before.config
+    assert flow.name == "flow"
+
+
+@pytest.mark.parametrize("status", ["NOT_STARTED", "STARTING", "STARTED"])
+def test_a_run_whose_process_is_gone_is_shown_as_interrupted(
+    status: str, unfinished: Callable[..., str]
+) -> None:
+    # runtime 10
+    host, boot, _, start = session_id().split("/")
+    run_id = unfinished(f"{host}/{boot}/1/{start}", status)
+    with History() as history:
+        run = history.find(run_id)
+        shown = history.status(run)
+        assert run.status.value == "FAILURE"
+        assert shown.state == "failed"
+        assert shown.error is not None
+        assert INTERRUPTED in shown.error
+        assert shown.steps["ok"].state == "skipped"
+        (listed,) = [r for r in history.runs() if r.run_id == run_id]
+        assert listed.state == "failed"
+
+
+def test_a_run_that_was_being_cancelled_is_shown_as_cancelled(
+    unfinished: Callable[..., str],
+) -> None:
+    # runtime 9
+    host, boot, _, start = session_id().split("/")
+    run_id = unfinished(f"{host}/{boot}/1/{start}", "CANCELING")
+    with History() as history:
+        assert history.status(history.find(run_id)).state == "cancelled"
+
+
+def test_a_run_that_goes_on_elsewhere_or_here_is_left_alone(
+    unfinished: Callable[..., str],
+) -> None:
+    # runtime 10, 12
+    elsewhere = unfinished("another-machine/boot/1/2")
+    here = unfinished(session_id())
+    with History() as history:
+        assert history.status(history.find(elsewhere)).state == "running"
+        assert history.status(history.find(here)).state == "running"
+        assert history.prune(0) != []
+        assert {run.run_id for run in history.runs()} == {elsewhere, here}
+
+
+def test_a_run_that_inherited_the_tag_of_another_is_left_alone(home: Path) -> None:
+    # runtime 11: a re-execution from the UI has its parent's tags, whose process is long gone
+    run = run_steps(OK)
+    with dg.DagsterInstance.from_config(str(home)) as instance:
+        before = instance.get_run_by_id(run.run_id)
+        assert before is not None
+        again = instance.add_run(
+            before._replace(run_id=str(uuid.uuid4()), status=dg.DagsterRunStatus.STARTED)
+        )
+    with History() as history:
+        assert history.status(history.find(again.run_id)).state == "running"
+
+
+def test_a_session_is_a_process_of_this_machine_and_boot() -> None:
+    # runtime 10: a number that is used again is another process
+    mine = session_id()
+    host, boot, pid, start = mine.split("/")
+    assert is_here(mine)
+    assert pid_of(mine) == os.getpid() == int(pid)
+    assert pid_of(f"{host}/{boot}/{pid}/{int(start) + 1}") is None
+    assert pid_of(f"{host}/another-boot/{pid}/{start}") is None
+    assert pid_of("nonsense") is None
+    assert not is_here("another-machine/boot/1/2")
+
+
+def test_pruning_forgets_all_of_the_old_runs(home: Path) -> None:
+    old, kept = run_steps(OK, SAYS, name="old"), run_steps(OK, name="kept")
+    assert list(home.rglob(f"*{old.run_id}*"))
+    with History() as history:
+        assert history.prune(5) == []
+        assert history.prune(1) == [old.run_id]
+        assert [run.run_id for run in history.runs()] == [kept.run_id]
+        assert history.status(history.find("last")).state == "succeeded"
+    left = [path for path in home.rglob("*") if old.run_id in str(path)]
+    assert [path for path in left if path.is_file()] == []
+    assert len(list((home / "flowtoy-configs").glob("*.json"))) == 1
+
+
+def test_a_configuration_that_another_run_uses_is_kept(home: Path) -> None:
+    run_steps(OK)
+    kept = run_steps(OK)
+    with History() as history:
+        history.prune(1)
+        assert history.flow(history.find(kept.run_id)).name == "a flow"
+
+
+def test_a_run_without_its_configuration_is_a_clear_error(home: Path) -> None:
+    run = run_steps(OK)
+    for path in (home / "flowtoy-configs").iterdir():
+        path.unlink()
+    with History() as history, pytest.raises(RunError, match="the configuration of run"):
+        history.flow(history.find(run.run_id))

@@ -1,0 +1,284 @@
+"""Retries: which steps run again and why, and whose outputs are reused."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+import pytest
+
+from flowtoy_dagster import UsageError, load_flow, run_flow
+from flowtoy_dagster.runs.history import History
+from flowtoy_dagster.runs.launch import FlowRun
+from flowtoy_dagster.runs.retry import RetryPlan, plan_retry, retry_run
+
+# runtime 11
+
+
+@pytest.fixture
+def steps(tmp_path: Path) -> Callable[..., dict[str, Any]]:
+    """A flow a -> b -> c and a -> d; each step counts its calls, and fails until told not to."""
+
+    def make(executor: str = "in_process", **changes: Any) -> dict[str, Any]:
+        def step(name: str, *needs: str) -> dict[str, Any]:
+            script = f"echo x >> {name}; [ ! -e {name}.fails ] || exit 3; printf '%s' \"$*\""
+            values = [f"{{{{ flows.{need}.text }}}}" for need in needs]
+            return {
+                "name": name,
+                "source": {"type": "process", "cwd": str(tmp_path)},
+                "input": {"command": ["sh", "-c", script, "-", name, *values]},
+                "output": [{"name": "text", "value": "stdout"}],
+                **changes.get(name, {}),
+            }
+
+        return {
+            "name": "abcd",
+            "runner": {"executor": executor},
+            "flow": [step("a"), step("b", "a"), step("c", "b"), step("d", "a")],
+        }
+
+    return make
+
+
+@pytest.fixture
+def calls(tmp_path: Path) -> Callable[[], dict[str, int]]:
+    """How often each step was called."""
+
+    def count() -> dict[str, int]:
+        return {
+            name: len((tmp_path / name).read_text().splitlines())
+            for name in "abcd"
+            if (tmp_path / name).exists()
+        }
+
+    return count
+
+
+def retry(run_id: str = "last", **options: Any) -> tuple[RetryPlan, FlowRun]:
+    with History() as history:
+        plan = plan_retry(history, history.find(run_id), **options)
+        return plan, retry_run(history, plan, 2)
+
+
+@pytest.mark.parametrize("executor", ["in_process", "warm", "multiprocess"])
+def test_what_succeeded_is_not_run_again_and_its_outputs_are_reused(
+    executor: str, steps: Callable[..., Any], calls: Callable[[], Any], tmp_path: Path
+) -> None:
+    # runtime 11, language 9.7
+    (tmp_path / "b.fails").touch()
+    first = run_flow(steps(executor), 1)
+    assert first.status.state == "failed"
+    before = calls()
+    (tmp_path / "b.fails").unlink()
+    plan, second = retry()
+    assert second.success, second.status
+    assert second.outputs == {
+        "a": {"text": "a"}, "b": {"text": "b a"}, "c": {"text": "c b a"}, "d": {"text": "d a"},
+    }
+    assert plan.reasons["b"] == "it failed: sh exited with code 3"
+    assert plan.reasons["c"] == "it was skipped: 'b' failed"
+    assert "a" not in plan.reasons
+    assert calls()["a"] == before["a"] == 1
+    assert calls()["b"] == 2
+    assert calls()["c"] == 1
+    assert second.status.steps["a"].reused
+    assert not second.status.steps["b"].reused
+    # Dagster's lineage
+    with History() as history:
+        run = history.find(second.run_id)
+        assert run.parent_run_id == run.root_run_id == first.run_id
+        assert run.run_id != first.run_id
+        assert history.runs()[0].retry_of == first.run_id
+        events = history.instance.all_logs(run.run_id, dg.DagsterEventType.STEP_START)
+        assert {entry.step_key for entry in events} == set(plan.reasons)
+
+
+def test_a_retry_of_a_retry_reuses_what_either_has(
+    steps: Callable[..., Any], calls: Callable[[], Any], tmp_path: Path
+) -> None:
+    # runtime 11
+    for name in ("b.fails", "c.fails"):
+        (tmp_path / name).touch()
+    first = run_flow(steps(), 1)
+    (tmp_path / "b.fails").unlink()
+    _, second = retry()
+    assert not second.success
+    assert second.outputs["b"] == {"text": "b a"}
+    (tmp_path / "c.fails").unlink()
+    _, third = retry()
+    assert third.success
+    assert third.outputs["c"] == {"text": "c b a"}
+    assert (calls()["a"], calls()["b"], calls()["c"]) == (1, 2, 2)
+    with History() as history:
+        run = history.find("last")
+        assert run.parent_run_id == second.run_id
+        assert run.root_run_id == first.run_id
+        status = history.status(run)
+    assert status.success
+    assert all(step.state == "succeeded" for step in status.steps.values())
+    assert status.steps["a"].reused
+    assert status.steps["b"].reused
+
+
+def test_a_run_of_which_nothing_failed_is_not_retried(steps: Callable[..., Any]) -> None:
+    run = run_flow(steps())
+    with pytest.raises(UsageError, match=r"every step of run .* succeeded: nothing to retry"):
+        retry(run.run_id)
+
+
+def test_from_a_step_it_and_all_after_it_run_again(
+    steps: Callable[..., Any], calls: Callable[[], Any]
+) -> None:
+    run_flow(steps())
+    plan, again = retry(from_step="b")
+    assert dict(plan.reasons) == {
+        "b": "you asked to start from it",
+        "c": "it depends on 'b', which runs again",
+    }
+    assert again.success
+    assert calls() == {"a": 1, "b": 2, "c": 2, "d": 1}
+
+
+def test_from_a_step_that_is_not_there_is_refused(steps: Callable[..., Any]) -> None:
+    run_flow(steps())
+    with pytest.raises(UsageError, match="there is no step 'bb'"):
+        retry(from_step="bb")
+
+
+def test_a_changed_step_and_its_dependents_run_again(
+    steps: Callable[..., Any], calls: Callable[[], Any]
+) -> None:
+    run_flow(steps())
+    changed = steps(b={"input": {"command": ["echo", "other {{ flows.a.text }}"]}})
+    plan, again = retry(flow=load_flow(changed))
+    assert dict(plan.differences) == {"b": "changed in its source or request"}
+    assert dict(plan.reasons) == {
+        "b": "it changed in its source or request",
+        "c": "it depends on 'b', which runs again",
+    }
+    assert again.outputs["c"] == {"text": "c other a\n"}
+    assert calls() == {"a": 1, "b": 1, "c": 2, "d": 1}
+    # The changed configuration is now that of the retry, and the first run keeps its own.
+    with History() as history:
+        assert history.flow(history.find("last")).config == load_flow(changed).config
+
+
+CHANGES: dict[str, tuple[dict[str, Any], str]] = {
+    "outputs": ({"output": [{"name": "text", "value": "stderr"}]}, "changed in its outputs"),
+    "input": (
+        {"source": {"type": "process", "command": ["cat"], "pass_to": "stdin"},
+         "input": {"type": "value", "value": 1}},
+        "changed in its source or request, its input",
+    ),
+    "dependencies": ({"depends_on": ["d"]}, "changed in what it depends on"),
+}
+
+
+@pytest.mark.parametrize("what", CHANGES)
+def test_every_change_of_a_step_is_told(what: str, steps: Callable[..., Any]) -> None:
+    change, told = CHANGES[what]
+    run_flow(steps())
+    with History() as history:
+        plan = plan_retry(history, history.find("last"), flow=load_flow(steps(c=change)))
+    assert plan.differences["c"] == told or told.split()[-1] in plan.differences["c"]
+    assert list(plan.reasons) == ["c"]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"description": "new"}, {"tags": {"team": "blue"}}, {"on_error": "skip"}, {"retry": 3},
+     {"timeout": "5m"}],
+    ids=lambda change: next(iter(change)),
+)
+def test_what_does_not_change_its_outputs_runs_no_step_again(
+    change: dict[str, Any], steps: Callable[..., Any]
+) -> None:
+    run_flow(steps())
+    with History() as history, pytest.raises(UsageError, match="nothing to retry"):
+        plan_retry(history, history.find("last"), flow=load_flow(steps(b=change)))
+
+
+def test_a_new_step_runs_and_one_that_is_gone_does_not(
+    steps: Callable[..., Any], calls: Callable[[], Any]
+) -> None:
+    run_flow(steps())
+    config = steps()
+    config["flow"][-1] = {
+        "name": "e", "source": "process", "input": {"command": ["echo", "{{ flows.b.text }}"]},
+        "output": [{"name": "text", "value": "stdout"}],
+    }
+    plan, again = retry(flow=load_flow(config))
+    assert dict(plan.reasons) == {"e": "it is new"}
+    assert again.success, again.status
+    assert list(again.outputs) == ["a", "b", "c", "e"]
+    assert again.outputs["e"] == {"text": "b a\n"}
+    assert calls() == {"a": 1, "b": 1, "c": 1, "d": 1}
+
+
+def test_a_changed_source_changes_the_steps_that_use_it(steps: Callable[..., Any]) -> None:
+    config = steps()
+    config["sources"] = {"shared": {"type": "env", "vars": ["A"]}}
+    config["flow"][3] = {"name": "d", "source": "shared"}
+    run_flow(config)
+    config["sources"]["shared"]["vars"] = ["B"]
+    with History() as history:
+        plan = plan_retry(history, history.find("last"), flow=load_flow(config))
+    assert list(plan.reasons) == ["d"]
+
+
+def test_a_step_whose_outputs_are_gone_runs_again(
+    steps: Callable[..., Any], calls: Callable[[], Any], tmp_path: Path
+) -> None:
+    # runtime 13: only what is there is trusted
+    (tmp_path / "c.fails").touch()
+    run_flow(steps(), 1)
+    (tmp_path / "c.fails").unlink()
+    with History() as history:
+        history.store.path(history.find("last").run_id, "b").unlink()
+    plan, again = retry()
+    assert plan.reasons["b"] == "its outputs are gone"
+    assert again.success
+    assert calls()["a"] == 1
+    assert again.outputs["c"] == {"text": "c b a"}
+
+
+def test_tolerated_failures_are_tried_again_too(
+    steps: Callable[..., Any], tmp_path: Path
+) -> None:
+    # language 9.5: the run succeeded, and yet a step of it failed
+    (tmp_path / "b.fails").touch()
+    first = run_flow(steps(b={"on_error": "skip"}))
+    assert first.success
+    (tmp_path / "b.fails").unlink()
+    plan, again = retry()
+    assert list(plan.reasons) == ["b", "c"]
+    assert again.outputs["c"] == {"text": "c b a"}
+
+
+def test_what_saw_a_failure_is_made_again_when_it_is_mended(
+    steps: Callable[..., Any], calls: Callable[[], Any], tmp_path: Path
+) -> None:
+    # language 9.2: `c` ran although `b` had failed; what it was made from is no longer so
+    (tmp_path / "b.fails").touch()
+    said = {"on_error": "continue"}
+    c = {"input": {"command": ["echo", "{{ flows.b.text | default('nothing') }}"]}}
+    first = run_flow(steps(b=said, c=c))
+    assert first.outputs["c"] == {"text": "nothing\n"}
+    (tmp_path / "b.fails").unlink()
+    _, again = retry()
+    assert again.outputs["c"] == {"text": "b a\n"}
+
+
+def test_the_plan_is_told_a_line_a_step(steps: Callable[..., Any], tmp_path: Path) -> None:
+    (tmp_path / "b.fails").touch()
+    run_flow(steps(d={"depends_on": "b"}))
+    with History() as history:
+        plan = plan_retry(history, history.find("last"))
+    assert plan.lines() == [
+        "a  reused  it succeeded before",
+        "b  runs    it failed: sh exited with code 3",
+        "c  runs    it was skipped: 'b' failed",
+        "d  runs    it was skipped: 'b' failed",
+    ]
