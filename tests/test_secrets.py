@@ -19,6 +19,7 @@ from flowtoy_dagster.secrets import (
     Mask,
     forms_of,
     is_secret_name,
+    is_secret_variable,
     secret_values_in,
     texts_in,
 )
@@ -51,7 +52,7 @@ def shape_of(value: Any) -> Any:
 @pytest.mark.parametrize(
     "name",
     ["PASSWORD", "db_password", "Passwd", "SECRET_SAUCE", "GITHUB_TOKEN", "api_key", "API-KEY",
-     "x-api-key", "ApiKey", "private_key", "AWS_CREDENTIALS", "db_pw", "PW", "ssh_key", "key",
+     "x-api-key", "ApiKey", "private_key", "AWS_CREDENTIALS", "db_pw", "PW", "ssh_key",
      "Authorization", "authorization", "Proxy-Authorization"],
 )
 def test_names_of_secrets(name: str) -> None:
@@ -65,6 +66,12 @@ def test_names_of_secrets(name: str) -> None:
 def test_names_of_what_is_no_secret(name: str) -> None:
     # language 13.1
     assert not is_secret_name(name)
+
+
+def test_key_alone_is_a_secret_variable_but_no_secret_key() -> None:
+    # language 13.1
+    assert is_secret_variable("KEY")
+    assert not is_secret_name("key")
 
 
 def test_values_under_secret_keys_at_any_depth() -> None:
