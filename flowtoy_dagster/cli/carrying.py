@@ -18,14 +18,16 @@ if TYPE_CHECKING:
     from flowtoy_dagster.runs.status import Change
 
 
-def prepare_process(flow: Flow) -> None:
-    """Import what the flow's run needs, and fork its workers' server off."""
+def prepare_process(flow: Flow, max_workers: int | None) -> None:
+    """Import and build what the flow's run needs, and fork its workers' server off."""
+    if flow.runner.executor not in (None, "warm"):
+        return
+    from flowtoy_dagster.engine.pool import fork_off_server
     from flowtoy_dagster.providers.registry import modules_for_calls
+    from flowtoy_dagster.runs.launch import prepare_run
 
-    if flow.runner.executor in (None, "warm"):
-        from flowtoy_dagster.engine.pool import fork_off_server
-
-        fork_off_server(modules_for_calls({step.source.type for step in flow.steps}))
+    prepare_run(flow, max_workers)
+    fork_off_server(modules_for_calls({step.source.type for step in flow.steps}))
 
 
 def carry_out(

@@ -56,7 +56,7 @@ def run(
     stdout = claim_stdout()
     writer = OutputWriter(stdout, as_json=as_json, quiet=quiet, file=output_file)
     flow = with_timeout(load_flow(config), timeout)
-    prepare_process(flow)
+    prepare_process(flow, max_workers)
 
     from flowtoy_dagster.runs.launch import run_flow
 

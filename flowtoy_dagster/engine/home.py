@@ -30,11 +30,6 @@ compute_logs:
   class: DirectComputeLogManager
   config:
     base_dir: {logs}
-defs_state_storage:
-  module: flowtoy_dagster.engine.storage
-  class: LazyDefsStateStorage
-  config:
-    base_path: {defs_state}
 telemetry:
   enabled: false
 nux:
@@ -89,7 +84,6 @@ def _dagster_yaml(home: Path) -> str:
     return DAGSTER_YAML.format(
         home=json.dumps(str(home)),
         logs=json.dumps(str(home / "storage")),
-        defs_state=json.dumps(str(home / "defs_state")),
     )
 
 

@@ -7,7 +7,16 @@ import it is the fork server, in any other it is the worker itself.
 
 import os
 
+# What opening an instance and building a plan would import in each worker.
+import dagster._core.definitions.repository_definition.repository_data_builder
 import dagster._core.executor.multiprocess
+import dagster._core.instance.factory
+import dagster._core.secrets.env_file
+import dagster._core.storage.root
+import dagster._core.utility_ops
+import dagster._core.workspace.autodiscovery
+import dagster._utils.test.definitions
+import upath.implementations.local
 
 import flowtoy_dagster.engine.compute_logs
 import flowtoy_dagster.engine.storage

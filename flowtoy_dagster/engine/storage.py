@@ -9,7 +9,6 @@ an installation without this class, and the other way round.
 
 import contextlib
 import fcntl
-import functools
 import os
 import shutil
 import sqlite3
@@ -34,7 +33,6 @@ from dagster._core.events import (
 )
 from dagster._core.storage import runs, schedules
 from dagster._core.storage.base_storage import DagsterStorage
-from dagster._core.storage.defs_state.blob_storage_state_storage import UPathDefsStateStorage
 from dagster._core.storage.event_log import SqliteEventLogStorage
 from dagster._core.storage.event_log.sqlite.sqlite_event_log import INDEX_SHARD_NAME
 from dagster._core.storage.runs import SqliteRunStorage
@@ -320,26 +318,6 @@ class WarmStorage(DagsterSqliteStorage):
         cls, inst_data: ConfigurableClassData | None, config_value: Mapping[str, Any]
     ) -> "WarmStorage":
         return cls(inst_data=inst_data, **config_value)
-
-
-class LazyDefsStateStorage(UPathDefsStateStorage):
-    """Dagster's default, which imports `fsspec` and `upath` only when it is asked for something."""
-
-    def __init__(self, base_path: str, inst_data: ConfigurableClassData | None = None) -> None:
-        self._inst_data = inst_data
-        self._folder = base_path
-
-    @functools.cached_property
-    def _base_path(self) -> Any:  # type: ignore[override] # an attribute, made when it is read
-        from upath import UPath
-
-        return UPath(self._folder)
-
-    @classmethod
-    def from_config_value(
-        cls, inst_data: ConfigurableClassData | None, config_value: Mapping[str, Any]
-    ) -> "LazyDefsStateStorage":
-        return cls(config_value["base_path"], inst_data)
 
 
 @contextlib.contextmanager

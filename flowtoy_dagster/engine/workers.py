@@ -12,6 +12,7 @@ from functools import cached_property
 from multiprocessing.connection import Connection
 from typing import Any
 
+import dagster as dg
 from dagster import DagsterEvent, DagsterInstance, DagsterRun, MetadataValue
 from dagster._core.definitions.job_base import IJob
 from dagster._core.definitions.reconstruct import ReconstructableJob
@@ -80,6 +81,41 @@ class StepTask:
     lost: str | None = None
     dynamic_mappings: Mapping[str, Any] = field(default_factory=dict)
     ready_outputs: frozenset[StepOutputHandle] = frozenset()
+
+
+class WholePlan:
+    """What takes time in proportion to the flow, and is the same for all its steps.
+
+    Args:
+        definition: the job.
+        run_config: the run's configuration, in Dagster's sense.
+        load_data: what the job's repository was loaded with.
+    """
+
+    def __init__(
+        self,
+        definition: dg.JobDefinition,
+        run_config: Mapping[str, Any],
+        load_data: RepositoryLoadData | None = None,
+    ) -> None:
+        self.definition = definition
+        self.run_config = run_config
+        self.resolved = ResolvedRunConfig.build(definition, run_config)
+        self.plan = create_execution_plan(
+            definition, run_config=run_config, repository_load_data=load_data
+        )
+
+    def fits(self, definition: dg.JobDefinition, run_config: Mapping[str, Any]) -> bool:
+        """Whether this is what a run of that job with that configuration needs."""
+        return definition is self.definition and run_config == self.run_config
+
+
+_prepared: list[WholePlan] = []
+
+
+def prepare(definition: dg.JobDefinition, run_config: Mapping[str, Any]) -> None:
+    """Make the plan in the process from which workers will be forked: they all share it."""
+    _prepared[:] = [WholePlan(definition, run_config)]
 
 
 def main(descriptor: int) -> None:
@@ -186,9 +222,12 @@ class _Worker:
         return self.setup.job.with_repository_load_data(self.setup.repository_load_data)
 
     @cached_property
-    def resolved_run_config(self) -> ResolvedRunConfig:
-        """The run's configuration, checked once: it takes time in proportion to the flow."""
-        return ResolvedRunConfig.build(self.job.get_definition(), self.setup.run.run_config)
+    def whole(self) -> "WholePlan":
+        """The plan of all steps, from before the fork where it was made there."""
+        definition = self.job.get_definition()
+        if _prepared and _prepared[0].fits(definition, self.setup.run.run_config):
+            return _prepared[0]
+        return WholePlan(definition, self.setup.run.run_config, self.setup.repository_load_data)
 
     def step_context_events(self, plan: ExecutionPlan) -> Iterator[Any]:
         """What sets a step's context up: Dagster's own generator, given what was resolved."""
@@ -199,15 +238,7 @@ class _Worker:
             self.setup.run,
             self.instance,
             self.setup.retry_mode.for_inner_plan(),
-            resolved=self.resolved_run_config,
-        )
-
-    @cached_property
-    def _whole_plan(self) -> ExecutionPlan:
-        return create_execution_plan(
-            job=self.setup.job,
-            run_config=self.setup.run.run_config,
-            repository_load_data=self.setup.repository_load_data,
+            resolved=self.whole.resolved,
         )
 
     def run(self, step_key: str, task: StepTask) -> Iterator[DagsterEvent]:
@@ -238,7 +269,7 @@ class _Worker:
             ready_outputs=set(task.ready_outputs),
             parent_state=self.setup.parent_state,
         )
-        plan = self._whole_plan
+        plan = self.whole.plan
         handle = StepHandle.parse_from_key(step_key)
         if isinstance(handle, StepHandle) and isinstance(
             plan.step_dict.get(handle), ExecutionStep

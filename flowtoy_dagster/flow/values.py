@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import gc
 import json
 import math
 from collections.abc import Collection, Iterator, Mapping
@@ -13,6 +15,7 @@ import orjson
 from flowtoy_dagster.errors import TemplateError
 
 _DIGITS_AS_ZEROS = bytes.maketrans(b"123456789", b"000000000")
+_MUCH = 1 << 20
 _OPTIONS = orjson.OPT_NON_STR_KEYS | orjson.OPT_PASSTHROUGH_DATETIME
 
 
@@ -54,6 +57,24 @@ def parse_json(written: bytes | str) -> Any:
         ValueError: it is not JSON, or holds what is no text (lone surrogates).
     """
     data = written.encode() if isinstance(written, str) else written
+    with _uncollected(len(data)):
+        return _parse(data)
+
+
+@contextlib.contextmanager
+def _uncollected(size: int) -> Iterator[None]:
+    """No garbage collection while much data is made, none of which can be garbage."""
+    pausing = size > _MUCH and gc.isenabled()
+    if pausing:
+        gc.disable()
+    try:
+        yield
+    finally:
+        if pausing:
+            gc.enable()
+
+
+def _parse(data: bytes) -> Any:
     digits = data.translate(_DIGITS_AS_ZEROS)
     if b"0" * 19 not in digits:
         return orjson.loads(data)

@@ -215,6 +215,9 @@ class History:
         self.instance.delete_run(run.run_id)
         for folder in (self.store.folder / run.run_id, self.home / "storage" / run.run_id):
             shutil.rmtree(folder, ignore_errors=True)
+        # Dagster empties the file of a run's events, and leaves it.
+        for path in (self.home / "history" / "runs").glob(f"{run.run_id}.db*"):
+            path.unlink(missing_ok=True)
 
 
 def session_of(run: dg.DagsterRun) -> str | None:

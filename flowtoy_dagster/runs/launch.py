@@ -16,16 +16,18 @@ from typing import Any
 import dagster as dg
 from dagster import DagsterEvent
 
+from flowtoy_dagster.definitions import rebuild_job
 from flowtoy_dagster.engine.executor import (
     STOP_MESSAGE,
     ReconstructableJob,
     iterate_run,
     retry_plan,
 )
-from flowtoy_dagster.engine.home import config_path, save_config
+from flowtoy_dagster.engine.home import config_path, open_home, save_config
 from flowtoy_dagster.engine.names import step_keys
 from flowtoy_dagster.engine.outputs import OutputText
 from flowtoy_dagster.engine.records import load_json
+from flowtoy_dagster.engine.workers import prepare
 from flowtoy_dagster.errors import RunInterrupted, UsageError
 from flowtoy_dagster.flow.graph import Flow
 from flowtoy_dagster.flow.sensitive import FlowSecrets
@@ -188,7 +190,7 @@ def _create_run(
         execution_plan=(
             retry_plan(job, parent, selected, history.instance) if parent is not None else None
         ),
-        run_config={"execution": {"config": {"max_concurrent": workers}}, "loggers": _QUIET},
+        run_config=_run_config(workers),
         tags={**definition.run_tags, **tags, SESSION_TAG: session_tag(run_id)},
         run_id=run_id,
         parent_run_id=parent.run_id if parent else None,
@@ -221,6 +223,17 @@ def _follow(
     for change in builder.finish(time.time()):
         notify(change)
     return interrupted
+
+
+def _run_config(workers: int) -> dict[str, Any]:
+    return {"execution": {"config": {"max_concurrent": workers}}, "loggers": _QUIET}
+
+
+def prepare_run(flow: Flow, max_workers: int | None) -> None:
+    """Build what all workers of a run need, in the process that their server is forked off."""
+    home = open_home()
+    saved = str(config_path(home, save_config(home, flow.name, flow.config)))
+    prepare(rebuild_job(saved), _run_config(worker_count(flow, max_workers)))
 
 
 def finished_run(

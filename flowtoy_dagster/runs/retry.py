@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import math
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -148,7 +149,9 @@ def _described(step: Step) -> list[str]:
         "depends_on": list(step.upstream),
     }
     shown = {key: value for key, value in facts.items() if value not in (None, {}, [])}
-    return yaml.safe_dump(shown, allow_unicode=True, sort_keys=False).splitlines()
+    # On lines of any width: a secret that is broken into two would not be found.
+    text: str = yaml.safe_dump(shown, allow_unicode=True, sort_keys=False, width=math.inf)
+    return text.splitlines()
 
 
 def retry_run(

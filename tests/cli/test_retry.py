@@ -93,8 +93,9 @@ def test_a_changed_configuration_is_shown_as_a_difference(
     path = write(FLOW.replace("echo one", "echo ONE"), "changed.yaml")
     done = flowtoy("retry", "last", path, "-j")
     assert done.code == 0, done.stderr
-    assert done.stderr.splitlines()[0] == "first: changed in its source or request"
-    assert "first   runs    it changed in its source or request" in done.stderr
+    assert done.stderr.splitlines()[0] == "first differs from what ran:"
+    assert "    +   - echo x >> first; echo ONE" in done.stderr
+    assert "first   runs    " in done.stderr
     assert done.json["third"] == {"text": "ONE two\n three\n"}
     assert (tmp_path / "first").read_text() == "x\nx\n"
     broken = flowtoy("retry", "last", write("flow: []", "broken.yaml"))

@@ -287,7 +287,9 @@ def shape(found: Any) -> str:
 
 
 def test_every_private_import_is_in_the_table() -> None:
-    assert sorted(set(imports())) == sorted(IMPORTED)
+    used = set(imports())
+    assert used - IMPORTED.keys() == set(), "used, but not in the table"
+    assert IMPORTED.keys() - used == set(), "in the table, but not used"
 
 
 @pytest.mark.parametrize("name", [*IMPORTED, *MEMBERS])

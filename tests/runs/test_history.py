@@ -108,7 +108,7 @@ def test_the_status_of_a_run_that_has_ended_is_that_of_its_end() -> None:
 
 
 def test_outputs_and_what_was_printed_stay_with_the_run() -> None:
-    run = run_steps(OK, SAYS)
+    run = run_flow({"flow": [OK, SAYS]})
     with History() as history:
         found = history.find(run.run_id)
         flow = history.flow(found)

