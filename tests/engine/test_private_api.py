@@ -13,7 +13,7 @@ import importlib
 import inspect
 import types
 import typing
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -29,22 +29,39 @@ PRIVATE = ("dagster._", "dagster_shared", "dagster_webserver", "dagster_graphql"
 IMPORTED: dict[str, str] = {
     "dagster._config.config_schema:UserConfigSchema": "a type's alias",
     "dagster._core.definitions.executor_definition:multiple_process_executor_requirements": "()",
+    "dagster._core.definitions.job_base:IJob": "()",
     "dagster._core.definitions.reconstruct:ReconstructableJob":
         "fields: repository, job_name, op_selection, asset_selection, asset_check_selection",
+    "dagster._core.definitions.repository_definition.repository_data_builder": "module",
     "dagster._core.definitions.repository_definition:RepositoryLoadData": (
         "fields: cacheable_asset_data, reconstruction_metadata, defs_state_info, "
         "code_location_name"
     ),
     "dagster._core.errors:DagsterExecutionInterruptedError": "class",
     "dagster._core.errors:DagsterSubprocessError": "(*args, **kwargs)",
+    "dagster._core.events:ASSET_CHECK_EVENTS": (
+        "holds: DagsterEventType.ASSET_CHECK_EVALUATION, "
+        "DagsterEventType.ASSET_CHECK_EVALUATION_PLANNED"
+    ),
+    "dagster._core.events:ASSET_EVENTS": (
+        "holds: DagsterEventType.ASSET_FAILED_TO_MATERIALIZE, "
+        "DagsterEventType.ASSET_MATERIALIZATION, "
+        "DagsterEventType.ASSET_MATERIALIZATION_PLANNED, DagsterEventType.ASSET_OBSERVATION, "
+        "DagsterEventType.FRESHNESS_STATE_CHANGE"
+    ),
+    "dagster._core.events:EVENT_TYPE_TO_PIPELINE_RUN_STATUS": (
+        "holds: DagsterEventType.RUN_CANCELED, DagsterEventType.RUN_CANCELING, "
+        "DagsterEventType.RUN_ENQUEUED, DagsterEventType.RUN_FAILURE, "
+        "DagsterEventType.RUN_RESUMED, DagsterEventType.RUN_START, "
+        "DagsterEventType.RUN_STARTING, DagsterEventType.RUN_SUCCESS, "
+        "DagsterEventType.RUN_SUSPENDED"
+    ),
     "dagster._core.events:EngineEventData": "fields: metadata, error, marker_start, marker_end",
+    "dagster._core.execution.api:ExecuteRunWithPlanIterable":
+        "(execution_plan, iterator, execution_context_manager)",
     "dagster._core.execution.api:create_execution_plan": (
         "(job, run_config=…, step_keys_to_execute=…, known_state=…, instance_ref=…, tags=…, "
         "repository_load_data=…)"
-    ),
-    "dagster._core.execution.api:execute_plan_iterator": (
-        "(execution_plan, job, dagster_run, instance, retry_mode=…, run_config=…, "
-        "step_dependency_config=…)"
     ),
     "dagster._core.execution.api:execute_run_iterator":
         "(job, dagster_run, instance, resume_from_failure=…)",
@@ -52,10 +69,29 @@ IMPORTED: dict[str, str] = {
         "(plan_data, execution_data, log_manager, output_capture, event_loop)",
     "dagster._core.execution.context.system:PlanOrchestrationContext":
         "(plan_data, log_manager, executor, output_capture, resume_from_failure=…)",
+    "dagster._core.execution.context_creation_job:ContextCreationData": (
+        "fields: job, resolved_run_config, dagster_run, executor_def, instance, "
+        "resource_keys_to_init, execution_plan"
+    ),
+    "dagster._core.execution.context_creation_job:ExecutionContextManager":
+        "(event_generator, raise_on_error=…)",
+    "dagster._core.execution.context_creation_job:PlanExecutionContextManager": (
+        "(job, execution_plan, run_config, dagster_run, instance, retry_mode, "
+        "scoped_resources_builder_cm=…, raise_on_error=…, output_capture=…, "
+        "step_dependency_config=…)"
+    ),
+    "dagster._core.execution.context_creation_job:execution_context_event_generator": (
+        "(job, execution_plan, run_config, dagster_run, instance, retry_mode, "
+        "scoped_resources_builder_cm=…, raise_on_error=…, output_capture=…, "
+        "step_dependency_config=…)"
+    ),
     "dagster._core.execution.plan.active:ActiveExecution": (
         "(execution_plan, retry_mode, sort_key_fn=…, max_concurrent=…, "
         "tag_concurrency_limits=…, instance_concurrency_context=…, step_dependency_config=…)"
     ),
+    "dagster._core.execution.plan.active:_pool_key_for_step": "(step)",
+    "dagster._core.execution.plan.execute_plan:inner_plan_execution_iterator":
+        "(job_context, execution_plan, instance_concurrency_context=…)",
     "dagster._core.execution.plan.handle:StepHandle": "fields: node_handle, key",
     "dagster._core.execution.plan.instance_concurrency_context:InstanceConcurrencyContext":
         "(instance, dagster_run)",
@@ -76,6 +112,8 @@ IMPORTED: dict[str, str] = {
         "fields: handle, job_name, step_input_dict, step_output_dict, tags, logging_tags, key, "
         "pool"
     ),
+    "dagster._core.execution.resources_init:get_required_resource_keys_to_init":
+        "(execution_plan, job_def)",
     "dagster._core.execution.retries:RetryMode": "members: ENABLED, DISABLED, DEFERRED",
     "dagster._core.execution.retries:get_retries_config": "()",
     "dagster._core.execution.step_dependency_config:StepDependencyConfig":
@@ -87,8 +125,13 @@ IMPORTED: dict[str, str] = {
         "(retries, max_concurrent, tag_concurrency_limits=…, start_method=…, "
         "explicit_forkserver_preload=…, step_dependency_config=…)"
     ),
+    "dagster._core.executor.multiprocess:MultiprocessExecutorChildProcessCommand": (
+        "(run_config, dagster_run, step_key, instance_ref, term_event, recon_pipeline, "
+        "retry_mode, known_state, repository_load_data)"
+    ),
     "dagster._core.executor:in_process": "module",
     "dagster._core.executor:multiprocess": "module",
+    "dagster._core.instance.factory": "module",
     "dagster._core.instance.ref:InstanceRef": (
         "fields: local_artifact_storage_data, compute_logs_data, scheduler_data, "
         "run_coordinator_data, run_launcher_data, settings, run_storage_data, "
@@ -96,15 +139,15 @@ IMPORTED: dict[str, str] = {
         "secrets_loader_data, defs_state_storage_data"
     ),
     "dagster._core.log_manager:DagsterLogManager": "(dagster_handler, level=…, managed_loggers=…)",
+    "dagster._core.secrets.env_file": "module",
     "dagster._core.storage.base_storage:DagsterStorage": "()",
     "dagster._core.storage.compute_log_manager:CapturedLogContext":
         "fields: log_key, external_url, external_stdout_url, external_stderr_url, shell_cmd",
-    "dagster._core.storage.defs_state.blob_storage_state_storage:UPathDefsStateStorage":
-        "(base_path, inst_data=…)",
     "dagster._core.storage.event_log.sqlite.sqlite_event_log:INDEX_SHARD_NAME": "'index'",
     "dagster._core.storage.event_log:SqliteEventLogStorage": "(base_dir, inst_data=…)",
     "dagster._core.storage.local_compute_log_manager:LocalComputeLogManager":
         "(base_dir, polling_timeout=…, inst_data=…)",
+    "dagster._core.storage.root": "module",
     "dagster._core.storage.runs:SqliteRunStorage": "(conn_string, inst_data=…)",
     "dagster._core.storage.schedules:SqliteScheduleStorage": "(conn_string, inst_data=…)",
     "dagster._core.storage.sql:get_alembic_config":
@@ -117,9 +160,14 @@ IMPORTED: dict[str, str] = {
     "dagster._core.storage.sqlite_storage:_schedule_directory": "(base)",
     "dagster._core.storage:runs": "module",
     "dagster._core.storage:schedules": "module",
+    "dagster._core.system_config.objects:ResolvedRunConfig":
+        "fields: ops, execution, resources, loggers, original_config_dict, inputs",
+    "dagster._core.utility_ops": "module",
+    "dagster._core.workspace.autodiscovery": "module",
     "dagster._serdes:ConfigurableClassData": "fields: module_name, class_name, config_yaml",
     "dagster._utils.error:serializable_error_info_from_exc_info":
         "(exc_info, hoist_user_code_error=…)",
+    "dagster._utils.test.definitions": "module",
     "dagster_shared.error:SerializableErrorInfo":
         "fields: message, stack, cls_name, cause, context",
 }
@@ -259,20 +307,17 @@ def find(name: str) -> Any:
 
 def shape(found: Any) -> str:
     """What must not change: without annotations, whose text depends on Python's version."""
-    if isinstance(found, types.ModuleType):
-        return "module"
-    if isinstance(found, (property, types.MemberDescriptorType)) or hasattr(found, "attrname"):
-        return "property"
     if isinstance(found, (staticmethod, classmethod)):
         found = found.__func__
-    if inspect.isclass(found) and hasattr(found, "_fields"):
-        return f"fields: {', '.join(found._fields)}"
-    if inspect.isclass(found) and issubclass(found, enum.Enum):
-        return f"members: {', '.join(found.__members__)}"
-    if typing.get_origin(found) is not None:
-        return "a type's alias"
-    if isinstance(found, (bool, int, float, str)):
-        return repr(found)
+    if callable(found):
+        found = inspect.unwrap(found)
+    if isinstance(found, type):
+        if issubclass(found, enum.Enum):
+            return f"members: {', '.join(found.__members__)}"
+        if hasattr(found, "_fields"):
+            return f"fields: {', '.join(found._fields)}"
+    elif not isinstance(found, types.FunctionType):
+        return shape_of_value(found)
     try:
         signature = inspect.signature(found)
     except ValueError:  # an exception without arguments of its own
@@ -284,6 +329,19 @@ def shape(found: Any) -> str:
         default = "" if parameter.default is parameter.empty else "=…"
         parameters.append(f"{star}{only}{parameter.name}{default}")
     return f"({', '.join(parameters)})"
+
+
+def shape_of_value(found: Any) -> str:
+    """What must not change of what is neither a class nor a function."""
+    if isinstance(found, types.ModuleType):
+        return "module"
+    if isinstance(found, (set, frozenset, Mapping)):
+        return f"holds: {', '.join(sorted(map(str, found)))}"
+    if isinstance(found, (int, str)):
+        return repr(found)
+    if typing.get_origin(found) is not None:
+        return "a type's alias"
+    return "property"
 
 
 def test_every_private_import_is_in_the_table() -> None:

@@ -182,21 +182,23 @@ def test_connections_are_kept_and_closed_with_the_instance(home: Path) -> None:
         for number in range(20):
             instance.report_engine_event(f"event {number}", run)
         shard = str(home / "history" / "runs" / f"{run.run_id}.db")
-        assert descriptors(home).count(shard) == 1
+        # One for events that are stored, one for all else.
+        assert 1 <= descriptors(home).count(shard) <= 2
     assert descriptors(home) == []
 
 
 def test_only_so_many_databases_are_kept_open(
     home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(storage, "MOST_ENGINES", 3)
+    monkeypatch.setattr(storage, "MOST_ENGINES", 2)
+    monkeypatch.setattr(storage, "MOST_WRITERS", 2)
     with opened(home) as instance:
-        runs = [create_run_for_test(instance) for _ in range(6)]
+        runs = [create_run_for_test(instance) for _ in range(8)]
         for run in runs * 2:
             instance.report_engine_event("hello", run)
         shards = {path for path in descriptors(home) if path.endswith(".db")}
         log = {path for path in shards if "/history/runs/" in path}
-        assert len(log) <= 3
+        assert len(log) <= 4
         for run in runs:
             told = [e for e in instance.all_logs(run.run_id) if e.message == "hello"]
             assert len(told) == 2
