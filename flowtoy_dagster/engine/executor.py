@@ -26,7 +26,9 @@ from dagster._core.events import EngineEventData
 from dagster._core.execution.api import create_execution_plan, execute_run_iterator
 from dagster._core.execution.context.system import PlanOrchestrationContext
 from dagster._core.execution.plan.active import ActiveExecution
+from dagster._core.execution.plan.inputs import FromMultipleSources
 from dagster._core.execution.plan.instance_concurrency_context import InstanceConcurrencyContext
+from dagster._core.execution.plan.outputs import StepOutputHandle
 from dagster._core.execution.plan.plan import ExecutionPlan
 from dagster._core.execution.plan.state import KnownExecutionState
 from dagster._core.execution.plan.step import ExecutionStep
@@ -176,7 +178,23 @@ class _Execution:
 
     def _task(self, step_key: str) -> StepTask:
         mappings = self._active.get_known_state().dynamic_mappings if self._dynamic else {}
-        return StepTask(self._attempts[step_key], dynamic_mappings=mappings)
+        return StepTask(
+            self._attempts[step_key],
+            dynamic_mappings=mappings,
+            ready_outputs=self._ready_outputs(self._active.get_step_by_key(step_key)),
+        )
+
+    def _ready_outputs(self, step: ExecutionStep) -> frozenset[StepOutputHandle]:
+        """Which of the outputs are there that an input of several sources takes in."""
+        wanted = {
+            handle
+            for step_input in step.step_inputs
+            if isinstance(step_input.source, FromMultipleSources)
+            for handle in step_input.get_step_output_handle_dependencies()
+        }
+        if not wanted:
+            return frozenset()
+        return frozenset(wanted & self._active.get_known_state().ready_outputs)
 
     def _take_in(self, report: Report) -> Iterator[DagsterEvent]:
         if isinstance(report, StepEvent):

@@ -142,6 +142,7 @@ class Server:
     def _become_worker(self, descriptor: int) -> None:
         status = 1
         try:
+            signal.signal(signal.SIGINT, signal.default_int_handler)
             signal.set_wakeup_fd(-1)
             signal.signal(signal.SIGCHLD, signal.SIG_DFL)
             for end in (self._wake_read, self._wake_write):

@@ -112,8 +112,9 @@ class ForkServer:
         if threads != 1 or _kernel_threads() > 1:
             raise ForkServerError("a process with threads can't be forked safely")
         ours, theirs = socket.socketpair()
-        sys.stdout.flush()
-        sys.stderr.flush()
+        for stream in (sys.stdout, sys.stderr):
+            if stream is not None:
+                stream.flush()
         pid = os.fork()
         if pid:
             theirs.close()

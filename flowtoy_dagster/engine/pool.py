@@ -145,6 +145,7 @@ class WorkerPool:
 
     def interrupt(self) -> None:
         """SIGINT to every worker that runs a step."""
+        self._hear_server()  # a worker that was forked just now has a process id too
         for worker in self._workers.values():
             if worker.step_key is not None and worker.pid and worker.ended is None:
                 with contextlib.suppress(ProcessLookupError):

@@ -72,6 +72,10 @@ class HaltingExecution(ActiveExecution):
             self.halted_by = step_key
         super().mark_failed(step_key)
 
+    def mark_up_for_retry(self, step_key: str, at_time: float | None = None) -> None:
+        super().mark_up_for_retry(step_key, at_time)
+        self._seen = None  # a retry without a delay is pending again, though nothing has ended
+
     def _update(self) -> None:
         ended = (len(self._success), len(self._failed), len(self._skipped), len(self._abandoned))
         if self._seen == ended and not self._waiting_to_retry and not self._new_dynamic_mappings:

@@ -132,7 +132,8 @@ class Writers:
             connection = self._connections.pop(run_id, None) or self._open(run_id)
             self._connections[run_id] = connection
             while len(self._connections) > MOST_WRITERS:
-                self._connections.popitem(last=False)[1].close()
+                # Not closed here: another thread may be using it; it closes when nobody does.
+                self._connections.popitem(last=False)
             return connection
 
     def close(self) -> None:

@@ -300,7 +300,6 @@ def test_a_reader_that_has_had_enough_gets_no_traceback(
     assert "Exception ignored" not in done.stderr
 
 
-@pytest.mark.xfail(strict=True, reason="a stdout that was closed is taken for an open one")
 def test_a_closed_stdout_gets_no_traceback(write: Write, tmp_path: Path) -> None:
     line = f'exec "{sys.executable}" -m flowtoy_dagster run "{write(TWO)}" -o out.json -q >&-'
     done = subprocess.run(["bash", "-c", line], capture_output=True, text=True, cwd=tmp_path)

@@ -35,10 +35,6 @@ DEATHS = {
 }
 """What ends the process, and what the warm executor tells of it."""
 
-FAN_IN = pytest.mark.xfail(
-    strict=True, reason="workers aren't told which outputs are ready: a list of inputs is empty"
-)
-
 Execute = Callable[..., Any]
 Both = Callable[..., list[Any]]
 WaitUntil = Callable[[Callable[[], bool], str], None]
@@ -134,7 +130,6 @@ def test_retries_can_be_disabled(both: Both, folders: list[Path]) -> None:
         assert not outcome.ended_by("STEP_UP_FOR_RETRY")
 
 
-@FAN_IN
 def test_what_depends_on_an_output_that_was_not_given_is_skipped(both: Both) -> None:
     for outcome in both("optional"):
         assert outcome.status == "SUCCESS"
@@ -150,7 +145,6 @@ def test_a_selection_runs_alone(both: Both) -> None:
         assert set(outcome.steps) == {"beside", "beside_2"}
 
 
-@FAN_IN
 def test_dynamic_outputs_are_mapped_and_collected(both: Both) -> None:
     for outcome in both("dynamic"):
         assert outcome.status == "SUCCESS"

@@ -149,12 +149,6 @@ class Trouble:
         finally:
             resource.setrlimit(resource.RLIMIT_AS, (hard, hard))
 
-    def fills_disk(self):
-        # From here on no file of this process grows beyond a few bytes, as on a full disk.
-        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-        resource.setrlimit(resource.RLIMIT_FSIZE, (64, resource.RLIM_INFINITY))
-        return "y" * 100_000
-
     def sleeps(self):
         while True:
             time.sleep(0.5)
