@@ -95,7 +95,8 @@ IMPORTED: dict[str, str] = {
     "dagster._core.execution.plan.handle:StepHandle": "fields: node_handle, key",
     "dagster._core.execution.plan.instance_concurrency_context:InstanceConcurrencyContext":
         "(instance, dagster_run)",
-    "dagster._core.execution.plan.inputs:FromMultipleSources": "fields: sources",
+    "dagster._core.execution.plan.inputs:FromMultipleSources":
+        "fields: sources, node_handle, input_name",
     "dagster._core.execution.plan.outputs:StepOutputHandle":
         "fields: step_key, output_name, mapping_key",
     "dagster._core.execution.plan.plan:ExecutionPlan": (
