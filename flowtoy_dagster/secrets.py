@@ -36,7 +36,7 @@ def is_secret_name(name: str) -> bool:
     return (
         any(word in plain for word in _WORDS)
         or plain.endswith(_ENDINGS)
-        or plain in ("pw", "authorization", "proxy_authorization")
+        or plain in ("pw", "bearer", "authorization", "proxy_authorization")
     )
 
 

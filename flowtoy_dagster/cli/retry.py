@@ -53,6 +53,11 @@ def retry(
     writer = OutputWriter(stdout, as_json=as_json, quiet=quiet, file=output_file)
     given = load_flow(config) if config else None
 
+    from flowtoy_dagster.engine.pool import fork_off_server
+
+    # Before the home is opened: what is open must not be shared with the workers' server.
+    fork_off_server()
+
     from flowtoy_dagster.cli.carrying import carry_out
     from flowtoy_dagster.runs.history import History
     from flowtoy_dagster.runs.launch import worker_count

@@ -144,6 +144,8 @@ def _print_status(status: RunStatus, parent: str | None) -> None:
     print(f"state    {status.state}")
     print(f"started  {_moment(status.started_at)}")
     print(f"took     {_span(status.started_at, status.ended_at)}")
+    if status.error:
+        print(f"reason   {status.error}")
     if parent:
         print(f"retry of {parent}")
     print()

@@ -211,7 +211,9 @@ class _Execution:
             yield from self._fail_lost(report)
         elif report.error is not None:
             self._errors.append(report.error)
-        self._active.verify_complete(self._context, report.step_key)
+        # A step whose retry has been handed out already is in flight again, and rightly so.
+        if report.step_key not in self._pool.busy:
+            self._active.verify_complete(self._context, report.step_key)
 
     def _is_our_own(self, step_key: str) -> bool:
         return STEP_TAG in (self._active.get_step_by_key(step_key).tags or {})

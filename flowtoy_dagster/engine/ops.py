@@ -15,7 +15,7 @@ from flowtoy_dagster.flow.graph import Flow, Step
 from flowtoy_dagster.flow.sensitive import FlowSecrets
 from flowtoy_dagster.providers.base import live_output
 from flowtoy_dagster.scope import RunInfo
-from flowtoy_dagster.secrets import Mask, hold_output, texts_in
+from flowtoy_dagster.secrets import Mask, active_mask, hold_output, texts_in
 from flowtoy_dagster.step import RUN_OUT_OF_TIME, StepOutcome, run_step
 
 RESULT = "result"
@@ -91,7 +91,8 @@ class StepCompute:
         lost = lost_reason.get()
         if left is not None and left <= 0:
             lost = RUN_OUT_OF_TIME
-        token = live_output.set(_Repeater())
+        repeater = _Repeater()
+        token = live_output.set(repeater)
         hold_output(any(output.secret for output in self.step.outputs))
         try:
             return run_step(
@@ -106,6 +107,7 @@ class StepCompute:
             )
         finally:
             live_output.reset(token)
+            repeater.close()
             hold_output(False)
 
     def _mask(self, upstream: Mapping[str, StepRecord]) -> Mask:
@@ -131,7 +133,7 @@ class StepCompute:
 
     def _failure(self, outcome: StepOutcome) -> dg.Failure:
         return dg.Failure(
-            f"Step '{self.step.name}' failed: {outcome.error}",
+            f"{failure_prefix(self.step.name)}{outcome.error}",
             metadata=self._facts(outcome),
             allow_retries=False,
         )
@@ -153,15 +155,29 @@ class _Repeater:
 
     def __init__(self) -> None:
         self._left = {"stdout": MOST_REPEATED, "stderr": MOST_REPEATED}
+        self._held = {"stdout": b"", "stderr": b""}
 
     def __call__(self, stream: str, data: bytes) -> None:
         left = self._left[stream]
         self._left[stream] = left - len(data)
-        if left > 0:
-            descriptor = 1 if stream == "stdout" else 2
-            os.write(descriptor, data[:left])
-            if left < len(data):
-                os.write(descriptor, b"\n... more was printed; it is in the step's outputs\n")
+        if left <= 0:
+            return
+        # Secrets are hidden here too: in a deployment something else may capture what we print.
+        shown = self._held[stream] + data[:left]
+        held = 0 if left < len(data) else active_mask().held_back(shown)
+        self._held[stream] = shown[len(shown) - held :] if held else b""
+        self._print(stream, shown[: len(shown) - held])
+        if left < len(data):
+            self._print(stream, b"\n... more was printed; it is in the step's outputs\n")
+
+    def close(self) -> None:
+        """Print what was held back."""
+        for stream, data in self._held.items():
+            self._print(stream, data)
+
+    def _print(self, stream: str, data: bytes) -> None:
+        if data:
+            os.write(1 if stream == "stdout" else 2, active_mask().octets(data))
 
 
 class _RunStart:
@@ -177,6 +193,11 @@ class _RunStart:
             started = record.start_time if record else None
             self._value = started if started is not None else time.time()
         return self._value
+
+
+def failure_prefix(name: str) -> str:
+    """How the description of a failure of a step of that name begins."""
+    return f"Step '{name}' failed: "
 
 
 def input_name(step: Step) -> str:

@@ -15,7 +15,7 @@ import json
 import os
 import tempfile
 import urllib.parse
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -144,7 +144,7 @@ class RecordStore:
             "success": result.success if result else False,
             "code": result.code if result else None,
             "notes": [outcome.mask.text(note) for note in result.notes] if result else [],
-            "secrets": sorted(outcome.secrets),
+            "secrets": _secrets_to_keep(outcome, encoded.values()),
             "sizes": {name: len(value) for name, value in encoded.items()},
         }
         path = self.path(run_id, step_key)
@@ -160,6 +160,15 @@ class RecordStore:
             name: summarize(value, encoded[name], outcome.mask)
             for name, value in outcome.outputs.items()
         }
+
+
+def _secrets_to_keep(outcome: StepOutcome, encoded: Iterable[bytes]) -> list[str]:
+    """What must still be hidden when the outputs are shown where no variable tells of it."""
+    found = set(outcome.secrets)
+    for text in encoded:
+        if outcome.mask.octets(text) != text:
+            found |= {v for v in outcome.mask.values if Mask([v]).octets(text) != text}
+    return sorted(found)
 
 
 @contextlib.contextmanager

@@ -82,7 +82,7 @@ class FlowTranslator:
             resource_defs={IO_MANAGER: record_io_manager},
             executor_def=executor,
             tags=mask.data({**flow.tags, **(tags or {})}),
-            metadata={FLOW_TAG: flow.name},
+            metadata={FLOW_TAG: mask.text(flow.name)},
         )
 
     def _op(self, flow: Flow, step: Step, job_name: str, secrets: FlowSecrets) -> OpDefinition:

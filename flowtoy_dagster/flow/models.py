@@ -157,8 +157,8 @@ def _one_or_more(value: Any) -> Any:
 def _check_reason(value: str) -> str:
     if not _REASON.fullmatch(value):
         raise ValueError(
-            f"'{value}' is not a reason to retry: timeout, connection, crash, raised, exit, "
-            "exit:75, 4xx, 5xx or a status such as 429"
+            f"'{value}' is not a reason to retry: timeout, connection, crash, raised, provider, "
+            "exit, exit:75, 4xx, 5xx or a status such as 429"
         )
     return value
 

@@ -13,7 +13,13 @@ from dagster import DagsterRunStatus
 from sqlalchemy.exc import DBAPIError
 from typing_extensions import Self
 
-from flowtoy_dagster.engine.home import SAVED_CONFIGS, config_path, open_home, read_config
+from flowtoy_dagster.engine.home import (
+    CONFIG_FILE,
+    SAVED_CONFIGS,
+    config_path,
+    open_home,
+    read_config,
+)
 from flowtoy_dagster.engine.io import store_of
 from flowtoy_dagster.engine.names import step_keys
 from flowtoy_dagster.engine.records import StepRecord
@@ -66,6 +72,11 @@ class History:
             self.mark_interrupted()
         except DBAPIError as error:
             raise HomeError(f"the history in {self.home} can't be used: {error.orig}") from None
+        except HomeError:
+            raise
+        except Exception as error:
+            reason = str(error).strip().splitlines()[0] if str(error).strip() else "it is not valid"
+            raise HomeError(f"{self.home / CONFIG_FILE} can't be used: {reason}") from error
         self.store = store_of(self.instance.storage_directory())
 
     def __enter__(self) -> Self:
@@ -199,9 +210,20 @@ class History:
                         yield name, stream, content
 
     def prune(self, keep: int) -> list[str]:
-        """Delete all but the latest `keep` runs and those that go on; gives the ids."""
-        records = self.instance.get_run_records()
-        old = [r.dagster_run for r in records[keep:] if r.dagster_run.is_finished]
+        """Delete all but the latest `keep` runs, those that go on, and those whose outputs a kept
+        one reuses; gives the ids.
+        """
+        runs = [record.dagster_run for record in self.instance.get_run_records()]
+        kept = [run for index, run in enumerate(runs) if index < keep or not run.is_finished]
+        # A retry's reused outputs are those of the runs before it.
+        needed = {run.run_id for run in kept}
+        by_id = {run.run_id: run for run in runs}
+        for run in kept:
+            parent = by_id.get(run.parent_run_id or "")
+            while parent is not None and parent.run_id not in needed:
+                needed.add(parent.run_id)
+                parent = by_id.get(parent.parent_run_id or "")
+        old = [run for run in runs if run.run_id not in needed]
         for run in old:
             self.forget(run)
         used = {r.dagster_run.tags.get(CONFIG_TAG) for r in self.instance.get_run_records()}

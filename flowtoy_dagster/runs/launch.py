@@ -159,7 +159,8 @@ def start(
     # Every process of the run builds the job from what was saved.
     job = dg.build_reconstructable_job("flowtoy_dagster.definitions", "rebuild_job", (saved,))
     mask = FlowSecrets(flow).mask(os.environ)
-    all_tags = {**mask.data(dict(tags or {})), CONFIG_TAG: reference, FLOW_NAME_TAG: flow.name}
+    all_tags = {**(tags or {}), FLOW_NAME_TAG: flow.name}
+    all_tags = {**mask.data(all_tags), CONFIG_TAG: reference}
     run = _create_run(history, flow, job, workers, all_tags, parent, only)
     builder = history.builder(run, flow)
     interrupted = _follow(history, job, run, builder, on_change or (lambda change: None))

@@ -7,8 +7,10 @@ from typing import Any, Literal
 import dagster as dg
 from dagster import DagsterEvent, DagsterEventType, DagsterRunStatus
 
-from flowtoy_dagster.engine.ops import CHECK
+from flowtoy_dagster.engine.ops import CHECK, failure_prefix
 
+INTERRUPTED = "interrupted"
+"""The reason of a step that was ended with its run."""
 State = Literal["pending", "running", "succeeded", "failed", "skipped"]
 RunState = Literal["pending", "running", "succeeded", "failed", "cancelled"]
 
@@ -125,7 +127,7 @@ class StatusBuilder:
             error = event.step_retry_data.error
             wait = event.step_retry_data.seconds_to_wait or 0.0
             reason = _message(error.cause if error and error.cause else error)
-            return Change(step, timestamp, wait, reason)
+            return Change(step, timestamp, wait, reason.removeprefix(failure_prefix(step.name)))
         if event.event_type == DagsterEventType.STEP_EXPECTATION_RESULT:
             self._note_failed_check(step, event)
             return None
@@ -159,6 +161,8 @@ class StatusBuilder:
             step.error, step.stderr, step.called = _facts(result.metadata, result.description)
 
     def _why_skipped(self, step: StepStatus) -> str:
+        if any(other.error == INTERRUPTED for other in self.status.steps.values()):
+            return "the run was interrupted"
         for state in ("failed", "skipped"):
             for name in step.depends_on:
                 if self.status.steps[name].state == state:
@@ -197,7 +201,7 @@ def _reason(event: DagsterEvent) -> tuple[str, str, str]:
     if data.user_failure_data is not None and data.user_failure_data.metadata:
         return _facts(data.user_failure_data.metadata, data.user_failure_data.description)
     if data.error_source is not None and data.error_source.name == "INTERRUPT":
-        return "interrupted", "", ""
+        return INTERRUPTED, "", ""
     return _message(data.error), "", ""
 
 
