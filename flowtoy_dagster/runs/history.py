@@ -25,14 +25,15 @@ from flowtoy_dagster.engine.names import step_keys
 from flowtoy_dagster.engine.records import StepRecord
 from flowtoy_dagster.errors import HomeError, RunError, UsageError
 from flowtoy_dagster.flow.graph import Flow
+from flowtoy_dagster.flow.policies import halts_run
 from flowtoy_dagster.load import load_flow
 from flowtoy_dagster.runs.sessions import is_here, pid_of, session_id
 from flowtoy_dagster.runs.status import (
     RunStatus,
     StatusBuilder,
     StepStatus,
+    read_log,
     run_state_of,
-    status_from_log,
 )
 
 CONFIG_TAG = "flowtoy/config"
@@ -138,9 +139,8 @@ class History:
     def status(self, run: dg.DagsterRun, flow: Flow | None = None) -> RunStatus:
         """How the run and each of its steps stands, from its events."""
         flow = flow or self.flow(run)
-        builder = status_from_log(
-            self._blank_status(run, flow), names_by_key(flow), self.instance.all_logs(run.run_id)
-        )
+        builder = self.builder(run, flow)
+        read_log(builder, self.instance.all_logs(run.run_id))
         status = builder.status
         status.state = run_state_of(self._fresh(run).status)
         if status.state not in ("pending", "running"):
@@ -148,8 +148,9 @@ class History:
         return status
 
     def builder(self, run: dg.DagsterRun, flow: Flow) -> StatusBuilder:
-        """A builder for a run that is about to start."""
-        return StatusBuilder(self._blank_status(run, flow), names_by_key(flow))
+        """A builder for a run of which no event has been read."""
+        halting = {step.name for step in flow.steps if halts_run(flow, step)}
+        return StatusBuilder(self._blank_status(run, flow), names_by_key(flow), halting)
 
     def _blank_status(self, run: dg.DagsterRun, flow: Flow) -> RunStatus:
         steps = {step.name: StepStatus(step.name, step.upstream) for step in flow.steps}

@@ -1,6 +1,6 @@
 """What has become of a run and its steps, from its events alone."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -106,11 +106,15 @@ class StatusBuilder:
     Args:
         status: what is known before the first event.
         names: written names by step key.
+        halting: the steps whose failure halts the run.
     """
 
-    def __init__(self, status: RunStatus, names: dict[str, str]) -> None:
+    def __init__(
+        self, status: RunStatus, names: dict[str, str], halting: Collection[str] = ()
+    ) -> None:
         self.status = status
         self._names = names
+        self._halting = halting
         self._halted_by: str | None = None
 
     def add(self, event: DagsterEvent, timestamp: float) -> Change | None:
@@ -147,7 +151,8 @@ class StatusBuilder:
             step.ended_at = timestamp
         if event.event_type == DagsterEventType.STEP_FAILURE:
             step.error, step.stderr, step.called = _reason(event)
-            self._halted_by = self._halted_by or step.name
+            if self._halted_by is None and step.name in self._halting:
+                self._halted_by = step.name
         elif state == "succeeded" and step.error is not None:
             state = "failed"  # a failed check came before: a failure that the flow tolerates
         elif state == "skipped":
@@ -233,12 +238,8 @@ def run_state_of(status: DagsterRunStatus) -> RunState:
     }.get(status, "pending")  # type: ignore[return-value]
 
 
-def status_from_log(
-    status: RunStatus, names: dict[str, str], entries: Iterable[dg.EventLogEntry]
-) -> StatusBuilder:
-    """A builder that has read the stored events of a run."""
-    builder = StatusBuilder(status, names)
+def read_log(builder: StatusBuilder, entries: Iterable[dg.EventLogEntry]) -> None:
+    """Take in the stored events of a run."""
     for entry in entries:
         if entry.dagster_event is not None:
             builder.add(entry.dagster_event, entry.timestamp)
-    return builder

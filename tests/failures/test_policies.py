@@ -263,5 +263,5 @@ def test_outputs_of_a_step_that_failed_are_missing(monkeypatch: pytest.MonkeyPat
     }
     run = run_flow(config)
     assert run.outputs["asks"] == {"text": "none failed 6\n"}
-    assert "'x'" in (run.status.steps["needs"].error or "")
-    assert "'bad'" in (run.status.steps["needs"].error or "")
+    assert "flows.bad.x is missing" in (run.status.steps["needs"].error or "")
+    assert "the step 'bad' was not successful" in (run.status.steps["needs"].error or "")
