@@ -29,6 +29,10 @@ may_exit = False
 """Whether this process may end itself: true in workers, never in somebody's own process."""
 
 
+orphaned = threading.Event()
+"""Set in a worker whose run is gone: what its steps come to is nobody's business any more."""
+
+
 class OutOfTime(BaseException):
     """Raised in a step when its time is up; not an `Exception`, so that no provider catches it."""
 
@@ -51,9 +55,11 @@ def time_limit(limit: float | None) -> Iterator[None]:
         raise OutOfTime(limit)
 
     previous = signal.signal(signal.SIGALRM, ring)
+    began = time.monotonic()
     watchdog = threading.Timer(limit + GRACE, _give_up)
     watchdog.daemon = True
-    signal.setitimer(signal.ITIMER_REAL, max(limit, 0.001))
+    # Somebody else's timer, in a process that is not ours, goes on afterwards.
+    theirs, interval = signal.setitimer(signal.ITIMER_REAL, max(limit, 0.001))
     if may_exit:
         watchdog.start()
     try:
@@ -62,6 +68,9 @@ def time_limit(limit: float | None) -> Iterator[None]:
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, previous)
         watchdog.cancel()
+        if theirs:
+            left = max(theirs - (time.monotonic() - began), 0.001)
+            signal.setitimer(signal.ITIMER_REAL, left, interval)
 
 
 def _give_up() -> None:

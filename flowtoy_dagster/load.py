@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from flowtoy_dagster.errors import UsageError
 from flowtoy_dagster.flow.building import build_flow
+from flowtoy_dagster.flow.catalog import Finding
 from flowtoy_dagster.flow.graph import Flow
 from flowtoy_dagster.flow.loading import Document, read_files, read_mapping
 from flowtoy_dagster.flow.models import RunnerConfig
@@ -35,6 +36,39 @@ def load_flow(config: Config, name: str | None = None) -> Flow:
     if name is not None:
         document = Document(document.root, name)
     return build_flow(document, InstalledProviders())
+
+
+def load_old_flow(config: Mapping[str, Any], name: str) -> Flow:
+    """The flow of a configuration that has run before, whatever providers are installed now.
+
+    Args:
+        config: the merged configuration.
+        name: the flow's name where the configuration gives none.
+    """
+    document = read_mapping(config)
+    return build_flow(Document(document.root, name), _OnceInstalledProviders())
+
+
+class _OnceInstalledProviders(InstalledProviders):
+    """A catalog to which every type is known: it was, when the flow ran."""
+
+    def types(self) -> Collection[str]:
+        return _Everything(super().types())
+
+    def why_unusable(self, type_name: str) -> str | None:
+        return None
+
+    def check(
+        self, type_name: str, configuration: Mapping[str, Any], complete: bool
+    ) -> list[Finding]:
+        return []
+
+
+class _Everything(tuple[str, ...]):
+    __slots__ = ()
+
+    def __contains__(self, name: object) -> bool:
+        return True
 
 
 def with_timeout(flow: Flow, timeout: str | None) -> Flow:

@@ -13,6 +13,7 @@ from flowtoy_dagster.engine.io import IO_MANAGER, RecordIOManager
 from flowtoy_dagster.engine.records import StepRecord
 from flowtoy_dagster.flow.graph import Flow, Step
 from flowtoy_dagster.flow.sensitive import FlowSecrets
+from flowtoy_dagster.limits import orphaned
 from flowtoy_dagster.providers.base import live_output
 from flowtoy_dagster.scope import RunInfo
 from flowtoy_dagster.secrets import Mask, active_mask, hold_output, texts_in
@@ -27,6 +28,9 @@ CHECK = "step succeeded"
 
 MOST_REPEATED = 1 << 20
 """Bytes of a command's stdout, and of its stderr, that are kept as the step's log."""
+
+KILLED_WITHIN = 60.0
+"""Seconds, more than enough, in which a worker whose run is gone ends."""
 
 lost_reason: ContextVar[str | None] = ContextVar("lost_reason", default=None)
 """Why the process that tried this step before is gone; then the step is failed, not run."""
@@ -55,6 +59,9 @@ class StepCompute:
         if flow.runner.timeout is not None:
             left = started() + flow.runner.timeout - time.time()
         outcome = self._run(context, upstream, RunInfo(context.run_id, flow.name, started), left)
+        if orphaned.is_set():
+            # The run was killed, and we are about to be: this is no failure of the step's.
+            time.sleep(KILLED_WITHIN)
         if outcome.retry_in is not None and (left is None or outcome.retry_in < left):
             raise dg.RetryRequested(outcome.max_retries, outcome.retry_in) from self._failure(
                 outcome

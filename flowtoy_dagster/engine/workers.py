@@ -168,6 +168,7 @@ def _watch_parent(descriptor: int) -> None:
     poll = select.poll()
     poll.register(descriptor, getattr(select, "POLLRDHUP", select.POLLHUP))
     poll.poll()
+    limits.orphaned.set()
     end_all_commands(_ORPHAN_GRACE)
     os._exit(0)
 

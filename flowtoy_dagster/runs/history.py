@@ -26,7 +26,7 @@ from flowtoy_dagster.engine.records import StepRecord
 from flowtoy_dagster.errors import HomeError, RunError, UsageError
 from flowtoy_dagster.flow.graph import Flow
 from flowtoy_dagster.flow.policies import halts_run
-from flowtoy_dagster.load import load_flow
+from flowtoy_dagster.load import load_flow, load_old_flow
 from flowtoy_dagster.runs.sessions import is_here, pid_of, session_id
 from flowtoy_dagster.runs.status import (
     RunStatus,
@@ -39,6 +39,7 @@ from flowtoy_dagster.runs.status import (
 CONFIG_TAG = "flowtoy/config"
 FLOW_NAME_TAG = "flowtoy/flow"
 SESSION_TAG = "flowtoy/session"
+ALL_STEPS = "(all steps)"
 INTERRUPTED = "interrupted: the process that carried this run is gone"
 _UNFINISHED = [
     DagsterRunStatus.NOT_STARTED,
@@ -123,8 +124,12 @@ class History:
             raise UsageError("there is no run yet")
         raise UsageError(f"there is no run '{wanted}'\n    flowtoy runs lists them")
 
-    def flow(self, run: dg.DagsterRun) -> Flow:
+    def flow(self, run: dg.DagsterRun, *, to_run: bool = False) -> Flow:
         """The flow as it was when the run was made.
+
+        Args:
+            run: a run of this home.
+            to_run: whether it is to be run again, for which its providers must be installed.
 
         Raises:
             RunError: its configuration is not in this home.
@@ -134,7 +139,7 @@ class History:
         if path is None or not path.exists():
             raise RunError(f"the configuration of run {run.run_id} is not in {self.home}")
         name, config = read_config(path)
-        return load_flow(config, name=name)
+        return load_flow(config, name) if to_run else load_old_flow(config, name)
 
     def status(self, run: dg.DagsterRun, flow: Flow | None = None) -> RunStatus:
         """How the run and each of its steps stands, from its events."""
@@ -200,15 +205,16 @@ class History:
             event = entry.dagster_event
             assert event is not None
             data = event.event_specific_data
-            for key in data.step_keys or ():  # type: ignore[union-attr]
-                name = names.get(key)
-                if name is None or (step is not None and name != step):
-                    continue
-                log_key = manager.build_log_key_for_run(run.run_id, data.file_key)  # type: ignore[union-attr]
-                found = manager.get_log_data(log_key)
-                for stream, content in (("stdout", found.stdout), ("stderr", found.stderr)):
-                    if content:
-                        yield name, stream, content
+            captured = [names[key] for key in data.step_keys or () if key in names]  # type: ignore[union-attr]
+            if not captured or (step is not None and step not in captured):
+                continue
+            # Steps that ran in one process share what was captured of it.
+            name = captured[0] if len(captured) == 1 else ALL_STEPS
+            log_key = manager.build_log_key_for_run(run.run_id, data.file_key)  # type: ignore[union-attr]
+            found = manager.get_log_data(log_key)
+            for stream, content in (("stdout", found.stdout), ("stderr", found.stderr)):
+                if content:
+                    yield name, stream, content
 
     def prune(self, keep: int) -> list[str]:
         """Delete all but the latest `keep` runs, those that go on, and those whose outputs a kept

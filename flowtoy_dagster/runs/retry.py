@@ -71,7 +71,7 @@ def plan_retry(
     """
     if not parent.is_finished:
         raise UsageError(f"run {parent.run_id[:8]} has not ended; flowtoy cancel ends it")
-    before = history.flow(parent)
+    before = history.flow(parent, to_run=flow is None)
     chosen = flow or before
     differences = _differences(before, chosen)
     status = history.status(parent, before)
