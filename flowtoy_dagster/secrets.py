@@ -116,12 +116,21 @@ class Mask:
 
     def held_back(self, data: bytes) -> int:
         """How many bytes at the end of a stream's part may be the beginning of a secret."""
-        longest = min(len(data), self._longest - 1)
-        for count in range(longest, 0, -1):
-            tail = data[-count:]
-            if any(form.startswith(tail) for form in self._byte_forms):
+        if not self._values:
+            return 0
+        seen = 0
+        for match in self._bytes_pattern.finditer(data):
+            if match.end() == len(data) and self._may_go_on(match[0]):
+                return len(data) - match.start()
+            seen = match.end()
+        # What belongs to a secret that is there already begins no other one.
+        for count in range(min(len(data) - seen, self._longest - 1), 0, -1):
+            if self._may_go_on(data[-count:]):
                 return count
         return 0
+
+    def _may_go_on(self, data: bytes) -> bool:
+        return any(len(form) > len(data) and form.startswith(data) for form in self._byte_forms)
 
     @functools.cached_property
     def _forms(self) -> list[str]:

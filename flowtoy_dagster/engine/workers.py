@@ -143,7 +143,7 @@ def _serve(connection: Connection, worker: "_Worker") -> None:
     for count in range(1, STEPS_BEFORE_RENEWAL + 1):
         try:
             step_key, task = connection.recv()
-        except (EOFError, KeyboardInterrupt):
+        except (EOFError, OSError, KeyboardInterrupt):
             return
         error, retiring = None, count == STEPS_BEFORE_RENEWAL
         try:
