@@ -12,11 +12,11 @@ import dagster as dg
 from flowtoy_dagster.engine.io import IO_MANAGER, RecordIOManager
 from flowtoy_dagster.engine.records import StepRecord
 from flowtoy_dagster.flow.graph import Flow, Step
-from flowtoy_dagster.flow.sensitive import FlowSecrets
+from flowtoy_dagster.flow.sensitive import FlowSecrets, secret_outputs
 from flowtoy_dagster.limits import orphaned
 from flowtoy_dagster.providers.base import live_output
 from flowtoy_dagster.scope import RunInfo
-from flowtoy_dagster.secrets import Mask, active_mask, hold_output, texts_in
+from flowtoy_dagster.secrets import Mask, active_mask, hold_output
 from flowtoy_dagster.step import RUN_OUT_OF_TIME, StepOutcome, run_step
 
 RESULT = "result"
@@ -120,10 +120,7 @@ class StepCompute:
     def _mask(self, upstream: Mapping[str, StepRecord]) -> Mask:
         known: set[str] = set()
         for name, record in upstream.items():
-            known |= set(record.secrets)
-            for output in self.flow.step(name).outputs:
-                if output.secret and record.state == "succeeded":
-                    known |= set(texts_in(record.outputs[output.name]))
+            known |= record.secrets_with(secret_outputs(self.flow, name))
         return self._secrets.mask(os.environ).including(known)
 
     def _facts(self, outcome: StepOutcome) -> dict[str, Any]:

@@ -39,12 +39,6 @@ def fork_off_server(modules: Iterable[str] = ()) -> None:
         _forked_off.append(ForkServer.fork_off((PRELOAD, DEFINITIONS, *modules), ENTRY))
 
 
-def end_forked_off_server() -> None:
-    """End a fork server that no pool has taken."""
-    while _forked_off:
-        _forked_off.pop().close()
-
-
 @dataclass(frozen=True)
 class StepEvent:
     """Something that a worker reports while it runs a step."""

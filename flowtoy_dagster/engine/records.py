@@ -23,7 +23,7 @@ from typing import Any
 import orjson
 
 from flowtoy_dagster.flow.templating import to_json
-from flowtoy_dagster.secrets import Mask
+from flowtoy_dagster.secrets import Mask, texts_in
 from flowtoy_dagster.step import StepOutcome
 
 PREVIEW_CHARACTERS = 200
@@ -82,6 +82,14 @@ class StepRecord:
         """What the step learned to be secret; the file is for its owner alone."""
         secrets: list[str] = self.header["secrets"]
         return secrets
+
+    def secrets_with(self, marked: Iterable[str]) -> set[str]:
+        """What the step learned, and the values of its outputs that are `marked` secret."""
+        found = set(self.secrets)
+        if self.state == "succeeded":
+            for name in marked:
+                found |= set(texts_in(self.outputs[name]))
+        return found
 
     @property
     def outputs(self) -> dict[str, Any]:

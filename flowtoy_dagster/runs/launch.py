@@ -30,7 +30,7 @@ from flowtoy_dagster.engine.records import load_json
 from flowtoy_dagster.engine.workers import prepare
 from flowtoy_dagster.errors import RunInterrupted, UsageError
 from flowtoy_dagster.flow.graph import Flow
-from flowtoy_dagster.flow.sensitive import FlowSecrets
+from flowtoy_dagster.flow.sensitive import FlowSecrets, secret_outputs
 from flowtoy_dagster.load import Config, load_flow
 from flowtoy_dagster.runs.history import (
     CONFIG_TAG,
@@ -40,7 +40,7 @@ from flowtoy_dagster.runs.history import (
     session_tag,
 )
 from flowtoy_dagster.runs.status import Change, RunStatus, StatusBuilder
-from flowtoy_dagster.secrets import Mask, texts_in
+from flowtoy_dagster.secrets import Mask
 
 MOST_DEFAULT_WORKERS = 4
 Listener = Callable[[Change], None]
@@ -245,12 +245,8 @@ def finished_run(
     records: list[tuple[str, Path | None]] = []
     for name, record in history.records(run, status):
         records.append((name, record.path if record else None))
-        if record is None:
-            continue
-        known |= set(record.secrets)
-        for output in flow.step(name).outputs:
-            if output.secret:
-                known |= set(texts_in(record.outputs[output.name]))
+        if record is not None:
+            known |= record.secrets_with(secret_outputs(flow, name))
     return FlowRun(status, history.home, base.including(known), records)
 
 
