@@ -1,6 +1,6 @@
 """`python -m flowtoy_dagster`."""
 
-from flowtoy_dagster.cli import main
+from flowtoy_dagster.cli import command
 
 if __name__ == "__main__":
-    main()
+    command()

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import atexit
 import gc
 import os
 import sys
+import threading
 import traceback
 from typing import NoReturn
 
@@ -38,6 +40,23 @@ def main() -> NoReturn:
         if not wants_traceback():
             print("    run with --debug to see where", file=sys.stderr)
     sys.exit(code)
+
+
+def command() -> NoReturn:
+    """What the installed command calls: `main`, and then nothing but the end of the process."""
+    try:
+        main()
+    except SystemExit as stop:
+        if threading.active_count() > 1:
+            raise
+        # Taking thousands of modules apart takes as long as several steps.
+        atexit._run_exitfuncs()
+        try:
+            sys.stdout.flush()
+            sys.stderr.flush()
+        except (OSError, ValueError):
+            raise stop from None  # Python says what could not be written
+        os._exit(stop.code if isinstance(stop.code, int) else 1)
 
 
 def wants_traceback() -> bool:

@@ -7,6 +7,22 @@ import it is the fork server, in any other it is the worker itself.
 
 import os
 
+from flowtoy_dagster.engine.deferred import deferred
+
+with deferred(
+    "alembic",
+    "alembic.command",
+    "alembic.config",
+    "alembic.runtime",
+    "alembic.runtime.environment",
+    "alembic.runtime.migration",
+    "alembic.script",
+    "structlog",
+):
+    import dagster._core.definitions.freshness_evaluator
+    import dagster._core.storage.sql
+    import dagster._daemon.freshness
+
 # What opening an instance and building a plan would import in each worker.
 import dagster._core.definitions.repository_definition.repository_data_builder
 import dagster._core.executor.multiprocess

@@ -22,8 +22,6 @@ from typing import Any
 
 import dagster as dg
 import sqlalchemy as db
-from alembic.script import ScriptDirectory
-from alembic.util.exc import CommandError
 from dagster import EventLogEntry, StringSource
 from dagster._config.config_schema import UserConfigSchema
 from dagster._core.events import (
@@ -346,6 +344,10 @@ def _revision_of(conn_string: str) -> str:
 
 def _knows_revision(package: types.ModuleType, revision: str) -> bool:
     """Whether this version of Dagster has heard of a revision of one of its storages."""
+    # Not needed for a home that is ready, and slow to import.
+    from alembic.script import ScriptDirectory
+    from alembic.util.exc import CommandError
+
     config = get_alembic_config(str(Path(package.__file__ or "").parent / "sqlite" / "x.py"))
     try:
         return ScriptDirectory.from_config(config).get_revision(revision) is not None

@@ -141,7 +141,10 @@ IMPORTED: dict[str, str] = {
         "secrets_loader_data, defs_state_storage_data"
     ),
     "dagster._core.log_manager:DagsterLogManager": "(dagster_handler, level=…, managed_loggers=…)",
+    "dagster._core.definitions.freshness_evaluator": "module",
     "dagster._core.secrets.env_file": "module",
+    "dagster._core.storage.sql": "module",
+    "dagster._daemon.freshness": "module",
     "dagster._core.storage.base_storage:DagsterStorage": "()",
     "dagster._core.storage.compute_log_manager:CapturedLogContext":
         "fields: log_key, external_url, external_stdout_url, external_stderr_url, shell_cmd",

@@ -1,0 +1,92 @@
+"""Modules that are imported when something of them is used."""
+
+import importlib
+import json
+import subprocess
+import sys
+import types
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from flowtoy_dagster.engine.deferred import deferred
+
+
+@pytest.fixture
+def library(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A package that says when it is imported, and two modules that use it."""
+    package = tmp_path / "heavy_library"
+    package.mkdir()
+    (package / "__init__.py").write_text("import loaded_modules\nloaded_modules.names.append(1)\n"
+                                         "def logger(name):\n    return Logger(name)\n"
+                                         "class Logger:\n"
+                                         "    def __init__(self, name): self.name = name\n"
+                                         "    def say(self, what): return f'{self.name}: {what}'\n")
+    (package / "tools.py").write_text("class Tool:\n    size = 3\n"
+                                      "    @classmethod\n    def make(cls, size):\n"
+                                      "        tool = cls()\n        tool.size = size\n"
+                                      "        return tool\n"
+                                      "def double(x): return 2 * x\n")
+    (tmp_path / "loaded_modules.py").write_text("names = []\n")
+    (tmp_path / "early_user.py").write_text(
+        "import heavy_library\nfrom heavy_library.tools import Tool, double\n"
+        "log = heavy_library.logger(__name__)\ndef use(tool: Tool) -> Tool: return double(tool)\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    yield tmp_path
+    for name in ("heavy_library", "heavy_library.tools", "early_user", "loaded_modules"):
+        sys.modules.pop(name, None)
+
+
+def early_user() -> types.ModuleType:
+    with deferred("heavy_library", "heavy_library.tools"):
+        return importlib.import_module("early_user")
+
+
+def test_a_deferred_module_is_imported_when_it_is_used(library: Path) -> None:
+    user = early_user()
+    loaded = importlib.import_module("loaded_modules").names
+    assert loaded == []
+    assert user.use(21) == 42
+    assert loaded == [1]
+    assert user.Tool.make(5).size == 5
+    assert user.Tool().size == 3
+
+
+def test_what_was_called_while_imports_are_deferred_works_afterwards(library: Path) -> None:
+    assert early_user().log.say("hello") == "early_user: hello"
+
+
+def test_others_import_the_real_module_afterwards(library: Path) -> None:
+    early_user()
+    assert "heavy_library" not in sys.modules
+    assert importlib.import_module("heavy_library.tools").double(4) == 8
+
+
+def test_a_module_that_is_there_already_is_not_deferred(library: Path) -> None:
+    real = importlib.import_module("heavy_library")
+    user = early_user()
+    assert user.heavy_library is real
+
+
+def test_workers_preload_without_what_runs_never_use() -> None:
+    code = (
+        "import sys, json\nimport flowtoy_dagster.engine.preload\n"
+        "print(json.dumps([n for n in ('alembic', 'structlog', 'mako', 'rich') "
+        "if n in sys.modules]))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert json.loads(done.stdout) == []
+
+
+def test_a_home_is_made_and_migrated_by_a_process_that_deferred_it(tmp_path: Path) -> None:
+    code = (
+        "import flowtoy_dagster.engine.preload\n"
+        "from flowtoy_dagster.runs.history import History\n"
+        "from pathlib import Path\n"
+        f"history = History(Path({str(tmp_path / 'home')!r}))\n"
+        "history.instance.upgrade()\n"
+        "print(len(history.runs()))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert (done.stdout.splitlines()[-1:], done.returncode) == (["0"], 0), done.stderr
