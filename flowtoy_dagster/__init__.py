@@ -9,6 +9,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from flowtoy_dagster.definitions import build_definitions as build_definitions
     from flowtoy_dagster.definitions import build_job as build_job
     from flowtoy_dagster.engine.translator import FlowTranslator as FlowTranslator
     from flowtoy_dagster.engine.translator import StepSpec as StepSpec
@@ -38,6 +39,7 @@ _HOMES = {
     "RunInterrupted": "errors",
     "StepSpec": "engine.translator",
     "UsageError": "errors",
+    "build_definitions": "definitions",
     "build_job": "definitions",
     "load_flow": "load",
     "run_flow": "runs.launch",

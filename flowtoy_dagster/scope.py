@@ -5,10 +5,11 @@ from __future__ import annotations
 import datetime as dt
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from flowtoy_dagster.errors import TemplateError
+from flowtoy_dagster.flow.binding import SeenParams
 from flowtoy_dagster.flow.graph import Source
 from flowtoy_dagster.flow.names import Names
 from flowtoy_dagster.flow.templating import render_all
@@ -40,11 +41,13 @@ class RunInfo:
 
     Attributes:
         started_at: gives the seconds since 1970; asked only where a template wants it.
+        params: the values of the flow's parameters.
     """
 
     id: str
     name: str
     started_at: Callable[[], float]
+    params: SeenParams = field(default_factory=SeenParams)
 
 
 def build_scope(
@@ -54,6 +57,7 @@ def build_scope(
     scope: dict[str, Any] = {
         "flows": Names(upstream, _why_no_step, _outputs),
         "steps": Names(upstream, _why_no_step, _facts),
+        "params": Names(run.params.values, run.params.why_missing),
         "env": Names(os.environ, why_unset),
         "run": Names(
             {"id": run.id, "name": run.name, "started_at": None},

@@ -18,6 +18,8 @@ HIDDEN = "***"
 SHORTEST = 4
 """Characters below which a value is not masked: it would hide half of every text."""
 
+STORAGE_VARIABLE = "FLOWTOY_STORAGE"
+"""The environment variable with the address of the database that keeps the runs."""
 _WORDS = ("password", "passwd", "secret", "token", "api_key", "apikey", "private_key", "credential")
 _ENDINGS = ("_pw", "_key")
 
@@ -38,6 +40,25 @@ def is_secret_name(name: str) -> bool:
         or plain.endswith(_ENDINGS)
         or plain in ("pw", "bearer", "authorization", "proxy_authorization")
     )
+
+
+def storage_secrets(environment: Mapping[str, str]) -> set[str]:
+    """What the database's address holds that nobody must see: itself, and the password in it.
+
+    A password that is also the user's or the database's name is no secret, but a common word.
+    """
+    address = environment.get(STORAGE_VARIABLE)
+    if not address:
+        return set()
+    before, found, after = address.partition("://")[2].partition("@")
+    userinfo, place = (before, after) if found else ("", before)
+    user, _, password = userinfo.partition(":")
+    path, _, query = place.partition("?")
+    parameters = urllib.parse.parse_qsl(query)
+    passwords = {password, *(value for name, value in parameters if is_secret_name(name))}
+    passwords |= {urllib.parse.unquote(value) for value in passwords}
+    known = {"", urllib.parse.unquote(user), path.rpartition("/")[2]}
+    return {address, *(passwords - known)} if passwords != {""} else set()
 
 
 def secret_values_in(configuration: Any) -> Iterator[str]:

@@ -4,10 +4,15 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
+import signal
+import socket
 import subprocess
 import sys
+import tempfile
 import textwrap
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,6 +21,7 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 _FOREIGN = ("DAGSTER_", "FLOWTOY_", "RUNNER_STATUS_URL", "NO_COLOR", "FORCE_COLOR")
+STARTED_WITH = {k: v for k, v in os.environ.items() if not k.startswith(_FOREIGN)}
 
 
 @pytest.fixture(autouse=True)
@@ -50,8 +56,72 @@ class Finished:
         return json.loads(self.stdout)
 
 
+class Commands:
+    """Commands of flowtoy, each a fork of one process that has imported it.
+
+    `START_PYTHON` in the environment of the tests makes each start Python, as a user's do.
+    """
+
+    def __init__(self) -> None:
+        self._control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        with theirs:
+            self._process = subprocess.Popen(
+                [sys.executable, str(ROOT / "tests" / "warm_command.py"), str(theirs.fileno())],
+                pass_fds=[theirs.fileno()],
+                stdin=subprocess.DEVNULL,
+                env=STARTED_WITH,
+            )
+
+    def fits(self, env: Mapping[str, str]) -> bool:
+        """Whether nothing in an environment is for Python's start, which is past here."""
+        return "START_PYTHON" not in env and all(
+            env.get(name) == STARTED_WITH.get(name)
+            for name in {*env, *STARTED_WITH}
+            if name.startswith(("PYTHON", "LC_", "LANG")) and name != "PYTHONPATH"
+        )
+
+    def run(
+        self, arguments: list[str], text: str | None, cwd: Path, env: dict[str, str], timeout: float
+    ) -> Finished:
+        """Run a command to its end."""
+        with ExitStack() as stack:
+            files = [stack.enter_context(tempfile.TemporaryFile()) for _ in range(3)]
+            files[0].write((text or "").encode())
+            files[0].seek(0)
+            ours, theirs = (stack.enter_context(end) for end in socket.socketpair())
+            request = json.dumps({"arguments": arguments, "cwd": str(cwd), "env": env})
+            descriptors = [file.fileno() for file in (*files, theirs)]
+            socket.send_fds(self._control, [request.encode()], descriptors)
+            theirs.close()
+            answer = stack.enter_context(ours.makefile())
+            pid = int(answer.readline())
+            ours.settimeout(timeout)
+            try:
+                code = int(answer.readline())
+            except TimeoutError:
+                os.kill(pid, signal.SIGKILL)
+                raise
+            # Not `read`: what a command has left running may still write where the file stands.
+            sizes = [os.fstat(file.fileno()).st_size for file in files]
+            _, stdout, stderr = map(os.pread, descriptors, sizes, (0, 0, 0))
+        return Finished(code, stdout.decode(), stderr.decode())
+
+    def close(self) -> None:
+        """Let the process end."""
+        self._control.close()
+        self._process.wait(20)
+
+
+@pytest.fixture(scope="session")
+def commands() -> Iterator[Commands]:
+    """The process from which commands are forked."""
+    made = Commands()
+    yield made
+    made.close()
+
+
 @pytest.fixture
-def flowtoy(tmp_path: Path) -> Callable[..., Finished]:
+def flowtoy(tmp_path: Path, request: pytest.FixtureRequest) -> Callable[..., Finished]:
     """Runs the command line in a process of its own, in the test's folder."""
 
     def run(
@@ -60,18 +130,46 @@ def flowtoy(tmp_path: Path) -> Callable[..., Finished]:
         env: Mapping[str, str] | None = None,
         timeout: float = 100,
     ) -> Finished:
+        words, environment = [*map(str, arguments)], {**os.environ, **(env or {})}
+        commands: Commands = request.getfixturevalue("commands")
+        if commands.fits(environment):
+            return commands.run(words, stdin, tmp_path, environment, timeout)
         done = subprocess.run(
-            [sys.executable, "-m", "flowtoy_dagster", *map(str, arguments)],
+            [sys.executable, "-m", "flowtoy_dagster", *words],
             input=stdin,
             capture_output=True,
             text=True,
             cwd=tmp_path,
-            env={**os.environ, **(env or {})},
+            env=environment,
             timeout=timeout,
         )
         return Finished(done.returncode, done.stdout, done.stderr)
 
     return run
+
+
+@pytest.fixture(scope="session")
+def databases(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A home whose databases have been made, which takes a second or more, to be copied."""
+    import dagster as dg
+
+    from flowtoy_dagster.engine.home import open_home
+
+    home = open_home(tmp_path_factory.mktemp("made-once") / "home")
+    with dg.DagsterInstance.from_config(str(home)):
+        """That makes them."""
+    return home
+
+
+@pytest.fixture
+def made_home(home: Path, databases: Path) -> Path:
+    """The home folder of this test, as if it had been used before."""
+    from flowtoy_dagster.engine.home import open_home
+
+    open_home(home)
+    for name in ("history", "schedules"):
+        shutil.copytree(databases / name, home / name)
+    return home
 
 
 @pytest.fixture

@@ -87,7 +87,7 @@ def test_the_result_of_a_step_before_is_there() -> None:
         ("{{ env.UNSET }}", "input.command[2]: the environment variable 'UNSET' is not set"),
         ("{{ sources.e.UNSET }}", "input.command[2]: the environment variable 'UNSET' is not set"),
         ("{{ sources.e.OTHER }}", "the source 'e' does not list the variable 'OTHER'"),
-        ("{{ sources.nope.x }}", "there is no source 'nope'"),
+        ("{{ sources['no' ~ 'pe'].x }}", "there is no source 'nope'"),
         ("{{ sources.p.x }}", "the source 'p' has no 'x'"),
         ("{{ run.x }}", "'run' has no 'x': it has id, name and started_at"),
         (
@@ -99,7 +99,7 @@ def test_the_result_of_a_step_before_is_there() -> None:
         ("{{ steps.b.result.code }}", "the result of step 'b' has no 'code'"),
         ("{{ flows.c.y }}", "the step 'c' has no output 'y'"),
         ("{{ flows.c.x.k }}", "there is no key 'k'; the keys are none"),
-        ("{{ nobody.x }}", "'nobody' is not a name"),
+        ("{{ nobody.x if not nobody }}", "'nobody' is not a name"),
     ],
 )
 def test_an_error_says_which_name_is_missing_and_why(

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import TYPE_CHECKING
 
 import typer
@@ -11,11 +10,11 @@ import typer
 from flowtoy_dagster.cli.printing import OutputWriter
 from flowtoy_dagster.errors import RunInterrupted
 from flowtoy_dagster.flow.graph import Flow
-from flowtoy_dagster.progress import ProgressLines
+from flowtoy_dagster.progress import Progress
 
 if TYPE_CHECKING:
     from flowtoy_dagster.runs.launch import FlowRun
-    from flowtoy_dagster.runs.status import Change
+    from flowtoy_dagster.runs.states import Change
 
 
 def prepare_process(flow: Flow, max_workers: int | None) -> None:
@@ -34,8 +33,10 @@ def carry_out(
     flow: Flow,
     run: Callable[[Callable[[Change], None]], FlowRun],
     writer: OutputWriter,
+    progress: Progress,
     *,
     show_secrets: bool,
+    reused: Collection[str] = (),
 ) -> None:
     """Run, print what comes, and exit with 1 where the run failed.
 
@@ -43,18 +44,21 @@ def carry_out(
         flow: what is run.
         run: carries it out; gets what is to be called at each change.
         writer: prints the outputs.
-        show_secrets: whether they are printed as they are.
+        progress: shows how it goes on.
+        show_secrets: whether outputs are printed as they are.
+        reused: the steps that are not executed, because they succeeded before.
 
     Raises:
         RunInterrupted: after the outputs that there are were printed.
     """
-    # An executor that runs steps in this process captures what stderr is meanwhile.
-    progress = ProgressLines(flow, os.fdopen(os.dup(2), "w", errors="backslashreplace"))
     interrupt = None
+    progress.start(flow, reused)
     try:
         finished = run(progress.show)
     except RunInterrupted as error:
         interrupt, finished = error, error.run
+    finally:
+        progress.stop()
     writer.write(lambda: finished.output_texts(show_secrets=show_secrets))
     progress.summarize(finished.status)
     if interrupt is not None:

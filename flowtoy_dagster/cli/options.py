@@ -6,11 +6,14 @@ import os
 from collections.abc import Sequence
 from enum import Enum
 from pathlib import Path
-from typing import Annotated, Optional
+from typing import TYPE_CHECKING, Annotated, Optional
 
 import typer
 
 from flowtoy_dagster.errors import ConfigError, Location, Problem, UsageError
+
+if TYPE_CHECKING:
+    from flowtoy_dagster.flow.graph import Flow
 
 
 class LogLevel(str, Enum):
@@ -40,6 +43,21 @@ EnvFile = Annotated[
     typer.Option("--env-file", metavar="PATH",
                  help="Read variables from a dotenv file; those already set win."),
 ]
+Timeout = Annotated[
+    Optional[str],  # noqa: UP045
+    typer.Option("--timeout", metavar="DURATION",
+                 help="End the run after this time: 90, 30s, 5m."),
+]
+Param = Annotated[
+    Optional[list[str]],  # noqa: UP045
+    typer.Option("--param", metavar="NAME=VALUE",
+                 help="Choose the value of a parameter; JSON for lists and mappings."),
+]
+ParamsFile = Annotated[
+    Optional[list[Path]],  # noqa: UP045
+    typer.Option("--params-file", metavar="PATH",
+                 help="Read values of parameters from YAML or JSON; --param wins."),
+]
 ShowSecrets = Annotated[
     bool, typer.Option("--show-secrets", help="Print secret outputs unmasked.")
 ]
@@ -50,6 +68,17 @@ Debug = Annotated[bool, typer.Option("--debug", help="Show tracebacks.")]
 RunArgument = Annotated[
     str, typer.Argument(metavar="RUN", help="An id, a unique beginning of one, or `last`.")
 ]
+
+
+def with_params(flow: Flow, param: list[str] | None, params_file: list[Path] | None) -> Flow:
+    """The flow with the values that `--param` and `--params-file` give its parameters.
+
+    Raises:
+        ConfigError: with every value that is missing, unknown or of another type.
+    """
+    from flowtoy_dagster.flow.binding import bind
+
+    return bind(flow, texts=param or (), files=params_file or ())
 
 
 def load_env_files(paths: Sequence[Path]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from typing import Annotated, Optional
 
 import typer
@@ -15,9 +16,12 @@ from flowtoy_dagster.cli.options import (
     LogLevel,
     MaxWorkers,
     OutputFile,
+    Param,
+    ParamsFile,
     Quiet,
     RunArgument,
     ShowSecrets,
+    Timeout,
     load_env_files,
 )
 
@@ -38,14 +42,18 @@ def retry(
     output_file: OutputFile = None,
     quiet: Quiet = False,
     env_file: EnvFile = None,
+    param: Param = None,
+    params_file: ParamsFile = None,
     show_secrets: ShowSecrets = False,
     log_level: Level = LogLevel.warning,
+    timeout: Timeout = None,
     debug: Debug = False,
 ) -> None:
     """Run again what failed or was skipped, with the outputs that succeeded steps already have."""
     from flowtoy_dagster.cli.printing import OutputWriter, claim_stdout
     from flowtoy_dagster.engine.logs import set_log_level
-    from flowtoy_dagster.load import load_flow
+    from flowtoy_dagster.load import load_flow, with_timeout
+    from flowtoy_dagster.progress import progress_on_stderr
 
     load_env_files(env_file or [])
     set_log_level(log_level.value)
@@ -55,25 +63,36 @@ def retry(
 
     from flowtoy_dagster.engine.pool import fork_off_server
 
-    # Before the home is opened: what is open must not be shared with the workers' server.
-    fork_off_server()
+    with progress_on_stderr() as progress:
+        # Before the home is opened: what is open must not be shared with the workers' server.
+        fork_off_server()
 
-    from flowtoy_dagster.cli.carrying import carry_out
-    from flowtoy_dagster.runs.history import History
-    from flowtoy_dagster.runs.launch import worker_count
-    from flowtoy_dagster.runs.retry import plan_retry, retry_run
+        from flowtoy_dagster.cli.carrying import carry_out
+        from flowtoy_dagster.runs.history import History
+        from flowtoy_dagster.runs.launch import worker_count
+        from flowtoy_dagster.runs.retry import plan_retry, retry_run
 
-    with History() as history:
-        plan = plan_retry(history, history.find(run), flow=given, from_step=from_step)
-        for line in plan.lines():
-            print(line, file=sys.stderr)
-        workers = worker_count(plan.flow, max_workers)
-        carry_out(
-            plan.flow,
-            lambda show: retry_run(history, plan, workers, show),
-            writer,
-            show_secrets=show_secrets,
-        )
+        with History() as history:
+            plan = plan_retry(
+                history,
+                history.find(run),
+                flow=given,
+                from_step=from_step,
+                params=param or (),
+                params_files=params_file or (),
+            )
+            plan = replace(plan, flow=with_timeout(plan.flow, timeout))
+            for line in plan.lines():
+                print(line, file=sys.stderr)
+            workers = worker_count(plan.flow, max_workers)
+            carry_out(
+                plan.flow,
+                lambda show: retry_run(history, plan, workers, show),
+                writer,
+                progress,
+                show_secrets=show_secrets,
+                reused=[step.name for step in plan.flow.steps if step.name not in plan.reasons],
+            )
 
 
 def cancel(

@@ -14,9 +14,13 @@ from flowtoy_dagster.cli.options import (
     LogLevel,
     MaxWorkers,
     OutputFile,
+    Param,
+    ParamsFile,
     Quiet,
     ShowSecrets,
+    Timeout,
     load_env_files,
+    with_params,
 )
 
 
@@ -31,12 +35,16 @@ def run(
     output_file: OutputFile = None,
     quiet: Quiet = False,
     env_file: EnvFile = None,
+    param: Param = None,
+    params_file: ParamsFile = None,
     show_secrets: ShowSecrets = False,
     log_level: Level = LogLevel.warning,
-    timeout: Annotated[
-        Optional[str],  # noqa: UP045
-        typer.Option("--timeout", metavar="DURATION",
-                     help="End the run after this time: 90, 30s, 5m."),
+    timeout: Timeout = None,
+    status_port: Annotated[
+        Optional[int],  # noqa: UP045 - Typer reads this at run time
+        typer.Option("--status-port", metavar="PORT", min=0, max=65535,
+                     help="Serve the run's status on this port, and stay until Ctrl-C; 0 is any"
+                          " that is free."),
     ] = None,
     debug: Debug = False,
 ) -> None:
@@ -44,25 +52,31 @@ def run(
 
     Steps that don't depend on each other run at the same time. Progress goes to stderr, the
     outputs go to stdout. The exit code is 0 when the run succeeded, 1 when it failed, 2 when the
-    configuration or the command line is wrong and 130 when it was interrupted.
+    configuration or the command line is wrong and 130 when it was interrupted; Ctrl-C after the run
+    has ended, where `--status-port` makes the command stay, is no interruption.
     """
     from flowtoy_dagster.cli.carrying import carry_out, prepare_process
     from flowtoy_dagster.cli.printing import OutputWriter, claim_stdout
+    from flowtoy_dagster.cli.serving import LOCAL, listen_and_tell, served
     from flowtoy_dagster.engine.logs import set_log_level
     from flowtoy_dagster.load import load_flow, with_timeout
+    from flowtoy_dagster.progress import progress_on_stderr
 
     load_env_files(env_file or [])
     set_log_level(log_level.value)
     stdout = claim_stdout()
     writer = OutputWriter(stdout, as_json=as_json, quiet=quiet, file=output_file)
-    flow = with_timeout(load_flow(config), timeout)
-    prepare_process(flow, max_workers)
+    flow = with_params(with_timeout(load_flow(config), timeout), param, params_file)
+    listener = None if status_port is None else listen_and_tell(LOCAL, status_port)
+    with progress_on_stderr() as progress:
+        prepare_process(flow, max_workers)
+        with served(listener) as show_run:
+            from flowtoy_dagster.runs.launch import run_flow
 
-    from flowtoy_dagster.runs.launch import run_flow
-
-    carry_out(
-        flow,
-        lambda show: run_flow(flow, max_workers, on_change=show),
-        writer,
-        show_secrets=show_secrets,
-    )
+            carry_out(
+                flow,
+                lambda show: run_flow(flow, max_workers, on_change=show, on_created=show_run),
+                writer,
+                progress,
+                show_secrets=show_secrets,
+            )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated, Any, Optional
 
@@ -14,7 +14,7 @@ import typer
 from flowtoy_dagster.cli.options import RunArgument, ShowSecrets
 
 if TYPE_CHECKING:
-    from flowtoy_dagster.runs.status import RunStatus
+    from flowtoy_dagster.runs.states import RunStatus
 
 runs = typer.Typer(
     help="List, show and prune the runs of the home folder.",
@@ -55,15 +55,21 @@ def list_runs(
 @runs.command("show", epilog="Example: flowtoy runs show last --json")
 def show_run(run: RunArgument, as_json: Json = False) -> None:
     """Show a run: its state, and each step's."""
+    import os
+
+    from flowtoy_dagster.flow.binding import shown_params
+    from flowtoy_dagster.flow.sensitive import FlowSecrets
     from flowtoy_dagster.runs.history import History
 
     with History() as history:
         found = history.find(run)
-        status = history.status(found)
+        flow = history.flow(found)
+        status = history.status(found, flow)
+    params = FlowSecrets(flow).mask(os.environ).data(shown_params(flow))
     if as_json:
-        _print_json({**asdict(status), "retry_of": found.parent_run_id})
+        _print_json({**asdict(status), "retry_of": found.parent_run_id, "params": params})
         return
-    _print_status(status, found.parent_run_id)
+    _print_status(status, found.parent_run_id, params)
 
 
 @runs.command("outputs", epilog="Example: flowtoy runs outputs last -j | jq .fetch_users")
@@ -138,7 +144,7 @@ def prune_runs(
         print(f"deleted {len(deleted)} run{'' if len(deleted) == 1 else 's'}", file=sys.stderr)
 
 
-def _print_status(status: RunStatus, parent: str | None) -> None:
+def _print_status(status: RunStatus, parent: str | None, params: Mapping[str, Any]) -> None:
     print(f"run      {status.run_id}")
     print(f"flow     {status.name}")
     print(f"state    {status.state}")
@@ -148,6 +154,9 @@ def _print_status(status: RunStatus, parent: str | None) -> None:
         print(f"reason   {status.error}")
     if parent:
         print(f"retry of {parent}")
+    if params:
+        shown = {name: json.dumps(value, ensure_ascii=False) for name, value in params.items()}
+        print(f"params   {' '.join(f'{name}={value}' for name, value in shown.items())}")
     print()
     rows = [
         (step.name, step.state + (" (reused)" if step.reused else ""),
@@ -179,6 +188,6 @@ def _moment(value: float | None) -> str:
 
 
 def _span(start: float | None, end: float | None) -> str:
-    from flowtoy_dagster.progress import seconds
+    from flowtoy_dagster.progress.words import seconds
 
     return seconds(end - start) if start is not None and end is not None else "-"

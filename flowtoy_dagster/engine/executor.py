@@ -11,9 +11,10 @@ import signal
 import sqlite3
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import replace
+from typing import Any
 
 import dagster as dg
 from dagster import DagsterEvent, DagsterInstance, DagsterRun
@@ -333,13 +334,17 @@ def iterate_run(
 
 
 def retry_plan(
-    job: ReconstructableJob, parent: DagsterRun, step_keys: list[str], instance: DagsterInstance
+    job: ReconstructableJob,
+    parent: DagsterRun,
+    step_keys: list[str],
+    instance: DagsterInstance,
+    run_config: Mapping[str, Any],
 ) -> ExecutionPlan:
     """The plan of a run that executes some steps and takes the others' outputs from `parent`."""
     known_state = KnownExecutionState.build_for_reexecution(instance, parent)
     return create_execution_plan(
         job,
-        parent.run_config,
+        run_config,
         step_keys_to_execute=step_keys,
         known_state=known_state.update_for_step_selection(step_keys),
         tags=parent.tags,

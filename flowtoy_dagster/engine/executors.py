@@ -2,9 +2,11 @@
 
 import os
 from collections.abc import Callable, Mapping
+from typing import Any
 
 import dagster as dg
 
+from flowtoy_dagster.engine.concurrency import Limits
 from flowtoy_dagster.engine.executor import WarmExecutor
 from flowtoy_dagster.engine.pool import DEFINITIONS, PRELOAD
 from flowtoy_dagster.engine.scheduling import (
@@ -16,12 +18,15 @@ from flowtoy_dagster.engine.scheduling import (
 _first_environment: dict[str, str] = {}
 
 
-def executor_named(name: str, max_workers: int) -> dg.ExecutorDefinition:
+def executor_named(
+    name: str, max_workers: int, limits: Limits | None = None
+) -> dg.ExecutorDefinition:
     """The executor definition for `runner.executor`.
 
     Args:
         name: `warm`, `multiprocess` or `in_process`.
         max_workers: how many steps may run at once, unless the run's configuration says else.
+        limits: how many steps with a tag may, unless the run's configuration says else.
 
     Raises:
         KeyError: there is none of that name.
@@ -29,43 +34,42 @@ def executor_named(name: str, max_workers: int) -> dg.ExecutorDefinition:
     make = _MAKERS[name]
     return dg.ExecutorDefinition(
         name=name,
-        # The one thing that a run may set: nothing else could be set to do harm.
+        # What a run may set: nothing else could be set to do harm.
         config_schema={
-            "max_concurrent": dg.Field(dg.Int, default_value=max_workers, is_required=False)
+            "max_concurrent": dg.Field(dg.Int, default_value=max_workers, is_required=False),
+            "tag_concurrency_limits": dg.Field(
+                dg.Array({"key": str, "value": str, "limit": int}),
+                default_value=limits or [],
+                is_required=False,
+            ),
         },
         requirements=[] if name == "in_process" else dg.multiple_process_executor_requirements(),
-        executor_creation_fn=lambda context: make(_limit_of(context.executor_config)),
+        executor_creation_fn=lambda context: make(dict(context.executor_config)),
     )
 
 
-def _limit_of(config: Mapping[str, object]) -> int:
-    limit = config["max_concurrent"]
-    assert isinstance(limit, int)
-    return limit
+def _warm(config: dict[str, Any]) -> dg.Executor:
+    return WarmExecutor(**config, **FLOW_EXECUTION)
 
 
-def _warm(limit: int) -> dg.Executor:
-    return WarmExecutor(max_concurrent=limit, **FLOW_EXECUTION)
-
-
-def _multiprocess(limit: int) -> dg.Executor:
+def _multiprocess(config: dict[str, Any]) -> dg.Executor:
     # A fork server that runs already has the environment of its start for ever.
     if not _first_environment:
         _first_environment.update(os.environ)
     stale = dict(os.environ) != _first_environment
     return HaltingMultiprocessExecutor(
-        max_concurrent=limit,
+        **config,
         start_method="spawn" if stale else "forkserver",
         explicit_forkserver_preload=[PRELOAD, DEFINITIONS],
         **FLOW_EXECUTION,
     )
 
 
-def _in_process(limit: int) -> dg.Executor:
+def _in_process(config: dict[str, Any]) -> dg.Executor:
     return HaltingInProcessExecutor(**FLOW_EXECUTION)
 
 
-_MAKERS: Mapping[str, Callable[[int], dg.Executor]] = {
+_MAKERS: Mapping[str, Callable[[dict[str, Any]], dg.Executor]] = {
     "warm": _warm,
     "multiprocess": _multiprocess,
     "in_process": _in_process,

@@ -176,7 +176,7 @@ class Server:
 
     def _doom_orphans(self) -> None:
         """TERM to what a killed worker's commands have left to us; KILL follows."""
-        for pid in _children():
+        for pid in children():
             if pid not in self._workers and pid not in self._doomed:
                 self._doomed[pid] = time.monotonic() + _ORPHAN_GRACE
                 _signal_all(pid, signal.SIGTERM)
@@ -215,7 +215,8 @@ def _adopt_orphans() -> None:
         ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
 
 
-def _children() -> list[int]:
+def children() -> list[int]:
+    """The child processes of this one, where the system tells."""
     try:
         with open(f"/proc/self/task/{os.getpid()}/children") as file:
             return [int(word) for word in file.read().split()]

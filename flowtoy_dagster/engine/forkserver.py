@@ -189,6 +189,10 @@ class ForkServer:
             else:
                 yield WorkerStart(message["worker"], message["forked"])
 
+    def forget(self) -> None:
+        """Close this process's copy of the socket, so that the server sees the parent's close."""
+        self._socket.close()
+
     def close(self) -> None:
         """Let the server end; it first ends the workers that are left."""
         with contextlib.suppress(OSError):

@@ -11,8 +11,10 @@ from typing import Any
 
 import platformdirs
 
+from flowtoy_dagster.engine.database import STORAGE_MODULE, check_storage, storage_address
 from flowtoy_dagster.errors import HomeError
 from flowtoy_dagster.flow.values import parse_json, to_json
+from flowtoy_dagster.secrets import STORAGE_VARIABLE
 
 CONFIG_FILE = "dagster.yaml"
 SAVED_CONFIGS = "flowtoy-configs"
@@ -21,10 +23,7 @@ DAGSTER_YAML = """\
 # Written by flowtoy when it made this folder; yours to change.
 storage:
   custom:
-    module: flowtoy_dagster.engine.storage
-    class: WarmStorage
-    config:
-      base_dir: {home}
+{storage}
 compute_logs:
   module: flowtoy_dagster.engine.compute_logs
   class: DirectComputeLogManager
@@ -39,6 +38,18 @@ run_coordinator:
   module: dagster.core.run_coordinator
   class: DefaultRunCoordinator
 """
+IN_FILES = """\
+    module: flowtoy_dagster.engine.storage
+    class: WarmStorage
+    config:
+      base_dir: {home}"""
+IN_DATABASE = f"""\
+    module: {STORAGE_MODULE}
+    class: WarmPostgresStorage
+    config:
+      # The address holds a password, so it stays in the environment.
+      postgres_url:
+        env: {STORAGE_VARIABLE}"""
 
 
 def home_folder() -> Path:
@@ -54,7 +65,8 @@ def open_home(folder: Path | None = None) -> Path:
     """The home folder, made ready: private, writable, with a `dagster.yaml`.
 
     Raises:
-        HomeError: it can't be made or written; says why.
+        HomeError: it can't be made or written, or keeps runs elsewhere than the environment says;
+            says why.
     """
     home = (folder or home_folder()).absolute()
     try:
@@ -71,6 +83,7 @@ def open_home(folder: Path | None = None) -> Path:
             f"the home folder {home} can't be used: {reason}\n"
             "    set FLOWTOY_HOME to a folder that you can write"
         ) from None
+    check_storage(home / CONFIG_FILE)
     return home
 
 
@@ -82,7 +95,7 @@ def _is_new(home: Path) -> bool:
 def _dagster_yaml(home: Path) -> str:
     # JSON strings are YAML strings, whatever characters a path has.
     return DAGSTER_YAML.format(
-        home=json.dumps(str(home)),
+        storage=IN_DATABASE if storage_address() else IN_FILES.format(home=json.dumps(str(home))),
         logs=json.dumps(str(home / "storage")),
     )
 

@@ -30,7 +30,7 @@ def store_of(storage_directory: str) -> RecordStore:
     return RecordStore(storage_directory)
 
 
-@io_manager
+@io_manager(config_schema={})
 def record_io_manager(context: InitResourceContext) -> RecordIOManager:
     """The IO manager of every flow's job; takes no configuration, so nothing can redirect it."""
     assert context.instance is not None

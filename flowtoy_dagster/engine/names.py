@@ -12,6 +12,10 @@ RESERVED = frozenset(
 )
 STEP_TAG = "flowtoy/step"
 """The tag of an op that holds its step's written name."""
+FLOW_NAME_TAG = "flowtoy/flow"
+"""The tag of a job and its runs that holds the flow's written name."""
+CONFIG_TAG = "flowtoy/config"
+"""The tag of a job and its runs that holds the hash under which the configuration is saved."""
 _LONGEST = 60
 
 

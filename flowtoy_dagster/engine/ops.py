@@ -9,8 +9,11 @@ from typing import Any
 
 import dagster as dg
 
+from flowtoy_dagster.engine.database import hidden_storage
 from flowtoy_dagster.engine.io import IO_MANAGER, RecordIOManager
+from flowtoy_dagster.engine.params import PARAMS
 from flowtoy_dagster.engine.records import StepRecord
+from flowtoy_dagster.flow.binding import SeenParams, see_params
 from flowtoy_dagster.flow.graph import Flow, Step
 from flowtoy_dagster.flow.sensitive import FlowSecrets, secret_outputs
 from flowtoy_dagster.limits import orphaned
@@ -58,7 +61,9 @@ class StepCompute:
         left = None
         if flow.runner.timeout is not None:
             left = started() + flow.runner.timeout - time.time()
-        outcome = self._run(context, upstream, RunInfo(context.run_id, flow.name, started), left)
+        params = self._params(context)
+        run = RunInfo(context.run_id, flow.name, started, params)
+        outcome = self._run(context, upstream, run, left)
         if orphaned.is_set():
             # The run was killed, and we are about to be: this is no failure of the step's.
             time.sleep(KILLED_WITHIN)
@@ -102,20 +107,28 @@ class StepCompute:
         token = live_output.set(repeater)
         hold_output(any(output.secret for output in self.step.outputs))
         try:
-            return run_step(
-                self.step,
-                self.flow.sources,
-                upstream,
-                run,
-                attempt=context.retry_number + 1,
-                seconds_left=left,
-                mask=self._mask(upstream),
-                lost=lost,
-            )
+            mask = self._mask(upstream).including(run.params.secrets)
+            with hidden_storage():
+                return run_step(
+                    self.step,
+                    self.flow.sources,
+                    upstream,
+                    run,
+                    attempt=context.retry_number + 1,
+                    seconds_left=left,
+                    mask=mask,
+                    lost=lost,
+                )
         finally:
             live_output.reset(token)
             repeater.close()
             hold_output(False)
+
+    def _params(self, context: dg.OpExecutionContext) -> SeenParams:
+        if not self.flow.params:
+            return SeenParams()
+        flow: Flow = getattr(context.resources, PARAMS)
+        return see_params(flow, os.environ)
 
     def _mask(self, upstream: Mapping[str, StepRecord]) -> Mask:
         known: set[str] = set()

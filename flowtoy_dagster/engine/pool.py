@@ -12,6 +12,7 @@ from typing import Any
 
 from typing_extensions import Self
 
+from flowtoy_dagster.engine.database import modules_to_preload
 from flowtoy_dagster.engine.forkserver import (
     ForkServer,
     ForkServerError,
@@ -36,7 +37,15 @@ def fork_off_server(modules: Iterable[str] = ()) -> None:
         modules: imported beside what every run needs.
     """
     if not _forked_off:
-        _forked_off.append(ForkServer.fork_off((PRELOAD, DEFINITIONS, *modules), ENTRY))
+        preload = (PRELOAD, DEFINITIONS, *modules_to_preload(), *modules)
+        _forked_off.append(ForkServer.fork_off(preload, ENTRY))
+
+
+def forget_server() -> None:
+    """Let go of the server in a process that was forked after it, and is not the one it serves."""
+    for server in _forked_off:
+        server.forget()
+    _forked_off.clear()
 
 
 @dataclass(frozen=True)
@@ -162,7 +171,9 @@ class WorkerPool:
 
     def _add(self) -> _Worker:
         if self._server is None:
-            self._server = ForkServer.spawn((PRELOAD, DEFINITIONS), ENTRY)
+            self._server = ForkServer.spawn(
+                (PRELOAD, DEFINITIONS, *modules_to_preload()), ENTRY
+            )
         ours, theirs = socket.socketpair()
         try:
             self._server.wait_until_ready()

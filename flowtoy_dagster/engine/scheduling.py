@@ -7,13 +7,20 @@ long method get it by running that method with one name bound to something else 
 nothing of Dagster is changed for anybody else.
 """
 
+import logging
+import os
 import types
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-from dagster import DagsterEvent, DagsterInstance, DagsterRun
-from dagster._core.execution.context.system import PlanExecutionContext
+from dagster import DagsterEvent, DagsterEventType, DagsterInstance, DagsterRun
+from dagster._core.execution.context.system import (
+    IStepContext,
+    PlanExecutionContext,
+    PlanOrchestrationContext,
+)
 from dagster._core.execution.plan.active import ActiveExecution, _pool_key_for_step
+from dagster._core.execution.plan.instance_concurrency_context import InstanceConcurrencyContext
 from dagster._core.execution.plan.plan import ExecutionPlan
 from dagster._core.execution.plan.step import ExecutionStep
 from dagster._core.execution.retries import RetryMode
@@ -43,6 +50,7 @@ class HaltingExecution(ActiveExecution):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        self._held_back: list[str] = []
         # Limits by tag or pool may pass over a step that is ready for one behind it.
         self._chooses_among_ready = bool(self._tag_concurrency_limits) or any(
             _pool_key_for_step(step)
@@ -89,22 +97,65 @@ class HaltingExecution(ActiveExecution):
         self._pending.update(held)
         self._sort_executable()
         if self.halted_by is not None:
-            self._skip_what_has_not_started(self.halted_by)
+            self._hold_back_what_has_not_started()
 
     def _sort_executable(self) -> None:
         self._executable.sort(key=lambda key: self._sort_key_fn(self.get_step_by_key(key)))
 
-    def _skip_what_has_not_started(self, halted_by: str) -> None:
+    def _hold_back_what_has_not_started(self) -> None:
         attempts = self._retry_state.snapshot_attempts()
         for key in [*self._executable, *self._pending, *self._pending_abandon]:
-            if attempts.get(key):
-                continue  # a step between two attempts has started; it may finish
-            self._skipped_deps[key] = [f"the run was halted when '{halted_by}' failed"]
-            self._pending_skip.append(key)
-        waiting = set(self._pending_skip)
+            if not attempts.get(key):  # a step between two attempts has started; it may finish
+                self._held_back.append(key)
+        waiting = set(self._held_back)
         self._executable = [key for key in self._executable if key not in waiting]
         self._pending_abandon = [key for key in self._pending_abandon if key not in waiting]
         self._pending = {key: deps for key, deps in self._pending.items() if key not in waiting}
+        if self._instance_concurrency_context is not None:
+            _give_up_claims(self._instance_concurrency_context, waiting)
+
+    @property
+    def is_complete(self) -> bool:
+        return super().is_complete and not self._held_back
+
+    def plan_events_iterator(
+        self, job_context: PlanExecutionContext | PlanOrchestrationContext
+    ) -> Iterator[DagsterEvent]:
+        self._update()
+        while self._held_back:
+            key = self._held_back.pop(0)
+            self._in_flight.add(key)
+            yield _held_back_event(job_context.for_step(self.get_step_by_key(key)), self.halted_by)
+            self.mark_skipped(key)
+        yield from super().plan_events_iterator(job_context)
+
+
+def _give_up_claims(claims: InstanceConcurrencyContext, step_keys: set[str]) -> None:
+    """No longer wait for slots of pools: a run that does is never complete."""
+    for key in step_keys & claims._pending_claims:
+        claims._instance.event_log_storage.free_concurrency_slot_for_step(claims._run_id, key)
+        claims._pending_claims.discard(key)
+
+
+def _held_back_event(step_context: IStepContext, halted_by: str | None) -> DagsterEvent:
+    """The event of a step that was not started because its run was halted.
+
+    It names its step by the key alone. Where an event has the step's handle, Dagster's
+    re-execution from failure takes the step for one that decided to be skipped, and leaves it
+    out; a step that was held back must be run then.
+    """
+    key = step_context.step.key
+    event = DagsterEvent(
+        event_type_value=DagsterEventType.STEP_SKIPPED.value,
+        job_name=step_context.job_name,
+        step_kind_value=step_context.step.kind.value,
+        logging_tags=step_context.event_tags,
+        message=f'Skipped step "{key}": the run was halted when "{halted_by}" failed.',
+        pid=os.getpid(),
+        step_key=key,
+    )
+    step_context.log.log_dagster_event(logging.INFO, event.message or "", event)
+    return event
 
 
 def _place_of(step: ExecutionStep) -> int:

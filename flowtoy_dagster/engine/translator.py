@@ -7,9 +7,17 @@ from dataclasses import dataclass, field
 import dagster as dg
 from dagster import DependencyDefinition, GraphDefinition, NodeInvocation, OpDefinition
 
+from flowtoy_dagster.engine.concurrency import limit_tags
 from flowtoy_dagster.engine.io import IO_MANAGER, record_io_manager
-from flowtoy_dagster.engine.names import STEP_TAG, dagster_name, step_keys
+from flowtoy_dagster.engine.names import (
+    CONFIG_TAG,
+    FLOW_NAME_TAG,
+    STEP_TAG,
+    dagster_name,
+    step_keys,
+)
 from flowtoy_dagster.engine.ops import DONE, RESULT, StepCompute, input_name
+from flowtoy_dagster.engine.params import PARAMS, params_resource
 from flowtoy_dagster.engine.scheduling import HALT_TAG, ORDER_TAG
 from flowtoy_dagster.flow.graph import Flow, Step
 from flowtoy_dagster.flow.policies import halts_run, has_tolerant_dependents, rule_between
@@ -26,11 +34,15 @@ class StepSpec:
 
     Attributes:
         description: shown beside the op; its first line in the graph.
-        tags: the op's tags.
+        tags: the op's tags, beside those that flowtoy needs itself.
+        kind: the word on the op's badge; by default the provider's type.
+        pool: the concurrency pool in which the step runs.
     """
 
     description: str
     tags: Mapping[str, str] = field(default_factory=dict)
+    kind: str | None = None
+    pool: str | None = None
 
 
 class FlowTranslator:
@@ -38,8 +50,8 @@ class FlowTranslator:
 
     def step_spec(self, flow: Flow, step: Step) -> StepSpec:
         """How a step appears in Dagster."""
-        tags = {STEP_TAG: step.name, KIND_TAG: step.source.type, **step.tags}
-        return StepSpec(step.description or describe(step.source), tags)
+        description = step.description or describe(step.source)
+        return StepSpec(description, dict(step.tags), pool=step.pool)
 
     def job(
         self,
@@ -48,6 +60,7 @@ class FlowTranslator:
         executor: dg.ExecutorDefinition,
         name: str | None = None,
         tags: Mapping[str, str] | None = None,
+        saved: str | None = None,
     ) -> dg.JobDefinition:
         """The job of a flow.
 
@@ -56,12 +69,15 @@ class FlowTranslator:
             executor: what runs its steps.
             name: the job's name; by default the flow's, made a Dagster name.
             tags: added to the flow's own.
+            saved: the hash under which the flow's configuration is in the home folder; a tag
+                by which runs that Dagster launches are known.
         """
         job_name = name or dagster_name(flow.name)
         keys = step_keys(step.name for step in flow.steps)
         # What a snapshot of the job would show for ever must not hold a secret.
         secrets = FlowSecrets(flow)
         mask = secrets.mask(os.environ)
+        all_tags = {**flow.tags, **(tags or {}), FLOW_NAME_TAG: flow.name}
         ops = {step.name: self._op(flow, step, job_name, secrets) for step in flow.steps}
         graph = GraphDefinition(
             name=job_name,
@@ -79,32 +95,35 @@ class FlowTranslator:
         )
         return graph.to_job(
             name=job_name,
-            resource_defs={IO_MANAGER: record_io_manager},
+            resource_defs={IO_MANAGER: record_io_manager, **params_resource(flow, job_name, mask)},
             executor_def=executor,
-            tags=mask.data({**flow.tags, **(tags or {})}),
+            tags={**mask.data(all_tags), **({CONFIG_TAG: saved} if saved else {})},
             metadata={FLOW_TAG: mask.text(flow.name)},
         )
 
     def _op(self, flow: Flow, step: Step, job_name: str, secrets: FlowSecrets) -> OpDefinition:
         spec = self.step_spec(flow, step)
         mask = secrets.mask(os.environ)
-        tags = dict(mask.data(dict(spec.tags)))
-        tags[ORDER_TAG] = str(step.index)
+        tags = {KIND_TAG: spec.kind or step.source.type, **spec.tags}
+        tags = {**mask.data(tags), STEP_TAG: mask.text(step.name), ORDER_TAG: str(step.index)}
+        tags.update(limit_tags(flow, step))
         if halts_run(flow, step):
             tags[HALT_TAG] = "true"
         outs = {RESULT: _out()}
         if has_tolerant_dependents(flow, step):
             outs = {DONE: _out(), RESULT: _out()}
         return OpDefinition(
-            # Op names are unique in a whole code location, so the flow's name is part of them.
-            name=f"{job_name}__{step.index}_{dagster_name(step.name)}",
+            # Op names are unique in a whole code location, so the job's name is part of them.
+            # No job that a location makes of files has three underscores in its name.
+            name=f"{job_name}___{step.index}_{dagster_name(step.name)}",
             compute_fn=StepCompute(flow, step, secrets, DONE in outs),
             ins={input_name(flow.step(name)): dg.In(dg.Any) for name in step.upstream},
             outs=outs,
             description=mask.text(spec.description),
             tags=tags,
             config_schema={},
-            required_resource_keys={IO_MANAGER},
+            required_resource_keys={IO_MANAGER, PARAMS} if flow.params else {IO_MANAGER},
+            pool=spec.pool,
         )
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from flowtoy_dagster.errors import ConfigError
 from flowtoy_dagster.flow.catalog import Catalog, Finding
+from flowtoy_dagster.flow.declaring import declare
 from flowtoy_dagster.flow.dependencies import Links, StepView, connect
 from flowtoy_dagster.flow.draft import BROKEN_SOURCE, UNKNOWN_TYPE, Draft, StepDraft, read_draft
 from flowtoy_dagster.flow.fields import is_free
@@ -37,6 +38,7 @@ def build_flow(document: Document, catalog: Catalog) -> Flow:
         ConfigError: with all problems, in file order.
     """
     draft = read_draft(document)
+    declare(draft)
     builder = _Builder(draft, catalog)
     flow = builder.build()
     if draft.problems:
@@ -79,7 +81,7 @@ class _Builder:
         views = [self._view(step) for step in self.draft.steps]
         self._warn_of_unusable_sources()
         sources = {
-            name: Source(source.type, source.configuration, name)
+            name: Source(source.type, source.configuration, name, source.concurrency)
             for name, source in self.draft.sources.items()
         }
         links = connect(self.draft, views, sources)
@@ -91,6 +93,8 @@ class _Builder:
             config=self.draft.document.root.plain(),
             description=self.draft.top.get("description"),
             tags={key: str(value) for key, value in (self.draft.top.get("tags") or {}).items()},
+            params=self.draft.params,
+            schedules=self.draft.schedules,
         )
 
     def _step(self, view: StepView, links: Links) -> Step:
@@ -110,7 +114,17 @@ class _Builder:
             description=config.description,
             tags=config.tags,
             keep_result=config.name in links.kept,
+            group=config.group,
+            pool=config.pool or self._pool_of(config.source),
+            params=links.params[view.step.index],
         )
+
+    def _pool_of(self, written: str | SourceConfig | DerivedSource) -> str | None:
+        if isinstance(written, SourceConfig):
+            return written.pool
+        name = written.base if isinstance(written, DerivedSource) else written
+        found = self.draft.sources.get(name)
+        return found.pool if found else None
 
     def _check_unique_names(self) -> None:
         first: dict[str, int] = {}

@@ -2,17 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from flowtoy_dagster.flow.draft import Draft, StepDraft
 from flowtoy_dagster.flow.graph import Dependency, InputKind, Source
-from flowtoy_dagster.flow.references import Reference, TemplateMistake, references, templates_in
+from flowtoy_dagster.flow.names import OUTPUT_NAMES, PAYLOAD_NAMES, ROOTS
+from flowtoy_dagster.flow.references import (
+    Reference,
+    TemplateMistake,
+    free_names,
+    references,
+    templates_in,
+    tested_names,
+)
 from flowtoy_dagster.flow.suggestions import nearest
+from flowtoy_dagster.flow.templating import is_template
 
 Path = tuple[str | int, ...]
 EXPLICIT = "depends_on"
+_OF_PAYLOADS = "only templates of a command with 'pass_to: template' have it"
 
 
 @dataclass
@@ -40,9 +50,16 @@ class StepView:
 
 @dataclass(frozen=True)
 class Links:
-    """Dependencies by step index; `kept`: steps whose whole result some template names."""
+    """What steps' templates refer to.
+
+    Attributes:
+        dependencies: by step index.
+        params: the parameters, by step index.
+        kept: the steps whose whole result some template names.
+    """
 
     dependencies: Mapping[int, tuple[Dependency, ...]]
+    params: Mapping[int, tuple[str, ...]]
     kept: frozenset[str]
 
 
@@ -66,16 +83,29 @@ class _Connector:
         self.draft = draft
         self.views = views
         self.sources = sources
+        written = draft.document.root.child("sources")
+        named = written.value if written else None
+        # Where it is no mapping at all, that is told, and no name is wrong for it.
+        self.no_sources = named is not None and not isinstance(named, dict)
+        self.source_names = frozenset(named if isinstance(named, dict) else ())
         self.by_name = {view.name: view for view in reversed(views)}
         self.kept: set[str] = set()
+        self.params: set[str] = set()
+        """What the templates read last refer to."""
 
     def connect(self) -> Links:
         for name, source in self.sources.items():
             for path, template in templates_in(source.configuration):
                 place = self.draft.place_of(path, [("sources", name)]) or ("sources", name)
-                for _ in self._read(template, (*place, *path), ""):
+                # A step may say that its payload has names in these templates.
+                names = _names_in({**source.configuration, "pass_to": "template"})
+                for _ in self._read(template, (*place, *path), "", names):
                     pass  # its mistakes are what is wanted here
-        waits = {view.step.index: self._waits_for(view) for view in self.views}
+        waits, params = {}, {}
+        for view in self.views:
+            self.params.clear()
+            waits[view.step.index] = self._waits_for(view)
+            params[view.step.index] = tuple(sorted(self.params))
         order = {view.name: view.step.index for view in self.views}
         dependencies = {
             index: tuple(
@@ -85,7 +115,7 @@ class _Connector:
             for index, found in waits.items()
         }
         self._refuse_cycles(dependencies)
-        return Links(dependencies, frozenset(self.kept))
+        return Links(dependencies, params, frozenset(self.kept))
 
     def _waits_for(self, view: StepView) -> dict[str, list[str]]:
         found: dict[str, list[str]] = {}
@@ -155,17 +185,28 @@ class _Connector:
                 place = self.draft.place_of(within, view.places) or path
                 is_input = place[2:3] == ("input",)
                 label = _label("input" if is_input else "source", within)
-                yield from self._read(template, (*place, *within), label)
+                names = _names_in(view.source.configuration)
+                yield from self._read(template, (*place, *within), label, names)
         for index, output in enumerate(config.output):
             if output.type == "template":
                 where = (*path, "output", index, "value")
-                yield from self._read(output.value or "", where, f"output {output.name}")
+                label = f"output {output.name}"
+                yield from self._read(output.value or "", where, label, OUTPUT_NAMES)
         retry = config.retry.model_dump(warnings=False) if config.retry else None
         for within, template in templates_in({"retry": retry, "timeout": config.timeout}):
             yield from self._read(template, (*path, *within), _label("", within))
 
-    def _read(self, template: str, path: Path, reason: str) -> Iterator[_Mention]:
-        """The mentions in a template; those of sources it names count as its own."""
+    def _read(
+        self, template: str, path: Path, reason: str, names: Collection[str] | None = ()
+    ) -> Iterator[_Mention]:
+        """The mentions in a template; those of sources it names count as its own.
+
+        Args:
+            template: one of the configuration's.
+            path: where it stands.
+            reason: why its step depends on what it mentions.
+            names: what it knows beside the roots; None where any name may be missing.
+        """
         pending, seen = [template], {template}
         while pending:
             current = pending.pop()
@@ -174,20 +215,56 @@ class _Connector:
             except TemplateMistake as mistake:
                 self.draft.refuse(path, str(mistake), mistake.hint, line=mistake.line)
                 continue
+            if current == template:
+                self._refuse_names(template, path, names)
             for reference in sorted(found, key=str):
-                if reference.root == "env":
-                    continue
-                if reference.root != "sources":
+                if reference.root in ("flows", "steps"):
                     line = reference.line if current == template else None
                     yield _Mention(reference, reason, path, line)
-                    continue
-                names = self.sources if reference.step is None else [reference.step]
-                for name in names:
-                    source = self.sources.get(name)
-                    for _, inner in templates_in(source.configuration if source else None):
-                        if inner not in seen:
-                            seen.add(inner)
-                            pending.append(inner)
+                elif reference.root == "params":
+                    line = reference.line if current == template else None
+                    self._take_param(reference.step, path, line)
+                elif reference.root == "sources":
+                    inner = set(self._templates_of(reference)) - seen
+                    seen |= inner
+                    pending += sorted(inner)
+
+    def _take_param(self, name: str | None, path: Path, line: int | None) -> None:
+        known = self.draft.param_names
+        if name is None:
+            self.params |= known
+        elif name in known:
+            self.params.add(name)
+        elif line is not None:
+            # In a source that the template names, it is told where it stands.
+            hint = nearest(name, known) if known else "declare it under 'params'"
+            self.draft.refuse(path, f"there is no parameter '{name}'", hint, line=line)
+
+    def _templates_of(self, reference: Reference) -> Iterator[str]:
+        """The templates of the sources that a mention of `sources` stands for."""
+        for name in self.sources if reference.step is None else [reference.step]:
+            source = self.sources.get(name)
+            for _, template in templates_in(source.configuration if source else None):
+                yield template
+
+    def _refuse_names(self, template: str, path: Path, names: Collection[str] | None) -> None:
+        """Refuse names and sources that are not there, unless the template tests them."""
+        tested = tested_names(template)
+        for name, line in free_names(template).items():
+            if names is not None and name not in names and (name,) not in tested:
+                hint = _OF_PAYLOADS if name in PAYLOAD_NAMES else nearest(name, [*ROOTS, *names])
+                self.draft.refuse(path, f"'{name}' is not a name", hint, line=line)
+        for reference in references(template):
+            name = reference.step or ""
+            unknown = reference.root == "sources" and self._is_no_source(name)
+            if unknown and ("sources", name) not in tested:
+                hint = nearest(name, self.sources)
+                self.draft.refuse(
+                    path, f"there is no source '{name}'", hint, line=reference.line
+                )
+
+    def _is_no_source(self, name: str) -> bool:
+        return bool(name) and name not in self.source_names and not self.no_sources
 
     def _refuse_cycles(self, dependencies: Mapping[int, tuple[Dependency, ...]]) -> None:
         waits = {
@@ -228,6 +305,14 @@ def _cycles_from(
             trail.append(following)
             on_trail.add(following)
             stack.append(iter(waits[following]))
+
+
+def _names_in(configuration: Mapping[str, Any]) -> Collection[str] | None:
+    """What a configuration's templates know beside the roots; None where any may be missing."""
+    if configuration.get("template_strict", True) is not True:
+        return None
+    mode = configuration.get("pass_to")
+    return PAYLOAD_NAMES if mode == "template" or is_template(mode) else ()
 
 
 def _label(first: str, path: Path) -> str:

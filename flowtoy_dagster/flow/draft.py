@@ -15,18 +15,20 @@ from pydantic_core import ErrorDetails
 
 from flowtoy_dagster.errors import Location, Problem
 from flowtoy_dagster.flow.document import Node
-from flowtoy_dagster.flow.fields import STATIC, Strict, is_free
+from flowtoy_dagster.flow.fields import STATIC, Misplaced, Strict, is_free
 from flowtoy_dagster.flow.loading import NO_FILE, Document
 from flowtoy_dagster.flow.models import (
     DerivedSource,
     FlowConfig,
-    Misplaced,
+    GroupConfig,
     OutputConfig,
     RetryConfig,
     RunnerConfig,
+    ScheduleConfig,
     SourceConfig,
     StepConfig,
 )
+from flowtoy_dagster.flow.params import Param
 from flowtoy_dagster.flow.suggestions import nearest, show
 
 Path = Sequence[str | int]
@@ -63,13 +65,19 @@ class StepDraft:
 
 @dataclass
 class Draft:
-    """The valid parts of a document, and the problems found so far."""
+    """The valid parts of a document, and the problems found so far.
+
+    `param_names` has the parameters whose declaration has a mistake too.
+    """
 
     document: Document
     name: str = ""
     sources: dict[str, SourceConfig] = field(default_factory=dict)
     broken_sources: set[str] = field(default_factory=set)
     steps: list[StepDraft] = field(default_factory=list)
+    params: dict[str, Param] = field(default_factory=dict)
+    param_names: frozenset[str] = frozenset()
+    schedules: tuple[ScheduleConfig, ...] = ()
     top: dict[str, Any] = field(default_factory=dict)
     problems: list[Problem] = field(default_factory=list)
 
@@ -191,7 +199,7 @@ def _read_sources(draft: Draft, raw: Any) -> None:
         if is_free(name):
             continue
         spare = {"type": UNKNOWN_TYPE}
-        source, broken = _salvage(draft, SourceConfig, value, ("sources", name), spare)
+        source, broken = salvage(draft, SourceConfig, value, ("sources", name), spare)
         if broken:
             draft.broken_sources.add(name)
         if source:
@@ -210,7 +218,7 @@ def _read_steps(draft: Draft, raw: dict[str, Any]) -> None:
     else:
         for index, value in enumerate(steps):
             spare = {"name": f"step {index + 1}", "source": BROKEN_SOURCE}
-            step, broken = _salvage(draft, StepConfig, value, ("flow", index), spare)
+            step, broken = salvage(draft, StepConfig, value, ("flow", index), spare)
             if step:
                 draft.steps.append(StepDraft(index, step, broken))
 
@@ -218,7 +226,7 @@ def _read_steps(draft: Draft, raw: dict[str, Any]) -> None:
 M = TypeVar("M", bound=Strict)
 
 
-def _salvage(
+def salvage(
     draft: Draft, model: type[M], value: Any, path: Path, spare: dict[str, Any]
 ) -> tuple[M | None, frozenset[str]]:
     """The model of a part; where fields are wrong, of the fields that are right."""
@@ -246,7 +254,7 @@ def _fields_at(loc: Sequence[str | int], model: type[Strict]) -> list[str]:
         return list(DerivedSource.model_fields)
     for part in loc[:-1]:
         if part == "runner":
-            return list(RunnerConfig.model_fields)
+            return list((GroupConfig if "groups" in loc[1:-1] else RunnerConfig).model_fields)
         if part in _MODELS_BY_FIELD:
             return list(_MODELS_BY_FIELD[str(part)].model_fields)
     return list(model.model_fields)

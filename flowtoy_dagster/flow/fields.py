@@ -25,6 +25,23 @@ STATIC = {"static": True}
 FREE_PREFIX = "x-"
 
 
+class Misplaced(ValueError):  # noqa: N818 - what it is
+    """A mistake at a key, or at a key's value, of what is being validated."""
+
+    def __init__(
+        self,
+        message: str,
+        path: tuple[str | int, ...],
+        hint: str | None = None,
+        *,
+        at_key: bool = True,
+    ) -> None:
+        super().__init__(message)
+        self.path = path
+        self.hint = hint
+        self.at_key = at_key
+
+
 class Strict(BaseModel):
     """A frozen model that refuses unknown keys; keys that begin with `x-` are free."""
 
@@ -33,9 +50,14 @@ class Strict(BaseModel):
     @model_validator(mode="before")
     @classmethod
     def _drop_free_keys(cls, value: Any) -> Any:
-        if isinstance(value, dict):
-            return {key: item for key, item in value.items() if not is_free(key)}
-        return value
+        return without_notes(value)
+
+
+def without_notes(value: Any) -> Any:
+    """A mapping without its free keys; anything else as it is."""
+    if isinstance(value, dict):
+        return {key: item for key, item in value.items() if not is_free(key)}
+    return value
 
 
 def is_free(key: object) -> bool:

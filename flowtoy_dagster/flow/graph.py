@@ -7,18 +7,31 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from flowtoy_dagster.flow.models import OnError, OutputConfig, RetryConfig, RunnerConfig
+from flowtoy_dagster.flow.models import (
+    OnError,
+    OutputConfig,
+    RetryConfig,
+    RunnerConfig,
+    ScheduleConfig,
+)
+from flowtoy_dagster.flow.params import Param
 
 InputKind = Literal["none", "payload", "request"]
 
 
 @dataclass(frozen=True)
 class Source:
-    """What a step calls: the provider's type and its configuration, templates unrendered."""
+    """What a step calls: the provider's type and its configuration, templates unrendered.
+
+    Attributes:
+        name: of the named source that it is, or is derived from.
+        concurrency: how many steps of a run may use a named source at once.
+    """
 
     type: str
     configuration: Mapping[str, Any]
     name: str | None = None
+    concurrency: int | None = None
 
 
 @dataclass(frozen=True)
@@ -48,6 +61,9 @@ class Step:
         outputs: the outputs as written.
         dependencies: the steps that it waits for, in file order.
         keep_result: whether another step refers to its `steps.<name>.result`.
+        group: the group whose limit it shares.
+        pool: the pool of Dagster's in which it runs.
+        params: the parameters that its templates refer to.
     """
 
     index: int
@@ -64,11 +80,27 @@ class Step:
     description: str | None = None
     tags: Mapping[str, str] = field(default_factory=dict)
     keep_result: bool = False
+    group: str | None = None
+    pool: str | None = None
+    params: tuple[str, ...] = ()
 
     @property
     def upstream(self) -> tuple[str, ...]:
         """The names of the steps that it waits for."""
         return tuple(dependency.step for dependency in self.dependencies)
+
+
+@dataclass(frozen=True)
+class Values:
+    """What a run's parameters are.
+
+    Attributes:
+        public: of every parameter that is no secret.
+        secret: of the secret ones that were given; others have a default, or a variable.
+    """
+
+    public: Mapping[str, Any]
+    secret: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -81,6 +113,9 @@ class Flow:
         sources: the named sources, as templates see them.
         runner: how the flow runs.
         config: the merged configuration as plain JSON data, which is what a run is made from.
+        params: the parameters by name, in file order.
+        schedules: when Dagster starts it by itself.
+        values: what the parameters are, once somebody has chosen.
     """
 
     name: str
@@ -90,6 +125,9 @@ class Flow:
     config: Mapping[str, Any]
     description: str | None = None
     tags: Mapping[str, str] = field(default_factory=dict)
+    params: Mapping[str, Param] = field(default_factory=dict)
+    schedules: tuple[ScheduleConfig, ...] = ()
+    values: Values | None = None
 
     @functools.cached_property
     def by_name(self) -> Mapping[str, Step]:

@@ -15,8 +15,20 @@ from pydantic import (
     model_validator,
 )
 
+from flowtoy_dagster.flow.cron import check_cron, check_timezone
 from flowtoy_dagster.flow.environment import check_jmespath
-from flowtoy_dagster.flow.fields import Duration, Name, Strict, Templated, Text, Timeout, Whole
+from flowtoy_dagster.flow.fields import (
+    Duration,
+    Misplaced,
+    Name,
+    Strict,
+    Templated,
+    Text,
+    Timeout,
+    Whole,
+    without_notes,
+)
+from flowtoy_dagster.flow.params import ParamConfig
 from flowtoy_dagster.flow.suggestions import show
 from flowtoy_dagster.flow.templating import is_template
 
@@ -24,25 +36,19 @@ OnError = Literal["fail", "skip", "continue"]
 OutputType = Literal["raw", "json", "jmespath", "template"]
 Tags = dict[str, Text]
 
-SOURCE_KEYS = ("type", "configuration", "description")
+SOURCE_KEYS = ("type", "configuration", "description", "concurrency", "pool")
 DERIVED_KEYS = ("base", "override")
 
 
-class Misplaced(ValueError):  # noqa: N818 - what it is
-    """A mistake at a key, or at a key's value, of what is being validated."""
+def _check_pool(value: str) -> str:
+    if not _POOL.fullmatch(value):
+        raise ValueError(f"a pool's name has no spaces in it, got {show(value)}")
+    return value
 
-    def __init__(
-        self,
-        message: str,
-        path: tuple[str | int, ...],
-        hint: str | None = None,
-        *,
-        at_key: bool = True,
-    ) -> None:
-        super().__init__(message)
-        self.path = path
-        self.hint = hint
-        self.at_key = at_key
+
+_POOL = re.compile(r"\S+")
+Pool = Annotated[str, AfterValidator(_check_pool)]
+AtOnce = Annotated[Whole, Field(ge=1)]
 
 
 class SourceConfig(Strict):
@@ -51,6 +57,8 @@ class SourceConfig(Strict):
     type: Name
     configuration: dict[str, Any] = Field(default_factory=dict)
     description: str | None = None
+    concurrency: AtOnce | None = None
+    pool: Pool | None = None
 
     @model_validator(mode="before")
     @classmethod
@@ -196,6 +204,8 @@ class StepConfig(Strict):
     on_error: OnError | None = None
     retry: Annotated[RetryConfig, BeforeValidator(_short_retry)] | None = None
     timeout: Templated[Timeout] | None = None
+    group: Name | None = None
+    pool: Pool | None = None
     description: str | None = None
     tags: Tags = Field(default_factory=dict)
 
@@ -205,13 +215,36 @@ class StepConfig(Strict):
         return () if value is None else value
 
 
+class GroupConfig(Strict):
+    """Steps of which only so many run at once (language 17.2)."""
+
+    concurrency: AtOnce
+
+
 class RunnerConfig(Strict):
     """How the flow runs (language 10.4)."""
 
     on_error: OnError = "fail"
-    max_workers: Annotated[Whole, Field(ge=1)] | None = None
+    max_workers: AtOnce | None = None
     timeout: Timeout | None = None
     executor: Literal["warm", "multiprocess", "in_process"] | None = None
+    groups: Annotated[dict[Name, GroupConfig], BeforeValidator(without_notes)] = Field(
+        default_factory=dict
+    )
+
+
+class ScheduleConfig(Strict):
+    """When Dagster starts the flow by itself (language 16)."""
+
+    cron: Annotated[str, AfterValidator(check_cron)]
+    timezone: Annotated[str, AfterValidator(check_timezone)] = "UTC"
+    params: dict[str, Any] = Field(default_factory=dict)
+    enabled: bool = True
+    description: str | None = None
+
+
+def _one_or_list(value: Any) -> Any:
+    return [value] if isinstance(value, dict) else value
 
 
 class FlowConfig(Strict):
@@ -223,3 +256,5 @@ class FlowConfig(Strict):
     sources: dict[str, SourceConfig] = Field(default_factory=dict)
     flow: tuple[StepConfig, ...] = Field(min_length=1)
     runner: RunnerConfig = Field(default_factory=RunnerConfig)
+    params: dict[str, ParamConfig] = Field(default_factory=dict)
+    schedule: Annotated[tuple[ScheduleConfig, ...], BeforeValidator(_one_or_list)] = ()

@@ -9,7 +9,11 @@ import jinja2
 
 from flowtoy_dagster.flow.suggestions import nearest
 
-ROOTS = ("flows", "steps", "sources", "env", "run")
+ROOTS = ("flows", "steps", "sources", "params", "env", "run")
+OUTPUT_NAMES = ("result", "status", "meta")
+"""What templates of outputs know beside the roots."""
+PAYLOAD_NAMES = ("input", "json", "raw", "jmespath")
+"""What templates of a command know beside the roots, where it takes its payload by them."""
 
 
 class Missing(jinja2.Undefined):

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterator
+import itertools
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,10 +16,11 @@ from flowtoy_dagster.flow.names import ROOTS
 from flowtoy_dagster.flow.suggestions import nearest
 from flowtoy_dagster.flow.templating import is_template, parse
 
-REFERRING = ("flows", "steps", "sources", "env")
+REFERRING = ("flows", "steps", "sources", "params", "env")
 STEP_ATTRIBUTES = ("state", "error", "outputs", "result")
 RESULT_ATTRIBUTES = ("success", "code", "notes", "data", "meta")
 _MAPPING_METHODS = ("items", "keys", "values", "get")
+_GIVEN_BY_JINJA = ("loop", "caller", "varargs", "kwargs", "self", "super")
 _REFUSED = (nodes.Include, nodes.Import, nodes.FromImport, nodes.Extends, nodes.Block)
 
 Path = tuple[str | int, ...]
@@ -26,11 +28,12 @@ Path = tuple[str | int, ...]
 
 @dataclass(frozen=True)
 class Reference:
-    """A mention of `flows`, `steps`, `sources` or `env` in a template.
+    """A mention of `flows`, `steps`, `sources`, `params` or `env` in a template.
 
     Attributes:
         root: the name that the mention begins with.
-        step: the step's, source's or variable's written name; None where the root is taken whole.
+        step: the step's, source's, parameter's or variable's written name; None where the root is
+            taken whole.
         output: the output's name, where the template names one.
         attribute: for `steps`, the attribute after the step (`state`, `result`, …).
         line: where in the template, from 1.
@@ -80,12 +83,73 @@ def references(source: str) -> frozenset[Reference]:
     return frozenset(_walk(tree, called=False))
 
 
+@functools.lru_cache(maxsize=4096)
+def free_names(source: str) -> Mapping[str, int]:
+    """The names that a template looks up although nothing gives them, and the line of each.
+
+    Args:
+        source: a template that `references` takes.
+    """
+    tree = parse(source)
+    given = {*ROOTS, *_GIVEN_BY_JINJA, *environment.globals}
+    given |= {macro.name for macro in tree.find_all(nodes.Macro)}
+    found: dict[str, int] = {}
+    for node in tree.find_all(nodes.Name):
+        if node.ctx != "load":
+            given.add(node.name)
+        elif node.name not in given:
+            found.setdefault(node.name, node.lineno)
+    return {name: line for name, line in found.items() if name not in given}
+
+
+@functools.lru_cache(maxsize=4096)
+def tested_names(source: str) -> frozenset[Path]:
+    """What a template asks for before it uses it: it may be missing (language 6.4).
+
+    Args:
+        source: a template that `references` takes.
+
+    Returns:
+        names, and beginnings of paths: `("x",)`, `("sources", "api")`.
+    """
+    return frozenset(
+        path[:length]
+        for node in parse(source).find_all(_ASKING)
+        for asked in _asked_by(node)
+        for path in [_path(asked)]
+        for length in (1, 2)
+    )
+
+
+_ASKING = (nodes.Test, nodes.Filter, nodes.If, nodes.CondExpr, nodes.Not, nodes.And, nodes.Or)
+
+
+def _asked_by(node: nodes.Node) -> list[nodes.Node]:
+    """The expressions that a node asks for without harm where they are missing."""
+    if isinstance(node, nodes.Test):
+        return [node.node] if node.name in ("defined", "undefined") else []
+    if isinstance(node, nodes.Filter):
+        return [node.node] if node.name in ("default", "d") and node.node else []
+    if isinstance(node, (nodes.If, nodes.CondExpr)):
+        return [node.test]
+    if isinstance(node, nodes.Not):
+        return [node.node]
+    assert isinstance(node, (nodes.And, nodes.Or))
+    return [node.left, node.right]
+
+
+def _path(node: nodes.Node) -> Path:
+    """`sources.api["url"]` as its parts, up to one that is computed."""
+    root, parts, _ = _chain(node)
+    written = itertools.takewhile(lambda part: part is not None, parts)
+    return (root.name, *map(str, written)) if isinstance(root, nodes.Name) else ()
+
+
 def _walk(node: nodes.Node, *, called: bool) -> Iterator[Reference]:
     _check(node)
-    chain = _chain(node)
-    if chain is not None:
-        root, parts, extra = chain
-        yield _reference(root, parts, called, node.lineno)
+    root, parts, extra = _chain(node)
+    if isinstance(root, nodes.Name) and root.ctx == "load" and root.name in REFERRING:
+        yield _reference(root.name, parts, called, node.lineno)
         for child in extra:
             yield from _walk(child, called=False)
         return
@@ -115,7 +179,7 @@ def _check(node: nodes.Node) -> None:
             )
 
 
-def _chain(node: nodes.Node) -> tuple[str, list[str | None], list[nodes.Node]] | None:
+def _chain(node: nodes.Node) -> tuple[nodes.Node, list[str | None], list[nodes.Node]]:
     """`flows.a["x"][i]` as its root, its parts (None: computed) and the computed nodes."""
     parts: list[str | None] = []
     extra: list[nodes.Node] = []
@@ -128,9 +192,7 @@ def _chain(node: nodes.Node) -> tuple[str, list[str | None], list[nodes.Node]] |
             parts.append(None)
             extra.append(node.arg)
         node = node.node
-    if isinstance(node, nodes.Name) and node.ctx == "load" and node.name in REFERRING:
-        return node.name, parts[::-1], extra
-    return None
+    return node, parts[::-1], extra
 
 
 def _reference(root: str, parts: list[str | None], called: bool, line: int) -> Reference:

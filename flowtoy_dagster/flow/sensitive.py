@@ -7,10 +7,11 @@ import functools
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from flowtoy_dagster.flow.binding import see_params
 from flowtoy_dagster.flow.graph import Flow
 from flowtoy_dagster.flow.references import TemplateMistake, references, templates_in
 from flowtoy_dagster.flow.templating import is_template
-from flowtoy_dagster.secrets import Mask, is_secret_variable, secret_values_in
+from flowtoy_dagster.secrets import Mask, is_secret_variable, secret_values_in, storage_secrets
 
 _SCHEMES = ("bearer ", "basic ", "token ")
 
@@ -30,11 +31,17 @@ class FlowSecrets:
         values = {environment[name] for name in self._names if name in environment}
         if self._reads_any_variable:
             values |= {value for name, value in environment.items() if is_secret_variable(name)}
-        return self._written.including(values)
+        values |= see_params(self._flow, environment).secrets
+        return self._written.including(values | storage_secrets(environment))
+
+    @functools.cached_property
+    def _config(self) -> Mapping[str, Any]:
+        """The configuration without what is said of parameters, which know their secrets."""
+        return {k: v for k, v in self._flow.config.items() if k not in ("params", "schedule")}
 
     @functools.cached_property
     def _written(self) -> Mask:
-        written = {value for value in secret_values_in(self._flow.config) if not is_template(value)}
+        written = {value for value in secret_values_in(self._config) if not is_template(value)}
         credentials = {
             value.split(" ", 1)[1] for value in written if value.lower().startswith(_SCHEMES)
         }
@@ -43,7 +50,7 @@ class FlowSecrets:
     @functools.cached_property
     def _names(self) -> frozenset[str]:
         mentioned = {name for name in self._variables if name is not None}
-        for mapping in _mappings(self._flow.config):
+        for mapping in _mappings(self._config):
             names = mapping.get("vars")
             listed = [names] if isinstance(names, str) else names or []
             mentioned |= {name for name in listed if isinstance(name, str)}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import time
@@ -33,10 +34,7 @@ def cancel_run(history: History, run: dg.DagsterRun) -> None:
     elif not is_here(session):
         raise RunError(f"run {run.run_id[:8]} runs on {session.split('/')[0]}; cancel it there")
     else:
-        pid = pid_of(session)
-        if pid is not None:
-            history.instance.report_run_canceling(run)
-            os.kill(pid, signal.SIGTERM)
+        interrupt_elsewhere(history.instance, run)
     deadline = time.monotonic() + PATIENCE
     while time.monotonic() < deadline:
         current = history.instance.get_run_by_id(run.run_id)
@@ -45,3 +43,14 @@ def cancel_run(history: History, run: dg.DagsterRun) -> None:
         history.mark_interrupted()
         time.sleep(0.1)
     raise RunError(f"run {run.run_id[:8]} has not ended within {PATIENCE:.0f} s")
+
+
+def interrupt_elsewhere(instance: dg.DagsterInstance, run: dg.DagsterRun) -> bool:
+    """Ask a run to end that another process of this machine carries; whether there is one."""
+    pid = pid_of(session_of(run) or "")
+    if pid is None:
+        return False
+    instance.report_run_canceling(run)
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(pid, signal.SIGTERM)
+    return True

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +13,7 @@ from dagster import DagsterRunStatus
 from sqlalchemy.exc import DBAPIError
 from typing_extensions import Self
 
+from flowtoy_dagster.engine.held import held
 from flowtoy_dagster.engine.home import (
     CONFIG_FILE,
     SAVED_CONFIGS,
@@ -21,23 +22,23 @@ from flowtoy_dagster.engine.home import (
     read_config,
 )
 from flowtoy_dagster.engine.io import store_of
-from flowtoy_dagster.engine.names import step_keys
+from flowtoy_dagster.engine.names import CONFIG_TAG, FLOW_NAME_TAG, step_keys
+from flowtoy_dagster.engine.params import with_values_of
 from flowtoy_dagster.engine.records import StepRecord
 from flowtoy_dagster.errors import HomeError, RunError, UsageError
 from flowtoy_dagster.flow.graph import Flow
 from flowtoy_dagster.flow.policies import halts_run
 from flowtoy_dagster.load import load_flow, load_old_flow
 from flowtoy_dagster.runs.sessions import is_here, pid_of, session_id
+from flowtoy_dagster.runs.states import RunStatus, StepStatus
 from flowtoy_dagster.runs.status import (
-    RunStatus,
+    FOLLOWED,
     StatusBuilder,
-    StepStatus,
     read_log,
     run_state_of,
+    settle,
 )
 
-CONFIG_TAG = "flowtoy/config"
-FLOW_NAME_TAG = "flowtoy/flow"
 SESSION_TAG = "flowtoy/session"
 ALL_STEPS = "(all steps)"
 INTERRUPTED = "interrupted: the process that carried this run is gone"
@@ -62,15 +63,22 @@ class RunSummary:
 
 
 class History:
-    """The runs of one home. Use it as a context manager."""
+    """The runs of one home. Use it as a context manager.
 
-    def __init__(self, home: Path | None = None) -> None:
+    Args:
+        home: the home folder; by default what the environment says.
+        open_instance: opens Dagster's instance of it; by default as `dagster.yaml` says.
+    """
+
+    def __init__(
+        self,
+        home: Path | None = None,
+        open_instance: Callable[[Path], dg.DagsterInstance] | None = None,
+    ) -> None:
         self.home = open_home(home)
         self._stack = ExitStack()
         try:
-            self.instance = self._stack.enter_context(
-                dg.DagsterInstance.from_config(str(self.home))
-            )
+            self.instance = self._stack.enter_context((open_instance or _as_configured)(self.home))
             self.mark_interrupted()
         except DBAPIError as error:
             raise HomeError(f"the history in {self.home} can't be used: {error.orig}") from None
@@ -97,6 +105,8 @@ class History:
                     self.instance.report_run_canceled(run, message=INTERRUPTED)
                 else:
                     self.instance.report_run_failed(run, message=INTERRUPTED)
+                # Who waits for a slot of a pool that it held would wait for ever.
+                self.instance.event_log_storage.free_concurrency_slots_for_run(run.run_id)
 
     def runs(self, limit: int | None = None) -> list[RunSummary]:
         """The latest runs, the newest first."""
@@ -134,23 +144,31 @@ class History:
         Raises:
             RunError: its configuration is not in this home.
         """
-        reference = run.tags.get(CONFIG_TAG)
+        reference = self._reference(run)
         path = config_path(self.home, reference) if reference else None
         if path is None or not path.exists():
             raise RunError(f"the configuration of run {run.run_id} is not in {self.home}")
         name, config = read_config(path)
-        return load_flow(config, name) if to_run else load_old_flow(config, name)
+        flow = load_flow(config, name) if to_run else load_old_flow(config, name)
+        return with_values_of(flow, run, self.instance)
+
+    def _reference(self, run: dg.DagsterRun) -> str | None:
+        """The hash of the configuration that a run executes."""
+        if run.parent_run_id and run.job_snapshot_id and session_of(run) is None:
+            # Dagster's re-execution takes over its parent's tags, but executes the job of now.
+            job = self.instance.get_job_snapshot(run.job_snapshot_id)
+            if CONFIG_TAG in job.tags:
+                return job.tags[CONFIG_TAG]
+        return run.tags.get(CONFIG_TAG)
 
     def status(self, run: dg.DagsterRun, flow: Flow | None = None) -> RunStatus:
         """How the run and each of its steps stands, from its events."""
-        flow = flow or self.flow(run)
-        builder = self.builder(run, flow)
-        read_log(builder, self.instance.all_logs(run.run_id))
-        status = builder.status
-        status.state = run_state_of(self._fresh(run).status)
-        if status.state not in ("pending", "running"):
-            builder.finish(status.ended_at or 0.0)
-        return status
+        builder = self.builder(run, flow or self.flow(run))
+        record = self.instance.get_run_record_by_id(run.run_id)
+        read_log(builder, self.instance.all_logs(run.run_id, set(FOLLOWED)))
+        if record is not None:
+            settle(builder, record)
+        return builder.status
 
     def builder(self, run: dg.DagsterRun, flow: Flow) -> StatusBuilder:
         """A builder for a run of which no event has been read."""
@@ -158,7 +176,12 @@ class History:
         return StatusBuilder(self._blank_status(run, flow), names_by_key(flow), halting)
 
     def _blank_status(self, run: dg.DagsterRun, flow: Flow) -> RunStatus:
-        steps = {step.name: StepStatus(step.name, step.upstream) for step in flow.steps}
+        steps = {
+            step.name: StepStatus(
+                step.name, step.upstream, tuple(output.name for output in step.outputs)
+            )
+            for step in flow.steps
+        }
         if run.parent_run_id and run.step_keys_to_execute is not None:
             steps.update(self._reused(run, flow))
         return RunStatus(run.run_id, flow.name, steps=steps)
@@ -174,9 +197,6 @@ class History:
         for step in before.values():
             step.reused = True
         return {name: before[name] for name, key in keys.items() if key not in executed}
-
-    def _fresh(self, run: dg.DagsterRun) -> dg.DagsterRun:
-        return self.instance.get_run_by_id(run.run_id) or run
 
     def record(self, run: dg.DagsterRun, step_key: str) -> StepRecord | None:
         """The record of a step, from the run or from the one that it reuses it of."""
@@ -233,7 +253,8 @@ class History:
         old = [run for run in runs if run.run_id not in needed]
         for run in old:
             self.forget(run)
-        used = {r.dagster_run.tags.get(CONFIG_TAG) for r in self.instance.get_run_records()}
+        used = {self._reference(r.dagster_run) for r in self.instance.get_run_records()}
+        used |= held(self.home)
         for path in (self.home / SAVED_CONFIGS).glob("*.json"):
             if path.stem not in used:
                 path.unlink(missing_ok=True)
@@ -249,6 +270,10 @@ class History:
             path.unlink(missing_ok=True)
 
 
+def _as_configured(home: Path) -> dg.DagsterInstance:
+    return dg.DagsterInstance.from_config(str(home))
+
+
 def session_of(run: dg.DagsterRun) -> str | None:
     """The session that carries a run; None for runs that others launch."""
     session, _, run_id = run.tags.get(SESSION_TAG, "").rpartition("/")
@@ -256,9 +281,9 @@ def session_of(run: dg.DagsterRun) -> str | None:
     return session if run_id == run.run_id else None
 
 
-def session_tag(run_id: str) -> str:
-    """The tag's value for a run that this process carries."""
-    return f"{session_id()}/{run_id}"
+def session_tag(run_id: str, pid: int | None = None) -> str:
+    """The tag's value for a run that a process carries; this one by default."""
+    return f"{session_id(pid)}/{run_id}"
 
 
 def names_by_key(flow: Flow) -> dict[str, str]:

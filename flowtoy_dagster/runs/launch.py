@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import signal
 import threading
@@ -17,6 +18,7 @@ import dagster as dg
 from dagster import DagsterEvent
 
 from flowtoy_dagster.definitions import rebuild_job
+from flowtoy_dagster.engine.concurrency import describe_limits, free_slots
 from flowtoy_dagster.engine.executor import (
     STOP_MESSAGE,
     ReconstructableJob,
@@ -24,23 +26,21 @@ from flowtoy_dagster.engine.executor import (
     retry_plan,
 )
 from flowtoy_dagster.engine.home import config_path, open_home, save_config
-from flowtoy_dagster.engine.names import step_keys
+from flowtoy_dagster.engine.names import CONFIG_TAG, FLOW_NAME_TAG, step_keys
 from flowtoy_dagster.engine.outputs import OutputText
+from flowtoy_dagster.engine.params import keep_given_secrets, params_config
 from flowtoy_dagster.engine.records import load_json
 from flowtoy_dagster.engine.workers import prepare
 from flowtoy_dagster.errors import RunInterrupted, UsageError
+from flowtoy_dagster.flow.binding import bind, bound
 from flowtoy_dagster.flow.graph import Flow
 from flowtoy_dagster.flow.sensitive import FlowSecrets, secret_outputs
 from flowtoy_dagster.load import Config, load_flow
-from flowtoy_dagster.runs.history import (
-    CONFIG_TAG,
-    FLOW_NAME_TAG,
-    SESSION_TAG,
-    History,
-    session_tag,
-)
-from flowtoy_dagster.runs.status import Change, RunStatus, StatusBuilder
+from flowtoy_dagster.runs.history import SESSION_TAG, History, session_tag
+from flowtoy_dagster.runs.states import Change, RunStatus
 from flowtoy_dagster.secrets import Mask
+
+logger = logging.getLogger("flowtoy")
 
 MOST_DEFAULT_WORKERS = 4
 Listener = Callable[[Change], None]
@@ -110,6 +110,8 @@ def run_flow(
     home: str | Path | None = None,
     tags: Mapping[str, str] | None = None,
     on_change: Listener | None = None,
+    on_created: Callable[[str], None] | None = None,
+    params: Mapping[str, Any] | None = None,
 ) -> FlowRun:
     """Run a flow to its end on Dagster's engine, with its history in the home folder.
 
@@ -121,16 +123,22 @@ def run_flow(
         home: the home folder; by default what the environment says.
         tags: tags of the run in Dagster.
         on_change: called at each change of a step's state.
+        on_created: called with Dagster's id of the run before anything of it is executed.
+        params: values of the flow's parameters; those that it has already are kept.
 
     Raises:
-        ConfigError: the configuration can't run.
+        ConfigError: the configuration can't run, or a parameter's value is missing or wrong.
         HomeError: the home folder can't be used.
         RunInterrupted: Ctrl-C or SIGTERM; carries the run as it ended.
     """
     flow = config if isinstance(config, Flow) else load_flow(config)
+    if params:
+        flow = bind(flow, params, before=flow.values)
     workers = worker_count(flow, max_workers)
     with History(Path(home) if home is not None else None) as history:
-        return start(history, flow, workers, tags=tags, on_change=on_change)
+        return start(
+            history, flow, workers, tags=tags, on_change=on_change, on_created=on_created
+        )
 
 
 def start(
@@ -140,6 +148,7 @@ def start(
     *,
     tags: Mapping[str, str] | None = None,
     on_change: Listener | None = None,
+    on_created: Callable[[str], None] | None = None,
     parent: dg.DagsterRun | None = None,
     only: frozenset[str] | None = None,
 ) -> FlowRun:
@@ -151,20 +160,28 @@ def start(
         workers: how many steps may run at once.
         tags: tags of the run in Dagster.
         on_change: called at each change of a step's state.
+        on_created: called with Dagster's id of the run before anything of it is executed.
         parent: the run whose outputs are reused.
         only: the written names of the steps to execute; all by default.
     """
-    reference = save_config(history.home, flow.name, flow.config)
-    saved = str(config_path(history.home, reference))
-    # Every process of the run builds the job from what was saved.
-    job = dg.build_reconstructable_job("flowtoy_dagster.definitions", "rebuild_job", (saved,))
-    mask = FlowSecrets(flow).mask(os.environ)
-    all_tags = {**(tags or {}), FLOW_NAME_TAG: flow.name}
-    all_tags = {**mask.data(all_tags), CONFIG_TAG: reference}
-    run = _create_run(history, flow, job, workers, all_tags, parent, only)
+    flow = bound(flow)
+    job, run = create_run(history, flow, workers, tags=tags, parent=parent, only=only)
+    if on_created is not None:
+        on_created(run.run_id)
     builder = history.builder(run, flow)
-    interrupted = _follow(history, job, run, builder, on_change or (lambda change: None))
-    finished = finished_run(history, run, flow, builder.status, mask)
+    notify = on_change or (lambda change: None)
+
+    def take_in(event: DagsterEvent) -> None:
+        change = builder.add(event, time.time())
+        if change is not None:
+            notify(change)
+
+    interrupted = follow(history.instance, job, run, take_in)
+    for change in builder.finish(time.time()):
+        notify(change)
+    finished = finished_run(
+        history, run, flow, builder.status, FlowSecrets(flow).mask(os.environ)
+    )
     if interrupted:
         if builder.status.state not in ("cancelled", "failed", "succeeded"):
             history.instance.report_run_canceled(run)
@@ -173,68 +190,106 @@ def start(
     return finished
 
 
-def _create_run(
+def create_run(
     history: History,
     flow: Flow,
-    job: ReconstructableJob,
     workers: int,
-    tags: Mapping[str, str],
-    parent: dg.DagsterRun | None,
-    only: frozenset[str] | None,
-) -> dg.DagsterRun:
+    *,
+    tags: Mapping[str, str] | None = None,
+    parent: dg.DagsterRun | None = None,
+    only: frozenset[str] | None = None,
+    carrier: int | None = None,
+    remote_origin: Any = None,
+) -> tuple[ReconstructableJob, dg.DagsterRun]:
+    """Create a run of a flow; nothing is executed.
+
+    Args:
+        history: the home that it becomes part of.
+        flow: what to run.
+        workers: how many steps may run at once.
+        tags: tags of the run in Dagster.
+        parent: the run whose outputs are reused.
+        only: the written names of the steps to execute; all by default.
+        carrier: the process that will carry the run; this one by default.
+        remote_origin: where a web server finds the job, to run it again: a `RemoteJobOrigin`.
+
+    Returns:
+        the job, as every process of the run builds it from what was saved, and the run.
+    """
+    flow = bound(flow)
+    logger.debug("%s", describe_limits(flow, workers))
+    reference = save_config(history.home, flow.name, flow.config)
+    saved = str(config_path(history.home, reference))
+    job = dg.build_reconstructable_job("flowtoy_dagster.definitions", "rebuild_job", (saved,))
     definition = job.get_definition()
     keys = step_keys(step.name for step in flow.steps)
     selected = [keys[name] for name in keys if only is None or name in only]
     run_id = str(uuid.uuid4())
-    return history.instance.create_run_for_job(
+    own_tags = FlowSecrets(flow).mask(os.environ).data({**(tags or {}), FLOW_NAME_TAG: flow.name})
+    own_tags |= {CONFIG_TAG: reference, SESSION_TAG: session_tag(run_id, carrier)}
+    config = run_config(flow, workers)
+    keep_given_secrets(flow, run_id, history.instance)
+    return job, history.instance.create_run_for_job(
         job_def=definition,
         execution_plan=(
-            retry_plan(job, parent, selected, history.instance) if parent is not None else None
+            retry_plan(job, parent, selected, history.instance, config)
+            if parent is not None
+            else None
         ),
-        run_config=_run_config(workers),
-        tags={**definition.run_tags, **tags, SESSION_TAG: session_tag(run_id)},
+        run_config=config,
+        tags={**definition.run_tags, **own_tags},
         run_id=run_id,
         parent_run_id=parent.run_id if parent else None,
         root_run_id=(parent.root_run_id or parent.run_id) if parent else None,
         job_code_origin=job.get_python_origin(),
+        remote_job_origin=remote_origin,
     )
 
 
-def _follow(
-    history: History,
+def follow(
+    instance: dg.DagsterInstance,
     job: ReconstructableJob,
     run: dg.DagsterRun,
-    builder: StatusBuilder,
-    notify: Listener,
+    take_in: Callable[[DagsterEvent], None],
 ) -> bool:
-    """Carry a run out; whether somebody interrupted it."""
+    """Carry a run out; whether somebody interrupted it.
+
+    Args:
+        instance: where the run is.
+        job: what is run.
+        run: a run that was created.
+        take_in: called with each event when it has been stored.
+    """
     interrupted = False
     with _signals_as_interrupts():
         try:
-            for event in iterate_run(job, run, history.instance):
+            for event in iterate_run(job, run, instance):
                 if _tells_of_interrupt(event) and not interrupted:
                     interrupted = True
                     # Dagster calls a run canceled only if somebody has asked for it.
-                    history.instance.report_run_canceling(run)
-                change = builder.add(event, time.time())
-                if change is not None:
-                    notify(change)
+                    instance.report_run_canceling(run)
+                take_in(event)
         except KeyboardInterrupt:
             interrupted = True
-    for change in builder.finish(time.time()):
-        notify(change)
+        finally:
+            free_slots(instance, job.get_definition(), run.run_id)
     return interrupted
 
 
-def _run_config(workers: int) -> dict[str, Any]:
-    return {"execution": {"config": {"max_concurrent": workers}}, "loggers": _QUIET}
+def run_config(flow: Flow, workers: int) -> dict[str, Any]:
+    """A run's configuration, in Dagster's sense."""
+    return {
+        "execution": {"config": {"max_concurrent": workers}},
+        "loggers": _QUIET,
+        **params_config(flow),
+    }
 
 
 def prepare_run(flow: Flow, max_workers: int | None) -> None:
     """Build what all workers of a run need, in the process that their server is forked off."""
-    home = open_home()
+    flow, home = bound(flow), open_home()
     saved = str(config_path(home, save_config(home, flow.name, flow.config)))
-    prepare(rebuild_job(saved), _run_config(worker_count(flow, max_workers)))
+    prepare(rebuild_job(saved), run_config(flow, worker_count(flow, max_workers)))
 
 
 def finished_run(

@@ -5,20 +5,22 @@ from __future__ import annotations
 import difflib
 import math
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import dagster as dg
 import yaml
 
 from flowtoy_dagster.engine.names import step_keys
 from flowtoy_dagster.errors import UsageError
-from flowtoy_dagster.flow.graph import Flow, Step
+from flowtoy_dagster.flow.binding import bind
+from flowtoy_dagster.flow.graph import Flow, Step, Values
 from flowtoy_dagster.flow.sensitive import FlowSecrets
 from flowtoy_dagster.flow.suggestions import nearest
 from flowtoy_dagster.runs.history import History
 from flowtoy_dagster.runs.launch import FlowRun, Listener, start
-from flowtoy_dagster.runs.status import RunStatus
+from flowtoy_dagster.runs.states import RunStatus
 
 
 @dataclass(frozen=True)
@@ -56,6 +58,8 @@ def plan_retry(
     *,
     flow: Flow | None = None,
     from_step: str | None = None,
+    params: Sequence[str] = (),
+    params_files: Sequence[str | Path] = (),
 ) -> RetryPlan:
     """Decide which steps of a run are run again.
 
@@ -64,15 +68,18 @@ def plan_retry(
         parent: the run to retry.
         flow: a configuration that differs from the one that ran; changed steps are run again.
         from_step: run this step and all after it, whatever became of them.
+        params: `name=value`: parameters to change; the others are as they were.
+        params_files: files with parameters to change.
 
     Raises:
+        ConfigError: a parameter's value is missing or wrong.
         UsageError: the run has not ended, there is no such step, or nothing is left to run.
         RunError: its configuration is not in this home.
     """
     if not parent.is_finished:
         raise UsageError(f"run {parent.run_id[:8]} has not ended; flowtoy cancel ends it")
     before = history.flow(parent, to_run=flow is None)
-    chosen = flow or before
+    chosen = bind(flow or before, texts=params, files=params_files, before=before.values)
     differences = _differences(before, chosen)
     status = history.status(parent, before)
     reasons = _first_reasons(history, parent, chosen, status, differences)
@@ -130,7 +137,7 @@ def _differences(before: Flow, after: Flow) -> dict[str, tuple[str, ...]]:
     found: dict[str, tuple[str, ...]] = {}
     for step in after.steps:
         old = before.by_name.get(step.name)
-        then, now = _described(old) if old else [], _described(step)
+        then, now = _described(before, old) if old else [], _described(after, step)
         if then != now:
             compared = difflib.ndiff(then, now)
             found[step.name] = tuple(
@@ -139,14 +146,18 @@ def _differences(before: Flow, after: Flow) -> dict[str, tuple[str, ...]]:
     return found
 
 
-def _described(step: Step) -> list[str]:
+def _described(flow: Flow, step: Step) -> list[str]:
     """What a step does, as YAML; names and notes don't matter."""
+    values = flow.values or Values({})
     facts = {
         "type": step.source.type,
         "configuration": dict(step.source.configuration),
         "input": step.payload,
         "output": [output.model_dump(exclude_defaults=True) for output in step.outputs],
         "depends_on": list(step.upstream),
+        "params": {
+            name: values.public.get(name, values.secret.get(name)) for name in step.params
+        },
     }
     shown = {key: value for key, value in facts.items() if value not in (None, {}, [])}
     # On lines of any width: a secret that is broken into two would not be found.

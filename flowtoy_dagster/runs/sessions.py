@@ -7,9 +7,14 @@ import socket
 from pathlib import Path
 
 
-def session_id() -> str:
-    """This process, told apart from all others on any machine, before and after a restart."""
-    return _session_of(os.getpid()) or f"{socket.gethostname()}/?/{os.getpid()}/?"
+def session_id(pid: int | None = None) -> str:
+    """A process, told apart from all others on any machine, before and after a restart.
+
+    Args:
+        pid: a process that has not been waited for; this one by default.
+    """
+    pid = pid or os.getpid()
+    return _session_of(pid) or f"{socket.gethostname()}/?/{pid}/?"
 
 
 def pid_of(session: str) -> int | None:

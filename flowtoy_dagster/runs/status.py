@@ -1,19 +1,16 @@
 """What has become of a run and its steps, from its events alone."""
 
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any
 
 import dagster as dg
 from dagster import DagsterEvent, DagsterEventType, DagsterRunStatus
 
 from flowtoy_dagster.engine.ops import CHECK, failure_prefix
+from flowtoy_dagster.runs.states import Change, RunState, RunStatus, State, StepStatus
 
 INTERRUPTED = "interrupted"
 """The reason of a step that was ended with its run."""
-State = Literal["pending", "running", "succeeded", "failed", "skipped"]
-RunState = Literal["pending", "running", "succeeded", "failed", "cancelled"]
-
 _STEP_STATES: dict[DagsterEventType, State] = {
     DagsterEventType.STEP_START: "running",
     DagsterEventType.STEP_RESTARTED: "running",
@@ -28,76 +25,15 @@ _RUN_STATES: dict[DagsterEventType, RunState] = {
     DagsterEventType.RUN_CANCELED: "cancelled",
 }
 
-
-@dataclass
-class StepStatus:
-    """How one step stands.
-
-    Attributes:
-        started_at: seconds since 1970; None before it started.
-        ended_at: seconds since 1970; None before it ended.
-        error: why it failed or was skipped.
-        stderr: the last lines of a failed command's stderr.
-        called: what a failed step called.
-        waiting: whether it waits for its next attempt.
-        reused: whether a retry took it over from the run before.
-    """
-
-    name: str
-    depends_on: tuple[str, ...] = ()
-    state: State = "pending"
-    started_at: float | None = None
-    ended_at: float | None = None
-    attempt: int = 0
-    error: str | None = None
-    stderr: str = ""
-    called: str = ""
-    waiting: bool = False
-    reused: bool = False
-
-    @property
-    def elapsed(self) -> float | None:
-        """Seconds from its start to its end."""
-        if self.started_at is None or self.ended_at is None:
-            return None
-        return self.ended_at - self.started_at
-
-
-@dataclass
-class RunStatus:
-    """How a run and each of its steps stands; steps in file order, by written name."""
-
-    run_id: str
-    name: str
-    state: RunState = "pending"
-    started_at: float | None = None
-    ended_at: float | None = None
-    error: str | None = None
-    steps: dict[str, StepStatus] = field(default_factory=dict)
-
-    @property
-    def success(self) -> bool:
-        """Whether the run succeeded."""
-        return self.state == "succeeded"
-
-    def count(self, state: State) -> int:
-        """How many steps are in a state."""
-        return sum(step.state == state for step in self.steps.values())
-
-
-@dataclass(frozen=True)
-class Change:
-    """Something that a person would want to know of a step.
-
-    Attributes:
-        retry_in: seconds until the next attempt, where one has failed and another will follow.
-        reason: why that attempt failed.
-    """
-
-    step: StepStatus
-    timestamp: float
-    retry_in: float | None = None
-    reason: str = ""
+FOLLOWED = frozenset(
+    {
+        *_STEP_STATES,
+        *_RUN_STATES,
+        DagsterEventType.STEP_UP_FOR_RETRY,
+        DagsterEventType.STEP_EXPECTATION_RESULT,
+    }
+)
+"""The events that tell of a change; the others need not be read."""
 
 
 class StatusBuilder:
@@ -243,3 +179,24 @@ def read_log(builder: StatusBuilder, entries: Iterable[dg.EventLogEntry]) -> Non
     for entry in entries:
         if entry.dagster_event is not None:
             builder.add(entry.dagster_event, entry.timestamp)
+
+
+def settle(builder: StatusBuilder, record: dg.RunRecord) -> None:
+    """Bring what events tell of the run itself in line with its record.
+
+    The record must have been read before the events: then all of them are there when it has ended.
+    """
+    status = builder.status
+    status.state = run_state_of(record.dagster_run.status)
+    status.created_at = record.create_timestamp.timestamp()
+    status.started_at = status.started_at or record.start_time
+    if status.state in ("pending", "running"):
+        # An event is stored just before the record that it changes.
+        status.state = "running" if status.started_at else "pending"
+        status.ended_at = None
+    else:
+        last = max((step.ended_at or 0.0 for step in status.steps.values()), default=0.0)
+        status.ended_at = (
+            status.ended_at or record.end_time or last or record.update_timestamp.timestamp()
+        )
+        builder.finish(status.ended_at)

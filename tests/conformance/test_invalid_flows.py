@@ -17,6 +17,8 @@ from flowtoy_dagster.load import load_flow
 
 HERE = Path(__file__).parent
 CASES: dict[str, dict[str, Any]] = yaml.safe_load((HERE / "table_invalid.yaml").read_text("utf-8"))
+# One in so many starts Python as a user does; the others are forked (see `Commands`).
+STARTS_PYTHON = list(CASES)[::15]
 each_case = pytest.mark.parametrize("name", CASES, ids=lambda name: Path(name).stem)
 # A place begins a line; under the heading of dependencies it begins the line below the error.
 PLACE = re.compile(r"^(?:    )?((?:<stdin>|[\w.-]+):\d+:\d+)", re.MULTILINE)
@@ -65,7 +67,8 @@ def test_command_line_tells_the_listed_errors_and_nothing_else(
     files = case.get("files", [name])
     stdin = (HERE / name).read_text("utf-8") if files == ["-"] else None
 
-    done = flowtoy("run", *files, *case.get("arguments", []), stdin=stdin)
+    env = {"START_PYTHON": "1"} if name in STARTS_PYTHON else None
+    done = flowtoy("run", *files, *case.get("arguments", []), stdin=stdin, env=env)
 
     assert done.code == 2
     assert done.stdout == ""

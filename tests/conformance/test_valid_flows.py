@@ -15,6 +15,8 @@ from flowtoy_dagster.load import load_flow
 
 HERE = Path(__file__).parent
 CASES: dict[str, dict[str, Any]] = yaml.safe_load((HERE / "table_valid.yaml").read_text("utf-8"))
+# One in so many starts Python as a user does; the others are forked (see `Commands`).
+STARTS_PYTHON = list(CASES)[::15]
 each_case = pytest.mark.parametrize("name", CASES, ids=lambda name: Path(name).stem)
 
 
@@ -65,6 +67,7 @@ def test_interpreted_flow_gives_the_listed_outputs(
 
 
 @each_case
+@pytest.mark.usefixtures("made_home")
 def test_command_line_prints_the_listed_outputs(
     name: str, at_case: Path, monkeypatch: pytest.MonkeyPatch, flowtoy: Callable[..., Any]
 ) -> None:
@@ -73,7 +76,8 @@ def test_command_line_prints_the_listed_outputs(
     files = case.get("files", [name])
     stdin = (HERE / name).read_text("utf-8") if files == ["-"] else None
 
-    done = flowtoy("run", *files, "-j", *case.get("arguments", []), stdin=stdin)
+    env = {"START_PYTHON": "1"} if name in STARTS_PYTHON else None
+    done = flowtoy("run", *files, "-j", *case.get("arguments", []), stdin=stdin, env=env)
 
     assert "Traceback" not in done.stderr
     assert done.stdout, done.stderr

@@ -24,10 +24,16 @@ import flowtoy_dagster
 
 PACKAGE = Path(flowtoy_dagster.__file__).parent
 CHECKED_WITH = "1.13.27"
-PRIVATE = ("dagster._", "dagster_shared", "dagster_webserver", "dagster_graphql")
+PRIVATE = (
+    "dagster._", "dagster_shared", "dagster_postgres", "dagster_webserver", "dagster_graphql",
+)
 
 IMPORTED: dict[str, str] = {
     "dagster._config.config_schema:UserConfigSchema": "a type's alias",
+    "dagster._core.definitions.definitions_load_context:DefinitionsLoadContext":
+        "(load_type, repository_load_data=…)",
+    "dagster._core.definitions.definitions_load_context:DefinitionsLoadType":
+        "members: INITIALIZATION, RECONSTRUCTION",
     "dagster._core.definitions.executor_definition:multiple_process_executor_requirements": "()",
     "dagster._core.definitions.job_base:IJob": "()",
     "dagster._core.definitions.reconstruct:ReconstructableJob":
@@ -37,6 +43,8 @@ IMPORTED: dict[str, str] = {
         "fields: cacheable_asset_data, reconstruction_metadata, defs_state_info, "
         "code_location_name"
     ),
+    "dagster._core.definitions.repository_definition:SINGLETON_REPOSITORY_NAME":
+        "'__repository__'",
     "dagster._core.errors:DagsterExecutionInterruptedError": "class",
     "dagster._core.errors:DagsterSubprocessError": "(*args, **kwargs)",
     "dagster._core.events:ASSET_CHECK_EVENTS": (
@@ -65,6 +73,7 @@ IMPORTED: dict[str, str] = {
     ),
     "dagster._core.execution.api:execute_run_iterator":
         "(job, dagster_run, instance, resume_from_failure=…)",
+    "dagster._core.execution.context.system:IStepContext": "()",
     "dagster._core.execution.context.system:PlanExecutionContext":
         "(plan_data, execution_data, log_manager, output_capture, event_loop)",
     "dagster._core.execution.context.system:PlanOrchestrationContext":
@@ -173,12 +182,33 @@ IMPORTED: dict[str, str] = {
     "dagster._utils.error:serializable_error_info_from_exc_info":
         "(exc_info, hoist_user_code_error=…)",
     "dagster._utils.test.definitions": "module",
+    "dagster_postgres:DagsterPostgresStorage":
+        "(postgres_url, should_autocreate_tables=…, inst_data=…, token_provider=…)",
+    "dagster_postgres:PostgresEventLogStorage":
+        "(postgres_url, should_autocreate_tables=…, inst_data=…, token_provider=…)",
+    "dagster_postgres:PostgresRunStorage":
+        "(postgres_url, should_autocreate_tables=…, inst_data=…, token_provider=…)",
+    "dagster_postgres:PostgresScheduleStorage":
+        "(postgres_url, should_autocreate_tables=…, inst_data=…, token_provider=…)",
+    "dagster_postgres.utils:DagsterPostgresException": "class",
+    "dagster_postgres.utils:create_pg_engine":
+        "(postgres_url, token_provider=…, **engine_kwargs)",
+    "dagster_postgres.utils:get_token_provider_from_config": "(config_value)",
+    "dagster_postgres.utils:pg_url_from_config": "(config_value)",
     "dagster_shared.error:SerializableErrorInfo":
         "fields: message, stack, cls_name, cause, context",
 }
 """What is imported: a class or function with its parameters, a tuple with its fields, …"""
 
 MEMBERS: dict[str, str] = {
+    "dagster._core.definitions.definitions_load_context:DefinitionsLoadContext.add_to_pending_reconstruction_metadata": (
+        "(self, key, metadata)"
+    ),
+    "dagster._core.definitions.definitions_load_context:DefinitionsLoadContext.get": "(cls)",
+    "dagster._core.definitions.definitions_load_context:DefinitionsLoadContext.load_type":
+        "property",
+    "dagster._core.definitions.definitions_load_context:DefinitionsLoadContext.scoped":
+        "(cls, instance)",
     "dagster._core.events:DagsterEvent.engine_event":
         "(plan_context, message, event_specific_data=…)",
     "dagster._core.events:DagsterEvent.is_resource_init_failure": "property",
@@ -189,6 +219,8 @@ MEMBERS: dict[str, str] = {
     "dagster._core.events:EngineEventData.engine_error": "(error)",
     "dagster._core.events:EngineEventData.interrupted": "(steps_interrupted)",
     "dagster._core.events:EngineEventData.multiprocess": "(pid, step_keys_to_execute=…)",
+    "dagster._core.execution.context.system:IStepContext.event_tags": "property",
+    "dagster._core.execution.context.system:IStepContext.step": "property",
     "dagster._core.execution.context.system:PlanOrchestrationContext.dagster_run": "property",
     "dagster._core.execution.context.system:PlanOrchestrationContext.for_step": "(self, step)",
     "dagster._core.execution.context.system:PlanOrchestrationContext.instance": "property",
@@ -279,6 +311,14 @@ MEMBERS: dict[str, str] = {
     "dagster._core.storage.sqlite_storage:DagsterSqliteStorage.dispose": "(self)",
     "dagster._core.storage.sqlite_storage:DagsterSqliteStorage.from_config_value":
         "(cls, inst_data, config_value)",
+    "dagster_postgres:DagsterPostgresStorage.__init__": (
+        "(self, postgres_url, should_autocreate_tables=…, inst_data=…, token_provider=…)"
+    ),
+    "dagster_postgres:DagsterPostgresStorage.from_config_value": "(cls, inst_data, config_value)",
+    "dagster_postgres:PostgresEventLogStorage._connect": "(self)",
+    "dagster_postgres:PostgresEventLogStorage._event_to_row": "(self, event)",
+    "dagster_postgres:PostgresEventLogStorage.dispose": "(self)",
+    "dagster_postgres:PostgresEventLogStorage.store_event": "(self, event)",
 }
 """What is called, overridden or read on private objects."""
 

@@ -1,0 +1,106 @@
+"""When a schedule comes: cron's five fields and time zones, checked without Dagster."""
+
+from __future__ import annotations
+
+import re
+import zoneinfo
+from dataclasses import dataclass
+
+from flowtoy_dagster.flow.fields import Misplaced
+from flowtoy_dagster.flow.suggestions import nearest, show
+
+_SHORTHANDS = ("@hourly", "@daily", "@midnight", "@weekly", "@monthly", "@yearly", "@annually")
+_ITEM = re.compile(r"(?P<low>\*|\w+)(?:-(?P<high>\w+))?(?:/(?P<step>\d+))?", re.ASCII)
+_DAYS_IN = (31, 29, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31)
+_NAMES_AT = re.compile(r"[A-Z][\w+-]*(?:/[\w+-]+)*|UTC", re.ASCII)
+
+
+@dataclass(frozen=True)
+class _Field:
+    name: str
+    low: int
+    high: int
+    names: tuple[str, ...] = ()
+
+    def numbers(self, text: str) -> set[int]:
+        """The numbers that the field's text stands for; raises ValueError."""
+        try:
+            return {number for item in text.split(",") for number in self._numbers_of(item)}
+        except ValueError as error:
+            raise ValueError(f"the {self.name} '{text}': {error}") from None
+
+    def _numbers_of(self, item: str) -> range:
+        match = _ITEM.fullmatch(item)
+        if match is None or (match["low"] == "*" and match["high"] is not None):
+            raise ValueError(f"'{item}' is not a {self.name}")
+        low = self.low if match["low"] == "*" else self._number(match["low"])
+        high = low
+        if match["high"] is not None:
+            high = self._number(match["high"])
+        elif match["low"] == "*":
+            high = self.high
+        elif match["step"] is not None:
+            # Readers of cron disagree about what this is.
+            raise ValueError(f"'{item}': a step follows '*' or a range, such as 0-30/10")
+        if low > high:
+            raise ValueError(f"the range '{item}' of {self.name}s goes backwards")
+        step = int(match["step"] or 1)
+        if not 1 <= step <= self.high - self.low:
+            raise ValueError(f"the step /{step} is not between 1 and {self.high - self.low}")
+        return range(low, high + 1, step)
+
+    def _number(self, text: str) -> int:
+        if text.lower() in self.names:
+            return self.low + self.names.index(text.lower())
+        if not text.isdigit() or not self.low <= int(text) <= self.high:
+            span = f"{self.low} to {self.high}"
+            raise ValueError(f"'{text}' is not a {self.name}: they go from {span}")
+        return int(text)
+
+
+_MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
+_WEEKDAYS = ("sun", "mon", "tue", "wed", "thu", "fri", "sat")
+_FIELDS = (
+    _Field("minute", 0, 59),
+    _Field("hour", 0, 23),
+    _Field("day", 1, 31),
+    _Field("month", 1, 12, _MONTHS),
+    _Field("weekday", 0, 7, _WEEKDAYS),
+)
+
+
+def check_cron(text: str) -> str:
+    """A cron schedule as it is.
+
+    Raises:
+        ValueError: it is not one, or never comes; says which field is wrong.
+    """
+    if text in _SHORTHANDS:
+        return text
+    if text.startswith("@"):
+        raise Misplaced(f"there is no {show(text)}", (), nearest(text, _SHORTHANDS), at_key=False)
+    parts = text.split()
+    if len(parts) != len(_FIELDS):
+        raise ValueError(f"expected five fields, minute hour day month weekday, got {show(text)}")
+    numbers = [field.numbers(part) for field, part in zip(_FIELDS, parts, strict=True)]
+    _, _, days, months, _ = numbers
+    if min(days) > max(_DAYS_IN[month - 1] for month in months):
+        raise ValueError(f"{show(text)} never comes: its months have no day {min(days)}")
+    return text
+
+
+def check_timezone(name: str) -> str:
+    """A time zone's name as it is.
+
+    Raises:
+        ValueError: there is no such zone; names the nearest.
+    """
+    try:
+        if not _NAMES_AT.fullmatch(name):
+            raise ValueError
+        zoneinfo.ZoneInfo(name)
+    except (ValueError, zoneinfo.ZoneInfoNotFoundError, OSError):
+        near = nearest(name, sorted(zoneinfo.available_timezones()), limit=0)
+        hint = near if near.startswith("did") else "write a name such as 'Europe/Zurich' or 'UTC'"
+        raise Misplaced(f"there is no time zone {show(name)}", (), hint, at_key=False) from None
+    return name

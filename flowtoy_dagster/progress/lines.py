@@ -1,0 +1,53 @@
+"""A line for each change of a step's state: for files, pipes and terminals that can't do more."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Collection
+from typing import TYPE_CHECKING, TextIO
+
+from flowtoy_dagster.flow.graph import Flow
+from flowtoy_dagster.progress.words import change_lines, name_width, summary
+
+if TYPE_CHECKING:
+    from flowtoy_dagster.runs.states import Change, RunStatus
+
+
+class ProgressLines:
+    """A line for each change of a step's state.
+
+    Args:
+        stream: where they go; by default to what stderr is now, also while a step's is captured.
+    """
+
+    def __init__(self, stream: TextIO | None = None) -> None:
+        # An executor that runs steps in this process captures what stderr is meanwhile.
+        self._stream = stream or os.fdopen(os.dup(2), "w", errors="backslashreplace")
+        self._width = 0
+        self._started = 0.0
+
+    def start(self, flow: Flow, reused: Collection[str] = ()) -> None:
+        """The run begins.
+
+        Args:
+            flow: what is run.
+            reused: the steps of which nothing will be heard, because they succeeded before.
+        """
+        self._width = name_width([step.name for step in flow.steps])
+        self._started = time.monotonic()
+
+    def show(self, change: Change) -> None:
+        """Tell one change."""
+        for line in change_lines(change, self._width):
+            self._print(line)
+
+    def stop(self) -> None:
+        """The run has ended, or never began."""
+
+    def summarize(self, status: RunStatus) -> None:
+        """Print the last line: the counts, the time, and where to look."""
+        self._print(summary(status, time.monotonic() - self._started))
+
+    def _print(self, text: str) -> None:
+        print(text, file=self._stream, flush=True)

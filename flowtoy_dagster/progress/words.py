@@ -1,0 +1,75 @@
+"""The words in which a step's state, a time span and a run's counts are told."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from flowtoy_dagster.runs.states import Change, RunStatus
+
+
+def change_lines(change: Change, width: int) -> Iterator[str]:
+    """The lines that tell a change: one, and more for a failure.
+
+    Args:
+        change: what has happened.
+        width: characters that the step's name is padded to.
+    """
+    step = change.step
+    moment = time.localtime(change.timestamp)
+    milliseconds = int(change.timestamp * 1000) % 1000
+    stamp = f"{time.strftime('%H:%M:%S', moment)}.{milliseconds:03d}"
+    yield f"{stamp}  {step.name:<{width}}  {what(change)}"
+    if step.state == "failed":
+        if step.called:
+            yield f"    called: {step.called}"
+        yield f"    reason: {step.error}"
+        for line in step.stderr.splitlines():
+            yield f"    stderr: {line}"
+
+
+def what(change: Change) -> str:
+    """What has become of a step."""
+    step = change.step
+    if change.retry_in is not None:
+        return f"attempt {step.attempt} failed, next in {seconds(change.retry_in)}: {change.reason}"
+    if step.state == "running":
+        return "running" if step.attempt == 1 else f"running, attempt {step.attempt}"
+    if step.state == "skipped":
+        return f"skipped: {step.error}" if step.error else "skipped"
+    if step.elapsed is None:
+        return step.state
+    return f"{step.state} {'in' if step.state == 'succeeded' else 'after'} {seconds(step.elapsed)}"
+
+
+def summary(status: RunStatus, elapsed: float) -> str:
+    """The last line: the counts, the time, and where to look."""
+    return (
+        f"{status.state}: {counts(status)} in {seconds(elapsed)}; "
+        f"flowtoy runs show {status.run_id[:8]}"
+    )
+
+
+def counts(status: RunStatus) -> str:
+    """How many steps ended how: `3 succeeded, 1 failed`."""
+    return ", ".join(
+        f"{status.count(state)} {state}"
+        for state in ("succeeded", "failed", "skipped")
+        if status.count(state) or state == "succeeded"
+    )
+
+
+def seconds(value: float) -> str:
+    """A time span for people."""
+    if value < 60:
+        return f"{value:.1f} s"
+    minutes, rest = divmod(round(value), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes:02d} min" if hours else f"{minutes} min {rest:02d} s"
+
+
+def name_width(names: list[str]) -> int:
+    """Characters that names are padded to."""
+    return min(40, max(map(len, names)))

@@ -1,0 +1,86 @@
+"""How a run and each of its steps stands, as plain data. No Dagster in here."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+State = Literal["pending", "running", "succeeded", "failed", "skipped"]
+RunState = Literal["pending", "running", "succeeded", "failed", "cancelled"]
+
+
+@dataclass
+class StepStatus:
+    """How one step stands.
+
+    Attributes:
+        outputs: the names of its outputs.
+        started_at: seconds since 1970; None before it started.
+        ended_at: seconds since 1970; None before it ended.
+        error: why it failed or was skipped.
+        stderr: the last lines of a failed command's stderr.
+        called: what a failed step called.
+        waiting: whether it waits for its next attempt.
+        reused: whether a retry took it over from the run before.
+    """
+
+    name: str
+    depends_on: tuple[str, ...] = ()
+    outputs: tuple[str, ...] = ()
+    state: State = "pending"
+    started_at: float | None = None
+    ended_at: float | None = None
+    attempt: int = 0
+    error: str | None = None
+    stderr: str = ""
+    called: str = ""
+    waiting: bool = False
+    reused: bool = False
+
+    @property
+    def elapsed(self) -> float | None:
+        """Seconds from its start to its end."""
+        if self.started_at is None or self.ended_at is None:
+            return None
+        return self.ended_at - self.started_at
+
+
+@dataclass
+class RunStatus:
+    """How a run and each of its steps stands; steps in file order, by written name.
+
+    Times are seconds since 1970.
+    """
+
+    run_id: str
+    name: str
+    state: RunState = "pending"
+    created_at: float | None = None
+    started_at: float | None = None
+    ended_at: float | None = None
+    error: str | None = None
+    steps: dict[str, StepStatus] = field(default_factory=dict)
+
+    @property
+    def success(self) -> bool:
+        """Whether the run succeeded."""
+        return self.state == "succeeded"
+
+    def count(self, state: State) -> int:
+        """How many steps are in a state."""
+        return sum(step.state == state for step in self.steps.values())
+
+
+@dataclass(frozen=True)
+class Change:
+    """Something that a person would want to know of a step.
+
+    Attributes:
+        retry_in: seconds until the next attempt, where one has failed and another will follow.
+        reason: why that attempt failed.
+    """
+
+    step: StepStatus
+    timestamp: float
+    retry_in: float | None = None
+    reason: str = ""

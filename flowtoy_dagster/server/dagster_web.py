@@ -1,0 +1,94 @@
+"""Dagster's web server as a part of ours: the one place that knows its private modules."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import dagster as dg
+from dagster._core.definitions.repository_definition import SINGLETON_REPOSITORY_NAME
+from dagster._core.remote_origin import (
+    ManagedGrpcPythonEnvCodeLocationOrigin,
+    RemoteJobOrigin,
+    RemoteRepositoryOrigin,
+)
+from dagster._core.types.loadable_target_origin import LoadableTargetOrigin
+
+MODULE = "flowtoy_dagster.definitions"
+"""The module of our code location, and its name: that of a deployment which names none."""
+POLL = 2000
+"""Milliseconds after which pages look for what no subscription tells them."""
+
+
+def flow_location() -> ManagedGrpcPythonEnvCodeLocationOrigin:
+    """The code location with the flow's job, which a process of its own will load."""
+    return ManagedGrpcPythonEnvCodeLocationOrigin(
+        LoadableTargetOrigin(module_name=MODULE, attribute="defs"), MODULE
+    )
+
+
+def flow_job(name: str) -> RemoteJobOrigin:
+    """Where pages find a job of our code location, to run it again."""
+    return RemoteJobOrigin(
+        RemoteRepositoryOrigin(flow_location(), SINGLETON_REPOSITORY_NAME), name
+    )
+
+
+class DagsterWeb:
+    """Dagster's pages and its GraphQL, as an ASGI application.
+
+    At first there is no code location: what is there of a run already is shown without one, and
+    loading it takes as long as everything else together.
+
+    Args:
+        instance: whose runs are shown.
+        read_only: whether nothing can be started, ended or deleted on the pages.
+    """
+
+    def __init__(self, instance: dg.DagsterInstance, *, read_only: bool) -> None:
+        from dagster._core.remote_representation.grpc_server_registry import GrpcServerRegistry
+        from dagster._core.workspace.context import (
+            WEBSERVER_GRPC_SERVER_HEARTBEAT_TTL,
+            WorkspaceProcessContext,
+        )
+        from dagster._core.workspace.load_target import WorkspaceLoadTarget
+        from dagster._grpc.server import GrpcServerCommand
+        from dagster_webserver.app import create_app_from_workspace_process_context
+        from dagster_webserver.version import __version__
+
+        class Target(WorkspaceLoadTarget):
+            origins: Sequence[ManagedGrpcPythonEnvCodeLocationOrigin] = ()
+
+            def create_origins(self) -> Sequence[ManagedGrpcPythonEnvCodeLocationOrigin]:
+                return self.origins
+
+        self._target = Target()
+        registry = GrpcServerRegistry(
+            # It would stand on the command line, with what dagster.yaml says of the storage.
+            instance_ref=None,
+            inject_env_vars_from_instance=False,
+            server_command=GrpcServerCommand.API_GRPC,
+            heartbeat_ttl=WEBSERVER_GRPC_SERVER_HEARTBEAT_TTL,
+            startup_timeout=instance.code_server_process_startup_timeout,
+            wait_for_processes_on_shutdown=True,
+            log_level="WARNING",
+        )
+        self._registry = registry
+        self._context = WorkspaceProcessContext(
+            instance,
+            self._target,
+            version=__version__,
+            read_only=read_only,
+            grpc_server_registry=registry,
+        )
+        self.app: Any = create_app_from_workspace_process_context(self._context, "", POLL)
+
+    def load_flow(self) -> None:
+        """Load the code location, in a process of its own."""
+        self._target.origins = [flow_location()]
+        self._context.refresh_workspace()
+
+    def close(self) -> None:
+        """End the process of the code location."""
+        self._context.__exit__(None, None, None)
+        self._registry.__exit__(None, None, None)

@@ -1,0 +1,88 @@
+"""A port to serve on, taken before anything else is done."""
+
+from __future__ import annotations
+
+import errno
+import ipaddress
+import socket
+from dataclasses import dataclass
+
+from flowtoy_dagster.errors import UsageError
+
+LOCAL = "127.0.0.1"
+_BACKLOG = 128
+_WILDCARDS = ("0.0.0.0", "::")  # noqa: S104 - what a user may ask for
+
+
+@dataclass(frozen=True)
+class Listener:
+    """A socket that takes connections already; who comes early waits.
+
+    Attributes:
+        socket: for uvicorn.
+        host: as it was given.
+        address: what it is bound to.
+        port: what it is bound to; never 0.
+    """
+
+    socket: socket.socket
+    host: str
+    address: str
+    port: int
+
+    @property
+    def is_local(self) -> bool:
+        """Whether only this machine can reach it."""
+        return ipaddress.ip_address(self.address.split("%")[0]).is_loopback
+
+    @property
+    def is_everywhere(self) -> bool:
+        """Whether it takes connections to each of the machine's addresses."""
+        return self.address in _WILDCARDS
+
+    @property
+    def url(self) -> str:
+        """Where it is reached, without a path."""
+        host = socket.gethostname() if self.is_everywhere else self.host
+        return f"http://{f'[{host}]' if ':' in host else host}:{self.port}"
+
+
+def listen(host: str = LOCAL, port: int = 0) -> Listener:
+    """Take a port.
+
+    Args:
+        host: a name or an address of this machine.
+        port: 0 takes any that is free.
+
+    Raises:
+        UsageError: it can't be had; says why.
+    """
+    if not 0 <= port <= 65535:
+        raise UsageError(f"{port} is not a port: they go from 0 to 65535")
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(
+            host or LOCAL, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+    except (socket.gaierror, UnicodeError):
+        raise UsageError(f"'{host}' is neither a name nor an address of this machine") from None
+    bound = socket.socket(family, kind, protocol)
+    try:
+        # A port whose last connections are still being closed is free all the same.
+        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        bound.bind(address)
+        bound.listen(_BACKLOG)
+    except OSError as error:
+        bound.close()
+        raise UsageError(_why(error, host, port)) from None
+    name, number = bound.getsockname()[:2]
+    return Listener(bound, host, name, number)
+
+
+def _why(error: OSError, host: str, port: int) -> str:
+    if error.errno == errno.EADDRINUSE:
+        return f"port {port} of {host} is in use\n    --port 0 takes one that is free"
+    if error.errno == errno.EADDRNOTAVAIL:
+        return f"'{host}' is not an address of this machine"
+    if error.errno in (errno.EACCES, errno.EPERM):
+        return f"port {port} can't be used: only an administrator may\n    take one above 1023"
+    return f"port {port} of {host} can't be used: {(error.strerror or str(error)).lower()}"

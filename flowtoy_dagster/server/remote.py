@@ -1,0 +1,122 @@
+"""A run elsewhere, shown here: the page and the status API over another status API."""
+
+from __future__ import annotations
+
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from typing import Any
+
+from flowtoy_dagster.engine.records import dump_json
+from flowtoy_dagster.runs.remote import RemoteError, RemoteRun
+from flowtoy_dagster.server.guard import Guard
+from flowtoy_dagster.server.listening import listen
+from flowtoy_dagster.server.page_routes import page_routes
+from flowtoy_dagster.server.serving import run_app
+from flowtoy_dagster.server.status_api import AnswerError, status_app
+
+PAUSE = 0.5
+"""Seconds for which what was read is good enough for everybody who asks."""
+_KEPT = 4 << 20
+"""Bytes of outputs up to which they are kept between readers."""
+
+
+class RemoteView:
+    """How a run elsewhere stands; what was read last stays known while it can't be reached.
+
+    Args:
+        remote: the client.
+        document: its first answer.
+    """
+
+    def __init__(self, remote: RemoteRun, document: dict[str, Any]) -> None:
+        self._remote = remote
+        self._lock = threading.Lock()
+        self._read_at = time.monotonic()
+        self._document = document
+        self._text = dump_json(document)
+        self._outage: AnswerError | None = None
+        self._since: float | None = None
+        self._outputs: dict[str | None, bytes] = {}
+
+    @property
+    def is_current(self) -> bool:
+        """Whether what was read last is good enough still."""
+        return time.monotonic() - self._read_at < PAUSE
+
+    def refresh(self) -> None:
+        """Ask how the run stands, unless somebody has just done so."""
+        with self._lock:
+            if self.is_current:
+                return
+            try:
+                document = self._remote.document()
+            except RemoteError as error:
+                self._note_outage(error)
+            else:
+                if _finished(document) != _finished(self._document):
+                    self._outputs.clear()
+                self._document, self._text = document, dump_json(document)
+                self._outage = self._since = None
+            self._read_at = time.monotonic()
+
+    def _note_outage(self, error: RemoteError) -> None:
+        self._since = self._since or time.time()
+        more = {"since": self._since, "last": self._document}
+        self._outage = AnswerError(str(error).splitlines()[0], 502, more)
+
+    @property
+    def status_json(self) -> bytes:
+        """The status document as it was read last.
+
+        Raises:
+            AnswerError: the run can't be reached; holds since when, and what was known then.
+        """
+        if self._outage is not None:
+            raise self._outage
+        return self._text
+
+    def outputs_json(self, step: str | None = None) -> Iterator[bytes]:
+        """The outputs, in parts.
+
+        Raises:
+            AnswerError: the run can't be reached.
+        """
+        with self._lock:
+            text = self._outputs.get(step)
+            if text is None:
+                try:
+                    text = self._remote.outputs_json(step)
+                except RemoteError as error:
+                    raise AnswerError(str(error).splitlines()[0], 502, {}) from None
+                if sum(map(len, self._outputs.values())) + len(text) <= _KEPT:
+                    self._outputs[step] = text
+        return iter([text])
+
+    def has_step(self, name: str) -> bool:
+        """Whether the run has a step of that name."""
+        return name in self._document["steps"]
+
+
+def _finished(document: dict[str, Any]) -> tuple[Any, ...]:
+    """What changes whenever there are more outputs."""
+    return document["run_id"], document["completed_steps"], document["skipped_steps"]
+
+
+def serve_remote(
+    url: str,
+    host: str = "127.0.0.1",
+    port: int = 0,
+) -> None:
+    """Serve the page of a run elsewhere until Ctrl-C.
+
+    Raises:
+        UsageError: the port can't be had, or there is no status of a run at `url`.
+    """
+    listener = listen(host, port)
+    remote = RemoteRun(url)
+    view = RemoteView(remote, remote.document())
+    app = status_app(view, page_routes("/", "/flow"))
+    print(f"{listener.url} shows the run at {remote.url}", file=sys.stderr, flush=True)
+    run_app(Guard(app, listener), listener)

@@ -1,0 +1,137 @@
+"""The status API: how a run stands, over HTTP, to be read and not to be changed.
+
+`GET /status`, `GET /outputs`, `GET /healthz`; the answer is JSON always, errors too.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from typing import Any, Protocol
+
+from starlette.applications import Starlette
+from starlette.concurrency import run_in_threadpool
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response, StreamingResponse
+from starlette.routing import BaseRoute, Route
+from starlette.types import Receive, Scope, Send
+
+from flowtoy_dagster.engine.records import dump_json
+from flowtoy_dagster.errors import FlowtoyError
+
+HEADERS = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
+
+
+class Source(Protocol):
+    """Where the answers come from: a `RunView`, or a run elsewhere."""
+
+    @property
+    def is_current(self) -> bool:
+        """Whether what was read last is good enough still."""
+
+    def refresh(self) -> None:
+        """Read what has happened; may block."""
+
+    @property
+    def status_json(self) -> bytes:
+        """The status document as it was read last."""
+
+    def outputs_json(self, step: str | None = None) -> Iterator[bytes]:
+        """The outputs, in parts; may block."""
+
+    def has_step(self, name: str) -> bool:
+        """Whether there is a step of that name; may block."""
+
+
+def status_routes(source: Source) -> list[BaseRoute]:
+    """The routes of the status API, for an application of their own or beside others."""
+    reading = asyncio.Lock()
+
+    async def status(_: Request) -> Response:
+        # Readers who come at once wait for one reading, without a thread for each of them.
+        if not source.is_current:
+            async with reading:
+                if not source.is_current:
+                    await run_in_threadpool(source.refresh)
+        return json_response(source.status_json)
+
+    async def outputs(request: Request) -> Response:
+        step = request.query_params.get("step")
+        if step is not None and not await run_in_threadpool(source.has_step, step):
+            return error_response(404, f"there is no step '{step}'")
+        parts = await run_in_threadpool(source.outputs_json, step)
+        return StreamingResponse(parts, media_type="application/json", headers=HEADERS)
+
+    async def healthz(_: Request) -> Response:
+        return json_response({"ok": True})
+
+    answers = {"/status": status, "/outputs": outputs, "/healthz": healthz}
+    return [Route(path, _Endpoint(answer)) for path, answer in answers.items()]
+
+
+def status_app(source: Source, more: Sequence[BaseRoute] = ()) -> Starlette:
+    """An application that serves the status API, and `more`."""
+    return Starlette(
+        routes=[*status_routes(source), *more],
+        exception_handlers={HTTPException: _http_error},
+    )
+
+
+class _Endpoint:
+    """Answers GET, and says in JSON what is wrong with anything else, whatever app it is in."""
+
+    def __init__(self, answer: Callable[[Request], Awaitable[Response]]) -> None:
+        self._answer = answer
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        response = await self._respond(Request(scope, receive))
+        await response(scope, receive, send)
+
+    async def _respond(self, request: Request) -> Response:
+        if request.method not in ("GET", "HEAD"):
+            return error_response(
+                405, f"{request.method} is not possible: it can only be read", {"Allow": "GET"}
+            )
+        try:
+            return await self._answer(request)
+        except AnswerError as error:
+            return json_response({"error": str(error), **error.more}, error.code)
+        except FlowtoyError as error:
+            return error_response(500, str(error))
+        except Exception as error:  # noqa: BLE001 - a reader gets JSON, whatever has happened
+            return error_response(500, f"unexpected {type(error).__name__}: {error}")
+
+
+class AnswerError(FlowtoyError):
+    """An error that a source wants told with a code of its own, and more than a text.
+
+    Attributes:
+        code: the HTTP status.
+        more: further keys of the answer.
+    """
+
+    def __init__(self, message: str, code: int, more: dict[str, Any]) -> None:
+        self.code = code
+        self.more = more
+        super().__init__(message)
+
+
+def json_response(content: Any, code: int = 200) -> Response:
+    """An answer in JSON; bytes are taken for JSON already."""
+    body = content if isinstance(content, bytes) else dump_json(content)
+    return Response(body, code, HEADERS, "application/json")
+
+
+def error_response(code: int, message: str, headers: dict[str, str] | None = None) -> Response:
+    """An error as every reader gets it."""
+    response = json_response({"error": message}, code)
+    response.headers.update(headers or {})
+    return response
+
+
+async def _http_error(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    if error.status_code == 404:
+        return error_response(404, f"there is nothing at {request.url.path}")
+    return error_response(error.status_code, error.detail.lower(), dict(error.headers or {}))

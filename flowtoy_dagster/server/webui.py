@@ -1,0 +1,233 @@
+"""A run of a flow, with Dagster's web UI and the status API on one port."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import secrets
+import signal
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from flowtoy_dagster.engine.forking import children
+from flowtoy_dagster.errors import RunInterrupted
+from flowtoy_dagster.flow.graph import Flow
+from flowtoy_dagster.runs.processes import RunProcess
+from flowtoy_dagster.server.ending import Ending
+from flowtoy_dagster.server.guard import TOKEN_PARAMETER, Guard
+from flowtoy_dagster.server.listening import Listener
+
+if TYPE_CHECKING:
+    from flowtoy_dagster.runs.history import History
+    from flowtoy_dagster.server.dagster_web import DagsterWeb
+
+CONFIG_VARIABLE = "FLOWTOY_CONFIG"
+"""By which the process of the code location knows the files."""
+PATIENCE = 7.0
+"""Seconds from a Ctrl-C until what still runs is killed; commands get 5 of them."""
+_GRACE = 1
+"""Seconds for which answers that are being given are waited for."""
+_LOOK = 0.05
+
+
+@dataclass(frozen=True)
+class WebOptions:
+    """How the UI is served.
+
+    Attributes:
+        max_workers: how many steps of the run may run at once.
+        hosts: more names by which the server may be reached.
+        token: what visitors must know; nothing, where it is None.
+        read_only: whether visitors may only look.
+    """
+
+    max_workers: int | None = None
+    hosts: Sequence[str] = ()
+    token: str | None = None
+    read_only: bool = False
+
+
+def new_token() -> str:
+    """A token that can't be guessed."""
+    return secrets.token_urlsafe(24)
+
+
+def serve_flow(
+    flow: Flow,
+    files: Sequence[str],
+    listener: Listener,
+    options: WebOptions,
+    announce: Callable[[str, str], None],
+) -> bool:
+    """Run a flow and serve the web UI until Ctrl-C, SIGTERM or SIGHUP.
+
+    Args:
+        flow: what to run.
+        files: what it was loaded from, for the code location to load it again.
+        listener: where to serve.
+        options: how.
+        announce: called with the page's URL and the run's id when both are there.
+
+    Returns:
+        whether the run that was started last succeeded.
+
+    Raises:
+        HomeError: the home folder can't be used.
+        RunInterrupted: a run went on when the server was ended.
+    """
+    with Ending() as ending:
+        # It imports what a run needs while we import what a server needs.
+        process = RunProcess()
+        found = _name_files(files)
+
+        from flowtoy_dagster.engine.instances import serving_instance
+        from flowtoy_dagster.runs.history import History
+        from flowtoy_dagster.runs.launcher import LAUNCHER
+
+        with History(open_instance=lambda home: serving_instance(home, LAUNCHER)) as history:
+            session = _Session(history, listener, options, ending)
+            try:
+                session.start_run(flow, process)
+                session.serve(announce, with_location=found)
+            finally:
+                going_on = session.end()
+            return session.judge(going_on)
+
+
+def _name_files(files: Sequence[str]) -> bool:
+    """Tell the code location its files; whether it can load them."""
+    # Standard input can't be read again, and a path is one of several that are separated so.
+    if any(file == "-" or os.pathsep in file for file in files):
+        return False
+    os.environ[CONFIG_VARIABLE] = os.pathsep.join(os.path.abspath(file) for file in files)
+    return True
+
+
+class _Session:
+    """One server, from the start of its first run until nothing of it is left."""
+
+    def __init__(
+        self, history: History, listener: Listener, options: WebOptions, ending: Ending
+    ) -> None:
+        from flowtoy_dagster.runs.launcher import FlowtoyRunLauncher
+
+        self._history = history
+        self._listener = listener
+        self._options = options
+        self._ending = ending
+        launcher = history.instance.run_launcher
+        assert isinstance(launcher, FlowtoyRunLauncher)
+        self._launcher = launcher
+        self._web: DagsterWeb | None = None
+        self._server: Any = None
+        self._threads: list[threading.Thread] = []
+
+    def start_run(self, flow: Flow, process: RunProcess) -> None:
+        """Start the first run."""
+        from flowtoy_dagster.engine.names import dagster_name
+        from flowtoy_dagster.runs.background import launch_background
+        from flowtoy_dagster.server.dagster_web import flow_job
+
+        self._launcher.add(
+            launch_background(
+                self._history,
+                flow,
+                self._options.max_workers,
+                process=process,
+                remote_origin=flow_job(dagster_name(flow.name)),
+            )
+        )
+
+    def serve(self, announce: Callable[[str, str], None], *, with_location: bool) -> None:
+        """Serve until somebody wants an end."""
+        import uvicorn
+
+        config = uvicorn.Config(
+            self._app(),
+            access_log=False,
+            lifespan="off",
+            log_level="error",
+            server_header=False,
+            timeout_graceful_shutdown=_GRACE,
+        )
+        self._server = uvicorn.Server(config)
+        self._ending.expect()
+        # In a thread of its own, since uvicorn takes the signals of the main one.
+        self._start(lambda: self._server.run(sockets=[self._listener.socket]))
+        announce(self._url, self._launcher.latest)
+        if with_location and self._web is not None:
+            self._start(self._web.load_flow)
+        self._ending.wanted.wait()
+
+    def _start(self, work: Callable[[], None]) -> None:
+        thread = threading.Thread(target=work, daemon=True)
+        self._threads.append(thread)
+        thread.start()
+
+    def _app(self) -> Guard:
+        from starlette.applications import Starlette
+        from starlette.requests import Request
+        from starlette.responses import RedirectResponse
+        from starlette.routing import Mount, Route
+
+        from flowtoy_dagster.runs.view import RunView
+        from flowtoy_dagster.server.dagster_web import DagsterWeb
+        from flowtoy_dagster.server.page_routes import page_routes
+        from flowtoy_dagster.server.status_api import status_routes
+
+        def first_page(_: Request) -> RedirectResponse:
+            page = f"/runs/{self._launcher.latest}"
+            # Not to be kept: it is another page when a run was started on the pages.
+            return RedirectResponse(page, 307, {"Cache-Control": "no-store"})
+
+        self._web = DagsterWeb(self._history.instance, read_only=self._options.read_only)
+        view = RunView(self._history, lambda: self._launcher.latest)
+        # Ours come first: Dagster's answers to every path.
+        app = Starlette(
+            routes=[
+                Route("/", first_page),
+                *status_routes(view),
+                *page_routes("/flow"),
+                Mount("/", self._web.app),
+            ]
+        )
+        options = self._options
+        return Guard(
+            app, self._listener, hosts=options.hosts, token=options.token, writable=("/graphql",)
+        )
+
+    @property
+    def _url(self) -> str:
+        token = self._options.token
+        return f"{self._listener.url}/" + (f"?{TOKEN_PARAMETER}={token}" if token else "")
+
+    def end(self) -> list[str]:
+        """End everything; gives the runs that still went on."""
+        deadline = time.monotonic() + PATIENCE
+        self._ending.expect()
+        if self._server is not None:
+            self._server.should_exit = True
+        going_on = self._launcher.cancel_all()
+        if self._web is not None:
+            self._start(self._web.close)
+        while not self._launcher.is_idle and time.monotonic() < deadline:
+            if self._ending.hurried.wait(_LOOK):
+                break
+        self._launcher.kill_all()
+        for thread in self._threads:
+            thread.join(max(0.0, deadline - time.monotonic()))
+        for pid in children():
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        return going_on
+
+    def judge(self, going_on: Sequence[str]) -> bool:
+        """Whether the latest run succeeded."""
+        if going_on:
+            ids = ", ".join(run_id[:8] for run_id in going_on)
+            raise RunInterrupted(f"interrupted: run {ids} is cancelled")
+        run = self._history.instance.get_run_by_id(self._launcher.latest)
+        return run is not None and run.is_success

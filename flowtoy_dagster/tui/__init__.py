@@ -1,0 +1,1 @@
+"""A run in the terminal: its steps, their outputs, errors and logs."""

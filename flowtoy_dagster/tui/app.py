@@ -1,0 +1,261 @@
+"""The terminal page: steps, and what is known of the chosen one."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import time
+from collections.abc import Callable
+from typing import ClassVar
+
+from rich.text import Text
+from textual.app import App, ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Container, VerticalScroll
+from textual.message import Message
+from textual.widgets import Footer, Static
+
+from flowtoy_dagster.progress.area import plain
+from flowtoy_dagster.runs.states import RunStatus, StepStatus
+from flowtoy_dagster.tui.question import Question
+from flowtoy_dagster.tui.sources import Source
+from flowtoy_dagster.tui.step_list import StepList
+from flowtoy_dagster.tui.texts import bar, details, has_ended, row, title
+from flowtoy_dagster.tui.watching import News, Watcher
+
+TABS = ("outputs", "state", "log")
+INTERRUPTED = 130
+_REDRAW = 0.5
+"""Seconds after which times that pass are drawn anew."""
+
+
+class RunPage(App[int]):
+    """A run, and keys to look at it and to end it. Gives the exit code.
+
+    Args:
+        source: the run.
+        status: how it stands now.
+        show_log: show what steps print first.
+        clock: gives seconds since 1970.
+    """
+
+    CSS_PATH = "page.tcss"
+    ENABLE_COMMAND_PALETTE = False
+    HORIZONTAL_BREAKPOINTS: ClassVar = [(0, "-narrow"), (100, "-wide")]
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("q", "leave", "Quit"),
+        Binding("c", "cancel", "Cancel"),
+        Binding("r", "retry", "Retry failed"),
+        Binding("enter", "enlarge", "Details"),
+        Binding("escape", "shrink", "Back"),
+        Binding("right,l", "tab(1)", "Next tab"),
+        Binding("left,h", "tab(-1)", show=False),
+        Binding("ctrl+c,ctrl+q", "interrupt", show=False, priority=True),
+    ]
+
+    class Told(Message):
+        """The watcher has news."""
+
+        def __init__(self, news: News) -> None:
+            self.news = news
+            super().__init__()
+
+    class Refused(Message):
+        """A wish could not be granted."""
+
+        def __init__(self, reason: str) -> None:
+            self.reason = reason
+            super().__init__()
+
+    def __init__(
+        self,
+        source: Source,
+        status: RunStatus,
+        *,
+        show_log: bool = False,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        super().__init__()
+        self._is_ours = source.is_ours
+        self._watcher = Watcher(
+            source,
+            status,
+            lambda news: self.post_message(self.Told(news)),
+            lambda reason: self.post_message(self.Refused(reason)),
+        )
+        self._news = News(status, "")
+        self._clock = clock
+        self._tab = "log" if show_log else "outputs"
+        self._follows = True
+        self._doing = ""
+        self._leaving: int | None = None
+
+    @property
+    def status(self) -> RunStatus:
+        """How the run stands, as it was told last."""
+        return self._news.status
+
+    @property
+    def chosen(self) -> StepStatus:
+        """The step that is looked at."""
+        return list(self.status.steps.values())[self._steps.chosen]
+
+    def compose(self) -> ComposeResult:
+        """The parts of the page."""
+        yield Static(id="title")
+        yield Static(id="bar")
+        self._steps = StepList(self._row)
+        with Container(id="body"):
+            yield self._steps
+            with VerticalScroll(id="details"):
+                yield Static(id="text")
+        yield Footer(show_command_palette=False)
+
+    def on_mount(self) -> None:
+        """Begin to watch."""
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            loop.add_signal_handler(number, self.action_interrupt)
+        self.set_interval(_REDRAW, self._draw_times)
+        self._draw()
+        self._steps.focus()
+        self._watcher.start()
+
+    def on_unmount(self) -> None:
+        """Stop watching."""
+        self._watcher.stop()
+
+    def on_run_page_told(self, message: Told) -> None:
+        """Show the news."""
+        if message.news.status.run_id != self.status.run_id:
+            self._doing, self._follows = "", True
+        self._news = message.news
+        if has_ended(self.status):
+            self._doing = ""
+            if self._leaving is not None:
+                self.exit(self._leaving)
+                return
+        if self._follows:
+            self._follow()
+        self._draw()
+
+    def on_run_page_refused(self, message: Refused) -> None:
+        """Say why something was not done."""
+        self._doing = ""
+        self.notify(message.reason, severity="error", markup=False)
+
+    def on_step_list_chosen(self) -> None:
+        """Show another step, and stay with it."""
+        self._follows = False
+        self._draw()
+
+    def _follow(self) -> None:
+        """Choose the step that somebody who has chosen none would want to see."""
+        steps = list(self.status.steps.values())
+        order = ("failed", "running", "skipped")
+        found = next((i for state in order for i, s in enumerate(steps) if s.state == state), None)
+        if found is None:
+            ended = [i for i, step in enumerate(steps) if step.state == "succeeded"]
+            found = ended[-1] if ended else 0
+        if found != self._steps.chosen:
+            self._steps.choose(found)
+        if steps[found].state == "failed" and self._tab == "outputs":
+            self._tab = "state"
+
+    def _draw(self) -> None:
+        self._steps.show_count(len(self.status.steps))
+        self._draw_times()
+        self._watcher.select(self.chosen.name, printed=self._tab == "log")
+        panel = self.query_one("#details", VerticalScroll)
+        panel.border_title = self._panel_title()
+        self.query_one("#text", Static).update(details(self._news, self.chosen, self._tab))
+        self.refresh_bindings()
+
+    def _draw_times(self) -> None:
+        now = self._clock()
+        self.query_one("#title", Static).update(title(self.status, now, self._doing))
+        self.query_one("#bar", Static).update(bar(self.status, self._news.trouble))
+        self._steps.refresh()
+
+    def _panel_title(self) -> Text:
+        name = Text(plain(self.chosen.name), "bold")
+        name.truncate(max(8, self.size.width // 3), overflow="ellipsis")
+        labels = Text()
+        for tab in TABS:
+            label = "error" if tab == "state" and self.chosen.state == "failed" else tab
+            labels.append(f" {label} ", "reverse" if tab == self._tab else "dim")
+        return Text.assemble(name, " ", labels)
+
+    def _row(self, index: int, width: int, chosen: bool) -> Text:
+        step = list(self.status.steps.values())[index]
+        return row(step, width, self._clock(), chosen=chosen)
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """Offer only keys that do something now."""
+        enlarged = self.screen.has_class("-enlarged")
+        return {
+            "cancel": self._is_ours and not has_ended(self.status),
+            "retry": self._is_ours and self.status.state in ("failed", "cancelled"),
+            "enlarge": not enlarged,
+            "shrink": enlarged,
+        }.get(action, True)
+
+    def action_tab(self, by: int) -> None:
+        """Show another part of what is known of the step."""
+        self._tab = TABS[(TABS.index(self._tab) + by) % len(TABS)]
+        self.query_one("#details", VerticalScroll).scroll_home(animate=False)
+        self._draw()
+
+    def action_enlarge(self) -> None:
+        """Give the whole page to the chosen step."""
+        self.screen.add_class("-enlarged")
+        self.query_one("#details").focus()
+        self.refresh_bindings()
+
+    def action_shrink(self) -> None:
+        """Show the list of steps again."""
+        self.screen.remove_class("-enlarged")
+        self._steps.focus()
+        self.refresh_bindings()
+
+    def action_retry(self) -> None:
+        """Run again what failed or was skipped."""
+        self._doing = "starting again"
+        self._draw_times()
+        self._watcher.retry()
+
+    def action_cancel(self) -> None:
+        """Cancel the run, if that is meant."""
+        self._ask("Cancel the run?", lambda: self._cancel(None))
+
+    def action_leave(self) -> None:
+        """Quit; a run of ours ends with the page, if that is meant."""
+        if has_ended(self.status):
+            self.exit(self._exit_code())
+        elif self._is_ours:
+            self._ask("Cancel the run and quit?", lambda: self._cancel(INTERRUPTED))
+        else:
+            self.exit(0)
+
+    def action_interrupt(self) -> None:
+        """What Ctrl-C does: end at once; a run of ours is given the time it needs."""
+        if self._is_ours and not has_ended(self.status):
+            self._cancel(INTERRUPTED)
+        else:
+            self.exit(INTERRUPTED if not has_ended(self.status) else self._exit_code())
+
+    def _ask(self, question: str, then: Callable[[], None]) -> None:
+        def answered(yes: bool | None) -> None:
+            if yes and not has_ended(self.status):
+                then()
+
+        self.push_screen(Question(question), answered)
+
+    def _cancel(self, leaving: int | None) -> None:
+        self._leaving = leaving
+        self._doing = "cancelling"
+        self._draw_times()
+        self._watcher.cancel()
+
+    def _exit_code(self) -> int:
+        return {"succeeded": 0, "cancelled": INTERRUPTED}.get(self.status.state, 1)

@@ -1,0 +1,153 @@
+"""What the terminal page says, as text."""
+
+from __future__ import annotations
+
+from rich.highlighter import JSONHighlighter
+from rich.text import Text
+
+from flowtoy_dagster.progress.area import plain
+from flowtoy_dagster.progress.words import seconds
+from flowtoy_dagster.runs.states import RunState, RunStatus, State, StepStatus
+from flowtoy_dagster.tui.sources import Printed
+from flowtoy_dagster.tui.watching import News
+
+LONGEST = 20_000
+"""Characters of a text that are shown."""
+MARKS: dict[State | RunState, str] = {
+    "pending": "·", "running": "▶", "succeeded": "✓", "failed": "✗", "skipped": "-",
+    "cancelled": "■",
+}
+COLOURS: dict[State | RunState, str] = {
+    "pending": "dim", "running": "cyan", "succeeded": "green", "failed": "red",
+    "skipped": "yellow", "cancelled": "yellow",
+}
+_BAR = 20
+
+
+def has_ended(status: RunStatus) -> bool:
+    """Whether a run has ended."""
+    return status.state in ("succeeded", "failed", "cancelled")
+
+
+def elapsed_of(part: RunStatus | StepStatus, now: float) -> str:
+    """How long a run or a step has taken so far."""
+    if part.started_at is None:
+        return ""
+    return seconds(max(0.0, (part.ended_at or now) - part.started_at))
+
+
+def title(status: RunStatus, now: float, doing: str) -> Text:
+    """The first line: the flow, its state and time.
+
+    Args:
+        status: how the run stands.
+        now: seconds since 1970.
+        doing: what is happening that the state does not tell.
+    """
+    state = doing or status.state
+    colour = COLOURS[status.state]
+    return Text.assemble(
+        (plain(status.name), "bold"), "  ", (f"{MARKS[status.state]} {state}", colour), "  ",
+        elapsed_of(status, now), ("  run " + status.run_id[:8], "dim"),
+        no_wrap=True, overflow="ellipsis",
+    )
+
+
+def bar(status: RunStatus, trouble: str | None) -> Text:
+    """The second line: how many steps have ended, or why that can't be told."""
+    if trouble is not None:
+        return Text(f"trying again: {plain(trouble)}", "red", no_wrap=True, overflow="ellipsis")
+    total = len(status.steps)
+    done = sum(step.state in ("succeeded", "failed", "skipped") for step in status.steps.values())
+    filled = _BAR * done // max(1, total)
+    told = [f"{done}/{total}"]
+    told += [
+        f"{status.count(state)} {state}" for state in ("running", "failed", "skipped")
+        if status.count(state)
+    ]
+    colour = "red" if status.count("failed") else "green"
+    return Text.assemble(
+        ("━" * filled, colour), ("─" * (_BAR - filled), "dim"), "  ", "  ".join(told),
+        no_wrap=True, overflow="ellipsis",
+    )
+
+
+def row(step: StepStatus, width: int, now: float, *, chosen: bool) -> Text:
+    """A line of the list of steps, as wide as asked for."""
+    style = COLOURS[step.state]
+    tries = f" ×{step.attempt}" if step.attempt > 1 else ""
+    elapsed = elapsed_of(step, now)
+    state = "retrying" if step.waiting else "reused" if step.reused else step.state
+    facts = f"{state:<9} {elapsed:>9}" if width >= 46 else f"{elapsed:>9}"
+    end = f" {facts}{tries:<4}"
+    name = Text(plain(step.name), "dim" if style == "dim" else "")
+    name.truncate(max(1, width - 4 - len(end)), overflow="ellipsis", pad=True)
+    mark = "›" if chosen else " "
+    return Text.assemble(mark, (MARKS[step.state], style), " ", name, (end, style), " ")
+
+
+def state_text(step: StepStatus, status: RunStatus) -> Text:
+    """What is known of a step beside its outputs: above all, why it failed."""
+    text = Text()
+    if step.error:
+        text.append(f"{plain(step.error)}\n\n", COLOURS[step.state])
+    facts = [("state", step.state + (", reused from the run before" if step.reused else ""))]
+    if step.waiting:
+        facts.append(("", "waits for its next attempt"))
+    if step.attempt:
+        facts.append(("attempts", str(step.attempt)))
+    if step.called:
+        facts.append(("called", plain(step.called)))
+    if step.depends_on:
+        states = (f"{plain(name)} ({status.steps[name].state})" if name in status.steps
+                  else plain(name) for name in step.depends_on)
+        facts.append(("needs", ", ".join(states)))
+    for name, value in facts:
+        text.append(f"{name:<9} ", "dim").append(f"{value}\n")
+    if step.stderr:
+        text.append("\nthe last lines of stderr\n", "dim").append(_cut(step.stderr))
+    return text
+
+
+def outputs_text(step: StepStatus, outputs: str | None) -> Text:
+    """A step's outputs."""
+    if outputs is not None:
+        return JSONHighlighter()(Text(_cut(outputs)))
+    if step.state == "succeeded":
+        return Text("…", "dim")
+    told = {
+        "pending": "it has not started yet", "running": "it runs still",
+        "failed": "it failed, and gives no outputs", "skipped": "it was skipped",
+    }
+    return Text(told.get(step.state, ""), "dim")
+
+
+def log_text(printed: tuple[Printed, ...] | None) -> Text:
+    """What a step has printed."""
+    if printed is None:
+        return Text("a status API does not tell what steps print;\n"
+                    "flowtoy runs logs does, where the run is carried", "dim")
+    if not any(part.text for part in printed):
+        return Text("nothing printed", "dim")
+    text = Text()
+    for part in printed:
+        text.append(f"{part.stream}\n", "dim")
+        # What was printed last is what matters.
+        shown = part.text if len(part.text) <= LONGEST else "…" + part.text[-LONGEST:]
+        text.append("".join(f"{plain(line)}\n" for line in shown.splitlines()))
+    return text
+
+
+def details(news: News, step: StepStatus, tab: str) -> Text:
+    """What a tab shows of a step."""
+    if tab == "state":
+        return state_text(step, news.status)
+    if news.step != step.name:
+        return Text("…", "dim")
+    return outputs_text(step, news.outputs) if tab == "outputs" else log_text(news.printed)
+
+
+def _cut(text: str) -> str:
+    shown = "\n".join(map(plain, text[:LONGEST].splitlines()))
+    more = len(text) - LONGEST
+    return f"{shown}\n… ({more} more characters)" if more > 0 else shown

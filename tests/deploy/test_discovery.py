@@ -1,0 +1,117 @@
+"""Which files are which flow of a code location."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+from dagster._core.definitions.utils import check_valid_name
+
+from flowtoy_dagster.discovery import flows_here, flows_in
+
+ROOT = Path(__file__).parents[2]
+
+
+def found(root: Path, *places: str) -> dict[str | None, tuple[str, ...]]:
+    """The files of each job, as they are named below a folder."""
+    flows = flows_in([root / place for place in places or [""]])
+    return {
+        flow.job: tuple(path.relative_to(root).as_posix() for path in flow.paths) for flow in flows
+    }
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    return tmp_path
+
+
+def make(root: Path, *names: str) -> None:
+    for name in names:
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_text("flow: [{name: a, source: env}]", encoding="utf-8")
+
+
+def test_each_yaml_file_of_a_folder_is_a_flow_that_is_named_for_its_place(root: Path) -> None:
+    make(root, "hello.yaml", "team/load.yml", "team/deep/er.yaml", "notes.txt", "team/x.json")
+    assert found(root) == {
+        "hello": ("hello.yaml",),
+        "team__load": ("team/load.yml",),
+        "team__deep__er": ("team/deep/er.yaml",),
+    }
+
+
+@pytest.mark.parametrize(
+    ("file", "job"),
+    [
+        ("config.yaml", "flow_config"),
+        ("input.yaml", "flow_input"),
+        ("type.yaml", "flow_type"),
+        ("class.yaml", "flow_class"),
+        ("my flow.yaml", "my_flow"),
+        ("été.yaml", "ete"),
+        ("日本.yaml", "flow"),
+        ("2024-report.yaml", "2024_report"),
+        ("a/0_load.yaml", "a__0_load"),
+        ("a___0_b.yaml", "a__0_b"),
+        ("x/input.yaml", "x__flow_input"),
+    ],
+)
+def test_any_file_name_makes_a_name_that_dagster_accepts(root: Path, file: str, job: str) -> None:
+    make(root, file)
+    assert found(root) == {job: (file,)}
+    assert check_valid_name(job) == job
+
+
+def test_names_that_come_to_the_same_get_numbers(root: Path) -> None:
+    make(root, "my flow.yaml", "my-flow.yaml", "my_flow.yaml", "shop.yaml", "shop/flow.yaml")
+    assert set(found(root)) == {"my_flow", "my_flow_2", "my_flow_3", "shop", "shop_2"}
+
+
+def test_a_file_that_adds_to_the_name_of_another_is_merged_over_it(root: Path) -> None:
+    make(root, "a.yaml", "a.20-prod.yaml", "a.10-eu.yaml", "a.b.c.yml", "b.local.yaml", "ab.yaml")
+    assert found(root) == {
+        "a": ("a.yaml", "a.10-eu.yaml", "a.20-prod.yaml", "a.b.c.yml"),
+        "ab": ("ab.yaml",),
+        "b_local": ("b.local.yaml",),
+    }
+
+
+def test_flow_yaml_is_named_for_its_folder_and_takes_its_overrides(root: Path) -> None:
+    make(root, "shop/flow.yaml", "shop/flow.secrets.yaml", "shop/other.yaml", "a/b/flow.yml")
+    assert found(root) == {
+        "shop": ("shop/flow.yaml", "shop/flow.secrets.yaml"),
+        "shop__other": ("shop/other.yaml",),
+        "a__b": ("a/b/flow.yml",),
+    }
+    (only,) = (flow for flow in flows_in([root]) if flow.job == "shop")
+    assert only.name == "shop"
+    assert set(found(root, "shop")) == {"shop", "other"}
+
+
+def test_what_begins_with_a_dot_is_left_alone(root: Path) -> None:
+    make(root, ".hidden.yaml", ".git/x.yaml", "a.yaml")
+    assert found(root) == {"a": ("a.yaml",)}
+
+
+def test_places_are_files_and_folders(root: Path) -> None:
+    make(root, "one/a.yaml", "two/a.yaml", "two/b.yaml")
+    assert found(root, "one", "two/a.yaml") == {"a": ("one/a.yaml",), "a_2": ("two/a.yaml",)}
+
+
+def test_a_place_that_is_not_there_is_not_passed_over(root: Path) -> None:
+    assert found(root, "absent") == {"absent": ("absent",)}
+
+
+def test_the_environment_says_which_flows(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    make(root, "one/a.yaml", "b.yaml", "examples/e.yaml")
+    path = {"FLOWTOY_PATH": os.pathsep.join([str(root / "one"), "", str(root / "b.yaml")])}
+    assert [flow.job for flow in flows_here(path)] == ["a", "b"]
+    config = {"FLOWTOY_CONFIG": os.pathsep.join(["x.yaml", "y.yaml"])}
+    (merged,) = flows_here({**path, **config})
+    assert merged.paths == (Path("x.yaml"), Path("y.yaml"))
+    assert (merged.name, merged.job) == ("x", None)
+    # The project's own examples come before a folder of that name.
+    monkeypatch.chdir(root)
+    assert "hello" in [flow.job for flow in flows_here({})]
+    assert {path.parent for flow in flows_here({}) for path in flow.paths} == {ROOT / "examples"}
