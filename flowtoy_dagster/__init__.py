@@ -9,6 +9,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from flowtoy_dagster.component import FlowtoyFlowComponent as FlowtoyFlowComponent
     from flowtoy_dagster.definitions import build_definitions as build_definitions
     from flowtoy_dagster.definitions import build_job as build_job
     from flowtoy_dagster.engine.translator import FlowTranslator as FlowTranslator
@@ -32,6 +33,7 @@ _HOMES = {
     "FlowRun": "runs.launch",
     "FlowTranslator": "engine.translator",
     "FlowtoyError": "errors",
+    "FlowtoyFlowComponent": "component",
     "HomeError": "errors",
     "Location": "errors",
     "Problem": "errors",

@@ -64,6 +64,13 @@ def flows_in(places: Iterable[str | Path]) -> list[FlowFiles]:
     return [replace(flow, job=_unused(flow.job or flow.name, taken)) for flow in found]
 
 
+def job_name_of(parts: Iterable[str]) -> str:
+    """The name of a job for a place: the folders on the way to it, and its own name."""
+    # Names of ops have three underscores in a row, names of jobs two at most.
+    joined = re.sub("_{3,}", "__", "__".join(dagster_name(part) for part in parts))
+    return dagster_name(joined)
+
+
 def _paths_in(value: str) -> list[Path]:
     return [Path(part).expanduser() for part in value.split(os.pathsep) if part]
 
@@ -76,7 +83,7 @@ def _examples() -> list[Path]:
 
 
 def _flow_of_file(path: Path) -> FlowFiles:
-    return FlowFiles((path,), path.stem, _job_name([path.stem]))
+    return FlowFiles((path,), path.stem, job_name_of([path.stem]))
 
 
 def _flows_of_folder(root: Path) -> Iterator[FlowFiles]:
@@ -93,7 +100,7 @@ def _flows_of_folder(root: Path) -> Iterator[FlowFiles]:
                 parts = above or (root.resolve().name,)
             else:
                 parts = (*above, path.stem)
-            yield FlowFiles((path, *overrides), parts[-1], _job_name(parts))
+            yield FlowFiles((path, *overrides), parts[-1], job_name_of(parts))
 
 
 def _grouped(files: Sequence[Path]) -> Iterator[tuple[Path, list[Path]]]:
@@ -118,12 +125,6 @@ def _base_of(stem: str, stems: Mapping[str, object]) -> str | None:
     parts = stem.split(".")
     bases = (".".join(parts[:count]) for count in range(1, len(parts)))
     return next((base for base in bases if base in stems), None)
-
-
-def _job_name(parts: Iterable[str]) -> str:
-    # Names of ops have three underscores in a row, names of jobs two at most.
-    joined = re.sub("_{3,}", "__", "__".join(dagster_name(part) for part in parts))
-    return dagster_name(joined)
 
 
 def _unused(name: str, taken: set[str]) -> str:

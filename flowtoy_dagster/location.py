@@ -43,11 +43,13 @@ class JobMaker(NamedTuple):
         translator: how steps appear in Dagster.
         executor: what runs the steps; by default what each flow's `runner.executor` names.
         tags: added to the flow's own.
+        max_workers: how many steps may run at once, in place of the flow's `runner.max_workers`.
     """
 
     translator: FlowTranslator | None = None
     executor: dg.ExecutorDefinition | None = None
     tags: Mapping[str, str] | None = None
+    max_workers: int | None = None
 
     def job(self, flow: Flow, name: str | None, saved: str | None = None) -> dg.JobDefinition:
         """The job of a flow.
@@ -59,7 +61,7 @@ class JobMaker(NamedTuple):
         """
         executor = self.executor or executor_named(
             flow.runner.executor or DEFAULT_EXECUTOR,
-            flow.runner.max_workers or DEFAULT_WORKERS,
+            self.max_workers or flow.runner.max_workers or DEFAULT_WORKERS,
             tag_limits(flow),
         )
         translator = self.translator or FlowTranslator()
@@ -96,15 +98,25 @@ class FlowLocation:
         key: what tells them from other flows in the location.
         find: finds their files.
         maker: makes their jobs.
+        strict: whether a flow that can't be loaded is an error, not a job that tells of it.
 
     Raises:
         HomeError: the home folder can't be used.
+        ConfigError: a flow can't be loaded, and that is an error.
     """
 
-    def __init__(self, key: str, find: Callable[[], Iterable[FlowFiles]], maker: JobMaker) -> None:
+    def __init__(
+        self,
+        key: str,
+        find: Callable[[], Iterable[FlowFiles]],
+        maker: JobMaker,
+        *,
+        strict: bool = False,
+    ) -> None:
         self._home = open_home()
         self._find = find
         self._maker = maker
+        self._strict = strict
         self._flows: dict[str, SavedFlow] = {}
         text = remembered(key)
         self.is_rebuilt = text is not None
@@ -172,7 +184,9 @@ class FlowLocation:
             self._make(flow, name)
         except HomeError:
             raise
-        except Exception as error:  # noqa: BLE001 - one flow must not take the others down
+        except Exception as error:  # one flow must not take the others down
+            if self._strict:
+                raise
             name = name or dagster_name(files.name)
             _LOG.warning("the flow of job '%s' can't be loaded:\n%s", name, error)
             reference = save_config(self._home, files.name, {BROKEN: str(error)})

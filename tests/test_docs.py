@@ -154,6 +154,7 @@ def run_console(block: Block, folder: Path) -> None:
             assert steady(line).rstrip() in lines, f"{command}\ndid not print\n{line}\n\n{printed}"
 
 
+@pytest.mark.usefixtures("made_home")
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_the_commands_of_a_page_do_what_it_says(page: Path, tmp_path: Path) -> None:
     prepare(page, tmp_path)
@@ -179,6 +180,7 @@ def test_a_flow_in_the_docs_is_valid_unless_it_says_otherwise(block: Block, tmp_
         assert load_flow(path).steps
 
 
+@pytest.mark.usefixtures("made_home")
 @pytest.mark.parametrize("block", of(lambda block: "run" in block.notes))
 def test_a_flow_in_the_docs_runs(block: Block, tmp_path: Path) -> None:
     text = block.text

@@ -16,6 +16,7 @@ if sys.version_info >= (3, 11):
 else:
     import tomli as tomllib
 
+pytestmark = pytest.mark.usefixtures("made_home")
 PACKAGE = Path(__file__).parent / "packages" / "flowtoy_sample"
 
 

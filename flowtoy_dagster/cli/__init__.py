@@ -52,8 +52,9 @@ def command() -> NoReturn:
         # Taking thousands of modules apart takes as long as several steps.
         atexit._run_exitfuncs()
         try:
-            sys.stdout.flush()
-            sys.stderr.flush()
+            for stream in (sys.stdout, sys.stderr):
+                if stream is not None:  # as it is where the descriptor was closed at the start
+                    stream.flush()
         except (OSError, ValueError):
             raise stop from None  # Python says what could not be written
         os._exit(stop.code if isinstance(stop.code, int) else 1)

@@ -11,6 +11,7 @@ from flowtoy_dagster.cli.retry import cancel, retry
 from flowtoy_dagster.cli.run import run
 from flowtoy_dagster.cli.runs import runs
 from flowtoy_dagster.cli.serve import serve
+from flowtoy_dagster.cli.tui import tui
 from flowtoy_dagster.cli.webui import webui
 
 app = typer.Typer(
@@ -45,6 +46,7 @@ def _options(
 app.command(epilog="Example: flowtoy run base.yaml local.yaml -j | jq .fetch_users")(run)
 app.command(epilog="Example: flowtoy webui flow.yaml --open")(webui)
 app.command(epilog="Example: flowtoy serve flow.yaml --port 8000")(serve)
+app.command(epilog="Example: flowtoy tui flow.yaml")(tui)
 app.add_typer(runs, name="runs")
 app.command(epilog="Example: flowtoy retry last --from fetch_users")(retry)
 app.command(epilog="Example: flowtoy cancel last")(cancel)

@@ -58,6 +58,20 @@ ParamsFile = Annotated[
     typer.Option("--params-file", metavar="PATH",
                  help="Read values of parameters from YAML or JSON; --param wins."),
 ]
+Host = Annotated[str, typer.Option("--host", help="The address to serve on.")]
+Port = Annotated[
+    int, typer.Option("--port", min=0, max=65535, help="The port; 0 takes one that is free.")
+]
+Token = Annotated[
+    Optional[bool],  # noqa: UP045
+    typer.Option("--token/--no-token",
+                 help="Ask visitors for a token; by default where other machines can come."),
+]
+AllowHost = Annotated[
+    Optional[list[str]],  # noqa: UP045
+    typer.Option("--allow-host", metavar="NAME",
+                 help="Another name by which browsers may reach the server."),
+]
 ShowSecrets = Annotated[
     bool, typer.Option("--show-secrets", help="Print secret outputs unmasked.")
 ]

@@ -57,7 +57,7 @@ def run(
     """
     from flowtoy_dagster.cli.carrying import carry_out, prepare_process
     from flowtoy_dagster.cli.printing import OutputWriter, claim_stdout
-    from flowtoy_dagster.cli.serving import LOCAL, listen_and_tell, served
+    from flowtoy_dagster.cli.serving import LOCAL, Door, served, tell
     from flowtoy_dagster.engine.logs import set_log_level
     from flowtoy_dagster.load import load_flow, with_timeout
     from flowtoy_dagster.progress import progress_on_stderr
@@ -67,10 +67,13 @@ def run(
     stdout = claim_stdout()
     writer = OutputWriter(stdout, as_json=as_json, quiet=quiet, file=output_file)
     flow = with_params(with_timeout(load_flow(config), timeout), param, params_file)
-    listener = None if status_port is None else listen_and_tell(LOCAL, status_port)
+    door = None
+    if status_port is not None:
+        door = Door.take(LOCAL, status_port)
+        tell(f"status at {door.url('/status')}")
     with progress_on_stderr() as progress:
         prepare_process(flow, max_workers)
-        with served(listener) as show_run:
+        with served(door) as show_run:
             from flowtoy_dagster.runs.launch import run_flow
 
             carry_out(

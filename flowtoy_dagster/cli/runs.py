@@ -60,6 +60,7 @@ def show_run(run: RunArgument, as_json: Json = False) -> None:
     from flowtoy_dagster.flow.binding import shown_params
     from flowtoy_dagster.flow.sensitive import FlowSecrets
     from flowtoy_dagster.runs.history import History
+    from flowtoy_dagster.runs.report import status_document
 
     with History() as history:
         found = history.find(run)
@@ -67,7 +68,8 @@ def show_run(run: RunArgument, as_json: Json = False) -> None:
         status = history.status(found, flow)
     params = FlowSecrets(flow).mask(os.environ).data(shown_params(flow))
     if as_json:
-        _print_json({**asdict(status), "retry_of": found.parent_run_id, "params": params})
+        more = {"error": status.error, "retry_of": found.parent_run_id, "params": params}
+        _print_json({**status_document(status), **more})
         return
     _print_status(status, found.parent_run_id, params)
 

@@ -7,16 +7,22 @@ from typing import Annotated
 import typer
 
 from flowtoy_dagster.cli.options import (
+    AllowHost,
     Debug,
     EnvFile,
+    Host,
     Level,
     LogLevel,
     MaxWorkers,
+    Param,
+    ParamsFile,
+    Port,
     Timeout,
+    Token,
     load_env_files,
+    with_params,
 )
-
-DEFAULT_PORT = 8000
+from flowtoy_dagster.cli.serving import DEFAULT_PORT, LOCAL
 
 
 def serve(
@@ -25,13 +31,13 @@ def serve(
         typer.Argument(help="YAML files, merged left to right; - is standard input.",
                        metavar="CONFIG..."),
     ],
-    host: Annotated[
-        str, typer.Option("--host", help="The address to listen on.")
-    ] = "127.0.0.1",
-    port: Annotated[
-        int, typer.Option("--port", min=0, max=65535, help="The port; 0 is any that is free.")
-    ] = DEFAULT_PORT,
+    host: Host = LOCAL,
+    port: Port = DEFAULT_PORT,
     max_workers: MaxWorkers = None,
+    token: Token = None,
+    allow_host: AllowHost = None,
+    param: Param = None,
+    params_file: ParamsFile = None,
     env_file: EnvFile = None,
     log_level: Level = LogLevel.warning,
     timeout: Timeout = None,
@@ -45,7 +51,7 @@ def serve(
     """
     from flowtoy_dagster.cli.carrying import carry_out, prepare_process
     from flowtoy_dagster.cli.printing import OutputWriter, claim_stdout
-    from flowtoy_dagster.cli.serving import listen_and_tell, served
+    from flowtoy_dagster.cli.serving import Door, served, tell
     from flowtoy_dagster.engine.logs import set_log_level
     from flowtoy_dagster.load import load_flow, with_timeout
     from flowtoy_dagster.progress import progress_on_stderr
@@ -53,11 +59,13 @@ def serve(
     load_env_files(env_file or [])
     set_log_level(log_level.value)
     writer = OutputWriter(claim_stdout(), as_json=True, quiet=True, file=None)
-    flow = with_timeout(load_flow(config), timeout)
-    listener = listen_and_tell(host, port)
+    flow = with_params(with_timeout(load_flow(config), timeout), param, params_file)
+    door = Door.take(host, port, token, allow_host)
+    door.warn()
+    tell(f"status at {door.url('/status')}, page at {door.url('/flow')}")
     with progress_on_stderr() as progress:
         prepare_process(flow, max_workers)
-        with served(listener) as show_run:
+        with served(door) as show_run:
             from flowtoy_dagster.runs.launch import run_flow
 
             carry_out(

@@ -1,10 +1,11 @@
-"""What `run --status-port` and `serve` share: the status API beside a run, and after it."""
+"""What commands that serve something share; the status API beside a run, and after it."""
 
 from __future__ import annotations
 
 import contextlib
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -13,48 +14,96 @@ import typer
 if TYPE_CHECKING:
     from flowtoy_dagster.server.listening import Listener
 
-
 LOCAL = "127.0.0.1"
+DEFAULT_PORT = 8000
 
 
-def listen_and_tell(host: str, port: int, token: str | None = None) -> Listener:
-    """Take the port before anything is started, and tell the address."""
-    from flowtoy_dagster.server.listening import listen
+@dataclass(frozen=True)
+class Door:
+    """Where something is served, and who is let in.
 
-    listener = listen(host, port)
-    print(f"status at {listener.url}/status", file=sys.stderr, flush=True)
-    return listener
+    Attributes:
+        listener: the port, taken already.
+        token: what visitors must know; nothing, where it is None.
+        hosts: more names by which the server may be reached.
+    """
+
+    listener: Listener
+    token: str | None = None
+    hosts: Sequence[str] = ()
+
+    @classmethod
+    def take(
+        cls, host: str, port: int, token: bool | None = None, hosts: Sequence[str] | None = None
+    ) -> Door:
+        """Take a port.
+
+        Args:
+            host: the address.
+            port: 0 is any that is free.
+            token: whether visitors need one; by default where other machines can come.
+            hosts: more names by which the server may be reached.
+
+        Raises:
+            UsageError: it can't be had.
+        """
+        from flowtoy_dagster.server.listening import listen
+        from flowtoy_dagster.server.webui import new_token
+
+        listener = listen(host, port)
+        wanted = token if token is not None else not listener.is_local
+        return cls(listener, new_token() if wanted else None, tuple(hosts or ()))
+
+    def url(self, path: str) -> str:
+        """The address of a path, with the token."""
+        return f"{self.listener.url}{path}" + (f"?token={self.token}" if self.token else "")
+
+    def warn(self) -> None:
+        """Tell what others can do, where they can come."""
+        if not self.listener.is_local:
+            who = "who has the URL" if self.token else "everybody"
+            tell(
+                f"warning: other machines can reach this server: {who} can see the run and its"
+                " outputs\n"
+                "    what is sent is not encrypted; `ssh -L` to a server on 127.0.0.1 is safer"
+            )
+
+
+def tell(text: str) -> None:
+    """Print to stderr at once."""
+    print(text, file=sys.stderr, flush=True)
 
 
 @contextlib.contextmanager
-def served(
-    listener: Listener | None, token: str | None = None
-) -> Iterator[Callable[[str], None] | None]:
+def served(door: Door | None) -> Iterator[Callable[[str], None] | None]:
     """Serve the status of a run while it goes on, and after it until Ctrl-C.
 
     Enter it after the workers' server was forked off, and before there are threads. A run that is
     interrupted is over at once.
 
     Args:
-        listener: where; nothing is served without one.
-        token: what readers must know.
+        door: where; nothing is served without one.
 
     Yields:
         what is to be called with the id of the run.
     """
-    if listener is None:
+    if door is None:
         yield None
         return
     from flowtoy_dagster.engine.pool import forget_server
     from flowtoy_dagster.server.beside import StatusServer, serve_run
+    from flowtoy_dagster.server.ending import Ending
 
     ended = None
-    with StatusServer.fork_off(listener, partial(serve_run, token=token), forget_server) as server:
+    serve = partial(serve_run, token=door.token, hosts=door.hosts)
+    with StatusServer.fork_off(door.listener, serve, forget_server) as server:
         try:
             yield server.show
         except typer.Exit as failed:
             ended = failed
-        print("the status is served until Ctrl-C", file=sys.stderr, flush=True)
-        server.wait()
+        with Ending() as ending:
+            ending.expect()
+            tell("the status is served until Ctrl-C")
+            server.wait(ending.wanted)
     if ended is not None:
         raise ended

@@ -9,22 +9,25 @@ from typing import TYPE_CHECKING, Annotated, Optional
 import typer
 
 from flowtoy_dagster.cli.options import (
+    AllowHost,
     Debug,
     EnvFile,
+    Host,
     Level,
     LogLevel,
     MaxWorkers,
     Param,
     ParamsFile,
+    Port,
+    Token,
     load_env_files,
     with_params,
 )
+from flowtoy_dagster.cli.serving import DEFAULT_PORT, LOCAL, Door
 from flowtoy_dagster.errors import UsageError
 
 if TYPE_CHECKING:
     from flowtoy_dagster.server.webui import WebOptions
-
-DEFAULT_PORT = 8000
 
 
 def webui(
@@ -32,11 +35,8 @@ def webui(
         Optional[list[str]],  # noqa: UP045 - Typer reads these at run time
         typer.Argument(help="YAML files, merged left to right.", metavar="[CONFIG...]"),
     ] = None,
-    host: Annotated[str, typer.Option("--host", help="The address to serve on.")] = "127.0.0.1",
-    port: Annotated[
-        int,
-        typer.Option("--port", min=0, max=65535, help="The port; 0 takes one that is free."),
-    ] = DEFAULT_PORT,
+    host: Host = LOCAL,
+    port: Port = DEFAULT_PORT,
     max_workers: MaxWorkers = None,
     status_url: Annotated[
         Optional[str],  # noqa: UP045
@@ -50,16 +50,8 @@ def webui(
         bool,
         typer.Option("--read-only", help="Let visitors look, and not start or end anything."),
     ] = False,
-    token: Annotated[
-        Optional[bool],  # noqa: UP045
-        typer.Option("--token/--no-token",
-                     help="Ask visitors for a token; by default where other machines can come."),
-    ] = None,
-    allow_host: Annotated[
-        Optional[list[str]],  # noqa: UP045
-        typer.Option("--allow-host", metavar="NAME",
-                     help="Another name by which browsers may reach the server."),
-    ] = None,
+    token: Token = None,
+    allow_host: AllowHost = None,
     param: Param = None,
     params_file: ParamsFile = None,
     env_file: EnvFile = None,
@@ -83,9 +75,7 @@ def webui(
     load_env_files(env_file or [])
     set_log_level(log_level.value)
     if status_url:
-        from flowtoy_dagster.server.remote import serve_remote
-
-        serve_remote(status_url, host, port)
+        _show_elsewhere(status_url, Door.take(host, port, token, allow_host), open_browser)
         return
 
     from flowtoy_dagster.server.webui import WebOptions, new_token, serve_flow
@@ -109,6 +99,18 @@ def webui(
 
     if not serve_flow(flow, config or [], listener, options, announce):
         raise typer.Exit(1)
+
+
+def _show_elsewhere(status_url: str, door: Door, open_browser: bool) -> None:
+    from flowtoy_dagster.server.remote import serve_remote
+
+    def announce(remote: str) -> None:
+        door.warn()
+        _tell(f"run of {remote} at {door.url('/')}  (Ctrl-C ends the page, not the run)")
+        if open_browser:
+            _open(door.url("/"), door.token is not None)
+
+    serve_remote(status_url, door.listener, announce, token=door.token, hosts=door.hosts)
 
 
 def _tell(text: str) -> None:

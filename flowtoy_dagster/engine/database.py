@@ -79,6 +79,18 @@ def is_supported() -> bool:
     return all(map(importlib.util.find_spec, ("dagster_postgres", "psycopg2")))
 
 
+def reason_of(error: BaseException) -> str:
+    """Why a `dagster.yaml` can't be used, in a few plain words."""
+    text = str(error)
+    if "dagster_postgres" in text and not is_supported():
+        return MISSING_EXTRA
+    if "'psycopg'" in text:
+        return f"{text}\n    write the database's address as postgresql+psycopg2://…"
+    # Where Dagster has tried several times, what the database said is in the cause.
+    told = getattr(error.__cause__, "orig", None) or text
+    return str(told).strip().partition("\n")[0] or "it is not valid"
+
+
 def modules_to_preload() -> list[str]:
     """What a process imports before it forks workers that will open the database."""
     return [STORAGE_MODULE] if os.environ.get(STORAGE_VARIABLE) and is_supported() else []

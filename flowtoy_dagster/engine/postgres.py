@@ -152,6 +152,7 @@ def _make_engine(url: str, token_provider: Any) -> Engine:
         isolation_level="AUTOCOMMIT",
         pool_size=1,
         max_overflow=64,
+        use_native_hstore=False,  # else each connection asks for a type that is never used
         connect_args={name: value for name, value in CONNECTING.items() if name not in written},
     )
     db.event.listen(engine, "checkin", _note_the_time)

@@ -36,7 +36,10 @@ def load_repository(load: Callable[[], dg.Definitions]) -> dg.RepositoryDefiniti
     """
     context = DefinitionsLoadContext(DefinitionsLoadType.INITIALIZATION)
     with DefinitionsLoadContext.scoped(context):
-        return load().get_repository_def()
+        repository = load().get_repository_def()
+    return repository.replace_repository_load_data(
+        context.get_pending_reconstruction_metadata(), context.accessed_defs_state_info
+    )
 
 
 def lazy_repository(
@@ -47,4 +50,4 @@ def lazy_repository(
     def contents() -> dict[str, dict[str, Any]]:
         return {"jobs": dict(jobs), "schedules": {each.name: each for each in schedules}}
 
-    return dg.repository(name=SINGLETON_REPOSITORY_NAME)(contents)  # type: ignore[arg-type]
+    return dg.repository(name=SINGLETON_REPOSITORY_NAME)(contents)

@@ -33,6 +33,8 @@ class StderrPipe:
         for number in self._before:
             os.dup2(writer, number)
         os.close(writer)
+        # Forks must not be the ones that their own words wait for, when this process is gone.
+        os.register_at_fork(after_in_child=self._forget)
         self._rest = b""
         configure_log()
 
@@ -48,8 +50,13 @@ class StderrPipe:
             os.close(before)
         configure_log()
         left = self._rest + self._read()
-        os.close(self._reader)
+        self._forget()
         return left.decode("utf-8", "replace").splitlines()
+
+    def _forget(self) -> None:
+        if self._reader >= 0:
+            os.close(self._reader)
+            self._reader = -1
 
     def _read(self) -> bytes:
         data = b""

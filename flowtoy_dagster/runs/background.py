@@ -108,6 +108,8 @@ def launch_background(
     process: RunProcess | None = None,
     output: int | IO[Any] | None = None,
     remote_origin: Any = None,
+    parent: dg.DagsterRun | None = None,
+    only: frozenset[str] | None = None,
 ) -> BackgroundRun:
     """Create a run of a flow and have a process of its own carry it.
 
@@ -119,6 +121,8 @@ def launch_background(
         process: one that was started before, to win time; by default one is started now.
         output: where a process that is started now prints; by default on our stderr.
         remote_origin: where a web server finds the job, to run it again: a `RemoteJobOrigin`.
+        parent: the run whose outputs are reused.
+        only: the written names of the steps to execute; all by default.
 
     Raises:
         UsageError: `max_workers` is below 1.
@@ -128,7 +132,8 @@ def launch_background(
     chosen = process or RunProcess(output)
     try:
         _, run = create_run(
-            history, flow, workers, tags=tags, carrier=chosen.pid, remote_origin=remote_origin
+            history, flow, workers, tags=tags, carrier=chosen.pid, remote_origin=remote_origin,
+            parent=parent, only=only,
         )
     except BaseException:
         chosen.kill()

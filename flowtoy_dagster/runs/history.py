@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +14,7 @@ from sqlalchemy.exc import DBAPIError
 from typing_extensions import Self
 
 from flowtoy_dagster.engine.held import held
+from flowtoy_dagster.engine.database import reason_of
 from flowtoy_dagster.engine.home import (
     CONFIG_FILE,
     SAVED_CONFIGS,
@@ -85,7 +86,7 @@ class History:
         except HomeError:
             raise
         except Exception as error:
-            reason = str(error).strip().splitlines()[0] if str(error).strip() else "it is not valid"
+            reason = reason_of(error)
             raise HomeError(f"{self.home / CONFIG_FILE} can't be used: {reason}") from error
         self.store = store_of(self.instance.storage_directory())
 
@@ -156,9 +157,9 @@ class History:
         """The hash of the configuration that a run executes."""
         if run.parent_run_id and run.job_snapshot_id and session_of(run) is None:
             # Dagster's re-execution takes over its parent's tags, but executes the job of now.
-            job = self.instance.get_job_snapshot(run.job_snapshot_id)
-            if CONFIG_TAG in job.tags:
-                return job.tags[CONFIG_TAG]
+            tags: Mapping[str, str] = self.instance.get_job_snapshot(run.job_snapshot_id).tags
+            if CONFIG_TAG in tags:
+                return tags[CONFIG_TAG]
         return run.tags.get(CONFIG_TAG)
 
     def status(self, run: dg.DagsterRun, flow: Flow | None = None) -> RunStatus:

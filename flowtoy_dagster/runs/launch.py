@@ -45,7 +45,7 @@ logger = logging.getLogger("flowtoy")
 MOST_DEFAULT_WORKERS = 4
 Listener = Callable[[Change], None]
 # Dagster's own console log would bury ours; all of it is in the event log.
-_QUIET = {"console": {"config": {"log_level": "CRITICAL"}}}
+QUIET = {"console": {"config": {"log_level": "CRITICAL"}}}
 _INTERRUPT_MESSAGES = (STOP_MESSAGE, "received termination signal")
 
 
@@ -280,7 +280,7 @@ def run_config(flow: Flow, workers: int) -> dict[str, Any]:
     """A run's configuration, in Dagster's sense."""
     return {
         "execution": {"config": {"max_concurrent": workers}},
-        "loggers": _QUIET,
+        "loggers": QUIET,
         **params_config(flow),
     }
 

@@ -52,13 +52,15 @@ class _Requests:
 def _carry(request: dict[str, Any]) -> None:
     from flowtoy_dagster.engine.instances import job_of, same_instance
     from flowtoy_dagster.engine.logs import configure_log
-    from flowtoy_dagster.runs.launch import follow
+    from flowtoy_dagster.runs.launch import QUIET, follow
 
     configure_log()
     _prepare(request["saved"], request["run_config"])
     with same_instance(request["instance"]) as instance:
         run = instance.get_run_by_id(request["run_id"])
         assert run is not None, "the run is created before its worker is told of it"
+        # A run that was started on a page may not say where Dagster is to log; nowhere, then.
+        run = run._replace(run_config={"loggers": QUIET, **run.run_config})
         threading.Thread(target=_watch, args=(instance, run), daemon=True).start()
         interrupted = follow(instance, job_of(run), run, lambda event: None)
         ended = instance.get_run_by_id(run.run_id)

@@ -89,23 +89,15 @@ class StatusServer:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def wait(self) -> None:
-        """Wait until Ctrl-C or SIGTERM.
+    def wait(self, wanted: threading.Event) -> None:
+        """Wait until an end is wanted.
 
         Raises:
             RunError: the server has ended before.
         """
-        previous = {number: signal.signal(number, _interrupt) for number in
-                    (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
-        try:
-            while not self._ended():
-                time.sleep(_LOOK)
-        except KeyboardInterrupt:
-            return
-        finally:
-            for number, handler in previous.items():
-                signal.signal(number, handler)
-        raise RunError("the process that served the status has ended")
+        while not wanted.wait(_LOOK):
+            if self._ended():
+                raise RunError("the process that served the status has ended")
 
     def close(self) -> None:
         """End the server."""
@@ -124,10 +116,6 @@ class StatusServer:
             except ChildProcessError:
                 self._has_ended = True  # somebody else has waited for it
         return self._has_ended
-
-
-def _interrupt(*_: object) -> None:
-    raise KeyboardInterrupt
 
 
 def _stand_back() -> None:

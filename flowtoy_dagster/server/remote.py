@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from flowtoy_dagster.engine.records import dump_json
 from flowtoy_dagster.runs.remote import RemoteError, RemoteRun
 from flowtoy_dagster.server.guard import Guard
-from flowtoy_dagster.server.listening import listen
+from flowtoy_dagster.server.listening import Listener
 from flowtoy_dagster.server.page_routes import page_routes
 from flowtoy_dagster.server.serving import run_app
 from flowtoy_dagster.server.status_api import AnswerError, status_app
@@ -106,17 +105,25 @@ def _finished(document: dict[str, Any]) -> tuple[Any, ...]:
 
 def serve_remote(
     url: str,
-    host: str = "127.0.0.1",
-    port: int = 0,
+    listener: Listener,
+    announce: Callable[[str], None],
+    *,
+    token: str | None = None,
+    hosts: Sequence[str] = (),
 ) -> None:
-    """Serve the page of a run elsewhere until Ctrl-C.
+    """Serve the page of a run elsewhere until Ctrl-C or SIGTERM.
+
+    Args:
+        url: its status API.
+        listener: where to serve.
+        announce: called with the run's address once it was reached.
+        token: what visitors must know.
+        hosts: more names by which the server may be reached.
 
     Raises:
-        UsageError: the port can't be had, or there is no status of a run at `url`.
+        UsageError: there is no status of a run at `url`.
     """
-    listener = listen(host, port)
     remote = RemoteRun(url)
-    view = RemoteView(remote, remote.document())
-    app = status_app(view, page_routes("/", "/flow"))
-    print(f"{listener.url} shows the run at {remote.url}", file=sys.stderr, flush=True)
-    run_app(Guard(app, listener), listener)
+    app = status_app(RemoteView(remote, remote.document()), page_routes("/", "/flow"))
+    announce(remote.url)
+    run_app(Guard(app, listener, hosts=hosts, token=token), listener)

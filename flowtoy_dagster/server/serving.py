@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import Any
 
+from flowtoy_dagster.server.ending import Ending
 from flowtoy_dagster.server.listening import Listener
 
 GRACE = 1
@@ -24,4 +26,6 @@ def run_app(app: Any, listener: Listener) -> None:
         timeout_graceful_shutdown=GRACE,
         ws="none",
     )
-    uvicorn.Server(config).run(sockets=[listener.socket])
+    # It hands the signals on that it was ended by; that is the end which was asked for.
+    with contextlib.suppress(KeyboardInterrupt), Ending():
+        uvicorn.Server(config).run(sockets=[listener.socket])

@@ -41,14 +41,14 @@ class RunPage(App[int]):
 
     CSS_PATH = "page.tcss"
     ENABLE_COMMAND_PALETTE = False
-    HORIZONTAL_BREAKPOINTS: ClassVar = [(0, "-narrow"), (100, "-wide")]
+    HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (100, "-wide")]  # noqa: RUF012 - as Textual has it
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("q", "leave", "Quit"),
         Binding("c", "cancel", "Cancel"),
-        Binding("r", "retry", "Retry failed"),
+        Binding("r", "retry", "Retry"),
         Binding("enter", "enlarge", "Details"),
         Binding("escape", "shrink", "Back"),
-        Binding("right,l", "tab(1)", "Next tab"),
+        Binding("right,l", "tab(1)", "Tabs", key_display="←→"),
         Binding("left,h", "tab(-1)", show=False),
         Binding("ctrl+c,ctrl+q", "interrupt", show=False, priority=True),
     ]
@@ -80,15 +80,23 @@ class RunPage(App[int]):
         self._watcher = Watcher(
             source,
             status,
-            lambda news: self.post_message(self.Told(news)),
-            lambda reason: self.post_message(self.Refused(reason)),
+            self._hear,
+            self._hear_refusal,
         )
         self._news = News(status, "")
         self._clock = clock
-        self._tab = "log" if show_log else "outputs"
+        self._first_tab = "log" if show_log else "outputs"
+        self._tab = self._first_tab
         self._follows = True
+        self._follows_tab = True
         self._doing = ""
         self._leaving: int | None = None
+
+    def _hear(self, news: News) -> None:
+        self.post_message(self.Told(news))
+
+    def _hear_refusal(self, reason: str) -> None:
+        self.post_message(self.Refused(reason))
 
     @property
     def status(self) -> RunStatus:
@@ -128,7 +136,7 @@ class RunPage(App[int]):
     def on_run_page_told(self, message: Told) -> None:
         """Show the news."""
         if message.news.status.run_id != self.status.run_id:
-            self._doing, self._follows = "", True
+            self._doing, self._follows, self._follows_tab = "", True, True
         self._news = message.news
         if has_ended(self.status):
             self._doing = ""
@@ -159,8 +167,8 @@ class RunPage(App[int]):
             found = ended[-1] if ended else 0
         if found != self._steps.chosen:
             self._steps.choose(found)
-        if steps[found].state == "failed" and self._tab == "outputs":
-            self._tab = "state"
+        if self._follows_tab:
+            self._tab = "state" if steps[found].state == "failed" else self._first_tab
 
     def _draw(self) -> None:
         self._steps.show_count(len(self.status.steps))
@@ -202,6 +210,7 @@ class RunPage(App[int]):
 
     def action_tab(self, by: int) -> None:
         """Show another part of what is known of the step."""
+        self._follows_tab = False
         self._tab = TABS[(TABS.index(self._tab) + by) % len(TABS)]
         self.query_one("#details", VerticalScroll).scroll_home(animate=False)
         self._draw()

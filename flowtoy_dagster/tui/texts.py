@@ -91,6 +91,8 @@ def state_text(step: StepStatus, status: RunStatus) -> Text:
     text = Text()
     if step.error:
         text.append(f"{plain(step.error)}\n\n", COLOURS[step.state])
+    if step.stderr:
+        text.append("the last lines of stderr\n", "dim").append(f"{_cut(step.stderr)}\n\n")
     facts = [("state", step.state + (", reused from the run before" if step.reused else ""))]
     if step.waiting:
         facts.append(("", "waits for its next attempt"))
@@ -104,8 +106,6 @@ def state_text(step: StepStatus, status: RunStatus) -> Text:
         facts.append(("needs", ", ".join(states)))
     for name, value in facts:
         text.append(f"{name:<9} ", "dim").append(f"{value}\n")
-    if step.stderr:
-        text.append("\nthe last lines of stderr\n", "dim").append(_cut(step.stderr))
     return text
 
 

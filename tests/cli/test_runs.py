@@ -51,12 +51,14 @@ def test_a_run_is_listed_and_shown(flowtoy: Callable[..., Any], ran: Any) -> Non
     assert ran["retry_of"] is None
     assert list(ran["steps"]) == ["greets", "bad", "after"]
     bad = ran["steps"]["bad"]
-    assert (bad["state"], bad["error"], bad["stderr"], bad["attempt"]) == (
-        "failed", "sh exited with code 5: alas", "alas", 1,
+    assert (bad["state"], bad["notes"], bad["attempt"]) == (
+        "failed", ["sh exited with code 5: alas", "called: sh (2 more)", "stderr: alas"], 1,
     )
     assert bad["depends_on"] == ["greets"]
-    assert ran["steps"]["after"]["error"] == "'bad' failed"
+    assert ran["steps"]["after"]["notes"] == ["'bad' failed"]
+    assert ran["steps"]["greets"]["outputs"] == ["text"]
     (listed,) = flowtoy("runs", "--json").json
+    assert listed.pop("run_id") == ran["dagster_run_id"]
     assert {name: ran[name] for name in listed} == {
         name: pytest.approx(value) if isinstance(value, float) else value
         for name, value in listed.items()
@@ -65,10 +67,10 @@ def test_a_run_is_listed_and_shown(flowtoy: Callable[..., Any], ran: Any) -> Non
     assert table.stderr == ""
     head, row = table.stdout.splitlines()
     assert head.split() == ["RUN", "FLOW", "STATE", "STARTED", "TOOK"]
-    assert row.startswith(f"{ran['run_id'][:8]}  two steps  failed ")
-    shown = flowtoy("runs", "show", ran["run_id"][:6])
+    assert row.startswith(f"{ran['dagster_run_id'][:8]}  two steps  failed ")
+    shown = flowtoy("runs", "show", ran["dagster_run_id"][:6])
     assert shown.code == 0
-    assert f"run      {ran['run_id']}" in shown.stdout
+    assert f"run      {ran['dagster_run_id']}" in shown.stdout
     assert "bad, the last lines of stderr:\n    alas" in shown.stdout
     rows = {line.split()[0]: line for line in shown.stdout.splitlines() if line[:1].isalpha()}
     assert "succeeded" in rows["greets"]
@@ -79,7 +81,7 @@ def test_outputs_and_logs_of_a_run_are_printed(flowtoy: Callable[..., Any], ran:
     outputs = flowtoy("runs", "outputs", "last", "-j")
     # language 9.6, 12
     assert outputs.json == {"greets": {"text": "hello\n"}, "bad": None, "after": None}
-    assert flowtoy("runs", "outputs", ran["run_id"]).json == outputs.json
+    assert flowtoy("runs", "outputs", ran["dagster_run_id"]).json == outputs.json
     logs = flowtoy("runs", "logs", "last")
     assert logs.stdout == "greets | hello\n"
     assert logs.stderr == "greets | aside\nbad | alas\n"
@@ -110,7 +112,7 @@ def test_the_oldest_runs_are_pruned(
     assert flowtoy("runs", "--limit", "1", "-j").json[0]["name"] == "other"
     pruned = flowtoy("runs", "prune", "--keep", "1", "--json")
     assert pruned.code == 0
-    assert pruned.json == {"deleted": [ran["run_id"]]}
+    assert pruned.json == {"deleted": [ran["dagster_run_id"]]}
     assert [run["name"] for run in flowtoy("runs", "-j").json] == ["other"]
     none = flowtoy("runs", "prune", "--keep", "1")
     assert (none.stdout, none.stderr) == ("", "deleted 0 runs\n")
@@ -160,22 +162,22 @@ def test_a_run_that_goes_on_is_shown_and_cancelled_from_elsewhere(
     cancelled = flowtoy("cancel", "last")
     assert cancelled.code == 0, cancelled.stderr
     assert (cancelled.stdout, cancelled.stderr) == (
-        "", f"cancelled run {shown['run_id'][:8]}\n",
+        "", f"cancelled run {shown['dagster_run_id'][:8]}\n",
     )
     assert waiting.wait(timeout=30) == 130
-    after = flowtoy("runs", "show", shown["run_id"][:10], "-j").json
+    after = flowtoy("runs", "show", shown["dagster_run_id"][:10], "-j").json
     assert after["state"] == "cancelled"
     assert {name: step["state"] for name, step in after["steps"].items()} == {
         "waits": "failed", "after": "skipped",
     }
-    assert after["steps"]["waits"]["error"] == "interrupted"
+    assert after["steps"]["waits"]["notes"] == ["interrupted"]
     again = flowtoy("cancel", "last")
     assert again.code == 2
     assert "has ended already" in again.stderr
 
 
 def test_a_run_that_has_ended_cannot_be_cancelled(flowtoy: Callable[..., Any], ran: Any) -> None:
-    done = flowtoy("cancel", ran["run_id"])
+    done = flowtoy("cancel", ran["dagster_run_id"])
     assert done.code == 2
-    assert f"run {ran['run_id'][:8]} has ended already" in done.stderr
+    assert f"run {ran['dagster_run_id'][:8]} has ended already" in done.stderr
     assert flowtoy("cancel", "zzz").code == 2

@@ -11,7 +11,7 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -122,21 +122,30 @@ class Deployment:
         tags = {tag["key"]: tag["value"] for tag in found["tags"]}
         return {"status": found["status"], "steps": steps, "tags": tags}
 
-    def ended(self, run_id: str) -> dict[str, Any]:
-        """A run once it has ended."""
+    def until(self, run_id: str, state: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:
+        """A run once it is in some state."""
         deadline = time.monotonic() + PATIENCE
-        while (found := self.run(run_id))["status"] not in ENDED:
+        while not state(found := self.run(run_id)):
             assert time.monotonic() < deadline, found
             time.sleep(0.1)
         return found
+
+    def ended(self, run_id: str) -> dict[str, Any]:
+        """A run once it has ended."""
+        return self.until(run_id, lambda run: run["status"] in ENDED)
 
     def flowtoy(self, *arguments: str, stdin: str | None = None) -> Any:
         """A flowtoy command on the deployment's home."""
         return subprocess.run(
             [sys.executable, "-m", "flowtoy_dagster", *arguments],
             input=stdin, capture_output=True, text=True, timeout=PATIENCE, cwd=self.folder,
-            env={**os.environ, "DAGSTER_HOME": str(self.home)},
+            env={**clean_environment(), "DAGSTER_HOME": str(self.home)},
         )
+
+
+def clean_environment() -> dict[str, str]:
+    """The environment without variables of the developer's."""
+    return {k: v for k, v in os.environ.items() if not k.startswith(("DAGSTER_", "FLOWTOY_"))}
 
 
 def free_port() -> int:
@@ -165,17 +174,14 @@ def serving(home: Path, flows: Path, folder: Path, **environment: str) -> Iterat
     with log.open("wb") as file:
         process = subprocess.Popen(
             [str(BIN / "dagster-webserver"), *command], stdout=file, stderr=file,
-            start_new_session=True, cwd=folder, env={**os.environ, **variables},
+            start_new_session=True, cwd=folder, env={**clean_environment(), **variables},
         )
     try:
         wait_for(f"http://127.0.0.1:{port}/server_info", log)
         yield Deployment(f"http://127.0.0.1:{port}/graphql", home, flows, folder)
     finally:
-        process.terminate()
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            process.wait(5)
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
+        # Asked to end, it would wait for its code server.
+        os.killpg(process.pid, signal.SIGKILL)
         process.wait(10)
 
 

@@ -132,15 +132,6 @@ def outcome_of(instance: dg.DagsterInstance, run_id: str) -> Outcome:
     return Outcome(run.status.value, list(instance.all_logs(run_id)))
 
 
-@pytest.fixture(scope="session")
-def databases(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A home whose databases have been made, which takes a second or more, to be copied."""
-    home = open_home(tmp_path_factory.mktemp("made-once") / "home")
-    with dg.DagsterInstance.from_config(str(home)):
-        """That makes them."""
-    return home
-
-
 @pytest.fixture
 def used_home(databases: Path, tmp_path: Path) -> Path:
     """A home of this test's own, with databases, without a run."""

@@ -197,18 +197,54 @@ IMPORTED: dict[str, str] = {
     "dagster_postgres.utils:pg_url_from_config": "(config_value)",
     "dagster_shared.error:SerializableErrorInfo":
         "fields: message, stack, cls_name, cause, context",
+    "dagster._core.launcher:LaunchRunContext": "fields: dagster_run, workspace",
+    "dagster._core.launcher:RunLauncher": "()",
+    "dagster._core.remote_origin:ManagedGrpcPythonEnvCodeLocationOrigin":
+        "fields: loadable_target_origin, location_name",
+    "dagster._core.remote_origin:RemoteJobOrigin": "fields: repository_origin, job_name",
+    "dagster._core.remote_origin:RemoteRepositoryOrigin":
+        "fields: code_location_origin, repository_name",
+    "dagster._core.remote_representation.grpc_server_registry:GrpcServerRegistry": (
+        "(instance_ref, server_command, heartbeat_ttl, startup_timeout, "
+        "wait_for_processes_on_shutdown, log_level=…, inject_env_vars_from_instance=…, "
+        "container_image=…, container_context=…, additional_timeout_msg=…, defs_state_info=…)"
+    ),
+    "dagster._core.types.loadable_target_origin:LoadableTargetOrigin": (
+        "fields: executable_path, python_file, module_name, working_directory, attribute, "
+        "package_name, autoload_defs_module_name"
+    ),
+    "dagster._core.workspace.context:WEBSERVER_GRPC_SERVER_HEARTBEAT_TTL": "45",
+    "dagster._core.workspace.context:WorkspaceProcessContext": (
+        "(instance, workspace_load_target, version=…, read_only=…, grpc_server_registry=…, "
+        "code_server_log_level=…, server_command=…)"
+    ),
+    "dagster._core.workspace.load_target:WorkspaceLoadTarget": "()",
+    "dagster._grpc.server:GrpcServerCommand": "members: API_GRPC, CODE_SERVER_START",
+    "dagster._serdes:ConfigurableClass": "()",
+    "dagster._utils.hosted_user_process:recon_job_from_origin": "(origin)",
+    "dagster_webserver.app:create_app_from_workspace_process_context":
+        "(workspace_process_context, path_prefix=…, live_data_poll_rate=…, **kwargs)",
+    "dagster_webserver.version:__version__": repr(CHECKED_WITH),
 }
 """What is imported: a class or function with its parameters, a tuple with its fields, …"""
 
 MEMBERS: dict[str, str] = {
+    "dagster._core.definitions.definitions_load_context:DefinitionsLoadContext.accessed_defs_state_info":
+        "property",
     "dagster._core.definitions.definitions_load_context:DefinitionsLoadContext.add_to_pending_reconstruction_metadata": (
         "(self, key, metadata)"
     ),
     "dagster._core.definitions.definitions_load_context:DefinitionsLoadContext.get": "(cls)",
+    "dagster._core.definitions.definitions_load_context:DefinitionsLoadContext.get_pending_reconstruction_metadata": (
+        "(self)"
+    ),
     "dagster._core.definitions.definitions_load_context:DefinitionsLoadContext.load_type":
         "property",
     "dagster._core.definitions.definitions_load_context:DefinitionsLoadContext.scoped":
         "(cls, instance)",
+    "dagster._core.definitions.repository_definition:RepositoryDefinition.replace_repository_load_data": (
+        "(self, reconstruction_metadata, defs_state_info)"
+    ),
     "dagster._core.events:DagsterEvent.engine_event":
         "(plan_context, message, event_specific_data=…)",
     "dagster._core.events:DagsterEvent.is_resource_init_failure": "property",
@@ -319,6 +355,29 @@ MEMBERS: dict[str, str] = {
     "dagster_postgres:PostgresEventLogStorage._event_to_row": "(self, event)",
     "dagster_postgres:PostgresEventLogStorage.dispose": "(self)",
     "dagster_postgres:PostgresEventLogStorage.store_event": "(self, event)",
+    "dagster._core.workspace.context:WorkspaceProcessContext.__init__": (
+        "(self, instance, workspace_load_target, version=…, read_only=…, "
+        "grpc_server_registry=…, code_server_log_level=…, server_command=…)"
+    ),
+    "dagster._core.workspace.context:WorkspaceProcessContext.__exit__":
+        "(self, exception_type, exception_value, traceback)",
+    "dagster._core.workspace.context:WorkspaceProcessContext.refresh_workspace": "(self)",
+    "dagster._core.workspace.load_target:WorkspaceLoadTarget.create_origins": "(self)",
+    "dagster._core.remote_representation.grpc_server_registry:GrpcServerRegistry.__exit__":
+        "(self, exception_type, exception_value, traceback)",
+    "dagster._core.remote_representation.grpc_server_registry:GrpcServerRegistry.__init__": (
+        "(self, instance_ref, server_command, heartbeat_ttl, startup_timeout, "
+        "wait_for_processes_on_shutdown, log_level=…, inject_env_vars_from_instance=…, "
+        "container_image=…, container_context=…, additional_timeout_msg=…, defs_state_info=…)"
+    ),
+    "dagster._core.launcher:RunLauncher.launch_run": "(self, context)",
+    "dagster._core.launcher:RunLauncher.terminate": "(self, run_id)",
+    "dagster._core.instance.ref:InstanceRef.from_dir":
+        "(base_dir, !config_dir=…, !config_filename=…, !overrides=…)",
+    "dagster._core.instance.ref:InstanceRef.from_dict": "(instance_ref_dict)",
+    "dagster._core.instance.ref:InstanceRef.to_dict": "(self)",
+    "dagster._serdes:ConfigurableClass.from_config_value": "(cls, inst_data, config_value)",
+    "dagster._serdes:ConfigurableClass.config_type": "(cls)",
 }
 """What is called, overridden or read on private objects."""
 

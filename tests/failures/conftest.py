@@ -19,6 +19,10 @@ from typing import Any
 import dagster as dg
 import pytest
 
+from flowtoy_dagster import run_flow
+from flowtoy_dagster.runs.history import History
+from flowtoy_dagster.runs.status import RunStatus
+
 DEADLINE = 20.0
 """Seconds for which is waited; the specification's own figures are less, but machines are busy."""
 MARKER = "FLOW_OF_THIS_TEST"
@@ -34,6 +38,12 @@ def _load(name: str, path: str) -> None:
 
 
 _load("failure_model", "model.py")
+
+
+@pytest.fixture(autouse=True)
+def used_before(made_home: Path) -> Path:
+    """The home folder, as if it had been used before."""
+    return made_home
 
 
 @dataclass(frozen=True)
@@ -88,6 +98,39 @@ def stored(home: Path) -> Callable[[str], Stored]:
             return Stored(run, list(instance.all_logs(run_id)))
 
     return read
+
+
+@dataclass(frozen=True)
+class Ended:
+    """A run that a command has carried out; what tests ask of a `FlowRun`."""
+
+    run_id: str
+    status: RunStatus
+    outputs: dict[str, Any]
+    success: bool
+
+
+@pytest.fixture
+def run_on(flowtoy: Callable[..., Any], tmp_path: Path) -> Callable[..., Any]:
+    """Runs a flow to its end; where its executor has processes, by a command.
+
+    A command forks its workers from what it has imported; this process, which has threads, would
+    start Python for them.
+    """
+
+    def run(config: dict[str, Any], max_workers: int | None = None) -> Any:
+        if config.get("runner", {}).get("executor") == "in_process":
+            return run_flow(config, max_workers)
+        path = tmp_path / "flow.json"
+        path.write_text(json.dumps(config))
+        limit = [] if max_workers is None else ["--max-workers", str(max_workers)]
+        done = flowtoy("run", path, "-j", *limit)
+        assert done.code in (0, 1), done.stderr
+        with History() as history:
+            stored = history.find("last")
+            return Ended(stored.run_id, history.status(stored), done.json, done.code == 0)
+
+    return run
 
 
 @pytest.fixture

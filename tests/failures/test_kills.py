@@ -99,7 +99,7 @@ def test_an_interrupt_ends_everything_and_cancels_the_run(
     assert {name: step["state"] for name, step in shown["steps"].items()} == {
         "before": "succeeded", "long": "failed", "after": "skipped",
     }
-    assert shown["steps"]["long"]["error"] == "interrupted"
+    assert shown["steps"]["long"]["notes"][0] == "interrupted"
     assert "Traceback" not in running.stderr
     if (command, number) == ("sleep", signal.SIGINT):
         mend()
@@ -162,7 +162,7 @@ def test_a_killed_run_leaves_nothing_behind_and_is_told_of_as_interrupted(
     assert shown["steps"]["before"]["state"] == "succeeded"
     assert shown["steps"]["long"]["state"] == "failed"
     # How far the worker came with telling of its end is chance; the run's error is not.
-    assert shown["steps"]["long"]["error"]
+    assert shown["steps"]["long"]["notes"][0]
     assert shown["steps"]["after"]["state"] == "skipped"
     if command == "sleep":
         mend()
@@ -207,8 +207,8 @@ def test_a_killed_worker_fails_its_step_alone(
     wait_until(lambda: not running.processes(), GONE)
     shown = show_last()
     assert shown["state"] == "failed"
-    assert "SIGKILL" in shown["steps"]["long"]["error"]
-    assert shown["steps"]["after"]["error"] == "'long' failed"
+    assert "SIGKILL" in shown["steps"]["long"]["notes"][0]
+    assert shown["steps"]["after"]["notes"][0] == "'long' failed"
     mend()
 
 
@@ -279,7 +279,7 @@ def test_a_provider_that_brings_its_process_down_fails_its_step(
     shown = show_last()
     assert shown["state"] == "failed"
     assert shown["steps"]["bad"]["state"] == "failed"
-    assert DEATHS[what].lower() in shown["steps"]["bad"]["error"].lower()
+    assert DEATHS[what].lower() in shown["steps"]["bad"]["notes"][0].lower()
     assert shown["steps"]["beside"]["state"] == "succeeded"
     assert done.json["bad"] is None
     assert (tmp_path / "bad").read_text() == "called\n"
@@ -307,7 +307,7 @@ def test_a_crash_is_tried_again_and_tolerated_as_any_failure_is(
     assert (tmp_path / "bad").read_text() == "called\ncalled\n"
     bad = show_last()["steps"]["bad"]
     assert (bad["state"], bad["attempt"]) == ("failed", 2)
-    assert "ended with exit code 3" in bad["error"]
+    assert "ended with exit code 3" in bad["notes"][0]
 
 
 @pytest.mark.usefixtures("trouble")
@@ -358,7 +358,7 @@ def test_a_full_disk_fails_the_run_and_leaves_nothing_half_written(
     shown = flowtoy("runs", "show", "last", "--json", env=env)
     assert shown.json["state"] == "failed"
     assert shown.json["steps"]["big"]["state"] == "failed"
-    assert "no space left" in shown.json["steps"]["big"]["error"].lower()
+    assert "no space left" in shown.json["steps"]["big"]["notes"][0].lower()
 
 
 def test_a_home_without_any_space_is_an_error_before_any_step(

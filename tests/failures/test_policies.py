@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,20 +12,22 @@ import pytest
 from failure_model import Model, Planned, as_flow
 
 from flowtoy_dagster import run_flow
-from flowtoy_dagster.runs.launch import FlowRun
 
 # Dagster calls the class of a failed check deprecated, also when an event is unpickled.
 pytestmark = pytest.mark.filterwarnings("ignore:Class `ExpectationResult`:DeprecationWarning")
 
 SAYS = (None, "fail", "skip", "continue")
 DEFAULTS = ("fail", "skip", "continue")
+# A process for each of the table's 150 steps takes minutes: the whole of it on request.
+FULL = "FLOWTOY_FULL_TABLE" in os.environ
+EXECUTORS = ["in_process", "warm", *(["multiprocess"] if FULL else [])]
 
 
-def states_of(run: FlowRun) -> dict[str, str]:
+def states_of(run: Any) -> dict[str, str]:
     return {name: step.state for name, step in run.status.steps.items()}
 
 
-def check(run: FlowRun, model: Model) -> None:
+def check(run: Any, model: Model) -> None:
     """Everything that section 9 says of a run, by its status, outputs and success."""
     states = states_of(run)
     model.check(states, run.success)
@@ -74,21 +77,24 @@ def test_the_model_halts_where_the_rules_say_so() -> None:
 
 
 @pytest.mark.parametrize("default", DEFAULTS)
-@pytest.mark.parametrize("executor", ["in_process", "warm"])
+@pytest.mark.parametrize("executor", EXECUTORS)
+@pytest.mark.timeout(600)
 def test_every_pair_of_policies_that_goes_on(
-    executor: str, default: str, monkeypatch: pytest.MonkeyPatch
+    executor: str, default: str, monkeypatch: pytest.MonkeyPatch, run_on: Callable[..., Any]
 ) -> None:
     # language 9.1, 9.2, 9.5, 9.6, 9.7; what depends on the dependent shares its fate
     monkeypatch.setenv("A_VARIABLE", "set")
     steps, _ = table(default)
-    run = run_flow(as_flow(steps, default, executor=executor))
+    run = run_on(as_flow(steps, default, executor=executor))
     model = Model(steps, default)
     assert states_of(run) == model.unhalted()
     check(run, model)
 
 
-def test_pairs_of_policies_with_a_process_for_each_step(monkeypatch: pytest.MonkeyPatch) -> None:
-    # language 9.2, 9.7
+def test_pairs_of_policies_with_a_process_for_each_step(
+    monkeypatch: pytest.MonkeyPatch, run_on: Callable[..., Any]
+) -> None:
+    # language 9.2, 9.7; `FLOWTOY_FULL_TABLE=1` tries all pairs in the test above
     monkeypatch.setenv("A_VARIABLE", "set")
     steps = [
         Planned("f1", fails=True, on_error="skip"),
@@ -99,7 +105,7 @@ def test_pairs_of_policies_with_a_process_for_each_step(monkeypatch: pytest.Monk
         Planned("f3", fails=True),
         Planned("d3", on_error="continue", depends_on=("f3",)),
     ]
-    run = run_flow(as_flow(steps, executor="multiprocess"))
+    run = run_on(as_flow(steps, executor="multiprocess"))
     assert states_of(run) == Model(steps).unhalted()
     check(run, Model(steps))
     assert not run.success

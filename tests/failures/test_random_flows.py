@@ -10,8 +10,6 @@ from failure_model import Model, Planned, as_flow
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from flowtoy_dagster import run_flow
-
 # Dagster calls the class of a failed check deprecated, also when an event is unpickled.
 pytestmark = pytest.mark.filterwarnings("ignore:Class `ExpectationResult`:DeprecationWarning")
 
@@ -35,9 +33,13 @@ def flows(draw: st.DrawFn) -> list[Planned]:
 
 
 def check(
-    steps: list[Planned], default: str | None, executor: str, stored: Callable[[str], Any]
+    steps: list[Planned],
+    default: str | None,
+    executor: str,
+    run_on: Callable[..., Any],
+    stored: Callable[[str], Any],
 ) -> None:
-    run = run_flow(as_flow(steps, default, executor=executor), 3)
+    run = run_on(as_flow(steps, default, executor=executor), 3)
     model = Model(steps, default)
     states = {name: step.state for name, step in run.status.steps.items()}
     model.check(states, run.success)
@@ -58,15 +60,21 @@ def check(
 @settings(UNHURRIED, max_examples=25)
 @given(steps=flows(), default=st.sampled_from([None, "fail", "skip", "continue"]))
 def test_flows_end_as_the_model_says(
-    steps: list[Planned], default: str | None, stored: Callable[[str], Any]
+    steps: list[Planned],
+    default: str | None,
+    run_on: Callable[..., Any],
+    stored: Callable[[str], Any],
 ) -> None:
-    check(steps, default, "in_process", stored)
+    check(steps, default, "in_process", run_on, stored)
 
 
-@settings(UNHURRIED, max_examples=4)
+@settings(UNHURRIED, max_examples=8)
 @given(steps=flows(), default=st.sampled_from([None, "skip", "continue"]))
 @pytest.mark.timeout(300)
 def test_flows_end_as_the_model_says_on_workers(
-    steps: list[Planned], default: str | None, stored: Callable[[str], Any]
+    steps: list[Planned],
+    default: str | None,
+    run_on: Callable[..., Any],
+    stored: Callable[[str], Any],
 ) -> None:
-    check(steps, default, "warm", stored)
+    check(steps, default, "warm", run_on, stored)

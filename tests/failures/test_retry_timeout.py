@@ -62,8 +62,12 @@ def api(monkeypatch: pytest.MonkeyPatch) -> Iterator[Api]:
     served.close()
 
 
-def run_one(step: dict[str, Any], executor: str = "in_process", **runner: Any) -> Any:
-    return run_flow({"runner": {"executor": executor, **runner}, "flow": [{"name": "one", **step}]})
+def flow_of(step: dict[str, Any], executor: str = "in_process", **runner: Any) -> dict[str, Any]:
+    return {"runner": {"executor": executor, **runner}, "flow": [{"name": "one", **step}]}
+
+
+def run_one(step: dict[str, Any], **runner: Any) -> Any:
+    return run_flow(flow_of(step, **runner))
 
 
 def fails_until(folder: Path, attempt: int) -> dict[str, Any]:
@@ -108,11 +112,12 @@ def test_a_step_that_succeeds_at_last_has_succeeded(
 @pytest.mark.parametrize("executor", ["in_process", "warm", "multiprocess"])
 @pytest.mark.parametrize("policy", ["fail", "skip"])
 def test_a_step_has_failed_only_when_all_attempts_have(
-    executor: str, policy: str, tmp_path: Path, stored: Callable[[str], Any]
+    executor: str, policy: str, tmp_path: Path, stored: Callable[[str], Any],
+    run_on: Callable[..., Any],
 ) -> None:
     # language 10.1, 9.7, runtime 7
     step = {**fails_until(tmp_path, 99), "retry": {"max": 2, "delay": 0}, "on_error": policy}
-    run = run_one(step, executor)
+    run = run_on(flow_of(step, executor))
     one = run.status.steps["one"]
     assert (one.state, one.attempt, one.error) == ("failed", 3, "sh exited with code 1")
     assert run.success is (policy == "skip")
@@ -190,14 +195,12 @@ def test_a_wrong_configuration_is_not_tried_again() -> None:
 
 @pytest.mark.parametrize("executor", ["in_process", "warm", "multiprocess"])
 def test_a_command_that_takes_too_long_is_ended_with_its_group(
-    executor: str, tmp_path: Path, wait_until: Callable[..., None]
+    executor: str, tmp_path: Path, wait_until: Callable[..., None], run_on: Callable[..., Any]
 ) -> None:
     # language 10.2. It ignores TERM, and so does what it started.
     script = f"trap '' TERM; sleep 600 & echo $! > {tmp_path}/pid; wait; sleep 600"
-    run = run_one(
-        {"source": "process", "input": {"command": ["sh", "-c", script]}, "timeout": "500ms"},
-        executor,
-    )
+    step = {"source": "process", "input": {"command": ["sh", "-c", script]}, "timeout": "500ms"}
+    run = run_on(flow_of(step, executor))
     assert run.status.steps["one"].error == "timed out after 0.5 s"
     pid = (tmp_path / "pid").read_text().strip()
     wait_until(lambda: not Path(f"/proc/{pid}").exists(), "what it started is gone")
@@ -240,12 +243,13 @@ def dripping() -> Iterator[str]:
 
 
 def test_an_answer_that_drips_for_ever_is_given_up(
-    dripping: str, monkeypatch: pytest.MonkeyPatch
+    dripping: str, monkeypatch: pytest.MonkeyPatch, run_on: Callable[..., Any]
 ) -> None:
     # language 10.2: no single read ever times out
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
     monkeypatch.setenv("no_proxy", "127.0.0.1")
-    run = run_one({"source": {"type": "rest", "url": dripping}, "timeout": 0.5}, "warm")
+    step = {"source": {"type": "rest", "url": dripping}, "timeout": 0.5}
+    run = run_on(flow_of(step, "warm"))
     assert run.status.steps["one"].error == "timed out after 0.5 s"
 
 
@@ -291,10 +295,12 @@ TEN = [
 
 
 @pytest.mark.parametrize("executor", ["warm", "in_process"])
-def test_a_run_that_takes_too_long_fails_and_says_so(executor: str) -> None:
+def test_a_run_that_takes_too_long_fails_and_says_so(
+    executor: str, run_on: Callable[..., Any]
+) -> None:
     # language 10.4. Only a few of the ten can run at once.
     tolerant = [{**step, "on_error": "continue"} for step in TEN]
-    run = run_flow({"runner": {"timeout": "2s", "executor": executor}, "flow": tolerant}, 2)
+    run = run_on({"runner": {"timeout": "2s", "executor": executor}, "flow": tolerant}, 2)
     assert run.status.state == "failed"
     states = {step.state for step in run.status.steps.values()}
     assert states <= {"failed", "skipped"}
@@ -309,7 +315,7 @@ def test_the_timeout_of_a_run_does_not_touch_one_that_ends_in_time() -> None:
     assert run.success
 
 
-def test_the_command_line_sets_the_timeout_of_a_run(
+def test_the_command_line_sets_the_timeout_of_a_run_and_of_a_retry(
     flowtoy: Callable[..., Any], write: Callable[..., Path]
 ) -> None:
     # language 10.3, 10.4
@@ -325,6 +331,10 @@ def test_the_command_line_sets_the_timeout_of_a_run(
     assert done.code == 1
     assert done.json == {"long": None, "never": None}
     assert "reason: the run's timeout has passed" in done.stderr
-    wrong = flowtoy("run", path, "--timeout", "soon")
-    assert wrong.code == 2
-    assert "'soon' is not a timeout: write 90, 30s or 5m" in wrong.stderr
+    again = flowtoy("retry", "last", "--timeout", "2s", "-j")
+    assert again.code == 1
+    assert "reason: the run's timeout has passed" in again.stderr
+    for command in (["run", path], ["retry", "last"]):
+        wrong = flowtoy(*command, "--timeout", "soon")
+        assert wrong.code == 2
+        assert "'soon' is not a timeout: write 90, 30s or 5m" in wrong.stderr

@@ -17,6 +17,8 @@ from flowtoy_dagster.runs.launch import finished_run
 from flowtoy_dagster.runs.sessions import is_here, pid_of, session_id
 from flowtoy_dagster.secrets import Mask
 
+pytestmark = pytest.mark.usefixtures("made_home")
+
 OK = {"name": "ok", "source": {"type": "env", "vars": ["HOME"]}, "output": [{"name": "all"}]}
 SAYS = {"name": "says", "source": "process", "input": {"command": ["echo", "a line"]}}
 BAD = {"name": "bad", "source": "process", "depends_on": "ok",

@@ -14,6 +14,8 @@ from flowtoy_dagster.runs.history import History
 from flowtoy_dagster.runs.launch import FlowRun
 from flowtoy_dagster.runs.retry import RetryPlan, plan_retry, retry_run
 
+pytestmark = pytest.mark.usefixtures("made_home")
+
 # runtime 11
 
 

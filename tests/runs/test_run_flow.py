@@ -32,6 +32,13 @@ HELLO: dict[str, Any] = {
 Spans = dict[str, tuple[float, float]]
 
 
+@pytest.fixture(autouse=True)
+def used_before(request: pytest.FixtureRequest) -> None:
+    """The home folder as if it had been used before, but for tests that ask for it."""
+    if "home" not in request.fixturenames:
+        request.getfixturevalue("made_home")
+
+
 def events_of(run: FlowRun) -> list[dg.EventLogEntry]:
     """Everything that the home has stored of a run."""
     with dg.DagsterInstance.from_config(str(run.home)) as instance:

@@ -131,7 +131,7 @@ function showCounts(status) {
   }
   for (const part of bar.children) {
     part.style.flexGrow = count[part.dataset.state];
-    part.style.display = count[part.dataset.state] ? "" : "none";
+    part.hidden = !count[part.dataset.state];
   }
   bar.setAttribute("aria-valuemax", status.total_steps);
   bar.setAttribute("aria-valuenow", status.completed_steps + status.skipped_steps);
@@ -206,7 +206,10 @@ function facts(step) {
 
 function notes(step) {
   if (step.notes.length < 2) return [];
-  return [make("h3", "", "What it said"), ...step.notes.map((note) => make("pre", "", note))];
+  return step.notes.flatMap((note, index) => {
+    const [, label, text] = (index && /^(called|stderr): (.*)$/s.exec(note)) || [null, "reason", note];
+    return [make("h3", "", label), make("pre", "", text)];
+  });
 }
 
 async function readOutputs(name, place) {
@@ -253,11 +256,11 @@ function draw() {
     const reused = step.ended_at !== null && step.ended_at < begin && step.state === "succeeded";
     const until = step.ended_at ?? end;
     if (step.started_at === null || reused) {
-      bar.style.display = "none";
+      bar.hidden = true;
       write(took, reused ? "in the run before" : "");
       continue;
     }
-    bar.style.display = "";
+    bar.hidden = false;
     bar.style.left = share(Math.max(begin, step.started_at));
     bar.style.width = `${(100 * Math.max(0, until - step.started_at)) / (end - begin)}%`;
     write(took, span(until - step.started_at));

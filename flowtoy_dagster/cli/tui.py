@@ -1,0 +1,111 @@
+"""`flowtoy tui`."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import sys
+from typing import TYPE_CHECKING, Annotated, Optional
+
+import typer
+
+from flowtoy_dagster.cli.options import (
+    Debug,
+    EnvFile,
+    Level,
+    LogLevel,
+    MaxWorkers,
+    Param,
+    ParamsFile,
+    load_env_files,
+    with_params,
+)
+from flowtoy_dagster.errors import UsageError
+
+if TYPE_CHECKING:
+    from flowtoy_dagster.flow.graph import Flow
+
+URL_VARIABLE = "RUNNER_STATUS_URL"
+
+
+def tui(
+    config: Annotated[
+        Optional[list[str]],  # noqa: UP045 - Typer reads these at run time
+        typer.Argument(help="YAML files, merged left to right.", metavar="[CONFIG...]"),
+    ] = None,
+    status_url: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option("--status-url", metavar="URL",
+                     help="Watch a run elsewhere, by its status API, instead of running a flow. "
+                          f"Without a flow, {URL_VARIABLE} is taken."),
+    ] = None,
+    max_workers: MaxWorkers = None,
+    show_logs: Annotated[
+        bool, typer.Option("--show-logs", help="Show what steps print, rather than their outputs.")
+    ] = False,
+    param: Param = None,
+    params_file: ParamsFile = None,
+    env_file: EnvFile = None,
+    log_level: Level = LogLevel.warning,
+    debug: Debug = False,
+) -> None:
+    """Run a flow, or watch a run elsewhere, on a page in the terminal.
+
+    The run starts at once, and ends with the page: q asks first. The page stays when the run has
+    ended. The exit code is that of `flowtoy run`; where a run elsewhere is left while it goes on,
+    it is 0.
+    """
+    if config and status_url:
+        raise UsageError("give either the files of a flow or --status-url")
+    url = status_url or ("" if config else os.environ.get(URL_VARIABLE, ""))
+    if not config and not url:
+        raise UsageError(f"give the files of a flow, --status-url or {URL_VARIABLE}")
+    if importlib.util.find_spec("textual") is None:
+        raise UsageError("flowtoy tui needs Textual: pip install 'flowtoy-dagster[tui]'")
+    load_env_files(env_file or [])
+    if url:
+        code = _watch(url, show_logs)
+    else:
+        from flowtoy_dagster.engine.logs import set_log_level
+        from flowtoy_dagster.load import load_flow
+
+        set_log_level(log_level.value)
+        flow = with_params(load_flow(config or []), param, params_file)
+        code = _run(flow, max_workers, show_logs)
+    if code:
+        raise typer.Exit(code)
+
+
+def _watch(url: str, show_logs: bool) -> int:
+    from flowtoy_dagster.runs.remote import RemoteRun
+    from flowtoy_dagster.tui.sources import RunElsewhere
+
+    source = RunElsewhere(RemoteRun(url))
+    status = source.status()
+    _need_terminal()
+    from flowtoy_dagster.tui.showing import show
+
+    return show(source, status, show_logs=show_logs)
+
+
+def _run(flow: Flow, max_workers: int | None, show_logs: bool) -> int:
+    _need_terminal()
+    from flowtoy_dagster.tui.showing import messages_kept, show
+
+    with messages_kept() as messages:
+        from flowtoy_dagster.runs.processes import RunProcess
+
+        # It imports Dagster while we do.
+        process = RunProcess(messages)
+        try:
+            from flowtoy_dagster.tui.starting import run_here
+        except BaseException:
+            process.kill()
+            raise
+        with run_here(flow, max_workers, process, messages) as source:
+            return show(source, source.status(), show_logs=show_logs)
+
+
+def _need_terminal() -> None:
+    if not (sys.stdin and sys.stdin.isatty() and sys.stderr and sys.stderr.isatty()):
+        raise UsageError("flowtoy tui needs a terminal; flowtoy run prints lines")

@@ -1,0 +1,125 @@
+"""A flow as a component of a `dg` project."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+import pytest
+from dagster.components.testing import create_defs_folder_sandbox
+
+from flowtoy_dagster import FlowtoyFlowComponent
+from flowtoy_dagster.errors import ConfigError
+
+FLOW = "flow: [{name: fetch, source: process, input: {command: [echo, '{{ run.name }}']}}]"
+TYPE = "flowtoy_dagster.FlowtoyFlowComponent"
+PROJECT = """
+[project]
+name = "shop"
+version = "1"
+[tool.dg]
+directory_type = "project"
+[tool.dg.project]
+root_module = "shop"
+"""
+DEFINITIONS = """
+from pathlib import Path
+
+import dagster as dg
+
+
+@dg.definitions
+def defs():
+    return dg.load_from_defs_folder(path_within_project=Path(__file__).parent)
+"""
+
+
+@pytest.fixture
+def component(tmp_path: Path) -> Iterator[Callable[..., dg.Definitions]]:
+    """Builds the definitions of a component in the folder `team/hello` of a project."""
+    with create_defs_folder_sandbox() as sandbox, ExitStack() as stack:
+
+        def build(attributes: dict[str, Any], **files: str) -> dg.Definitions:
+            path = sandbox.scaffold_component(
+                component_cls=FlowtoyFlowComponent,
+                defs_path="team/hello",
+                defs_yaml_contents={"type": TYPE, "attributes": attributes},
+            )
+            for name, text in files.items():
+                (path / f"{name}.yaml").write_text(text, encoding="utf-8")
+            return stack.enter_context(sandbox.build_all_defs())
+
+        yield build
+
+
+def test_a_component_is_a_job_that_is_named_for_its_place(
+    component: Callable[..., dg.Definitions],
+) -> None:
+    defs = component({"flow": "flow.yaml", "max_workers": 3, "tags": {"team": "blue"}}, flow=FLOW)
+    job = defs.resolve_job_def("team__hello")
+    assert job.run_tags["team"] == "blue"
+    assert job.run_tags["flowtoy/flow"] == "hello"
+    fields = job.run_config_schema.config_type.fields["execution"].default_value
+    assert fields == {"config": {"max_concurrent": 3}}
+
+
+def test_a_component_merges_files_and_may_name_its_job(
+    component: Callable[..., dg.Definitions],
+) -> None:
+    defs = component(
+        {"flow": ["a.yaml", "b.yaml"], "job_name": "shop"},
+        a=FLOW, b="schedule: {cron: '0 6 * * *'}",
+    )
+    assert defs.resolve_job_def("shop").run_tags["flowtoy/flow"] == "a"
+    assert defs.resolve_schedule_def("shop_schedule").job_name == "shop"
+
+
+def test_a_component_whose_flow_is_wrong_says_where(
+    component: Callable[..., dg.Definitions],
+) -> None:
+    with pytest.raises(Exception, match=r"flow.yaml:1:26: there is no source 'proces'") as raised:
+        component({"flow": "flow.yaml"}, flow="flow: [{name: a, source: proces}]")
+    assert _is_of(ConfigError, raised.value)
+
+
+def _is_of(kind: type[BaseException], error: BaseException | None) -> bool:
+    return error is not None and (isinstance(error, kind) or _is_of(kind, error.__cause__))
+
+
+@pytest.mark.parametrize(
+    "attributes", [{}, {"flow": "flow.yaml", "workers": 3}, {"flow": "flow.yaml", "max_workers": 0}],
+    ids=["no flow", "unknown", "too few workers"],
+)
+def test_a_component_with_wrong_attributes_is_refused(
+    component: Callable[..., dg.Definitions], attributes: dict[str, Any]
+) -> None:
+    with pytest.raises(dg.DagsterError):
+        component(attributes, flow=FLOW)
+
+
+def test_dg_makes_a_component_checks_lists_and_launches_it(tmp_path: Path) -> None:
+    package = tmp_path / "shop"
+    (package / "defs").mkdir(parents=True)
+    (tmp_path / "pyproject.toml").write_text(PROJECT)
+    (package / "__init__.py").touch()
+    (package / "definitions.py").write_text(DEFINITIONS)
+
+    def run(*arguments: str) -> str:
+        done = subprocess.run(
+            [str(Path(sys.executable).parent / "dg"), *arguments],
+            capture_output=True, text=True, cwd=tmp_path, timeout=100,
+            env={**os.environ, "PYTHONPATH": str(tmp_path), "VIRTUAL_ENV": sys.prefix},
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout + done.stderr
+
+    run("scaffold", "defs", TYPE, "team/hello")
+    assert "All definitions loaded successfully" in run("check", "defs")
+    assert "team__hello" in run("list", "defs")
+    assert "RUN_SUCCESS" in run("launch", "--job", "team__hello")
