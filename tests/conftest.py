@@ -24,6 +24,12 @@ _FOREIGN = ("DAGSTER_", "FLOWTOY_", "RUNNER_STATUS_URL", "NO_COLOR", "FORCE_COLO
 STARTED_WITH = {k: v for k, v in os.environ.items() if not k.startswith(_FOREIGN)}
 
 
+def pytest_configure() -> None:
+    """Let SIGINT be what it is in a terminal: shells have their background jobs ignore it."""
+    if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_auto_num_workers() -> int:
     """One more than there are cores: tests wait for timeouts and for processes to end, too."""

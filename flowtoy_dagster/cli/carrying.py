@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
+from flowtoy_dagster.cli.importing import import_quickly
 from flowtoy_dagster.cli.printing import OutputWriter
 from flowtoy_dagster.errors import RunInterrupted
 from flowtoy_dagster.flow.graph import Flow
@@ -21,6 +22,8 @@ def prepare_process(flow: Flow, max_workers: int | None) -> None:
     """Import and build what the flow's run needs, and fork its workers' server off."""
     if flow.runner.executor not in (None, "warm"):
         return
+    import_quickly("flowtoy_dagster.runs.launch")
+
     from flowtoy_dagster.engine.pool import fork_off_server
     from flowtoy_dagster.providers.registry import modules_for_calls
     from flowtoy_dagster.runs.launch import prepare_run

@@ -6,6 +6,7 @@ from typing import Annotated, Optional
 
 import typer
 
+from flowtoy_dagster.cli.importing import import_quickly
 from flowtoy_dagster.cli.options import (
     AsJson,
     Debug,
@@ -55,6 +56,8 @@ def run(
     configuration or the command line is wrong and 130 when it was interrupted; Ctrl-C after the run
     has ended, where `--status-port` makes the command stay, is no interruption.
     """
+    import_quickly("flowtoy_dagster.load")
+
     from flowtoy_dagster.cli.carrying import carry_out, prepare_process
     from flowtoy_dagster.cli.printing import OutputWriter, claim_stdout
     from flowtoy_dagster.cli.serving import LOCAL, Door, served, tell

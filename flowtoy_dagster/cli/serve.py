@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from flowtoy_dagster.cli.importing import import_quickly
 from flowtoy_dagster.cli.options import (
     AllowHost,
     Debug,
@@ -49,6 +50,8 @@ def serve(
     `/flow` is a page that shows both. The exit code is that of `flowtoy run`: Ctrl-C after the run
     has ended is no interruption.
     """
+    import_quickly("flowtoy_dagster.load")
+
     from flowtoy_dagster.cli.carrying import carry_out, prepare_process
     from flowtoy_dagster.cli.printing import OutputWriter, claim_stdout
     from flowtoy_dagster.cli.serving import Door, served, tell

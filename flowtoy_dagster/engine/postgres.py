@@ -7,10 +7,13 @@ Dagster's own: a database can be used by an installation without this class, and
 round.
 """
 
+import contextlib
+import logging
 import os
 import time
 import weakref
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +25,7 @@ from dagster._core.events import (
     ASSET_EVENTS,
     EVENT_TYPE_TO_PIPELINE_RUN_STATUS,
 )
+from dagster._core.storage.base_storage import DagsterStorage
 from dagster._serdes import ConfigurableClassData
 from dagster_postgres import (
     DagsterPostgresStorage,
@@ -36,10 +40,12 @@ from dagster_postgres.utils import (
     pg_url_from_config,
 )
 from sqlalchemy.engine import Connection, Engine
-from sqlalchemy.exc import ArgumentError, DBAPIError, DisconnectionError
+from sqlalchemy.exc import ArgumentError, DBAPIError, DisconnectionError, OperationalError
 
 from flowtoy_dagster.errors import HomeError
 from flowtoy_dagster.secrets import STORAGE_VARIABLE, Mask, storage_secrets
+
+logger = logging.getLogger("flowtoy.storage")
 
 CONNECTING = {
     "connect_timeout": 10,
@@ -51,6 +57,9 @@ CONNECTING = {
 DRIVER = "postgresql+psycopg2"
 IDLE = 5.0
 """Seconds after which a connection is tried before it is used: the server may be another one."""
+PATIENCE = 30.0
+"""Seconds for which a server that has answered before may be away."""
+PAUSE = 0.5
 MAKING_TABLES = 0x666C6F77
 """The number of the lock under which one process at a time makes the tables."""
 _TABLES = ("alembic_version", "event_logs", "runs", "instance_info", "jobs")
@@ -68,8 +77,28 @@ _TAGGED = {*ASSET_EVENTS, *ASSET_CHECK_EVENTS}
 """Events that are also stored elsewhere than in the log."""
 
 
+class _KeptConnections:
+    """What the three storages have in common: connections out of an engine that they share."""
+
+    _engine: Engine
+
+    def connect(self, run_id: str | None = None) -> AbstractContextManager[Connection]:
+        return _connected(self._engine)
+
+
+class WarmPostgresRunStorage(_KeptConnections, PostgresRunStorage):
+    """Dagster's run storage in PostgreSQL, with its connections kept."""
+
+
+class WarmPostgresScheduleStorage(_KeptConnections, PostgresScheduleStorage):
+    """Dagster's schedule storage in PostgreSQL, with its connections kept."""
+
+
 class WarmPostgresEventLogStorage(PostgresEventLogStorage):
     """Dagster's event log in PostgreSQL, with its connections kept."""
+
+    def _connect(self) -> AbstractContextManager[Connection]:
+        return _connected(self._engine)
 
     def store_event(self, event: EventLogEntry) -> None:
         """As Dagster's own does, in one statement and without telling listeners, who are gone."""
@@ -120,9 +149,14 @@ class WarmPostgresStorage(DagsterPostgresStorage):
             raise HomeError(
                 f"the database that {name} names can't be used: {_reason(error, url)}"
             ) from None
+        DagsterStorage.__init__(self)  # type: ignore[arg-type] # its type variable is unbound
+        self.postgres_url = url
+        self.should_autocreate_tables = should_autocreate_tables
+        self._inst_data = inst_data
         # Told not to look for tables, they connect to nothing.
-        super().__init__(url, False, inst_data, token_provider)
-        self._event_log_storage = WarmPostgresEventLogStorage(url, False, None, token_provider)
+        self._run_storage = WarmPostgresRunStorage(url, False)
+        self._event_log_storage = WarmPostgresEventLogStorage(url, False)
+        self._schedule_storage = WarmPostgresScheduleStorage(url, False)
         for storage in (self._run_storage, self._event_log_storage, self._schedule_storage):
             storage._engine = engine
 
@@ -161,6 +195,30 @@ def _make_engine(url: str, token_provider: Any) -> Engine:
     return engine
 
 
+@contextlib.contextmanager
+def _connected(engine: Engine) -> Iterator[Connection]:
+    """A connection. A server that does not answer may be on its way back, and is waited for."""
+    while (connection := _reached(engine)) is None:
+        time.sleep(PAUSE)
+    with connection:
+        yield connection
+
+
+def _reached(engine: Engine) -> Connection | None:
+    try:
+        connection = engine.connect()
+    except OperationalError as error:
+        if engine not in _unreachable_since:
+            _unreachable_since[engine] = time.monotonic()
+            logger.warning("waiting for the database of runs: %s", _reason(error, ""))
+        # When it has been waited for in vain, what else is to be stored does not wait.
+        if time.monotonic() > _unreachable_since[engine] + PATIENCE:
+            raise
+        return None
+    _unreachable_since.pop(engine, None)
+    return connection
+
+
 def _note_the_time(_: Any, record: Any) -> None:
     record.info["used"] = time.monotonic()
 
@@ -175,7 +233,8 @@ def _try_if_idle(connection: Any, record: Any, _: Any) -> None:
         raise DisconnectionError from None
 
 
-_engines: "weakref.WeakSet[Engine]" = weakref.WeakSet()
+_engines: weakref.WeakSet[Engine] = weakref.WeakSet()
+_unreachable_since: weakref.WeakKeyDictionary[Engine, float] = weakref.WeakKeyDictionary()
 
 
 def _leave_to_parent() -> None:

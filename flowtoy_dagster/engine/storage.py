@@ -45,7 +45,9 @@ from dagster._core.storage.sqlite_storage import (
 )
 from dagster._serdes import ConfigurableClassData
 from sqlalchemy.engine import Connection, Engine
+from watchdog.observers import Observer
 
+from flowtoy_dagster.engine.watching import RunWatch
 from flowtoy_dagster.errors import HomeError
 
 MOST_ENGINES = 32
@@ -221,6 +223,19 @@ class WarmEventLogStorage(SqliteEventLogStorage):
         )
         _be_quick(connection, None)
         return connection
+
+    def watch(self, run_id: str, cursor: str | None, callback: Callable[..., Any]) -> None:
+        """As Dagster's own does, with what notices changes in time."""
+        if not self._obs:
+            self._obs = Observer()
+            self._obs.start()
+        handler = RunWatch(self, run_id, callback, cursor)
+        self._watchers[run_id][callback] = (
+            handler,
+            self._obs.schedule(handler, self._base_dir, recursive=True),
+        )
+        # What was written before this is no change any more.
+        handler.tell()
 
     def has_table(self, table_name: str) -> bool:
         engine = self._engines.get(self.conn_string_for_shard(INDEX_SHARD_NAME))

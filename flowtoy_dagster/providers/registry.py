@@ -6,6 +6,7 @@ import functools
 import importlib
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from importlib.metadata import EntryPoint, entry_points
+from itertools import chain
 from typing import Any, get_args
 
 from pydantic import BaseModel, ValidationError
@@ -84,12 +85,25 @@ def modules_for_calls(type_names: Iterable[str]) -> tuple[str, ...]:
     )
 
 
+class _Types(Collection[str]):
+    """The built-in types, and the installed ones, which are looked for where they are needed."""
+
+    def __contains__(self, name: object) -> bool:
+        return name in _BUILTIN or name in _installed()
+
+    def __iter__(self) -> Iterator[str]:
+        return chain(_BUILTIN, _installed())
+
+    def __len__(self) -> int:
+        return len(_BUILTIN) + len(_installed())
+
+
 class InstalledProviders:
     """The catalog (`flow.catalog.Catalog`) of the providers of this Python."""
 
     def types(self) -> Collection[str]:
         """The names of all provider types."""
-        return (*_BUILTIN, *_installed())
+        return _Types()
 
     def why_unusable(self, type_name: str) -> str | None:
         """Why a type that is listed can't be used, or None."""

@@ -102,7 +102,7 @@ class StatusBuilder:
             step.error, step.stderr, step.called = _facts(result.metadata, result.description)
 
     def _why_skipped(self, step: StepStatus) -> str:
-        if any(other.error == INTERRUPTED for other in self.status.steps.values()):
+        if self._was_interrupted():
             return "the run was interrupted"
         for state in ("failed", "skipped"):
             for name in step.depends_on:
@@ -111,6 +111,19 @@ class StatusBuilder:
         if self._halted_by is not None:
             return f"the run was halted when '{self._halted_by}' failed"
         return "the run ended before it"
+
+    def _was_interrupted(self) -> bool:
+        told = [self.status.error, *(step.error for step in self.status.steps.values())]
+        return self.status.state == "cancelled" or any(
+            error is not None and error.startswith(INTERRUPTED) for error in told
+        )
+
+    def _why_unfinished(self) -> str:
+        """Why a step that was running has not told of its end."""
+        if self.status.state == "cancelled":
+            return INTERRUPTED
+        told = self.status.error or ""
+        return told if told.startswith(INTERRUPTED) else f"{INTERRUPTED}: it never reported an end"
 
     def finish(self, timestamp: float) -> list[Change]:
         """Close the books when no further event will come: what never started was skipped."""
@@ -122,7 +135,7 @@ class StatusBuilder:
                 changes.append(Change(step, timestamp))
             elif step.state == "running":
                 step.state, step.ended_at = "failed", timestamp
-                step.error = step.error or "interrupted: it never reported an end"
+                step.error = step.error or self._why_unfinished()
                 changes.append(Change(step, timestamp))
         return changes
 

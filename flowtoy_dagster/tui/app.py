@@ -110,13 +110,16 @@ class RunPage(App[int]):
 
     def compose(self) -> ComposeResult:
         """The parts of the page."""
-        yield Static(id="title")
-        yield Static(id="bar")
-        self._steps = StepList(self._row)
-        with Container(id="body"):
+        # Kept, because a question that is asked over them hides them from queries.
+        self._title, self._bar = Static(id="title"), Static(id="bar")
+        self._body, self._steps = Container(id="body"), StepList(self._row)
+        self._panel, self._text = VerticalScroll(id="details"), Static(id="text")
+        yield self._title
+        yield self._bar
+        with self._body:
             yield self._steps
-            with VerticalScroll(id="details"):
-                yield Static(id="text")
+            with self._panel:
+                yield self._text
         yield Footer(show_command_palette=False)
 
     def on_mount(self) -> None:
@@ -174,15 +177,14 @@ class RunPage(App[int]):
         self._steps.show_count(len(self.status.steps))
         self._draw_times()
         self._watcher.select(self.chosen.name, printed=self._tab == "log")
-        panel = self.query_one("#details", VerticalScroll)
-        panel.border_title = self._panel_title()
-        self.query_one("#text", Static).update(details(self._news, self.chosen, self._tab))
+        self._panel.border_title = self._panel_title()
+        self._text.update(details(self._news, self.chosen, self._tab))
         self.refresh_bindings()
 
     def _draw_times(self) -> None:
         now = self._clock()
-        self.query_one("#title", Static).update(title(self.status, now, self._doing))
-        self.query_one("#bar", Static).update(bar(self.status, self._news.trouble))
+        self._title.update(title(self.status, now, self._doing))
+        self._bar.update(bar(self.status, self._news.trouble, self.size.width))
         self._steps.refresh()
 
     def _panel_title(self) -> Text:
@@ -200,7 +202,7 @@ class RunPage(App[int]):
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """Offer only keys that do something now."""
-        enlarged = self.screen.has_class("-enlarged")
+        enlarged = self._body.has_class("-enlarged")
         return {
             "cancel": self._is_ours and not has_ended(self.status),
             "retry": self._is_ours and self.status.state in ("failed", "cancelled"),
@@ -212,18 +214,18 @@ class RunPage(App[int]):
         """Show another part of what is known of the step."""
         self._follows_tab = False
         self._tab = TABS[(TABS.index(self._tab) + by) % len(TABS)]
-        self.query_one("#details", VerticalScroll).scroll_home(animate=False)
+        self._panel.scroll_home(animate=False)
         self._draw()
 
     def action_enlarge(self) -> None:
         """Give the whole page to the chosen step."""
-        self.screen.add_class("-enlarged")
-        self.query_one("#details").focus()
+        self._body.add_class("-enlarged")
+        self._panel.focus()
         self.refresh_bindings()
 
     def action_shrink(self) -> None:
         """Show the list of steps again."""
-        self.screen.remove_class("-enlarged")
+        self._body.remove_class("-enlarged")
         self._steps.focus()
         self.refresh_bindings()
 

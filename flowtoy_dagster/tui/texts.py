@@ -21,7 +21,7 @@ COLOURS: dict[State | RunState, str] = {
     "pending": "dim", "running": "cyan", "succeeded": "green", "failed": "red",
     "skipped": "yellow", "cancelled": "yellow",
 }
-_BAR = 20
+_LONGEST_BAR = 24
 
 
 def has_ended(status: RunStatus) -> bool:
@@ -53,13 +53,14 @@ def title(status: RunStatus, now: float, doing: str) -> Text:
     )
 
 
-def bar(status: RunStatus, trouble: str | None) -> Text:
+def bar(status: RunStatus, trouble: str | None, width: int) -> Text:
     """The second line: how many steps have ended, or why that can't be told."""
     if trouble is not None:
         return Text(f"trying again: {plain(trouble)}", "red", no_wrap=True, overflow="ellipsis")
     total = len(status.steps)
     done = sum(step.state in ("succeeded", "failed", "skipped") for step in status.steps.values())
-    filled = _BAR * done // max(1, total)
+    length = max(4, min(_LONGEST_BAR, width - 30))
+    filled = length * done // max(1, total)
     told = [f"{done}/{total}"]
     told += [
         f"{status.count(state)} {state}" for state in ("running", "failed", "skipped")
@@ -67,7 +68,7 @@ def bar(status: RunStatus, trouble: str | None) -> Text:
     ]
     colour = "red" if status.count("failed") else "green"
     return Text.assemble(
-        ("━" * filled, colour), ("─" * (_BAR - filled), "dim"), "  ", "  ".join(told),
+        ("━" * filled, colour), ("─" * (length - filled), "dim"), "  ", "  ".join(told),
         no_wrap=True, overflow="ellipsis",
     )
 
@@ -142,6 +143,8 @@ def details(news: News, step: StepStatus, tab: str) -> Text:
     """What a tab shows of a step."""
     if tab == "state":
         return state_text(step, news.status)
+    if tab == "log" and step.reused:
+        return Text("the run before, whose outputs are reused, has its log", "dim")
     if news.step != step.name:
         return Text("…", "dim")
     return outputs_text(step, news.outputs) if tab == "outputs" else log_text(news.printed)

@@ -1,4 +1,8 @@
-"""Every rule of the language has a test that names it."""
+"""Every rule of the language, and of how it runs on Dagster, has a test that names it.
+
+A test names them in a comment: `# language 9.2, 9.3; runtime 6`. The rules of the language are in
+docs/reference/language.md.
+"""
 
 from __future__ import annotations
 
@@ -17,16 +21,37 @@ RULES = [
     *("6.1", "6.2", "6.3", "6.4", "6.5"),
     *("7.1", "7.2", "7.3", "7.4"),
     *("8.1", "8.2", "8.3", "8.4"),
+    *("9.1", "9.2", "9.3", "9.4", "9.5", "9.6", "9.7"),
+    *("10.1", "10.2", "10.3", "10.4", "10.5"),
     *("11", "11.1", "11.2", "11.3"),
     "12",
+    *("13.1", "13.2", "13.3"),
 ]
-_COMMENT = re.compile(r"# language ((?:\d[\d.a-d]*(?:, )?)+)")
+RULES_OF_RUNNING = {
+    "1": "a flow is a job and a step an op, under names that Dagster takes",
+    "2": "the edges are the flow's dependencies",
+    "3": "an op's output is the step's outputs; events have masked previews",
+    "4": "max_workers is the executor's limit; the executor can be chosen",
+    "5": "the configuration is fixed when the run is made",
+    "6": "Dagster's states and flowtoy's agree",
+    "7": "retries are Dagster's",
+    "8": "a worker that dies fails its step alone, and it is told why",
+    "9": "an interrupt ends everything and cancels the run",
+    "10": "a killed run leaves no process, and is told of as interrupted",
+    "11": "a retry reuses what succeeded",
+    "12": "the home: made once, and used by many at once",
+    "13": "a disk or a home that can't be used is told of, and nothing half written is trusted",
+    "14": "large values pass without growing the parent or the event log",
+}
+_COMMENT = re.compile(r"(?:# |\(|[,;] )(language|runtime) ((?:\d[\d.a-d]*(?:, )?)+)")
 _FIELD = re.compile(r"^  rule: \[(.*)\]$", re.MULTILINE)
 
 
 def _named_in(text: str) -> set[str]:
-    found = [*_COMMENT.findall(text), *(field.replace('"', "") for field in _FIELD.findall(text))]
-    return {rule.strip().rstrip(".:") for group in found for rule in group.split(",")}
+    named = _COMMENT.findall(text)
+    named += [("language", field.replace('"', "")) for field in _FIELD.findall(text)]
+    return {f"{word} {rule.strip().rstrip('.:')}" for word, rules in named
+            for rule in rules.split(",")}
 
 
 @pytest.fixture(scope="module")
@@ -41,6 +66,9 @@ def named() -> set[str]:
     return set().union(*(_named_in(path.read_text("utf-8")) for path in files))
 
 
-@pytest.mark.parametrize("rule", RULES)
+@pytest.mark.parametrize(
+    "rule",
+    [*(f"language {rule}" for rule in RULES), *(f"runtime {rule}" for rule in RULES_OF_RUNNING)],
+)
 def test_some_test_names_the_rule(rule: str, named: set[str]) -> None:
     assert rule in named

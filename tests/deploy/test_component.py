@@ -17,6 +17,8 @@ from dagster.components.testing import create_defs_folder_sandbox
 from flowtoy_dagster import FlowtoyFlowComponent
 from flowtoy_dagster.errors import ConfigError
 
+# Dagster's own, where it loads a component.
+pytestmark = pytest.mark.filterwarnings("ignore:Class .* is currently in beta")
 FLOW = "flow: [{name: fetch, source: process, input: {command: [echo, '{{ run.name }}']}}]"
 TYPE = "flowtoy_dagster.FlowtoyFlowComponent"
 PROJECT = """
@@ -65,8 +67,8 @@ def test_a_component_is_a_job_that_is_named_for_its_place(
     job = defs.resolve_job_def("team__hello")
     assert job.run_tags["team"] == "blue"
     assert job.run_tags["flowtoy/flow"] == "hello"
-    fields = job.run_config_schema.config_type.fields["execution"].default_value
-    assert fields == {"config": {"max_concurrent": 3}}
+    execution = job.run_config_schema.config_type.fields["execution"].default_value
+    assert execution["config"]["max_concurrent"] == 3
 
 
 def test_a_component_merges_files_and_may_name_its_job(
@@ -83,23 +85,23 @@ def test_a_component_merges_files_and_may_name_its_job(
 def test_a_component_whose_flow_is_wrong_says_where(
     component: Callable[..., dg.Definitions],
 ) -> None:
-    with pytest.raises(Exception, match=r"flow.yaml:1:26: there is no source 'proces'") as raised:
+    with pytest.raises(Exception, match=r"Error while building .* team/hello") as raised:
         component({"flow": "flow.yaml"}, flow="flow: [{name: a, source: proces}]")
-    assert _is_of(ConfigError, raised.value)
-
-
-def _is_of(kind: type[BaseException], error: BaseException | None) -> bool:
-    return error is not None and (isinstance(error, kind) or _is_of(kind, error.__cause__))
+    error: BaseException | None = raised.value
+    while error is not None and not isinstance(error, ConfigError):
+        error = error.__cause__
+    assert "hello/flow.yaml:1:26: there is no source 'proces'" in str(error)
 
 
 @pytest.mark.parametrize(
-    "attributes", [{}, {"flow": "flow.yaml", "workers": 3}, {"flow": "flow.yaml", "max_workers": 0}],
+    "attributes",
+    [{}, {"flow": "flow.yaml", "workers": 3}, {"flow": "flow.yaml", "max_workers": 0}],
     ids=["no flow", "unknown", "too few workers"],
 )
 def test_a_component_with_wrong_attributes_is_refused(
     component: Callable[..., dg.Definitions], attributes: dict[str, Any]
 ) -> None:
-    with pytest.raises(dg.DagsterError):
+    with pytest.raises(Exception, match="Error while loading component team/hello"):
         component(attributes, flow=FLOW)
 
 

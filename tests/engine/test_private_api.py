@@ -355,6 +355,8 @@ MEMBERS: dict[str, str] = {
     "dagster_postgres:PostgresEventLogStorage._event_to_row": "(self, event)",
     "dagster_postgres:PostgresEventLogStorage.dispose": "(self)",
     "dagster_postgres:PostgresEventLogStorage.store_event": "(self, event)",
+    "dagster_postgres:PostgresRunStorage.connect": "(self)",
+    "dagster_postgres:PostgresScheduleStorage.connect": "(self, run_id=…)",
     "dagster._core.workspace.context:WorkspaceProcessContext.__init__": (
         "(self, instance, workspace_load_target, version=…, read_only=…, "
         "grpc_server_registry=…, code_server_log_level=…, server_command=…)"

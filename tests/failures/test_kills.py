@@ -6,15 +6,12 @@ so that a busy machine fails no test, and what must hold in the end is asserted.
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import random
-import shutil
 import signal
 import sqlite3
-import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -100,6 +97,7 @@ def test_an_interrupt_ends_everything_and_cancels_the_run(
         "before": "succeeded", "long": "failed", "after": "skipped",
     }
     assert shown["steps"]["long"]["notes"][0] == "interrupted"
+    assert shown["steps"]["after"]["notes"] == ["the run was interrupted"]
     assert "Traceback" not in running.stderr
     if (command, number) == ("sleep", signal.SIGINT):
         mend()
@@ -161,9 +159,10 @@ def test_a_killed_run_leaves_nothing_behind_and_is_told_of_as_interrupted(
     assert "interrupted" in shown["error"]
     assert shown["steps"]["before"]["state"] == "succeeded"
     assert shown["steps"]["long"]["state"] == "failed"
-    # How far the worker came with telling of its end is chance; the run's error is not.
-    assert shown["steps"]["long"]["notes"][0]
+    # How far the worker came with telling of its end is chance.
+    assert shown["steps"]["long"]["notes"][0] in ("interrupted", shown["error"])
     assert shown["steps"]["after"]["state"] == "skipped"
+    assert shown["steps"]["after"]["notes"] == ["the run was interrupted"]
     if command == "sleep":
         mend()
 
@@ -318,89 +317,6 @@ def test_a_step_that_kills_the_fork_server_may_still_succeed(
     done = flowtoy("run", write(troubled("kills_server", tmp_path)), "-j")
     assert done.code == 0, done.stderr
     assert done.json["after"] == {"text": "survived\n"}
-
-
-@pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A file system of a few megabytes."""
-    if os.environ.get("CI") or os.geteuid() != 0 or shutil.which("mount") is None:
-        pytest.skip("mounting a file system needs root, and is not done in CI")
-    folder = tmp_path / "disk"
-    folder.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", str(folder)]
-    if subprocess.run(mount, capture_output=True).returncode:
-        pytest.skip("no file system may be mounted here")
-    yield folder
-    subprocess.run(["umount", "-l", str(folder)], check=True)
-
-
-def test_a_full_disk_fails_the_run_and_leaves_nothing_half_written(
-    small_disk: Path, flowtoy: Callable[..., Any], write: Callable[..., Path]
-) -> None:
-    # runtime 13
-    big = "head -c 6000000 /dev/zero | tr '\\\\0' x"
-    path = write(f"""
-        flow:
-          - {{name: small, source: process, input: {{command: [echo, fine]}}}}
-          - name: big
-            source: process
-            depends_on: small
-            input: {{command: [sh, -c, "{big}"]}}
-            output: [{{name: text, value: stdout}}]
-        """)
-    env = {"FLOWTOY_HOME": str(small_disk / "home")}
-    done = flowtoy("run", path, "-j", env=env)
-    assert done.code == 1, done.stderr
-    assert "no space left" in done.stderr.lower()
-    assert "Traceback" not in done.stderr
-    parts = [p.name for p in (small_disk / "home" / "storage").rglob("*.part")]
-    assert parts == []
-    shown = flowtoy("runs", "show", "last", "--json", env=env)
-    assert shown.json["state"] == "failed"
-    assert shown.json["steps"]["big"]["state"] == "failed"
-    assert "no space left" in shown.json["steps"]["big"]["notes"][0].lower()
-
-
-def test_a_home_without_any_space_is_an_error_before_any_step(
-    small_disk: Path, flowtoy: Callable[..., Any], write: Callable[..., Path], tmp_path: Path
-) -> None:
-    # runtime 13
-    filler = os.open(small_disk / "filler", os.O_WRONLY | os.O_CREAT)
-    with contextlib.suppress(OSError):
-        while True:
-            os.write(filler, b"x" * 4096)
-    os.close(filler)
-    path = write(f"""
-        flow:
-          - {{name: one, source: process, input: {{command: [touch, {tmp_path}/started]}}}}
-        """)
-    done = flowtoy("run", path, env={"FLOWTOY_HOME": str(small_disk / "home")})
-    assert done.code == 2, done.stderr
-    assert "home" in done.stderr
-    assert "no space left" in done.stderr.lower()
-    assert "Traceback" not in done.stderr
-    assert not (tmp_path / "started").exists()
-
-
-@pytest.mark.parametrize("kind", ["a file", "below a file", "unwritable"])
-def test_an_unusable_home_is_an_error_before_any_step(
-    kind: str, flowtoy: Callable[..., Any], write: Callable[..., Path], tmp_path: Path
-) -> None:
-    # runtime 13
-    (tmp_path / "file").touch()
-    # /proc can't be written by anybody, root too.
-    home = {"a file": tmp_path / "file", "below a file": tmp_path / "file" / "home",
-            "unwritable": Path("/proc/flowtoy-home")}[kind]
-    path = write(f"""
-        flow:
-          - {{name: one, source: process, input: {{command: [touch, {tmp_path}/started]}}}}
-        """)
-    for arguments in (["run", path], ["runs"], ["retry", "last"]):
-        done = flowtoy(*arguments, env={"FLOWTOY_HOME": str(home)})
-        assert done.code == 2, done.stderr
-        assert f"the home folder {home} can't be used" in done.stderr
-        assert "Traceback" not in done.stderr
-    assert not (tmp_path / "started").exists()
 
 
 @pytest.mark.timeout(100 + 30 * RUNS)

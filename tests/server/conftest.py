@@ -1,0 +1,98 @@
+"""What the tests of the servers have in common: commands that serve, and a browser."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+if TYPE_CHECKING:
+    from serving_commands import Serving
+
+CHROMIUM = "/usr/bin/chromium"
+ARTEFACTS = Path(__file__).parent.parent.parent / "artefacts"
+
+
+def _load(name: str) -> None:
+    spec = importlib.util.spec_from_file_location(name, Path(__file__).parent / f"{name}.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    spec.loader.exec_module(module)
+
+
+_load("serving_commands")
+
+
+@pytest.fixture
+def serving(made_home: Path, tmp_path: Path) -> Iterator[Callable[..., Serving]]:
+    """Starts a command that serves, in the test's folder."""
+    from serving_commands import Serving
+
+    started: list[Serving] = []
+
+    def start(*arguments: str | Path) -> Serving:
+        started.append(Serving(tuple(map(str, arguments)), tmp_path, made_home))
+        return started[-1]
+
+    yield start
+    for one in started:
+        one.close()
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Any]:
+    """Chromium, once for all tests of this process."""
+    if not Path(CHROMIUM).exists():
+        if os.environ.get("CI"):
+            pytest.fail(f"there is no {CHROMIUM}; .ci/run installs it")
+        pytest.skip(f"there is no {CHROMIUM}")
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        found = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        yield found
+        found.close()
+
+
+@pytest.fixture
+def open_page(browser: Any) -> Iterator[Callable[..., Any]]:
+    """Opens pages that must ask nobody but our server, and have nothing to complain of.
+
+    `.shoot(name)` of a page keeps a picture of it in the folder `artefacts`.
+    """
+    contexts: list[Any] = []
+    trouble: list[str] = []
+
+    def open_at(url: str, width: int = 1280, scheme: str = "light") -> Any:
+        size = {"width": width, "height": 844 if width < 600 else 800}
+        context = browser.new_context(viewport=size, color_scheme=scheme)
+        contexts.append(context)
+        page = context.new_page()
+        page.on("console", lambda said: trouble.append(f"{said.type}: {said.text}"))
+        page.on("pageerror", lambda error: trouble.append(str(error)))
+        page.on("request", lambda asked: _check_address(asked.url, trouble))
+
+        def shoot(name: str) -> None:
+            ARTEFACTS.mkdir(exist_ok=True)
+            page.screenshot(path=ARTEFACTS / f"{name}-{width}-{scheme}.png", full_page=True)
+
+        page.shoot = shoot
+        page.goto(url)
+        return page
+
+    yield open_at
+    for context in contexts:
+        context.close()
+    assert trouble == []
+
+
+def _check_address(url: str, trouble: list[str]) -> None:
+    if not url.startswith(("http://127.0.0.1:", "ws://127.0.0.1:", "data:", "blob:")):
+        trouble.append(f"asked {url}")

@@ -1,0 +1,103 @@
+"""flowtoy's own page, in a browser: it follows a run without being loaded again."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from serving_commands import gated
+
+EVIL = "<img src=x onerror=alert(1)>"
+
+
+def state_of(page: Any, step: str) -> Any:
+    """The row of a step."""
+    return page.locator("li.step", has=page.get_by_text(step, exact=True))
+
+
+@pytest.mark.timeout(240)
+def test_the_page_follows_a_run(
+    serving: Callable[..., Any], write: Callable[..., Path], tmp_path: Path,
+    open_page: Callable[..., Any],
+) -> None:
+    from playwright.sync_api import expect
+
+    flow = write(
+        "name: shop import\nflow:\n"
+        + gated("users", tmp_path, "echo '[1, 2]'", output=[{"name": "ids", "type": "json"}])
+        + gated("orders", tmp_path, "echo no orders >&2; exit 3", retry={"max": 1, "delay": 0})
+        + gated("long", tmp_path)
+        + f"  - {{name: {EVIL!r}, source: env, depends_on: users}}\n"
+        + "  - {name: report, source: env, depends_on: [orders, long]}\n"
+    )
+    served = serving("serve", flow, "--port", "0")
+    served.wait_for(users="running", orders="running", long="running")
+    pages = {
+        (width, scheme): open_page(f"{served.url}/flow", width, scheme)
+        for width in (390, 1280) for scheme in ("light", "dark")
+    }
+    for page in pages.values():
+        expect(page.locator("h1")).to_have_text("shop import")
+        expect(page.locator("#state-word")).to_have_text("running")
+        expect(state_of(page, "users").locator(".word")).to_have_text("running")
+        expect(state_of(page, "report").locator(".word")).to_have_text("pending")
+        expect(page.locator("h1")).to_be_visible()
+
+    (tmp_path / "users").touch()
+    for page in pages.values():
+        expect(state_of(page, "users").locator(".word")).to_have_text("succeeded")
+        expect(page.locator("#count")).to_contain_text("2 of 5 steps ended")
+        page.shoot("page-running")
+    (tmp_path / "orders").touch()
+    (tmp_path / "long").touch()
+    for (width, scheme), page in pages.items():
+        expect(page.locator("#state-word")).to_have_text("failed")
+        expect(page).to_have_title(re.compile("shop import – failed"))
+        failed = state_of(page, "orders")
+        expect(failed.locator(".attempt")).to_have_text("attempt 2")
+        expect(failed.locator(".why")).to_have_text("sh exited with code 3: no orders")
+        expect(state_of(page, "report").locator(".why")).to_have_text("'orders' failed")
+        # From the keyboard too.
+        state_of(page, "users").locator("summary").press("Enter")
+        expect(state_of(page, "users").locator("pre")).to_contain_text('"ids": [')
+        failed.locator("summary").click()
+        expect(failed.locator("pre")).to_have_count(3)
+        # What is text stays text.
+        expect(state_of(page, EVIL).locator(".word")).to_have_text("succeeded")
+        assert page.locator("img").count() == 0
+        assert page.evaluate("document.documentElement.scrollWidth") == width
+        ground = page.evaluate("getComputedStyle(document.body).backgroundColor")
+        assert (sum(map(int, re.findall(r"\d+", ground))) < 200) == (scheme == "dark")
+        page.shoot("page-failed")
+    wide = pages[1280, "light"]
+    bars = {name: state_of(wide, name).locator(".lane i").bounding_box()
+            for name in ("users", "orders", EVIL)}
+    # Side by side in time: these two at once, and the third after the first.
+    assert bars["users"]["x"] < bars["orders"]["x"] + bars["orders"]["width"]
+    assert bars["orders"]["x"] < bars["users"]["x"] + bars["users"]["width"]
+    assert bars[EVIL]["x"] >= bars["users"]["x"] + bars["users"]["width"] - 1
+    policy = served.ask("/flow").headers["content-security-policy"]
+    assert "default-src 'none'" in policy
+    assert "unsafe" not in policy
+
+
+def test_the_page_tells_when_the_run_can_no_longer_be_reached(
+    serving: Callable[..., Any], write: Callable[..., Path], tmp_path: Path, browser: Any
+) -> None:
+    from playwright.sync_api import expect
+
+    served = serving("serve", write("flow:\n" + gated("a", tmp_path)), "--port", "0")
+    served.wait_for(a="running")
+    context = browser.new_context()
+    # Not `open_page`: the browser itself complains of what it can't reach.
+    page = context.new_page()
+    page.goto(f"{served.url}/flow")
+    expect(page.locator(".step .word")).to_have_text("running")
+    expect(page.locator("#outage")).to_be_hidden()
+    served.end()
+    expect(page.locator("#outage")).to_contain_text("Not reachable since")
+    expect(page.locator(".step .word")).to_have_text("running")
+    context.close()
