@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+pytestmark = pytest.mark.usefixtures("made_home")
 EXAMPLES = Path(__file__).parent.parent / "examples"
 GUIDE = Path(__file__).parent / "data" / "guide"
 """The flows of the guide on parallel steps, as its author wrote them."""

@@ -15,6 +15,7 @@ import contextlib
 import json
 import os
 import runpy
+import signal
 import socket
 import sys
 from typing import Any
@@ -79,11 +80,14 @@ def main() -> None:
     from flowtoy_dagster.engine.pool import DEFINITIONS, ENTRY, PRELOAD
 
     import_for_workers((*MODULES, PRELOAD, DEFINITIONS), ENTRY)
+    # A Ctrl-C is for pytest, which then lets this process end.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     with socket.socket(fileno=int(sys.argv[1])) as control:
         os.set_inheritable(control.fileno(), False)
         request = serve(control)
     if request is None:
         return
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     os.environ.clear()
     os.environ.update(request["env"])
     os.chdir(request["cwd"])

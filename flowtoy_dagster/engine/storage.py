@@ -109,6 +109,29 @@ def _be_quick(connection: sqlite3.Connection, _: Any) -> None:
     connection.execute("PRAGMA synchronous=NORMAL")
 
 
+class _Writer:
+    """A connection for inserting events, which one thread at a time uses."""
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self._connection: sqlite3.Connection | None = connection
+        self._lock = threading.Lock()
+
+    def insert(self, statement: str, row: Mapping[str, Any]) -> bool:
+        """Insert a row, unless the connection has been closed; whether it was there."""
+        with self._lock:
+            if self._connection is None:
+                return False
+            self._connection.execute(statement, row)
+            return True
+
+    def close(self) -> None:
+        """Close the connection; letting go of it would not: it is part of a cycle."""
+        with self._lock:
+            if self._connection is not None:
+                self._connection.close()
+            self._connection = None
+
+
 class Writers:
     """Connections of this process for inserting events, the longest unused closed first.
 
@@ -119,30 +142,33 @@ class Writers:
     def __init__(self, open_writer: Callable[[str], sqlite3.Connection]) -> None:
         self._open = open_writer
         self._lock = threading.Lock()
-        self._connections: OrderedDict[str, sqlite3.Connection] = OrderedDict()
+        self._writers: OrderedDict[str, _Writer] = OrderedDict()
         self._pid = os.getpid()
 
-    def get(self, run_id: str) -> sqlite3.Connection:
-        """The connection for a run; each statement is a transaction of its own."""
+    def insert(self, run_id: str, statement: str, row: Mapping[str, Any]) -> None:
+        """Insert a row into a run's database, as a transaction of its own."""
+        while not self._get(run_id).insert(statement, row):
+            """Another thread needed so many others that this one was closed meanwhile."""
+
+    def _get(self, run_id: str) -> _Writer:
         with self._lock:
             if self._pid != os.getpid():
                 # Not to be closed either: they belong to the process that forked us.
-                self._abandoned = self._connections
-                self._connections, self._pid = OrderedDict(), os.getpid()
-            connection = self._connections.pop(run_id, None) or self._open(run_id)
-            self._connections[run_id] = connection
-            while len(self._connections) > MOST_WRITERS:
-                # Not closed here: another thread may be using it; it closes when nobody does.
-                self._connections.popitem(last=False)
-            return connection
+                self._abandoned = self._writers
+                self._writers, self._pid = OrderedDict(), os.getpid()
+            writer = self._writers.pop(run_id, None) or _Writer(self._open(run_id))
+            self._writers[run_id] = writer
+            while len(self._writers) > MOST_WRITERS:
+                self._writers.popitem(last=False)[1].close()
+            return writer
 
     def close(self) -> None:
         """Close all connections of this process."""
         with self._lock:
             if self._pid == os.getpid():
-                for connection in self._connections.values():
-                    connection.close()
-            self._connections = OrderedDict()
+                for writer in self._writers.values():
+                    writer.close()
+            self._writers = OrderedDict()
 
 
 class WarmEventLogStorage(SqliteEventLogStorage):
@@ -210,7 +236,7 @@ class WarmEventLogStorage(SqliteEventLogStorage):
             return
         row = self._event_to_row(event)
         row["timestamp"] = row["timestamp"].isoformat(sep=" ", timespec="microseconds")
-        self._writers.get(event.run_id).execute(_INSERT, row)
+        self._writers.insert(event.run_id, _INSERT, row)
 
     def _open_writer(self, run_id: str) -> sqlite3.Connection:
         with self._connect(run_id):

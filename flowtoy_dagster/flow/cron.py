@@ -24,15 +24,12 @@ class _Field:
 
     def numbers(self, text: str) -> set[int]:
         """The numbers that the field's text stands for; raises ValueError."""
-        try:
-            return {number for item in text.split(",") for number in self._numbers_of(item)}
-        except ValueError as error:
-            raise ValueError(f"the {self.name} '{text}': {error}") from None
+        return {number for item in text.split(",") for number in self._numbers_of(item)}
 
     def _numbers_of(self, item: str) -> range:
         match = _ITEM.fullmatch(item)
         if match is None or (match["low"] == "*" and match["high"] is not None):
-            raise ValueError(f"'{item}' is not a {self.name}")
+            raise ValueError(f"'{item}' is no {self.name}")
         low = self.low if match["low"] == "*" else self._number(match["low"])
         high = low
         if match["high"] is not None:
@@ -42,11 +39,11 @@ class _Field:
         elif match["step"] is not None:
             # Readers of cron disagree about what this is.
             raise ValueError(f"'{item}': a step follows '*' or a range, such as 0-30/10")
-        if low > high:
-            raise ValueError(f"the range '{item}' of {self.name}s goes backwards")
+        if match["high"] is not None and low >= high:
+            raise ValueError(f"the range '{item}' of {self.name}s does not go up")
         step = int(match["step"] or 1)
-        if not 1 <= step <= self.high - self.low:
-            raise ValueError(f"the step /{step} is not between 1 and {self.high - self.low}")
+        if match["step"] is not None and not 1 <= step <= high - low:
+            raise ValueError(f"the step in '{item}' is not between 1 and {high - low}")
         return range(low, high + 1, step)
 
     def _number(self, text: str) -> int:
@@ -54,7 +51,7 @@ class _Field:
             return self.low + self.names.index(text.lower())
         if not text.isdigit() or not self.low <= int(text) <= self.high:
             span = f"{self.low} to {self.high}"
-            raise ValueError(f"'{text}' is not a {self.name}: they go from {span}")
+            raise ValueError(f"'{text}' is no {self.name}: they go from {span}")
         return int(text)
 
 

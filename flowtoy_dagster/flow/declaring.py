@@ -28,6 +28,7 @@ def _read_params(draft: Draft, raw: Any) -> None:
         return
     if not isinstance(raw, dict):
         draft.refuse(("params",), f"expected a mapping, got {show(raw)}")
+        draft.param_names = None
         return
     draft.param_names = frozenset(name for name in raw if not is_free(name))
     for name, value in raw.items():
@@ -74,7 +75,7 @@ def _check_scheduled_params(
     for name, value in schedule.params.items():
         where = (*place, "params", name)
         param = draft.params.get(name)
-        if name not in draft.param_names:
+        if draft.param_names is not None and name not in draft.param_names:
             message = f"there is no parameter '{name}'"
             draft.refuse(where, message, nearest(name, draft.param_names), key=True)
         elif param is not None and param.secret:

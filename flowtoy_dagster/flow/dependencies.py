@@ -231,6 +231,8 @@ class _Connector:
 
     def _take_param(self, name: str | None, path: Path, line: int | None) -> None:
         known = self.draft.param_names
+        if known is None:
+            return  # which there are can't be told, and was refused
         if name is None:
             self.params |= known
         elif name in known:

@@ -67,7 +67,8 @@ class StepDraft:
 class Draft:
     """The valid parts of a document, and the problems found so far.
 
-    `param_names` has the parameters whose declaration has a mistake too.
+    `param_names` has the parameters whose declaration has a mistake too; None where it can't be
+    told which there are.
     """
 
     document: Document
@@ -76,7 +77,7 @@ class Draft:
     broken_sources: set[str] = field(default_factory=set)
     steps: list[StepDraft] = field(default_factory=list)
     params: dict[str, Param] = field(default_factory=dict)
-    param_names: frozenset[str] = frozenset()
+    param_names: frozenset[str] | None = frozenset()
     schedules: tuple[ScheduleConfig, ...] = ()
     top: dict[str, Any] = field(default_factory=dict)
     problems: list[Problem] = field(default_factory=list)

@@ -139,7 +139,10 @@ def _finding(detail: Any, provider: type[BuiltinProvider]) -> list[Finding]:
         known = _keys(_model_at(provider.configuration_model, loc[:-1]))
         if len(loc) == 1:
             known += SOURCE_KEYS
-        return [Finding(loc, f"unknown key '{loc[-1]}'", nearest(str(loc[-1]), known), key=True)]
+        hint = nearest(str(loc[-1]), known)
+        if loc[-1] in known:
+            hint = "it stands beside a source's 'type', and can't be overridden"
+        return [Finding(loc, f"unknown key '{loc[-1]}'", hint, key=True)]
     if kind == "missing":
         return [Finding(loc[:-1], f"the key '{loc[-1]}' is required")]
     if kind == "value_error":

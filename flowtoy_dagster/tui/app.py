@@ -25,6 +25,8 @@ from flowtoy_dagster.tui.watching import News, Watcher
 
 TABS = ("outputs", "state", "log")
 INTERRUPTED = 130
+_PATIENT_INTERRUPTS = 2
+"""The first asks the run to end, the second kills it; one more does not wait for that either."""
 _REDRAW = 0.5
 """Seconds after which times that pass are drawn anew."""
 
@@ -90,7 +92,8 @@ class RunPage(App[int]):
         self._follows = True
         self._follows_tab = True
         self._doing = ""
-        self._leaving: int | None = None
+        self._is_leaving = False
+        self._interrupts = 0
 
     def _hear(self, news: News) -> None:
         self.post_message(self.Told(news))
@@ -143,8 +146,8 @@ class RunPage(App[int]):
         self._news = message.news
         if has_ended(self.status):
             self._doing = ""
-            if self._leaving is not None:
-                self.exit(self._leaving)
+            if self._is_leaving:
+                self.exit(self._exit_code())
                 return
         if self._follows:
             self._follow()
@@ -237,23 +240,26 @@ class RunPage(App[int]):
 
     def action_cancel(self) -> None:
         """Cancel the run, if that is meant."""
-        self._ask("Cancel the run?", lambda: self._cancel(None))
+        self._ask("Cancel the run?", self._cancel)
 
     def action_leave(self) -> None:
         """Quit; a run of ours ends with the page, if that is meant."""
         if has_ended(self.status):
             self.exit(self._exit_code())
         elif self._is_ours:
-            self._ask("Cancel the run and quit?", lambda: self._cancel(INTERRUPTED))
+            self._ask("Cancel the run and quit?", self._cancel_and_leave)
         else:
             self.exit(0)
 
     def action_interrupt(self) -> None:
         """What Ctrl-C does: end at once; a run of ours is given the time it needs."""
-        if self._is_ours and not has_ended(self.status):
-            self._cancel(INTERRUPTED)
+        self._interrupts += 1
+        if has_ended(self.status):
+            self.exit(self._exit_code())
+        elif self._is_ours and self._interrupts <= _PATIENT_INTERRUPTS:
+            self._cancel_and_leave()
         else:
-            self.exit(INTERRUPTED if not has_ended(self.status) else self._exit_code())
+            self.exit(INTERRUPTED)
 
     def _ask(self, question: str, then: Callable[[], None]) -> None:
         def answered(yes: bool | None) -> None:
@@ -262,8 +268,11 @@ class RunPage(App[int]):
 
         self.push_screen(Question(question), answered)
 
-    def _cancel(self, leaving: int | None) -> None:
-        self._leaving = leaving
+    def _cancel_and_leave(self) -> None:
+        self._is_leaving = True
+        self._cancel()
+
+    def _cancel(self) -> None:
         self._doing = "cancelling"
         self._draw_times()
         self._watcher.cancel()

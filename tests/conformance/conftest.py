@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -14,6 +15,7 @@ from urllib.parse import parse_qs, urlsplit
 import orjson
 import pytest
 
+from flowtoy_dagster.flow.binding import bound, see_params
 from flowtoy_dagster.flow.graph import Flow, Step
 from flowtoy_dagster.scope import RunInfo
 from flowtoy_dagster.step import run_step
@@ -99,7 +101,7 @@ class Ended:
 
 def _run_one(flow: Flow, step: Step, ended: Mapping[str, Ended]) -> Ended:
     upstream = {name: ended[name] for name in step.upstream}
-    run = RunInfo("run-1", flow.name, lambda: 0.0)
+    run = RunInfo("run-1", flow.name, lambda: 0.0, see_params(bound(flow), os.environ))
     outcome = run_step(step, flow.sources, upstream, run)
     result = outcome.result.envelope() if outcome.result else {}
     result.pop("status", None)

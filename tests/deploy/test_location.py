@@ -250,7 +250,7 @@ def test_configurations_that_a_location_refers_to_are_not_pruned(
     ],
     ids=["io manager", "op", "inputs", "outputs", "executor", "environment"],
 )
-def test_a_run_can_be_told_nothing_but_how_many_steps_may_run(
+def test_a_run_can_be_told_nothing_that_could_do_harm(
     flows: Callable[..., Path], config: Mapping[str, Any], told: str
 ) -> None:
     flows(shop=FETCH)

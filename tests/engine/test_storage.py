@@ -5,6 +5,7 @@ What they write, Dagster's own can read, and the other way round.
 
 from __future__ import annotations
 
+import gc
 import os
 import shutil
 import sqlite3
@@ -188,8 +189,11 @@ def test_connections_are_kept_and_closed_with_the_instance(home: Path) -> None:
 
 
 def test_only_so_many_databases_are_kept_open(
-    home: Path, monkeypatch: pytest.MonkeyPatch
+    home: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
 ) -> None:
+    # Closing must not wait for the collector: a connection is part of a cycle.
+    request.addfinalizer(gc.enable)
+    gc.disable()
     monkeypatch.setattr(storage, "MOST_ENGINES", 2)
     monkeypatch.setattr(storage, "MOST_WRITERS", 2)
     with opened(home) as instance:

@@ -18,7 +18,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:Class `ExpectationResult`:Deprec
 
 SAYS = (None, "fail", "skip", "continue")
 DEFAULTS = ("fail", "skip", "continue")
-# A process for each of the table's 150 steps takes minutes: the whole of it on request.
+# A process for each of the table's 200 steps takes minutes: the whole of it on request.
 FULL = "FLOWTOY_FULL_TABLE" in os.environ
 EXECUTORS = ["in_process", "warm", *(["multiprocess"] if FULL else [])]
 
@@ -118,6 +118,7 @@ HALTING = [
 ]
 
 
+@pytest.mark.parametrize("executor", EXECUTORS if FULL else ["in_process"])
 @pytest.mark.parametrize(
     ("default", "own", "other"), HALTING, ids=lambda value: value or "unsaid"
 )
@@ -125,7 +126,9 @@ def test_what_has_not_started_is_skipped_when_a_failure_halts_the_run(
     default: str,
     own: str | None,
     other: str | None,
+    executor: str,
     monkeypatch: pytest.MonkeyPatch,
+    run_on: Callable[..., Any],
     stored: Callable[[str], Any],
 ) -> None:
     # language 9.2, 9.4. One step at a time: what has nothing to do with it comes later.
@@ -139,7 +142,7 @@ def test_what_has_not_started_is_skipped_when_a_failure_halts_the_run(
         Planned("link", depends_on=("first",)),
         Planned("unrelated", on_error="continue", depends_on=("link",)),
     ]
-    run = run_flow(as_flow(steps, default, executor="in_process"))
+    run = run_on(as_flow(steps, default, executor=executor), 1)
     check(run, Model(steps, default))
     told = {name: step.error for name, step in run.status.steps.items()}
     halted = "the run was halted when 'failed' failed"
@@ -196,8 +199,9 @@ def test_a_step_that_runs_when_the_run_halts_finishes(
 
 def test_the_reason_of_a_halt_is_the_failure_that_halted(tmp_path: Path) -> None:
     # language 9.4. A failure that only fails the run in the end is not to blame for the halt.
-    ready = tmp_path / "ready"
+    ready, failed = tmp_path / "ready", tmp_path / "failed"
     late = f"until [ -e {ready} ]; do sleep 0.05; done; exit 1"
+    waits = f"touch {ready}; until [ -e {failed} ]; do sleep 0.05; done"
     flow = [
         {"name": "early", "source": "process", "input": {"command": "false"}},
         {"name": "mends", "source": {"type": "env"}, "depends_on": "early",
@@ -205,10 +209,15 @@ def test_the_reason_of_a_halt_is_the_failure_that_halted(tmp_path: Path) -> None
         {"name": "late", "source": "process", "input": {"command": ["sh", "-c", late]},
          "depends_on": "mends"},
         {"name": "waits", "source": "process", "depends_on": "mends",
-         "input": {"command": ["sh", "-c", f"touch {ready}; sleep 1"]}},
+         "input": {"command": ["sh", "-c", waits]}},
         {"name": "never", "source": {"type": "env"}, "depends_on": "waits"},
     ]
-    run = run_flow({"flow": flow}, 2)
+
+    def tell(change: Any) -> None:
+        if change.step.name == "late" and change.step.state == "failed":
+            failed.touch()
+
+    run = run_flow({"flow": flow}, 2, on_change=tell)
     assert states_of(run)["early"] == "failed"
     assert states_of(run)["never"] == "skipped"
     assert run.status.steps["never"].error == "the run was halted when 'late' failed"

@@ -15,7 +15,7 @@ HOLD = 0.05
 class Meter:
     """Requests in flight, and the most that there have been.
 
-    A request is answered when another has come while it waited, or none comes any more.
+    Requests wait until there has been as much `company` as is told, and while the `gate` is shut.
     """
 
     def __init__(self, url: str) -> None:
@@ -23,6 +23,8 @@ class Meter:
         self.most = 0
         self.served = 0
         self.company = 1
+        self.gate = threading.Event()
+        self.gate.set()
         self._now = 0
         self._changed = threading.Condition()
 
@@ -30,7 +32,13 @@ class Meter:
         """Hold requests until so many have been in flight together."""
         self.company = count
 
+    def wait_until_asked(self) -> None:
+        """Wait until a request is in flight."""
+        with self._changed:
+            assert self._changed.wait_for(lambda: self._now > 0, PATIENCE)
+
     def serve(self) -> None:
+        """Hold a request as long as it should be."""
         with self._changed:
             self._now += 1
             self.most = max(self.most, self._now)
@@ -38,6 +46,8 @@ class Meter:
             self._changed.wait_for(lambda: self.most >= self.company, PATIENCE)
             # One more than is allowed would come in this time.
             self._changed.wait_for(lambda: self.most > self.company, HOLD)
+        self.gate.wait(PATIENCE)
+        with self._changed:
             self._now -= 1
             self.served += 1
 

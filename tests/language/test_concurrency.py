@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import dagster as dg
 import pytest
 
-from flowtoy_dagster import FlowRun, run_flow
+from flowtoy_dagster import run_flow
 from flowtoy_dagster.runs.history import History
 
 
@@ -53,20 +56,58 @@ def test_the_steps_of_a_group_share_its_concurrency(meter: Any) -> None:
     assert (meter.most, meter.served) == (3, 6)
 
 
-def run_in(home: Path, config: dict[str, Any], found: list[FlowRun]) -> threading.Thread:
-    thread = threading.Thread(target=lambda: found.append(run_flow(config, home=home)))
-    thread.start()
-    return thread
-
-
-def test_a_pool_holds_across_runs(meter: Any, home: Path) -> None:
+def test_a_pool_holds_across_runs(
+    meter: Any, write: Callable[..., Path], flowtoy: Callable[..., Any]
+) -> None:
     # language 17.3
+    flow = write(
+        f"""\
+        sources: {{api: {{type: rest, url: "{meter.url}", pool: shop}}}}
+        flow: [{{name: a, source: {{base: api, override: {{method: GET}}}}}}]
+        """
+    )
+    meter.gate.clear()
+    with ThreadPoolExecutor(2) as threads, History() as history:
+        history.instance.event_log_storage.set_concurrency_slots("shop", 1)
+        first = threads.submit(flowtoy, "run", flow)
+        meter.wait_until_asked()
+        second = threads.submit(flowtoy, "run", flow)
+        waiting = blocked_run(history)
+        state = history.status(waiting).steps["a"].state
+        meter.gate.set()
+    assert (first.result().code, second.result().code) == (0, 0)
+    assert (meter.most, meter.served) == (1, 2)
+    # A step that waits for a slot is not running.
+    assert state == "pending"
+
+
+def blocked_run(history: History) -> dg.DagsterRun:
+    """The run of which a step waits for a slot of a pool, once there is one."""
+    deadline = time.monotonic() + 30
+    while time.monotonic() < deadline:
+        for run in history.instance.get_runs():
+            events = history.instance.all_logs(run.run_id, dg.DagsterEventType.ENGINE_EVENT)
+            if any("blocked" in (event.message or "") for event in events):
+                return run
+        time.sleep(0.1)
+    raise AssertionError("no step was blocked")
+
+
+def test_a_run_that_is_halted_gives_up_waiting_for_pools(
+    write: Callable[..., Path], flowtoy: Callable[..., Any]
+) -> None:
+    # language 17.3, 9.4
     with History() as history:
-        history.instance.event_log_storage.set_concurrency_slots("api", 1)
-    source = {"type": "rest", "url": meter.url, "pool": "api"}
-    config = {"sources": {"api": source}, "flow": requests(2, "api")}  # type: ignore[arg-type]
-    found: list[FlowRun] = []
-    for thread in [run_in(home, config, found) for _ in range(2)]:
-        thread.join()
-    assert [run.success for run in found] == [True, True]
-    assert (meter.most, meter.served) == (1, 4)
+        storage = history.instance.event_log_storage
+        storage.set_concurrency_slots("shop", 1)
+        storage.claim_concurrency_slot("shop", "another run", "its step")
+    flow = write(
+        """\
+        flow:
+          - {name: waits, source: env, pool: shop}
+          - {name: fails, source: {type: process, command: ["false"]}}
+        """
+    )
+    done = flowtoy("run", flow, "-j", timeout=40)
+    assert (done.code, done.json) == (1, {"waits": None, "fails": None})
+    assert "waits" in done.stderr

@@ -6,6 +6,7 @@ import contextlib
 import os
 import pwd
 import shutil
+import signal
 import socket
 import subprocess
 import tempfile
@@ -13,6 +14,7 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 USER = "flow"
 PASSWORD = "pg+pass/w0rd?é"
@@ -20,7 +22,7 @@ QUOTED = "pg%2Bpass%2Fw0rd%3F%C3%A9"
 PATIENCE = 30.0
 
 
-class NoServer(Exception):
+class NoServerError(Exception):
     """PostgreSQL is not installed."""
 
 
@@ -72,7 +74,8 @@ class Server:
         with open(self.folder / "log", "ab") as log:
             self._process = subprocess.Popen(
                 [str(self.programs / "postgres"), "-D", str(self.folder / "data"), *options],
-                stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=self.folder, **_unprivileged(),
+                stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=self.folder,
+                **_unprivileged(),
             )
         deadline = time.monotonic() + PATIENCE
         ready = [str(self.programs / "pg_isready"), "-q", "-h", "127.0.0.1", "-p", str(self.port)]
@@ -81,11 +84,10 @@ class Server:
                 raise AssertionError((self.folder / "log").read_text())
             time.sleep(0.05)
 
-    def stop(self) -> None:
-        """End all connections and the server."""
+    def stop(self, number: int = signal.SIGINT) -> None:
+        """End all connections and the server; with SIGQUIT, as if it had crashed."""
         if self._process is not None:
-            # Fast shutdown: the signal that psql's users know as Ctrl-C.
-            self._process.send_signal(2)
+            self._process.send_signal(number)
             self._process.wait(PATIENCE)
             self._process = None
 
@@ -94,14 +96,14 @@ def programs_folder() -> Path:
     """Where PostgreSQL's programs are.
 
     Raises:
-        NoServer: nowhere.
+        NoServerError: nowhere.
     """
     found = sorted(
         Path("/usr/lib/postgresql").glob("*/bin/initdb"), key=lambda path: int(path.parts[4])
     )
     on_path = shutil.which("initdb")
     if not found and on_path is None:
-        raise NoServer("PostgreSQL's server is not installed: apt-get install postgresql")
+        raise NoServerError("PostgreSQL's server is not installed: apt-get install postgresql")
     return found[-1].parent if found else Path(on_path or "").parent
 
 
@@ -132,7 +134,7 @@ def running_server(*settings: str) -> Iterator[Server]:
         try:
             yield server
         finally:
-            server.stop()
+            server.stop(signal.SIGQUIT)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
@@ -142,10 +144,10 @@ def _owner() -> str:
     for name in ("postgres", "nobody"):
         with contextlib.suppress(KeyError):
             return pwd.getpwnam(name).pw_name
-    raise NoServer("there is no user 'postgres' that the server could run as")
+    raise NoServerError("there is no user 'postgres' that the server could run as")
 
 
-def _unprivileged() -> dict[str, object]:
+def _unprivileged() -> dict[str, Any]:
     if os.geteuid() != 0:
         return {}
     account = pwd.getpwnam(_owner())

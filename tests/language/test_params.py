@@ -1,0 +1,210 @@
+"""Parameters: what may be declared, and what values they get (language 15)."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from flowtoy_dagster import ConfigError, load_flow
+from flowtoy_dagster.flow.binding import bind, bound, see_params
+from flowtoy_dagster.flow.graph import Flow, Values
+from flowtoy_dagster.flow.sensitive import FlowSecrets
+
+STEP = {"name": "a", "source": "env"}
+
+
+def flow_with(params: dict[str, Any], **more: Any) -> Flow:
+    return load_flow({"params": params, "flow": [STEP], **more})
+
+
+def public(flow: Flow) -> dict[str, Any]:
+    assert flow.values is not None
+    return dict(flow.values.public)
+
+
+def refused(params: dict[str, Any], *texts: str) -> list[tuple[str, str | None]]:
+    with pytest.raises(ConfigError) as raised:
+        bind(flow_with(params), texts=texts)
+    return [(problem.message, problem.hint) for problem in raised.value.problems]
+
+
+@pytest.mark.parametrize(
+    ("declared", "expected"),
+    [
+        ("eu", "string"), (3, "integer"), (0.5, "number"), (True, "boolean"), ([1], "list"),
+        ({"default": {"a": 1}}, "object"), ({"default": None}, "string"), ({}, "string"),
+        ({"enum": [1, 2]}, "integer"), ({"type": "number", "default": 1}, "number"),
+    ],
+    ids=str,
+)
+def test_the_type_is_the_defaults_unless_it_is_declared(declared: Any, expected: str) -> None:
+    # language 15.1
+    assert flow_with({"p": declared}).params["p"].config.type == expected
+
+
+@pytest.mark.parametrize(
+    ("kind", "text", "expected"),
+    [
+        ("string", "1", "1"), ("string", "a=b", "a=b"), ("string", "", ""),
+        ("integer", "-7", -7), ("integer", "9" * 30, int("9" * 30)),
+        ("number", "1e3", 1000.0), ("number", "2", 2),
+        ("boolean", "true", True), ("boolean", "False", False),
+        ("list", '[1, "b", null]', [1, "b", None]), ("object", '{"a": [1]}', {"a": [1]}),
+    ],
+)  # fmt: skip
+def test_a_text_is_read_as_the_type_says(kind: str, text: str, expected: Any) -> None:
+    # language 15.3
+    found = public(bind(flow_with({"p": {"type": kind}}), texts=[f"p={text}"]))["p"]
+    assert (found, type(found)) == (expected, type(expected))
+
+
+@pytest.mark.parametrize(
+    ("kind", "text", "message"),
+    [
+        ("integer", "1.5", "expected a whole number, got the number 1.5"),
+        ("integer", "ten", "expected a whole number, got 'ten'"),
+        ("integer", "true", "expected a whole number, got true"),
+        ("number", "NaN", "expected a number, got 'NaN'"),
+        ("boolean", "1", "expected true or false, got the number 1"),
+        ("boolean", "yes", "expected true or false, got 'yes'"),
+        ("list", "a,b", "expected a list, as JSON such as [1, 2], got 'a,b'"),
+        ("object", "[1]", "expected a mapping, got a list"),
+    ],
+)
+def test_a_text_of_another_type_is_refused(kind: str, text: str, message: str) -> None:
+    # language 15.3
+    assert refused({"p": {"type": kind}}, f"p={text}") == [(f"the parameter 'p': {message}", None)]
+
+
+def test_all_that_is_wrong_is_told_at_once() -> None:
+    # language 15.3
+    params = {"region": {"enum": ["eu", "us"]}, "limit": 1, "day": {}, "opts": {"type": "object"}}
+    assert set(refused(params, "region=mars", "limti=2", "limit=x", "opts")) == {
+        ("'opts' is not of the form NAME=VALUE", None),
+        ("the parameter 'day' has no value", "give --param day=…"),
+        ("the parameter 'limit': expected a whole number, got 'x'", None),
+        ("the parameter 'opts' has no value", "give --param opts=…"),
+        ("the parameter 'region': 'mars' is not one of \"eu\", \"us\"", None),
+        ("there is no parameter 'limti'", "did you mean 'limit'?"),
+    }
+
+
+def test_values_win_in_the_order_text_file_earlier_run_variable_default(
+    write: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # language 15.3
+    names = ["by_text", "by_file", "by_run", "by_variable", "by_default"]
+    flow = flow_with({name: {"default": "default", "env": "PARAM"} for name in names[:4]}
+                     | {"by_default": "default"})
+    monkeypatch.setenv("PARAM", "variable")
+    first = write("{by_text: file, by_file: early}", "first.yaml")
+    second = write('{"by_file": "file"}', "second.json")
+    earlier = Values(dict.fromkeys(names[:3], "run"))
+    chosen = bind(flow, texts=["by_text=text"], files=[first, second], before=earlier)
+    assert public(chosen) == {name: name[3:] for name in names}
+
+
+def test_what_is_wrong_in_a_file_is_told_at_its_place_there(write: Callable[..., Path]) -> None:
+    # language 15.3
+    path = write("region: 5\nregoin: eu\n", "values.yaml")
+    broken = write("[1]", "values.json")
+    with pytest.raises(ConfigError) as raised:
+        bind(flow_with({"region": "eu"}), files=[path, broken, "absent.json"])
+    told = {(str(p.location), p.message) for p in raised.value.problems}
+    assert told == {
+        (f"{path}:1:1", "the parameter 'region': expected text, got the number 5"),
+        (f"{path}:2:1", "there is no parameter 'regoin'"),
+        (f"{broken}:1:1", "expected a mapping of parameters"),
+        ("None", "can't read the parameters 'absent.json': no such file or directory"),
+    }
+
+
+def test_a_default_of_null_makes_a_parameter_optional() -> None:
+    # language 15.1
+    flow = flow_with({"p": {"type": "integer", "default": None}})
+    assert public(bound(flow)) == {"p": None}
+    assert public(bind(flow, texts=["p=null"])) == {"p": None}
+    assert public(bind(flow, texts=["p=3"])) == {"p": 3}
+
+
+@pytest.mark.parametrize(
+    ("name", "declared", "secret"),
+    [
+        ("api_token", {}, True), ("max_tokens", {"secret": False, "default": 9}, False),
+        ("pin", {"secret": True}, True), ("key", {}, True), ("region", {}, False),
+    ],
+)
+def test_a_parameter_is_secret_where_it_or_its_name_says_so(
+    name: str, declared: dict[str, Any], secret: bool
+) -> None:
+    # language 15.4, 13.1
+    assert flow_with({name: declared}).params[name].secret is secret
+
+
+def test_a_secret_that_was_given_is_no_part_of_what_is_kept_with_the_run() -> None:
+    # language 15.4
+    flow = bind(flow_with({"pin": {"secret": True}, "x": 1}), texts=["pin=9876-pin"])
+    assert flow.values == Values({"x": 1}, {"pin": "9876-pin"})
+    assert "9876-pin" not in json.dumps(flow.config)
+
+
+def test_masks_know_secret_parameters_wherever_they_come_from() -> None:
+    # language 15.4, 13.2
+    params = {
+        "given": {"secret": True}, "written": {"secret": True, "default": "sesame-1"},
+        "listed": {"secret": True, "type": "list", "env": "LISTED"}, "token": {"default": None},
+        "api_key": {"description": "where a description is no secret", "env": "PIN"},
+    }
+    flow = bind(flow_with(params), {"given": "sesame-2"}, elsewhere=True)
+    environment = {"LISTED": '["sesame-3", 4444]', "PIN": "sesame-5"}
+    mask = FlowSecrets(flow).mask(environment)
+    assert mask.values == {"sesame-1", "sesame-2", "sesame-3", "4444", "sesame-5"}
+
+
+def test_a_refused_secret_is_not_told() -> None:
+    # language 15.4
+    found = refused({"pin": {"type": "integer", "secret": True}}, "pin=hunter-2")
+    assert found == [("the parameter 'pin': expected a whole number", None)]
+
+
+def test_a_step_sees_a_secret_by_the_variable_of_its_own_process() -> None:
+    # language 15.4
+    flow = bind(flow_with({"token": {"env": "SHOP"}}), elsewhere=True)
+    assert see_params(flow, {"SHOP": "sesame"}).values == {"token": "sesame"}
+    seen = see_params(flow, {})
+    assert seen.values == {}
+    assert seen.why_missing("token") == (
+        "the parameter 'token' has no value: the variable SHOP is not set"
+    )
+
+
+def test_a_whole_number_has_no_fraction_although_dagster_gives_it_one() -> None:
+    # language 15.2
+    flow = flow_with({"ratio": {"type": "number", "default": 1}})
+    seen = see_params(bind(flow, before=Values({"ratio": 2.0})), {}).values["ratio"]
+    assert (seen, type(seen)) == (2, int)
+
+
+def test_steps_know_the_parameters_that_their_templates_name() -> None:
+    # language 15.2
+    flow = load_flow(
+        {
+            "params": {"host": "http://x", "page": 1, "unused": 2, "wait": "1s"},
+            "sources": {"api": {"type": "rest", "base_url": "{{ params.host }}"}},
+            "flow": [
+                {"name": "a", "source": "api", "input": {"url": "/{{ params['page'] }}"}},
+                {"name": "b", "source": "env", "input": "{{ sources.api.base_url }}",
+                 "timeout": "{{ params.wait }}"},
+                {"name": "c", "source": "env", "input": "{{ params }}"},
+                {"name": "d", "source": "env"},
+            ],
+        }
+    )
+    assert {step.name: step.params for step in flow.steps} == {
+        "a": ("host", "page"), "b": ("host", "wait"),
+        "c": ("host", "page", "unused", "wait"), "d": (),
+    }

@@ -1,0 +1,220 @@
+"""The terminal page, and the lines of `flowtoy run`, in a real terminal: tmux."""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+DEADLINE = 20.0
+FLOWTOY = f"{shlex.quote(sys.executable)} -m flowtoy_dagster"
+HELD = """
+name: held
+flow:
+  - name: first
+    source: process
+    input: {command: [sh, -c, "echo $$ > pid; until test -e go; do sleep 0.05; done; echo free"]}
+    output: [{name: text, value: stdout}]
+  - {name: second, source: process, depends_on: first, input: {command: [cat, absent]}}
+"""
+
+
+class Tmux:
+    """A shell in a terminal of tmux."""
+
+    def __init__(self, folder: Path) -> None:
+        self._socket = str(folder / "tmux")
+        shell = "PS1='$ ' exec sh"
+        environment = {**os.environ, "CI": "", "LC_ALL": "C.UTF-8"}
+        environment.pop("TMUX", None)
+        subprocess.run(
+            ["tmux", "-S", self._socket, "-f", "/dev/null", "-u", "new-session", "-d",
+             "-x", "80", "-y", "24", "-c", str(folder), shell],
+            check=True, env=environment,
+        )
+
+    def __call__(self, *words: str) -> str:
+        """Run one of tmux's own commands."""
+        return subprocess.run(
+            ["tmux", "-S", self._socket, *words], check=True, capture_output=True, text=True
+        ).stdout
+
+    def run(self, command: str) -> None:
+        """Type a command; the shell tells its exit code."""
+        self("send-keys", "-l", f"{command}; echo \"code $?\"")
+        self("send-keys", "Enter")
+
+    def press(self, *keys: str) -> None:
+        """Press keys."""
+        self("send-keys", *keys)
+
+    def until(self, pattern: str) -> str:
+        """Wait until the terminal matches; gives what it shows, and has shown."""
+        end = time.monotonic() + DEADLINE
+        while not re.search(pattern, shown := self("capture-pane", "-p", "-S", "-")):
+            assert time.monotonic() < end, shown
+            time.sleep(0.05)
+        return shown
+
+
+@pytest.fixture
+def tmux(tmp_path: Path) -> Iterator[Tmux]:
+    """A terminal of 80 columns and 24 lines."""
+    made = Tmux(tmp_path)
+    yield made
+    made("kill-server")
+
+
+def test_quitting_ends_the_run_and_gives_the_terminal_back(
+    tmux: Tmux, write: Callable[..., Path], tmp_path: Path
+) -> None:
+    write(HELD)
+    tmux.run("stty -a > before; echo still here; " + f"{FLOWTOY} tui flow.yaml")
+    shown = tmux.until("›▶ first +running")
+    assert "still here" not in shown
+    assert re.search(r"^ held  ▶ running .* run [0-9a-f]{8}", shown, re.MULTILINE)
+    tmux("resize-window", "-x", "40", "-y", "20")
+    tmux.until(r"›▶ first +\d+\.\d s *\n")
+    tmux.press("q")
+    tmux.until(r"Cancel the run and quit\?")
+    tmux.press("y")
+    shown = tmux.until("code 130")
+    assert "still here" in shown
+    assert "cancelled: 0 succeeded, 1 failed, 1 skipped" in shown.replace("\n", " ")
+    assert not Path("/proc", (tmp_path / "pid").read_text().strip()).exists()
+    tmux("resize-window", "-x", "80", "-y", "24")
+    tmux.run("stty -a > after")
+    tmux.until("code 0")
+    settings = [(tmp_path / name).read_text().split("\n", 1)[1] for name in ("before", "after")]
+    assert settings[0] == settings[1]
+
+
+def test_a_failed_run_shows_why_is_retried_and_gives_its_exit_code(
+    tmux: Tmux, write: Callable[..., Path], tmp_path: Path
+) -> None:
+    write(HELD)
+    (tmp_path / "go").touch()
+    tmux.run(f"{FLOWTOY} tui flow.yaml")
+    shown = tmux.until("›✗ second(.|\n)* r Retry")
+    assert "cat exited with code 1: cat: absent: No such file" in shown
+    tmux.press("Up", "Left")
+    tmux.until('"text": "free')
+    (tmp_path / "absent").touch()
+    tmux.press("r")
+    shown = tmux.until("✓ succeeded(.|\n)*✓ first +reused(.|\n)*✓ second +succeeded")
+    tmux.press("q")
+    assert "succeeded: 2 succeeded in" in tmux.until("code 0")
+
+
+def test_sigterm_ends_page_and_run(
+    tmux: Tmux, write: Callable[..., Path], tmp_path: Path
+) -> None:
+    write(HELD)
+    tmux.run(f"{FLOWTOY} tui flow.yaml & echo $! > page; fg")
+    tmux.until("›▶ first +running")
+    os.kill(int((tmp_path / "page").read_text()), signal.SIGTERM)
+    tmux.until("code 130")
+    assert not Path("/proc", (tmp_path / "pid").read_text().strip()).exists()
+
+
+def test_a_run_elsewhere_is_watched_by_its_status_api(
+    tmux: Tmux, write: Callable[..., Path], tmp_path: Path
+) -> None:
+    (tmp_path / "go").touch()
+    served = subprocess.Popen(
+        [sys.executable, "-m", "flowtoy_dagster", "serve", str(write(HELD)), "--port", "0"],
+        stderr=subprocess.PIPE, text=True, cwd=tmp_path,
+    )
+    try:
+        assert served.stderr is not None
+        address = re.search(r"http://[\d.:]+", served.stderr.readline())
+        assert address is not None
+        tmux.run(f"RUNNER_STATUS_URL={address[0]} {FLOWTOY} tui --show-logs")
+        shown = tmux.until("›✗ second")
+        assert "cat exited with code 1: cat: absent" in shown
+        assert "Retry" not in shown
+        tmux.press("Up", "Right")
+        tmux.until('"text": "free')
+        tmux.press("q")
+        tmux.until("code 1")
+    finally:
+        served.send_signal(signal.SIGINT)
+        served.communicate(timeout=DEADLINE)
+
+
+def test_lines_of_a_run_survive_a_terminal_that_changes_its_size(
+    tmux: Tmux, write: Callable[..., Path], tmp_path: Path
+) -> None:
+    # cli, progress: what was drawn for a wide terminal takes more rows in a narrow one
+    write(HELD)
+    tmux.run(f"{FLOWTOY} run flow.yaml -q")
+    tmux.until(r"0/2  1 running  [1-9]")
+    tmux("resize-window", "-x", "30", "-y", "24")
+    tmux.until("0/…")
+    tmux("resize-window", "-x", "80", "-y", "24")
+    tmux.until(r"0/2  1 running  \d")
+    (tmp_path / "go").touch()
+    shown = tmux.until("code 1")
+    assert shown.count("✓ first") == 1
+    assert "0/2" not in shown
+
+
+@pytest.mark.parametrize(
+    ("arguments", "variables", "message"),
+    [
+        (["flow.yaml", "--status-url", "http://127.0.0.1:9"], {}, "give either the files of a f"),
+        ([], {}, "give the files of a flow, --status-url or RUNNER_STATUS_URL"),
+        (["absent.yaml"], {}, "absent.yaml"),
+        (["flow.yaml"], {}, "flowtoy tui needs a terminal; flowtoy run prints lines"),
+        (["flow.yaml"], {"RUNNER_STATUS_URL": "not read"}, "flowtoy tui needs a terminal"),
+        (["--status-url", "ftp://x"], {}, "'ftp://x' is not a status URL"),
+        (["--status-url", "CLOSED"], {}, "can't be reached: connection refused"),
+        ([], {"RUNNER_STATUS_URL": "CLOSED"}, "can't be reached: connection refused"),
+        (["flow.yaml", "--max-workers", "many"], {}, "--max-workers"),
+    ],
+    ids=["both", "neither", "no such file", "no terminal", "a flow wins over the variable",
+         "not an address", "nobody there", "nobody where the variable says", "not a number"],
+)
+def test_a_wrong_command_line_exits_with_2(
+    flowtoy: Callable[..., Any], write: Callable[..., Path], arguments: list[str],
+    variables: dict[str, str], message: str,
+) -> None:
+    write(HELD)
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))  # nobody listens, and nobody else can
+        closed = f"http://127.0.0.1:{taken.getsockname()[1]}"
+        words = [word.replace("CLOSED", closed) for word in arguments]
+        env = {name: value.replace("CLOSED", closed) for name, value in variables.items()}
+        done = flowtoy("tui", *words, env=env)
+    assert done.code == 2
+    assert done.stdout == ""
+    assert message in " ".join(re.sub("[│╭╮╰╯─]", "", done.stderr).split())
+    assert "Traceback" not in done.stderr
+
+
+def test_without_textual_it_says_what_to_install(
+    write: Callable[..., Path], tmp_path: Path
+) -> None:
+    write(HELD)
+    hide = (
+        "import importlib.util as u, sys; find = u.find_spec; "
+        "u.find_spec = lambda name, *rest: None if name == 'textual' else find(name, *rest); "
+        "sys.argv = ['flowtoy', 'tui', 'flow.yaml']; "
+        "from flowtoy_dagster.cli import main; main()"
+    )
+    # Hidden rather than uninstalled: other tests need it meanwhile.
+    done = subprocess.run(
+        [sys.executable, "-c", hide], capture_output=True, text=True, cwd=tmp_path
+    )
+    assert done.returncode == 2
+    assert done.stderr == "flowtoy tui needs Textual: pip install 'flowtoy-dagster[tui]'\n"
