@@ -122,6 +122,10 @@ def test_what_a_run_shows_of_the_choices(
             "'run' can't be assigned", id="assigned by a loop",
         ),
         pytest.param(
+            "flow: [{name: a, source: rest, input: {url: '{{ flow.b.x }}'}}]",
+            "did you mean 'flows'?", id="unknown name",
+        ),
+        pytest.param(
             "flow: [{name: a, source: rest, input: {url: '{% include \"x\" %}'}}]",
             "'include' can't be used", id="include",
         ),

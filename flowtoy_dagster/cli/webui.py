@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 def webui(
     config: Annotated[
         Optional[list[str]],  # noqa: UP045 - Typer reads these at run time
-        typer.Argument(help="YAML files, merged left to right.", metavar="[CONFIG...]"),
+        typer.Argument(help="YAML files, merged left to right.", metavar="CONFIG..."),
     ] = None,
     host: Host = LOCAL,
     port: Port = DEFAULT_PORT,

@@ -12,10 +12,10 @@ from flowtoy_dagster.flow.names import OUTPUT_NAMES, PAYLOAD_NAMES, ROOTS
 from flowtoy_dagster.flow.references import (
     Reference,
     TemplateMistake,
+    asked_names,
     free_names,
     references,
     templates_in,
-    tested_names,
 )
 from flowtoy_dagster.flow.suggestions import nearest
 from flowtoy_dagster.flow.templating import is_template
@@ -251,7 +251,7 @@ class _Connector:
 
     def _refuse_names(self, template: str, path: Path, names: Collection[str] | None) -> None:
         """Refuse names and sources that are not there, unless the template tests them."""
-        tested = tested_names(template)
+        tested = asked_names(template)
         for name, line in free_names(template).items():
             if names is not None and name not in names and (name,) not in tested:
                 hint = _OF_PAYLOADS if name in PAYLOAD_NAMES else nearest(name, [*ROOTS, *names])

@@ -103,7 +103,7 @@ def free_names(source: str) -> Mapping[str, int]:
 
 
 @functools.lru_cache(maxsize=4096)
-def tested_names(source: str) -> frozenset[Path]:
+def asked_names(source: str) -> frozenset[Path]:
     """What a template asks for before it uses it: it may be missing (language 6.4).
 
     Args:

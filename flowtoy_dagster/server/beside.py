@@ -22,7 +22,7 @@ from typing_extensions import Self
 from flowtoy_dagster.errors import RunError
 from flowtoy_dagster.server.listening import Listener
 
-NICE = 15
+NICE = 10
 """How far readers stand back behind the run's own processes."""
 PATIENCE = 2.0
 """Seconds that it has to end."""

@@ -115,7 +115,7 @@ class RunPage(App[int]):
         """The parts of the page."""
         # Kept, because a question that is asked over them hides them from queries.
         self._title, self._bar = Static(id="title"), Static(id="bar")
-        self._body, self._steps = Container(id="body"), StepList(self._row)
+        self._body, self._steps = Container(id="body"), StepList(self._row, self._choose)
         self._panel, self._text = VerticalScroll(id="details"), Static(id="text")
         yield self._title
         yield self._bar
@@ -158,8 +158,8 @@ class RunPage(App[int]):
         self._doing = ""
         self.notify(message.reason, severity="error", markup=False)
 
-    def on_step_list_chosen(self) -> None:
-        """Show another step, and stay with it."""
+    def _choose(self) -> None:
+        """Show the step that somebody has chosen, and stay with it."""
         self._follows = False
         self._draw()
 
@@ -173,12 +173,12 @@ class RunPage(App[int]):
             found = ended[-1] if ended else 0
         if found != self._steps.chosen:
             self._steps.choose(found)
-        if self._follows_tab:
-            self._tab = "state" if steps[found].state == "failed" else self._first_tab
 
     def _draw(self) -> None:
         self._steps.show_count(len(self.status.steps))
         self._draw_times()
+        if self._follows_tab:
+            self._tab = "state" if self.chosen.state == "failed" else self._first_tab
         self._watcher.select(self.chosen.name, printed=self._tab == "log")
         self._panel.border_title = self._panel_title()
         self._text.update(details(self._news, self.chosen, self._tab))

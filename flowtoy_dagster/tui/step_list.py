@@ -9,7 +9,6 @@ from rich.text import Text
 from textual.binding import Binding, BindingType
 from textual.events import Click
 from textual.geometry import Region, Size
-from textual.message import Message
 from textual.scroll_view import ScrollView
 from textual.strip import Strip
 
@@ -19,6 +18,7 @@ class StepList(ScrollView, can_focus=True):
 
     Args:
         draw: gives the line of an index, as wide as asked for.
+        on_choice: called when somebody has chosen a line; at once, before news choose another.
     """
 
     COMPONENT_CLASSES: ClassVar[set[str]] = {"chosen"}
@@ -31,12 +31,12 @@ class StepList(ScrollView, can_focus=True):
         Binding("end,G", "move(1_000_000)", show=False),
     ]
 
-    class Chosen(Message):
-        """Somebody has chosen a line."""
-
-    def __init__(self, draw: Callable[[int, int, bool], Text]) -> None:
+    def __init__(
+        self, draw: Callable[[int, int, bool], Text], on_choice: Callable[[], None]
+    ) -> None:
         super().__init__(id="steps")
         self._draw_row = draw
+        self._on_choice = on_choice
         self._count = 0
         self.chosen = 0
 
@@ -79,4 +79,4 @@ class StepList(ScrollView, can_focus=True):
 
     def _user_chooses(self, index: int) -> None:
         self.choose(index)
-        self.post_message(self.Chosen())
+        self._on_choice()

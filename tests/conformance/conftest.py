@@ -83,7 +83,7 @@ def case_environment(echo_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
 def at_case(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The test's folder, with the cases' files beside it, as the place that paths start from."""
     for path in CASES.iterdir():
-        if path.suffix in (".yaml", ".env"):
+        if path.suffix in (".yaml", ".env", ".json"):
             (tmp_path / path.name).symlink_to(path)
     monkeypatch.chdir(tmp_path)
     return tmp_path

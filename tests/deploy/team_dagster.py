@@ -20,7 +20,7 @@ ROOT = Path(__file__).parents[2]
 EXAMPLES = ROOT / "examples"
 WORKSPACE = ROOT / "workspace.yaml"
 BIN = Path(sys.executable).parent
-PATIENCE = 60.0
+PATIENCE = 120.0
 ENDED = ("SUCCESS", "FAILURE", "CANCELED")
 
 JOBS = """

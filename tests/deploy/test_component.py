@@ -105,23 +105,43 @@ def test_a_component_with_wrong_attributes_is_refused(
         component(attributes, flow=FLOW)
 
 
-def test_dg_makes_a_component_checks_lists_and_launches_it(tmp_path: Path) -> None:
+def test_a_new_component_has_a_flow_to_begin_with() -> None:
+    with create_defs_folder_sandbox() as sandbox:
+        path = sandbox.scaffold_component(FlowtoyFlowComponent, "hello")
+        assert {each.name for each in path.iterdir()} == {"defs.yaml", "flow.yaml"}
+        with sandbox.build_all_defs() as defs:
+            assert defs.resolve_job_def("hello").run_tags["flowtoy/flow"] == "hello"
+
+
+@pytest.mark.timeout(300)
+def test_dg_checks_lists_and_launches_a_component(tmp_path: Path) -> None:
     package = tmp_path / "shop"
-    (package / "defs").mkdir(parents=True)
+    folder = package / "defs" / "team" / "hello"
+    folder.mkdir(parents=True)
     (tmp_path / "pyproject.toml").write_text(PROJECT)
     (package / "__init__.py").touch()
     (package / "definitions.py").write_text(DEFINITIONS)
-
-    def run(*arguments: str) -> str:
-        done = subprocess.run(
-            [str(Path(sys.executable).parent / "dg"), *arguments],
-            capture_output=True, text=True, cwd=tmp_path, timeout=100,
-            env={**os.environ, "PYTHONPATH": str(tmp_path), "VIRTUAL_ENV": sys.prefix},
-        )
-        assert done.returncode == 0, done.stdout + done.stderr
-        return done.stdout + done.stderr
-
-    run("scaffold", "defs", TYPE, "team/hello")
-    assert "All definitions loaded successfully" in run("check", "defs")
-    assert "team__hello" in run("list", "defs")
-    assert "RUN_SUCCESS" in run("launch", "--job", "team__hello")
+    (folder / "defs.yaml").write_text(f"type: {TYPE}\nattributes: {{flow: flow.yaml}}\n")
+    (folder / "flow.yaml").write_text(FLOW)
+    told = {
+        ("check", "defs"): "All definitions loaded successfully",
+        ("list", "defs"): "team__hello",
+        ("launch", "--job", "team__hello"): "RUN_SUCCESS",
+    }
+    environment = {**os.environ, "PYTHONPATH": str(tmp_path), "VIRTUAL_ENV": sys.prefix}
+    with ExitStack() as stack:
+        # All at once: each of them is slow to start.
+        running = [
+            stack.enter_context(
+                subprocess.Popen(
+                    [str(Path(sys.executable).parent / "dg"), *words],
+                    stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, cwd=tmp_path,
+                    env=environment,
+                )
+            )
+            for words in told
+        ]
+        for process, expected in zip(running, told.values(), strict=True):
+            printed, _ = process.communicate()
+            assert process.returncode == 0, printed
+            assert expected in printed

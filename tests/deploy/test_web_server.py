@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 from collections.abc import Iterator
@@ -13,7 +12,11 @@ import pytest
 from team_dagster import EXAMPLES, Deployment, serving
 
 from flowtoy_dagster.engine.home import open_home
+from flowtoy_dagster.runs.history import History
+from flowtoy_dagster.runs.retry import plan_retry
 
+# A server, and a process or more for each of the runs.
+pytestmark = pytest.mark.timeout(300)
 PROVIDERS = Path(__file__).parents[1] / "packages" / "flowtoy_sample"
 EXECUTORS = ("warm", "multiprocess", "in_process")
 EDITED = """
@@ -37,9 +40,11 @@ flow:
   - {{name: after tolerated, source: process, input: {{command: ["true"]}}, depends_on: tolerated}}
   - {{name: halts, source: process, input: {{command: [test, -e, "{folder}/mended"]}},
      depends_on: made}}
-  - {{name: later, source: process, input: {{command: [echo, "{{{{ flows.made.at }}}}"]}},
-     depends_on: halts, output: [{{name: at, value: stdout}}]}}
-  - {{name: last, source: process, input: {{command: ["true"]}}, depends_on: later}}
+  - {{name: later, source: {{type: sample, size: 3}}, input: "{{{{ flows.made.at }}}}",
+     depends_on: halts, output: [{{name: at, value: payload}}]}}
+  - {{name: last, source: process, input: {{command: [echo, {word}]}}, depends_on: later,
+     output: [{{name: said, value: stdout}}]}}
+runner: {{executor: in_process}}
 """
 
 
@@ -52,13 +57,10 @@ def team(tmp_path_factory: pytest.TempPathFactory, site: Path) -> Iterator[Deplo
     (flows / "broken.yaml").write_text("flow: [{name: a, source: proces}]")
     for name in ("config", "my flow"):
         (flows / f"{name}.yaml").write_text("flow: [{name: say_hello, source: env}]")
-    (flows / "third party.yaml").write_text(
-        "flow: [{name: a, source: {type: sample, size: 3}, output: [{name: x, value: code}]}]"
-    )
     for executor in EXECUTORS:
         text = EDITED.format(folder=folder, word="before", executor=executor)
         (flows / f"edited_{executor}.yaml").write_text(text)
-    (flows / "failing.yaml").write_text(FAILING.format(folder=folder))
+    (flows / "failing.yaml").write_text(FAILING.format(folder=folder, word="before"))
     path = os.pathsep.join(filter(None, [str(site), os.environ.get("PYTHONPATH")]))
     with serving(open_home(folder / "home"), flows, folder, PYTHONPATH=path) as deployment:
         yield deployment
@@ -80,65 +82,52 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def outputs(team: Deployment, run_id: str) -> Any:
-    """What `flowtoy runs outputs` prints of a run."""
-    done = team.flowtoy("runs", "outputs", run_id, "-j")
-    assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout)
+def outputs(team: Deployment, run_id: str) -> dict[str, Any]:
+    """`{step: outputs}` of a run, as flowtoy has it."""
+    with History(team.home) as history:
+        run = history.find(run_id)
+        records = history.records(run, history.status(run))
+        return {name: record and record.outputs for name, record in records}
 
 
-def test_every_flow_is_a_job_and_a_broken_one_tells_why(team: Deployment) -> None:
+def test_flows_are_jobs_whose_runs_are_flowtoys_too(team: Deployment) -> None:
     jobs = team.jobs()
     assert {path.stem for path in EXAMPLES.glob("*.yaml")} <= set(jobs)
-    assert {"broken", "flow_config", "my_flow", "third_party"} <= set(jobs)
-    broken = jobs["broken"]
-    assert {"key": "flowtoy/broken", "value": "true"} in broken["tags"]
-    assert "broken.yaml:1:26: there is no source 'proces'" in broken["description"]
+    assert {"broken", "flow_config", "my_flow"} <= set(jobs)
+    assert {"key": "flowtoy/broken", "value": "true"} in jobs["broken"]["tags"]
+    assert "broken.yaml:1:26: there is no source 'proces'" in jobs["broken"]["description"]
 
-
-def test_a_run_that_is_launched_there_is_flowtoys_too(team: Deployment) -> None:
     run_id = team.launch("hello")
     run = team.ended(run_id)
     assert (run["status"], run["steps"]) == ("SUCCESS", {"say_hello": "SUCCESS"})
     assert run["tags"]["flowtoy/flow"] == "hello"
+    shown = team.flowtoy("runs", "show", run_id[:8])
+    assert shown.returncode == 0, shown.stderr
+    assert "say_hello  succeeded" in shown.stdout
     assert outputs(team, run_id) == {"say_hello": {"greeting": "Hello from flowtoy\n"}}
-    listed = team.flowtoy("runs")
-    assert run_id[:8] in listed.stdout
-    shown = team.flowtoy("runs", "show", run_id)
-    assert (shown.returncode, "say_hello  succeeded" in shown.stdout) == (0, True), shown
 
 
-def test_a_provider_of_a_third_party_works_there(team: Deployment) -> None:
-    # language 3.2
-    run_id = team.launch("third_party")
-    assert team.ended(run_id)["status"] == "SUCCESS"
-    assert outputs(team, run_id) == {"a": {"x": 7}}
-
-
-def test_a_file_that_is_edited_changes_later_runs_alone(team: Deployment) -> None:
+def test_a_file_that_is_edited_does_not_change_runs_that_go_on(team: Deployment) -> None:
     # runtime 5
-    running = {name: team.launch(f"edited_{name}") for name in EXECUTORS}
-    for run_id in running.values():
+    running = [team.launch(f"edited_{executor}") for executor in EXECUTORS]
+    for run_id in running:
         team.until(run_id, lambda run: run["steps"].get("first") == "IN_PROGRESS")
-    for name in EXECUTORS:
-        text = EDITED.format(folder=team.folder, word="after", executor=name)
-        (team.flows / f"edited_{name}.yaml").write_text(text + "description: edited\n")
+    for executor in EXECUTORS:
+        text = EDITED.format(folder=team.folder, word="after", executor=executor)
+        (team.flows / f"edited_{executor}.yaml").write_text(text + "description: edited\n")
     (team.flows / "new.yaml").write_text("flow: [{name: a, source: env}]")
     team.reload()
     jobs = team.jobs()
     assert "new" in jobs
     assert jobs["edited_warm"]["description"] == "edited"
     (team.folder / "go").touch()
-    for run_id in running.values():
+    for run_id in running:
         assert team.ended(run_id)["status"] == "SUCCESS"
         assert outputs(team, run_id)["second"] == {"said": "before\n"}
-    later = team.launch("edited_warm")
-    assert team.ended(later)["status"] == "SUCCESS"
-    assert outputs(team, later)["second"] == {"said": "after\n"}
 
 
 def test_re_execution_from_failure_does_what_flowtoy_retry_does(team: Deployment) -> None:
-    # runtime 11, but for steps whose failure is tolerated: for Dagster they have succeeded
+    # runtime 11
     failed_id = team.launch("failing")
     failed = team.ended(failed_id)
     assert failed["status"] == "FAILURE"
@@ -146,27 +135,25 @@ def test_re_execution_from_failure_does_what_flowtoy_retry_does(team: Deployment
     (team.folder / "mended").touch()
     again_id = team.retry(failed_id)
     again = team.ended(again_id)
-    assert again["status"] == "SUCCESS"
-    retried = team.flowtoy("retry", failed_id, "-j")
-    assert retried.returncode == 0, retried.stderr
-    own, theirs = json.loads(retried.stdout), outputs(team, again_id)
-    assert own["later"]["at"] == theirs["later"]["at"] == own["made"]["at"] + "\n"
-    assert own == theirs
-    assert set(again["steps"]) == {"halts", "later", "last"}
+    assert (again["status"], set(again["steps"])) == ("SUCCESS", {"halts", "later", "last"})
+    made = outputs(team, failed_id)["made"]
+    assert outputs(team, again_id) == {
+        "made": made, "tolerated": None, "after tolerated": None, "halts": {},
+        "later": made, "last": {"said": "before\n"},
+    }
+    with History(team.home) as history:
+        failed_run = history.find(failed_id)
+        planned = plan_retry(history, failed_run, flow=history.flow(failed_run))
+    # For Dagster, a step whose failure is tolerated has succeeded, and what it skips has ended.
+    assert set(planned.reasons) - set(again["steps"]) == {"tolerated", "after tolerated"}
 
-
-def test_re_execution_after_an_edit_runs_what_the_file_holds_by_then(team: Deployment) -> None:
-    path = team.flows / "mended.yaml"
-    path.write_text("flow: [{name: a, source: process, input: {command: ['false']}}]")
+    # An edited flow: Dagster runs what the location holds, and copies the tags of before.
+    text = FAILING.format(folder=team.folder, word="after")
+    (team.flows / "failing.yaml").write_text(text)
     team.reload()
-    failed_id = team.launch("mended")
-    assert team.ended(failed_id)["status"] == "FAILURE"
-    path.write_text(
-        "flow: [{name: a, source: process, input: {command: [echo, mended]}, "
-        "output: [{name: said, value: stdout}]}]"
-    )
-    team.reload()
-    again_id = team.retry(failed_id)
-    assert team.ended(again_id)["status"] == "SUCCESS"
-    # flowtoy goes by what ran, though Dagster has copied the tags of the run before.
-    assert outputs(team, again_id) == {"a": {"said": "mended\n"}}
+    edited_id = team.retry(failed_id)
+    assert team.ended(edited_id)["status"] == "SUCCESS"
+    assert outputs(team, edited_id)["last"] == {"said": "after\n"}
+    with History(team.home) as history:
+        ran = history.flow(history.find(edited_id)).step("last")
+    assert ran.source.configuration["command"] == ["echo", "after"]

@@ -314,6 +314,10 @@ MEMBERS: dict[str, str] = {
     "dagster._core.storage.event_log:SqliteEventLogStorage.dispose": "(self)",
     "dagster._core.storage.event_log:SqliteEventLogStorage.from_config_value":
         "(cls, inst_data, config_value)",
+    "dagster._core.storage.event_log:SqliteEventLogStorage.free_concurrency_slot_for_step":
+        "(self, run_id, step_key)",
+    "dagster._core.storage.event_log:SqliteEventLogStorage.free_concurrency_slots_for_run":
+        "(self, run_id)",
     "dagster._core.storage.event_log:SqliteEventLogStorage.has_table": "(self, table_name)",
     "dagster._core.storage.event_log:SqliteEventLogStorage.path_for_shard": "(self, run_id)",
     "dagster._core.storage.event_log:SqliteEventLogStorage.upgrade": "(self)",

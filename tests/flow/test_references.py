@@ -8,7 +8,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flowtoy_dagster.flow.references import Reference, TemplateMistake, references
+from flowtoy_dagster.flow.references import (
+    Reference,
+    TemplateMistake,
+    asked_names,
+    free_names,
+    references,
+)
 
 NAMES = ["a", "fetch-users", "étape", "2nd", "in put", "x.y", "items", "get"]
 names = st.sampled_from(NAMES)
@@ -133,3 +139,39 @@ def test_mistakes_tell_their_line(template: str, part: str, line: int) -> None:
 def test_references_tell_their_line() -> None:
     found = {r.step: r.line for r in references("a\n{{ flows.a.x }}\n\n{{ flows.b.x }}")}
     assert found == {"a": 2, "b": 4}
+
+
+@pytest.mark.parametrize(
+    ("template", "names"),
+    [
+        ("{{ flow.a.x }}\n{{ nobody }}", {"flow": 1, "nobody": 2}),
+        ("{{ flows.a.x ~ env.X ~ run.id }}", {}),
+        ("{{ x }}{% set x = 1 %}", {}),
+        ("{% for a, b in c %}{{ a }}{{ loop.index }}{% endfor %}", {"c": 1}),
+        ("{% macro m(a) %}{{ a }}{{ caller() }}{% endmacro %}{{ m(range(3)) }}", {}),
+        ("{{ a[b].c | default(d) }}", {"a": 1, "b": 1, "d": 1}),
+        ("{{ {'a': 1}.a }}{# b #}{% raw %}{{ c }}{% endraw %}", {}),
+    ],
+)
+def test_names_that_nothing_gives_are_free(template: str, names: dict[str, int]) -> None:
+    # language 6.3
+    assert free_names(template) == names
+
+
+@pytest.mark.parametrize(
+    ("template", "tested"),
+    [
+        ("{{ a.b.c is defined }}", {("a",), ("a", "b")}),
+        ("{{ a | default(b) }}", {("a",)}),
+        ("{% if a %}{{ b }}{% elif c %}{% endif %}", {("a",), ("c",)}),
+        ("{{ a if not b else c }}", {("b",)}),
+        ("{{ a.x or b and c }}", {("a",), ("a", "x"), ("b",), ("c",)}),
+        ("{{ sources['x y'][z] is undefined }}", {("sources",), ("sources", "x y")}),
+        ("{% if a == 1 %}{% endif %}{{ b is string }}{{ c | upper }}", set()),
+    ],
+)
+def test_what_a_template_asks_for_first_may_be_missing(
+    template: str, tested: set[tuple[str, ...]]
+) -> None:
+    # language 6.4
+    assert asked_names(template) - {()} == tested

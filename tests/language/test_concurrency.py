@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import signal
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -15,15 +18,11 @@ from flowtoy_dagster import run_flow
 from flowtoy_dagster.runs.history import History
 
 
-def requests(count: int, source: dict[str, Any], **step: Any) -> list[dict[str, Any]]:
-    return [{"name": f"s{n}", "source": source, **step} for n in range(count)]
-
-
 @pytest.mark.parametrize(("executor", "count"), [("warm", 10), ("multiprocess", 5)])
 def test_no_more_steps_than_its_concurrency_use_a_source_at_once(
     executor: str, count: int, meter: Any
 ) -> None:
-    # language 17.1
+    # language 17.1, 17.4
     meter.wait_for_company(2)
     derived = {"base": "api", "override": {"method": "GET"}}
     done = run_flow(
@@ -43,12 +42,10 @@ def test_the_steps_of_a_group_share_its_concurrency(meter: Any) -> None:
     # language 17.2
     meter.wait_for_company(3)
     alone = {"type": "rest", "url": meter.url}
+    grouped = [{"name": f"s{n}", "source": alone, "group": "reports"} for n in range(5)]
     done = run_flow(
         {
-            "flow": [
-                *requests(5, alone, group="reports"),
-                {"name": "other", "source": alone},
-            ],
+            "flow": [*grouped, {"name": "other", "source": alone}],
             "runner": {"groups": {"reports": {"concurrency": 2}}, "max_workers": 6},
         }
     )
@@ -111,3 +108,46 @@ def test_a_run_that_is_halted_gives_up_waiting_for_pools(
     done = flowtoy("run", flow, "-j", timeout=40)
     assert (done.code, done.json) == (1, {"waits": None, "fails": None})
     assert "waits" in done.stderr
+
+
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL], ids=lambda how: how.name)
+def test_a_run_that_was_ended_holds_no_slot(
+    how: signal.Signals, write: Callable[..., Path], tmp_path: Path
+) -> None:
+    # language 17.3
+    started = tmp_path / "started"
+    command = f"touch {started}; sleep 60"
+    flow = write(
+        f"flow: [{{name: a, pool: shop, source: {{type: process, command: '{command}'}}}}]"
+    )
+    with History() as history:
+        history.instance.event_log_storage.set_concurrency_slots("shop", 1)
+    run = subprocess.Popen(
+        [sys.executable, "-m", "flowtoy_dagster", "run", flow], stderr=subprocess.DEVNULL
+    )
+    deadline = time.monotonic() + 30
+    while not started.exists() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    run.send_signal(how)
+    assert run.wait(30) == (130 if how is signal.SIGINT else -signal.SIGKILL)
+    with History() as history:
+        info = history.instance.event_log_storage.get_concurrency_info("shop")
+        assert (info.slot_count, info.active_slot_count) == (1, 0)
+
+
+def test_the_limits_of_a_run_are_told_in_the_log(
+    flowtoy: Callable[..., Any], write: Callable[..., Path]
+) -> None:
+    # language 17.4
+    flow = write(
+        """\
+        sources: {api: {type: env, concurrency: 2, pool: shop}, rest: {type: env}}
+        runner: {groups: {large: {concurrency: 1}}}
+        flow: [{name: a, source: api}, {name: b, source: rest, group: large, pool: disk}]
+        """
+    )
+    told = flowtoy("run", flow, "-q", "--max-workers", 3, "--log-level", "debug").stderr
+    assert (
+        "steps at once: 3 in all, source 'api' 2, group 'large' 1, "
+        "pool 'disk' as Dagster's instance says, pool 'shop' as Dagster's instance says"
+    ) in told

@@ -20,7 +20,7 @@ import requests
 from serving_commands import Serving, gated, wait_until
 
 SHELL = "sources: {shell: {type: process, configuration: {shell: true}}}\n"
-QUICK = "flow:\n  - {name: only, source: env, output: [{name: x, type: literal, value: 1}]}\n"
+QUICK = "flow:\n  - {name: only, source: env}\n"
 LOCATION = "flowtoy_dagster.definitions"
 LAUNCH_AGAIN = """
 mutation($of: ReexecutionParams) { launchRunReexecution(reexecutionParams: $of) {
@@ -38,7 +38,9 @@ LOCATIONS = """
 """
 
 
-def post(served: Serving, query: str, headers: dict[str, str] | None = None, **variables: Any) -> Any:
+def post(
+    served: Serving, query: str, headers: dict[str, str] | None = None, **variables: Any
+) -> Any:
     """What GraphQL answers, as Dagster's pages ask."""
     with requests.Session() as session:
         session.trust_env = False  # nothing stands between us, whatever the environment says
@@ -133,7 +135,8 @@ def test_ctrl_c_cancels_the_run_and_leaves_no_process(
     write: Callable[..., Path],
 ) -> None:
     stubborn = "trap '' TERM; touch started; while :; do sleep 0.1; done"
-    write(f'{SHELL}flow:\n  - {{name: stubborn, source: shell, input: {{command: "{stubborn}"}}}}\n')
+    step = f'{{name: stubborn, source: shell, input: {{command: "{stubborn}"}}}}'
+    write(f"{SHELL}flow:\n  - {step}\n")
     served = serving("webui", "flow.yaml", "--port", "0")
     wait_until((tmp_path / "started").exists, "the step has started")
     tree = processes_under(served.process.pid)
@@ -277,8 +280,10 @@ def test_a_running_server_refuses_what_a_foreign_page_could_make_a_browser_ask(
         with requests.Session() as session:
             session.trust_env = False
             given = {name.replace("_", "-"): value for name, value in headers.items()}
-            found = session.request(method, served.url + path, data=body if method == "POST" else "",
-                                    headers=given, timeout=30)
+            sent = body if method == "POST" else ""
+            found = session.request(
+                method, served.url + path, data=sent, headers=given, timeout=30
+            )
         return found.status_code
 
     as_json = {"Content_Type": "application/json"}
@@ -357,6 +362,7 @@ def test_what_a_port_in_use_is_told_with_needs_no_dagster(write: Callable[..., P
         print(sorted({name.split(".")[0] for name in sys.modules}
                      & {"dagster", "starlette", "uvicorn"}))
     """
-    done = subprocess.run([sys.executable, "-c", textwrap.dedent(program)], capture_output=True, text=True)
+    command = [sys.executable, "-c", textwrap.dedent(program)]
+    done = subprocess.run(command, capture_output=True, text=True)
     assert "is in use" in done.stdout
     assert done.stdout.endswith("[]\n"), done.stderr

@@ -152,7 +152,7 @@ def compare(name: str, text: str) -> None:
         ("running", "running", [], "it runs still"),
         ("failed", "failed", [], "psql exited with code 3"),
         ("outputs", "succeeded", ["home"], '"name": "Ada"'),
-        ("log", "failed", ["home", "left", "left", "enter"], "fetch users says"),
+        ("log", "failed", ["home", "left", "enter"], "fetch users says"),
     ],
     ids=["running", "failed", "outputs", "log"],
 )

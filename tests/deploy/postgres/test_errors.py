@@ -50,15 +50,13 @@ def test_a_database_that_cannot_be_reached_is_a_clear_error(
 
 @pytest.mark.parametrize(
     "address",
-    ["mysql://flow:wr0ngpass@host/name", "flow:wr0ngpass@host/name", "postgresql://",
+    ["mysql://flow:wr0ngpass@host/name", "flow:wr0ngpass@host/name",
      "postgresql://flow:wr0ngpass@here@host/name", "postgresql://flow:wr0ngpass/name",
      "postgresql://flow@host:wr0ngpass/name", "host=here password=wr0ngpass"],
 )
 def test_what_is_no_address_of_a_database_is_not_shown(
     address: str, monkeypatch: pytest.MonkeyPatch, home: Path
 ) -> None:
-    if address == "postgresql://":
-        pytest.skip("PostgreSQL takes it: everything by default")
     first, mend = error_of(address, monkeypatch).splitlines()
     assert first == "FLOWTOY_STORAGE is not the address of a PostgreSQL database"
     assert "postgresql://user:password@host:5432/name, with %40 for an @" in mend

@@ -1,0 +1,163 @@
+"""Parameters in runs: fixed when they are made, seen by Dagster, and secret where they are."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+import pytest
+
+from flowtoy_dagster import ConfigError, build_job, load_flow, run_flow
+from flowtoy_dagster.runs.history import History
+
+GIVEN = "sesame-given-1"
+BY_VARIABLE = "sesame-variable-2"
+FLOW = """\
+params:
+  size: 1
+  other: x
+  given: {secret: true}
+  token: {env: RUN_TOKEN}
+flow:
+  - name: secrets
+    source: process
+    input:
+      command: [echo, "{{ params.given }} {{ params.token }}"]
+    output: [{name: line, value: stdout}]
+  - name: sized
+    source: process
+    input: {command: "test {{ params.size }} = 2"}
+  - name: apart
+    source: {type: process, command: [echo, "{{ params.other }}"]}
+    output: [{name: line, value: stdout}]
+"""
+
+
+def files_of(home: Path) -> Iterator[Path]:
+    return (path for path in home.rglob("*") if path.is_file())
+
+
+def holds(path: Path, text: str) -> bool:
+    if path.suffix == ".db":
+        with sqlite3.connect(path) as opened:
+            return any(text in line for line in opened.iterdump())
+    return text.encode() in path.read_bytes()
+
+
+def test_a_run_and_its_retries_keep_values_and_hide_secrets(
+    write: Callable[..., Path], flowtoy: Callable[..., Any], home: Path
+) -> None:
+    flow = write(FLOW)
+    secret = write(f"given: {GIVEN}", "secret.yaml")
+    env = {"RUN_TOKEN": BY_VARIABLE}
+    ran = flowtoy("run", flow, "--params-file", secret, "-j", "--log-level", "debug", env=env)
+    # language 15.3: the step that needs another size has failed
+    assert (ran.code, ran.json["sized"]) == (1, None)
+    shown = flowtoy("runs", "show", "last", "--json").json["params"]
+    # language 15.5
+    assert shown == {"size": 1, "other": "x", "given": "***", "token": "***"}
+
+    # language 15.5: a secret that was given is given to a retry too; a changed value is used
+    retried = flowtoy("retry", "last", "--param", "size=2", "-j", env=env)
+    assert retried.code == 0, retried.stderr
+    assert "    - " in retried.stderr
+    assert retried.json["secrets"]["line"] == "*** ***\n"
+    lacking = flowtoy("retry", "last", "--param", "size=3")
+    assert lacking.code == 2
+    assert "or set RUN_TOKEN" in lacking.stderr
+    again = flowtoy("retry", "last", "--from", "secrets", "-j", "--show-secrets", env=env)
+    assert again.json["secrets"]["line"] == f"{GIVEN} {BY_VARIABLE}\n"
+
+    # language 15.4, 13.3
+    outputs = flowtoy("runs", "outputs", "last", "-j")
+    said = "".join(done.stdout + done.stderr for done in (ran, retried, lacking, outputs))
+    for value in (GIVEN, BY_VARIABLE):
+        assert value not in said
+        for path in files_of(home):
+            if holds(path, value):
+                assert path.suffix in (".json", ".jsonl"), path
+                assert path.stat().st_mode & 0o777 == 0o600, path
+
+
+def test_the_launchpad_knows_types_defaults_and_descriptions() -> None:
+    # language 15.4, 15.5
+    flow = load_flow(
+        {
+            "params": {
+                "region": {"enum": ["eu", "us"], "default": "eu", "description": "where"},
+                "pages": {"enum": [1, 2], "type": "integer"},
+                "ratio": {"type": "number", "default": None},
+                "dry": False,
+                "rows": [1, None],
+                "options": {"type": "object", "default": {"a": {"b": None}}},
+                "pin": {"secret": True},
+            },
+            "flow": [{"name": "a", "source": "env"}],
+        }
+    )
+    schema = build_job(flow).resource_defs["params"].config_schema.as_field()
+    fields = schema.config_type.fields  # type: ignore[attr-defined]
+    assert {name: field.description for name, field in fields.items()} == {
+        "region": "where", "pages": "One of 1, 2.", "ratio": None, "dry": None, "rows": None,
+        "options": None,
+    }
+    assert {name for name, field in fields.items() if field.is_required} == {"pages"}
+    assert fields["region"].config_type.config_values == ["eu", "us"]
+    checked = dg.validate_run_config(
+        build_job(flow), {"resources": {"params": {"config": {"pages": 2}}}}
+    )
+    assert checked["resources"]["params"]["config"] == {  # type: ignore[index]
+        "region": "eu", "pages": 2, "ratio": None, "dry": False, "rows": [1, None],
+        "options": {"a": {"b": None}},
+    }
+    with pytest.raises(dg.DagsterInvalidConfigError, match="not in enum type flow___region"):
+        dg.validate_run_config(
+            build_job(flow), {"resources": {"params": {"config": {"region": "mars", "pages": 1}}}}
+        )
+
+
+def test_a_run_of_the_launchpad_lacks_only_what_its_process_lacks(home: Path) -> None:
+    # language 15.4, 15.5, 6.4
+    config = {
+        "params": {"pages": {"enum": [1, 2]}, "token": {"env": "UNSET_VARIABLE"}, "x": 1},
+        "flow": [
+            {"name": name, "source": "process", "on_error": "continue", "input": {
+                "command": ["echo", "{{ params." + name + " }}"]
+            }}
+            for name in ("pages", "token", "x")
+        ],
+        "runner": {"executor": "in_process"},
+    }
+    with History() as history:
+        done = build_job(config).execute_in_process(
+            run_config={"resources": {"params": {"config": {"pages": 3}}}},
+            instance=history.instance,
+        )
+        checks = {
+            event.step_key: event.step_expectation_result_data.expectation_result.description
+            for event in done.all_events
+            if event.event_type == dg.DagsterEventType.STEP_EXPECTATION_RESULT
+        }
+    assert checks == {
+        "pages": "input.command[1]: the parameter 'pages' is wrong: the number 3 is not one of 1, 2",
+        "token": "input.command[1]: the parameter 'token' has no value: "
+        "the variable UNSET_VARIABLE is not set",
+    }
+
+
+def test_run_flow_takes_values_and_refuses_what_is_missing() -> None:
+    # language 15.3
+    config = {
+        "params": {"day": {"type": "string"}, "limit": 2},
+        "flow": [{"name": "a", "source": {"type": "process", "command": ["echo"]},
+                  "input": "{{ params.day }} {{ params.limit }}",
+                  "output": [{"name": "line", "value": "stdout"}]}],
+    }
+    assert run_flow(config, params={"day": "monday"}).outputs == {"a": {"line": "monday 2\n"}}
+    with pytest.raises(ConfigError, match="the parameter 'day' has no value"):
+        run_flow(config, params={"limit": 3})
+    with pytest.raises(ConfigError, match="the parameter 'day' has no value"):
+        run_flow(config)
