@@ -67,6 +67,12 @@ def test_hello_greets() -> None:
     }
 
 
+def test_report_takes_its_parameter() -> None:
+    # language 15.3
+    outputs = outputs_of(run_example("report.yaml", "--param", "region=us"))
+    assert outputs == {"write_report": {"report": "Orders in us\n"}}
+
+
 def test_parallel_fetches_the_three_lists() -> None:
     assert outputs_of(run_example("parallel.yaml", "--max-workers", "3")) == {
         "fetch_users": {"users": shop.USERS},
@@ -114,7 +120,8 @@ def test_without_the_shop_the_missing_variable_is_named() -> None:
 
 def test_every_flow_here_is_tested() -> None:
     flows = {path.name for path in EXAMPLES.glob("*.yaml")}
-    assert flows == {"hello.yaml", "parallel.yaml", "mixed.yaml", "explicit_order.yaml"}
+    assert flows == {"explicit_order.yaml", "hello.yaml", "mixed.yaml", "parallel.yaml",
+                     "report.yaml"}
 
 
 @pytest.mark.parametrize("name", ["parallel", "mixed", "explicit_order"])
