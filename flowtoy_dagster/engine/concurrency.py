@@ -48,10 +48,16 @@ def describe_limits(flow: Flow, workers: int) -> str:
     return "steps at once: " + ", ".join(parts)
 
 
-def free_slots(instance: dg.DagsterInstance, job: dg.JobDefinition, run_id: str) -> None:
+def has_pools(job: dg.JobDefinition) -> bool:
+    """Whether a step of a job runs in a pool."""
+    return any(node.definition.pools for node in job.nodes)
+
+
+def free_slots(instance: dg.DagsterInstance, run_id: str) -> None:
     """Give back the slots of pools that an ended run still holds: nobody else would."""
-    if any(node.definition.pools for node in job.nodes):
-        instance.event_log_storage.free_concurrency_slots_for_run(run_id)
+    storage = instance.event_log_storage
+    if storage.supports_global_concurrency_limits:
+        storage.free_concurrency_slots_for_run(run_id)
 
 
 def _limited_sources(flow: Flow) -> Mapping[str, int]:

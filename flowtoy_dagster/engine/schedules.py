@@ -1,4 +1,4 @@
-"""A flow's schedules in Dagster: the daemon makes a run of the flow's job at each of their times."""
+"""A flow's schedules in Dagster, whose daemon makes a run of the flow's job at each time."""
 
 from functools import partial
 from typing import Any

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import zoneinfo
 from dataclasses import dataclass
 
 from flowtoy_dagster.flow.fields import Misplaced
@@ -12,7 +11,7 @@ from flowtoy_dagster.flow.suggestions import nearest, show
 _SHORTHANDS = ("@hourly", "@daily", "@midnight", "@weekly", "@monthly", "@yearly", "@annually")
 _ITEM = re.compile(r"(?P<low>\*|\w+)(?:-(?P<high>\w+))?(?:/(?P<step>\d+))?", re.ASCII)
 _DAYS_IN = (31, 29, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31)
-_NAMES_AT = re.compile(r"[A-Z][\w+-]*(?:/[\w+-]+)*|UTC", re.ASCII)
+_ZONE = re.compile(r"[A-Z][\w+-]*(?:/[\w+-]+)*|UTC", re.ASCII)
 
 
 @dataclass(frozen=True)
@@ -92,8 +91,10 @@ def check_timezone(name: str) -> str:
     Raises:
         ValueError: there is no such zone; names the nearest.
     """
+    import zoneinfo
+
     try:
-        if not _NAMES_AT.fullmatch(name):
+        if not _ZONE.fullmatch(name):
             raise ValueError
         zoneinfo.ZoneInfo(name)
     except (ValueError, zoneinfo.ZoneInfoNotFoundError, OSError):

@@ -104,6 +104,8 @@ def _hint(what: str, before: str) -> str | None:
         return "indent with spaces, not tabs"
     if "mapping values are not allowed" in what:
         return "a value that contains ': ' must be quoted"
+    if "scanning an alias" in what:
+        return "a value that begins with '*' must be quoted"
     if "did not find expected key" in what or "unhashable" in what:
         return "a value that begins with '{{' must be quoted"
     if "another document" in what:

@@ -67,6 +67,12 @@ def templates_in(value: Any, path: Path = ()) -> Iterator[tuple[Path, str]]:
         yield path, value
 
 
+@functools.lru_cache(maxsize=8)
+def _tree(source: str) -> nodes.Template:
+    """The syntax tree, kept while one question after another is asked about a template."""
+    return parse(source)
+
+
 @functools.lru_cache(maxsize=4096)
 def references(source: str) -> frozenset[Reference]:
     """What a template refers to through `flows`, `steps` and `sources`.
@@ -75,7 +81,7 @@ def references(source: str) -> frozenset[Reference]:
         TemplateMistake: it is not a template, or uses what templates here can't.
     """
     try:
-        tree = parse(source)
+        tree = _tree(source)
     except jinja2.TemplateSyntaxError as error:
         raise TemplateMistake(f"not a valid template: {error.message}", error.lineno) from None
     except RecursionError:
@@ -90,7 +96,7 @@ def free_names(source: str) -> Mapping[str, int]:
     Args:
         source: a template that `references` takes.
     """
-    tree = parse(source)
+    tree = _tree(source)
     given = {*ROOTS, *_GIVEN_BY_JINJA, *environment.globals}
     given |= {macro.name for macro in tree.find_all(nodes.Macro)}
     found: dict[str, int] = {}
@@ -114,7 +120,7 @@ def asked_names(source: str) -> frozenset[Path]:
     """
     return frozenset(
         path[:length]
-        for node in parse(source).find_all(_ASKING)
+        for node in _tree(source).find_all(_ASKING)
         for asked in _asked_by(node)
         for path in [_path(asked)]
         for length in (1, 2)

@@ -11,6 +11,7 @@ from typing import IO, Any
 import dagster as dg
 from sqlalchemy.exc import DBAPIError
 
+from flowtoy_dagster.engine.concurrency import free_slots
 from flowtoy_dagster.engine.home import config_path
 from flowtoy_dagster.engine.instances import instance_facts
 from flowtoy_dagster.engine.names import CONFIG_TAG
@@ -90,6 +91,7 @@ class BackgroundRun:
         else:
             message = f"the process that carried this run {_how_it_ended(status)}"
             self._instance.report_run_failed(run, message=message)
+        free_slots(self._instance, self.run_id)
 
 
 def _how_it_ended(status: int) -> str:

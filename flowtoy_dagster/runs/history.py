@@ -13,6 +13,7 @@ from dagster import DagsterRunStatus
 from sqlalchemy.exc import DBAPIError
 from typing_extensions import Self
 
+from flowtoy_dagster.engine.concurrency import free_slots
 from flowtoy_dagster.engine.held import held
 from flowtoy_dagster.engine.database import reason_of
 from flowtoy_dagster.engine.home import (
@@ -106,8 +107,7 @@ class History:
                     self.instance.report_run_canceled(run, message=INTERRUPTED)
                 else:
                     self.instance.report_run_failed(run, message=INTERRUPTED)
-                # Who waits for a slot of a pool that it held would wait for ever.
-                self.instance.event_log_storage.free_concurrency_slots_for_run(run.run_id)
+                free_slots(self.instance, run.run_id)
 
     def runs(self, limit: int | None = None) -> list[RunSummary]:
         """The latest runs, the newest first."""

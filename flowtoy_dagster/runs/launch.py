@@ -18,7 +18,7 @@ import dagster as dg
 from dagster import DagsterEvent
 
 from flowtoy_dagster.definitions import rebuild_job
-from flowtoy_dagster.engine.concurrency import describe_limits, free_slots
+from flowtoy_dagster.engine.concurrency import describe_limits, free_slots, has_pools
 from flowtoy_dagster.engine.executor import (
     STOP_MESSAGE,
     ReconstructableJob,
@@ -271,8 +271,8 @@ def follow(
                 take_in(event)
         except KeyboardInterrupt:
             interrupted = True
-        finally:
-            free_slots(instance, job.get_definition(), run.run_id)
+    if has_pools(job.get_definition()):
+        free_slots(instance, run.run_id)
     return interrupted
 
 

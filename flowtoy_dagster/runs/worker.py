@@ -92,11 +92,13 @@ def _prepare(saved: str | None, run_config: dict[str, Any]) -> None:
 
 def _watch(instance: "dg.DagsterInstance", run: "dg.DagsterRun") -> None:
     """End at once when the one who asked for the run is gone; our workers follow."""
+    from flowtoy_dagster.engine.concurrency import free_slots
     from flowtoy_dagster.runs.history import INTERRUPTED
 
     while os.read(0, _CHUNK):
         """Nothing more is said to us."""
     instance.report_run_failed(run, message=INTERRUPTED)
+    free_slots(instance, run.run_id)
     os._exit(1)
 
 

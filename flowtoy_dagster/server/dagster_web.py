@@ -16,6 +16,8 @@ from dagster._core.types.loadable_target_origin import LoadableTargetOrigin
 
 MODULE = "flowtoy_dagster.definitions"
 """The module of our code location, and its name: that of a deployment which names none."""
+LONGEST_SILENCE = 20
+"""Seconds without a sign of ours after which the process of the code location ends itself."""
 POLL = 2000
 """Milliseconds after which pages look for what no subscription tells them."""
 
@@ -47,10 +49,7 @@ class DagsterWeb:
 
     def __init__(self, instance: dg.DagsterInstance, *, read_only: bool) -> None:
         from dagster._core.remote_representation.grpc_server_registry import GrpcServerRegistry
-        from dagster._core.workspace.context import (
-            WEBSERVER_GRPC_SERVER_HEARTBEAT_TTL,
-            WorkspaceProcessContext,
-        )
+        from dagster._core.workspace.context import WorkspaceProcessContext
         from dagster._core.workspace.load_target import WorkspaceLoadTarget
         from dagster._grpc.server import GrpcServerCommand
         from dagster_webserver.app import create_app_from_workspace_process_context
@@ -68,7 +67,7 @@ class DagsterWeb:
             instance_ref=None,
             inject_env_vars_from_instance=False,
             server_command=GrpcServerCommand.API_GRPC,
-            heartbeat_ttl=WEBSERVER_GRPC_SERVER_HEARTBEAT_TTL,
+            heartbeat_ttl=LONGEST_SILENCE,
             startup_timeout=instance.code_server_process_startup_timeout,
             wait_for_processes_on_shutdown=True,
             log_level="WARNING",

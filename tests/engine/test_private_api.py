@@ -213,7 +213,6 @@ IMPORTED: dict[str, str] = {
         "fields: executable_path, python_file, module_name, working_directory, attribute, "
         "package_name, autoload_defs_module_name"
     ),
-    "dagster._core.workspace.context:WEBSERVER_GRPC_SERVER_HEARTBEAT_TTL": "45",
     "dagster._core.workspace.context:WorkspaceProcessContext": (
         "(instance, workspace_load_target, version=…, read_only=…, grpc_server_registry=…, "
         "code_server_log_level=…, server_command=…)"

@@ -142,7 +142,8 @@ def test_a_run_of_the_launchpad_lacks_only_what_its_process_lacks(home: Path) ->
             if event.event_type == dg.DagsterEventType.STEP_EXPECTATION_RESULT
         }
     assert checks == {
-        "pages": "input.command[1]: the parameter 'pages' is wrong: the number 3 is not one of 1, 2",
+        "pages": "input.command[1]: the parameter 'pages' is wrong: "
+        "the number 3 is not one of 1, 2",
         "token": "input.command[1]: the parameter 'token' has no value: "
         "the variable UNSET_VARIABLE is not set",
     }
