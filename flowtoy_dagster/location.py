@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 import dagster as dg
 
-from flowtoy_dagster.discovery import VARIABLES, FlowFiles
+from flowtoy_dagster.discovery import PATH_VARIABLE, VARIABLES, FlowFiles
 from flowtoy_dagster.engine.concurrency import tag_limits
 from flowtoy_dagster.engine.executors import executor_named
 from flowtoy_dagster.engine.held import hold
@@ -123,7 +123,9 @@ class FlowLocation:
         if text is None:
             for files in find():
                 self._load(files)
-            if self._flows:
+            if not self._flows:
+                _LOG.warning("no flow was found: %s names files and folders", PATH_VARIABLE)
+            else:
                 here = json.dumps([key, os.getcwd(), *map(os.environ.get, VARIABLES)])
                 hold(self._home, here, (saved.reference for saved in self._flows.values()))
             text = json.dumps(self._flows)

@@ -63,6 +63,7 @@ def loaded_after(code: str) -> set[str]:
         (["run", "absent.yaml"], 2),
         (["run", "wrong.yaml"], 2),
         (["run", "wrong.yaml", "--env-file", "absent.env"], 2),
+        (["run", "choice.yaml", "--param", "size=ten"], 2),
     ],
     ids=lambda value: " ".join(value) or "nothing" if isinstance(value, list) else str(value),
 )
@@ -72,6 +73,7 @@ def test_a_quick_answer_does_not_import_dagster(
     # The mistake is one that only the whole check of a configuration finds.
     flow = "flow: [{name: a, source: {type: rest, url: http://localhost}, depends_on: b}]"
     (tmp_path / "wrong.yaml").write_text(flow)
+    (tmp_path / "choice.yaml").write_text("params: {size: 1}\nflow: [{name: a, source: env}]")
     ended, loaded = run_command_line(arguments, tmp_path)
     assert ended == code
     assert not loaded & set(HEAVY)

@@ -58,13 +58,12 @@ class Door:
         """The address of a path, with the token."""
         return f"{self.listener.url}{path}" + (f"?token={self.token}" if self.token else "")
 
-    def warn(self) -> None:
+    def warn(self, what: str = "see the run and its outputs") -> None:
         """Tell what others can do, where they can come."""
         if not self.listener.is_local:
             who = "who has the URL" if self.token else "everybody"
             tell(
-                f"warning: other machines can reach this server: {who} can see the run and its"
-                " outputs\n"
+                f"warning: other machines can reach this server: {who} can {what}\n"
                 "    what is sent is not encrypted; `ssh -L` to a server on 127.0.0.1 is safer"
             )
 

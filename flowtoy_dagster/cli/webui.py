@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import sys
 import threading
-from typing import TYPE_CHECKING, Annotated, Optional
+from typing import Annotated, Optional
 
 import typer
 
@@ -23,11 +22,8 @@ from flowtoy_dagster.cli.options import (
     load_env_files,
     with_params,
 )
-from flowtoy_dagster.cli.serving import DEFAULT_PORT, LOCAL, Door
+from flowtoy_dagster.cli.serving import DEFAULT_PORT, LOCAL, Door, tell
 from flowtoy_dagster.errors import UsageError
-
-if TYPE_CHECKING:
-    from flowtoy_dagster.server.webui import WebOptions
 
 
 def webui(
@@ -67,7 +63,6 @@ def webui(
     from flowtoy_dagster.cli.printing import claim_stdout
     from flowtoy_dagster.engine.logs import set_log_level
     from flowtoy_dagster.load import load_flow
-    from flowtoy_dagster.server.listening import listen
 
     if bool(config) == bool(status_url):
         raise UsageError("give either the files of a flow or --status-url")
@@ -78,26 +73,20 @@ def webui(
         _show_elsewhere(status_url, Door.take(host, port, token, allow_host), open_browser)
         return
 
-    from flowtoy_dagster.server.webui import WebOptions, new_token, serve_flow
+    from flowtoy_dagster.server.webui import WebOptions, serve_flow
 
     flow = with_params(load_flow(config or []), param, params_file)
-    listener = listen(host, port)
-    wants_token = token if token is not None else not listener.is_local
-    options = WebOptions(
-        max_workers=max_workers,
-        hosts=tuple(allow_host or ()),
-        token=new_token() if wants_token else None,
-        read_only=read_only,
-    )
+    door = Door.take(host, port, token, allow_host)
+    options = WebOptions(max_workers, door.hosts, door.token, read_only)
 
-    def announce(url: str, run_id: str) -> None:
-        if not listener.is_local:
-            _warn(options)
-        _tell(f"run {run_id[:8]} at {url}  (Ctrl-C ends both)")
+    def announce(run_id: str) -> None:
+        does = "see" if read_only else "see, start and end"
+        door.warn(f"{does} the runs of this home")
+        tell(f"run {run_id[:8]} at {door.url('/')}  (Ctrl-C ends both)")
         if open_browser:
-            threading.Thread(target=_open, args=(url, wants_token), daemon=True).start()
+            _open(door)
 
-    if not serve_flow(flow, config or [], listener, options, announce):
+    if not serve_flow(flow, config or [], door.listener, options, announce):
         raise typer.Exit(1)
 
 
@@ -106,28 +95,19 @@ def _show_elsewhere(status_url: str, door: Door, open_browser: bool) -> None:
 
     def announce(remote: str) -> None:
         door.warn()
-        _tell(f"run of {remote} at {door.url('/')}  (Ctrl-C ends the page, not the run)")
+        tell(f"run of {remote} at {door.url('/')}  (Ctrl-C ends the page, not the run)")
         if open_browser:
-            _open(door.url("/"), door.token is not None)
+            _open(door)
 
     serve_remote(status_url, door.listener, announce, token=door.token, hosts=door.hosts)
 
 
-def _tell(text: str) -> None:
-    print(text, file=sys.stderr, flush=True)
-
-
-def _warn(options: WebOptions) -> None:
-    who = "who has the URL" if options.token else "everybody"
-    what = "see" if options.read_only else "see, start and end"
-    _tell(
-        f"warning: other machines can reach this server: {who} can {what} the runs of this home\n"
-        "    what is sent is not encrypted; `ssh -L` to a server on 127.0.0.1 is safer"
-    )
-
-
-def _open(url: str, secret: bool) -> None:
+def _open(door: Door) -> None:
     from flowtoy_dagster.server.browser import open_page
 
-    if not open_page(url, secret=secret):
-        _tell("there is no browser to open the page with")
+    def work() -> None:
+        if not open_page(door.url("/"), secret=door.token is not None):
+            tell("there is no browser to open the page with")
+
+    # A browser that runs in the terminal returns when it is left.
+    threading.Thread(target=work, daemon=True).start()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -11,8 +12,9 @@ from typing import Any
 from flowtoy_dagster.errors import ConfigError, Location, Problem
 from flowtoy_dagster.flow.document import Mark, Node, from_plain
 from flowtoy_dagster.flow.graph import Flow, Values
-from flowtoy_dagster.flow.loading import read_files
+from flowtoy_dagster.flow.loading import STDIN
 from flowtoy_dagster.flow.params import Param
+from flowtoy_dagster.flow.parsing import MAX_FILE_BYTES, read_document
 from flowtoy_dagster.flow.suggestions import nearest
 from flowtoy_dagster.flow.values import parse_json
 from flowtoy_dagster.secrets import HIDDEN, texts_in
@@ -156,22 +158,25 @@ class _Binder:
 
 
 def _read(path: str | Path) -> Node:
-    """The tree of a file of values."""
-    if Path(path).suffix != ".json":
-        return read_files([path]).root
+    """The tree of a file of values; `-` is standard input."""
+    name = "<stdin>" if str(path) == STDIN else str(path)
+    start = Mark(Location(name, 1, 1), 0)
     try:
-        value = parse_json(Path(path).read_bytes())
+        data = sys.stdin.buffer.read() if str(path) == STDIN else Path(path).read_bytes()
+        if len(data) > MAX_FILE_BYTES:
+            raise ValueError(f"larger than {MAX_FILE_BYTES // 2**20} MiB")
+        if name.endswith(".json"):
+            root = from_plain(parse_json(data), start)
+        else:
+            root = read_document(data.decode("utf-8-sig"), name)
     except OSError as error:
         reason = (error.strerror or str(error)).lower()
         raise ConfigError([Problem(f"can't read the parameters '{path}': {reason}")]) from None
     except ValueError as error:
-        reason = str(error)
-        raise ConfigError([Problem(f"not valid JSON: {reason}", Location(str(path), 1, 1))]
-                          ) from None
-    start = Mark(Location(str(path), 1, 1), 0)
-    if not isinstance(value, dict):
+        raise ConfigError([Problem(f"not readable: {error}", start.location)]) from None
+    if not isinstance(root.value, dict):
         raise ConfigError([Problem("expected a mapping of parameters", start.location)])
-    return from_plain(value, start)
+    return root
 
 
 @dataclass(frozen=True)

@@ -251,10 +251,11 @@ class _Connector:
 
     def _refuse_names(self, template: str, path: Path, names: Collection[str] | None) -> None:
         """Refuse names and sources that are not there, unless the template tests them."""
-        for name, line in free_names(template).items() if names is not None else ():
-            if name not in names and (name,) not in asked_names(template):
-                hint = _OF_PAYLOADS if name in PAYLOAD_NAMES else nearest(name, [*ROOTS, *names])
-                self.draft.refuse(path, f"'{name}' is not a name", hint, line=line)
+        for name, line in free_names(template).items():
+            if names is None or name in names or (name,) in asked_names(template):
+                continue
+            hint = _OF_PAYLOADS if name in PAYLOAD_NAMES else nearest(name, [*ROOTS, *names])
+            self.draft.refuse(path, f"'{name}' is not a name", hint, line=line)
         for reference in references(template):
             name = reference.step or ""
             unknown = reference.root == "sources" and self._is_no_source(name)

@@ -139,6 +139,7 @@ def launch_background(
         )
     except BaseException:
         chosen.kill()
+        chosen.wait()
         raise
     saved = str(config_path(history.home, run.tags[CONFIG_TAG]))
     chosen.carry(run.run_id, run.run_config, instance_facts(history.instance), saved)

@@ -28,8 +28,8 @@ def cancel_run(history: History, run: dg.DagsterRun) -> None:
         raise UsageError(f"run {run.run_id[:8]} has ended already")
     session = session_of(run)
     if session is None:
-        # Not started by this command line: whoever launched it knows how to end it.
-        if not history.instance.run_launcher.terminate(run.run_id):
+        # Not started by this command line: whoever queued or launched it knows how to end it.
+        if not history.instance.run_coordinator.cancel_run(run.run_id):
             raise RunError(f"run {run.run_id[:8]} can't be ended by its launcher")
     elif not is_here(session):
         raise RunError(f"run {run.run_id[:8]} runs on {session.split('/')[0]}; cancel it there")

@@ -14,8 +14,8 @@ from sqlalchemy.exc import DBAPIError
 from typing_extensions import Self
 
 from flowtoy_dagster.engine.concurrency import free_slots
-from flowtoy_dagster.engine.held import held
 from flowtoy_dagster.engine.database import reason_of
+from flowtoy_dagster.engine.held import held
 from flowtoy_dagster.engine.home import (
     CONFIG_FILE,
     SAVED_CONFIGS,

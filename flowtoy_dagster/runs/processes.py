@@ -68,7 +68,11 @@ class RunProcess:
 
     def wait(self) -> int:
         """Wait until it has ended; gives its exit code or minus its signal."""
-        return self._process.wait()
+        status = self._process.wait()
+        assert self._process.stdin is not None
+        with contextlib.suppress(BrokenPipeError):
+            self._process.stdin.close()
+        return status
 
     def interrupt(self) -> None:
         """Ask it to end the run, and itself."""

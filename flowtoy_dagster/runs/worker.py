@@ -27,8 +27,13 @@ def main() -> None:
 
     import flowtoy_dagster.engine.preload
     import flowtoy_dagster.runs.launch  # noqa: F401 - while we wait
+    from flowtoy_dagster.errors import FlowtoyError
 
-    _carry(requests.next())
+    try:
+        _carry(requests.next())
+    except FlowtoyError as error:
+        sys.stderr.write(f"{error}\n")
+        sys.exit(error.exit_code)
 
 
 class _Requests:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import html
+import subprocess
+import sys
 import tempfile
 import webbrowser
 from pathlib import Path
@@ -20,9 +22,16 @@ def open_page(url: str, *, secret: bool) -> bool:
         secret: whether others may not know the URL; they can see with what a browser is started.
     """
     opened = url
+    try:
+        webbrowser.get()
+    except webbrowser.Error:
+        return False
     if secret:
         file = Path(tempfile.mkdtemp(prefix="flowtoy-")) / "open.html"
         file.touch(mode=0o600)
         file.write_text(_PAGE.format(url=html.escape(url)), encoding="utf-8")
         opened = file.as_uri()
-    return webbrowser.open(opened)
+    # In a process between us and the browser: what we start is ended with us, a browser is not.
+    command = [sys.executable, "-m", "webbrowser", opened]
+    subprocess.run(command, stdout=subprocess.DEVNULL, check=False)
+    return True

@@ -8,6 +8,7 @@ something must come from a page of our own, and who comes from another machine m
 from __future__ import annotations
 
 import hmac
+import html
 import ipaddress
 import json
 import socket
@@ -28,6 +29,10 @@ _LOCAL_NAMES = ("localhost", "127.0.0.1", "::1")
 _READING = ("GET", "HEAD", "OPTIONS")
 _GRAPHQL = "/graphql"
 _JSON = "application/json"
+_OWN_PAGES = ("same-origin", "none")
+_WAY = """<!doctype html><meta charset="utf-8"><title>flowtoy</title>
+<meta http-equiv="refresh" content="0;url={url}"><a href="{url}">flowtoy</a>
+"""
 
 
 class Refusal(Exception):  # noqa: N818 - what it is
@@ -36,11 +41,15 @@ class Refusal(Exception):  # noqa: N818 - what it is
     Attributes:
         code: the HTTP status.
         headers: of the answer.
+        page: what is answered; by default the reason, as JSON.
     """
 
-    def __init__(self, code: int, why: str, headers: Iterable[tuple[str, str]] = ()) -> None:
+    def __init__(
+        self, code: int, why: str, headers: Iterable[tuple[str, str]] = (), page: str = ""
+    ) -> None:
         self.code = code
-        self.headers = [("content-type", _JSON), *headers]
+        self.headers = [("content-type", "text/html; charset=utf-8" if page else _JSON), *headers]
+        self.page = page or json.dumps({"error": why})
         super().__init__(why)
 
 
@@ -99,13 +108,22 @@ class Guard:
         if request.method == "GET" and request.token_given:
             if not self._is_right(request.token_given):
                 raise Refusal(401, "this token is wrong: see where the server was started")
-            cookie = f"{self._cookie}={self._token}; Path=/; HttpOnly; SameSite=Strict"
-            where = [("location", request.without_token), ("cache-control", "no-store")]
-            raise Refusal(303, "", [("set-cookie", cookie), *where])
+            raise self._welcome(request)
         known = request.bearer or request.cookie(self._cookie)
         if not self._is_right(known):
             why = "a token is needed: use the URL that was printed where the server was started"
             raise Refusal(401, why, [("www-authenticate", "Bearer")])
+
+    def _welcome(self, request: _Request) -> Refusal:
+        """The cookie, and the way to where the visitor wants to go."""
+        cookie = f"{self._cookie}={self._token}; Path=/; HttpOnly; SameSite=Strict"
+        headers = [("set-cookie", cookie), ("cache-control", "no-store")]
+        where = request.without_token
+        if request.header("sec-fetch-site") in (*_OWN_PAGES, ""):
+            return Refusal(303, "", [*headers, ("location", where)])
+        # Where a link elsewhere has led to us, a browser keeps the cookie back until a page of our
+        # own asks for the next one.
+        return Refusal(200, "", headers, _WAY.format(url=html.escape(where)))
 
     def _is_right(self, token: str) -> bool:
         return hmac.compare_digest(token.encode(), (self._token or "").encode())
@@ -193,7 +211,7 @@ async def _answer(refusal: Refusal, scope: Scope, send: Send) -> None:
         # Before it is accepted, closing refuses it.
         await send({"type": "websocket.close", "code": 1008})
         return
-    body = json.dumps({"error": str(refusal)}).encode()
+    body = refusal.page.encode()
     headers = [(name.encode(), value.encode("latin-1")) for name, value in refusal.headers]
     headers.append((b"content-length", str(len(body)).encode()))
     await send({"type": "http.response.start", "status": refusal.code, "headers": headers})

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from flowtoy_dagster.errors import UsageError
 
 LOCAL = "127.0.0.1"
-_BACKLOG = 128
+_BACKLOG = 1024
+"""How many may wait until the server is there; readers come in bursts."""
 _WILDCARDS = ("0.0.0.0", "::")  # noqa: S104 - what a user may ask for
 
 

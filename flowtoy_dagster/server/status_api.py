@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from typing import Any, Protocol
 
@@ -20,6 +21,9 @@ from starlette.types import Receive, Scope, Send
 from flowtoy_dagster.engine.records import dump_json
 from flowtoy_dagster.errors import FlowtoyError
 
+MOST_A_SECOND = 250
+"""Answers; who asks in vain for what can't have changed waits, rather than the run."""
+MOST_AT_ONCE = 100
 HEADERS = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
 
 
@@ -47,8 +51,10 @@ class Source(Protocol):
 def status_routes(source: Source) -> list[BaseRoute]:
     """The routes of the status API, for an application of their own or beside others."""
     reading = asyncio.Lock()
+    pace = _Pace()
 
     async def status(_: Request) -> Response:
+        await pace.wait()
         # Readers who come at once wait for one reading, without a thread for each of them.
         if not source.is_current:
             async with reading:
@@ -57,6 +63,7 @@ def status_routes(source: Source) -> list[BaseRoute]:
         return json_response(source.status_json)
 
     async def outputs(request: Request) -> Response:
+        await pace.wait()
         step = request.query_params.get("step")
         if step is not None and not await run_in_threadpool(source.has_step, step):
             return error_response(404, f"there is no step '{step}'")
@@ -76,6 +83,21 @@ def status_app(source: Source, more: Sequence[BaseRoute] = ()) -> Starlette:
         routes=[*status_routes(source), *more],
         exception_handlers={HTTPException: _http_error},
     )
+
+
+class _Pace:
+    """Spreads a burst of requests over time: the processors are the run's, however many ask."""
+
+    def __init__(self) -> None:
+        self._next = 0.0
+
+    async def wait(self) -> None:
+        """Wait until it is one's turn; no time at all, where not many ask."""
+        now = time.monotonic()
+        turn = max(self._next, now - MOST_AT_ONCE / MOST_A_SECOND)
+        self._next = turn + 1 / MOST_A_SECOND
+        if turn > now:
+            await asyncio.sleep(turn - now)
 
 
 class _Endpoint:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import os
 import secrets
 import signal
@@ -17,7 +18,7 @@ from flowtoy_dagster.errors import RunInterrupted
 from flowtoy_dagster.flow.graph import Flow
 from flowtoy_dagster.runs.processes import RunProcess
 from flowtoy_dagster.server.ending import Ending
-from flowtoy_dagster.server.guard import TOKEN_PARAMETER, Guard
+from flowtoy_dagster.server.guard import Guard
 from flowtoy_dagster.server.listening import Listener
 
 if TYPE_CHECKING:
@@ -60,7 +61,7 @@ def serve_flow(
     files: Sequence[str],
     listener: Listener,
     options: WebOptions,
-    announce: Callable[[str, str], None],
+    announce: Callable[[str], None],
 ) -> bool:
     """Run a flow and serve the web UI until Ctrl-C, SIGTERM or SIGHUP.
 
@@ -69,7 +70,7 @@ def serve_flow(
         files: what it was loaded from, for the code location to load it again.
         listener: where to serve.
         options: how.
-        announce: called with the page's URL and the run's id when both are there.
+        announce: called with the run's id when its page is there.
 
     Returns:
         whether the run that was started last succeeded.
@@ -141,7 +142,7 @@ class _Session:
             )
         )
 
-    def serve(self, announce: Callable[[str, str], None], *, with_location: bool) -> None:
+    def serve(self, announce: Callable[[str], None], *, with_location: bool) -> None:
         """Serve until somebody wants an end."""
         import uvicorn
 
@@ -154,10 +155,12 @@ class _Session:
             timeout_graceful_shutdown=_GRACE,
         )
         self._server = uvicorn.Server(config)
+        # The command line turns it off while modules load.
+        gc.enable()
         self._ending.expect()
         # In a thread of its own, since uvicorn takes the signals of the main one.
         self._start(lambda: self._server.run(sockets=[self._listener.socket]))
-        announce(self._url, self._launcher.latest)
+        announce(self._launcher.latest)
         if with_location and self._web is not None:
             self._start(self._web.load_flow)
         self._ending.wanted.wait()
@@ -198,11 +201,6 @@ class _Session:
         return Guard(
             app, self._listener, hosts=options.hosts, token=options.token, writable=("/graphql",)
         )
-
-    @property
-    def _url(self) -> str:
-        token = self._options.token
-        return f"{self._listener.url}/" + (f"?{TOKEN_PARAMETER}={token}" if token else "")
 
     def end(self) -> list[str]:
         """End everything; gives the runs that still went on."""

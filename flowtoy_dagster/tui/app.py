@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
+import threading
 import time
 from collections.abc import Callable
 from typing import ClassVar
@@ -78,7 +80,7 @@ class RunPage(App[int]):
         clock: Callable[[], float] = time.time,
     ) -> None:
         super().__init__()
-        self._is_ours = source.is_ours
+        self._source = source
         self._watcher = Watcher(
             source,
             status,
@@ -128,8 +130,9 @@ class RunPage(App[int]):
     def on_mount(self) -> None:
         """Begin to watch."""
         loop = asyncio.get_running_loop()
-        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        for number in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(number, self.action_interrupt)
+        loop.add_signal_handler(signal.SIGHUP, self._lose_terminal)
         self.set_interval(_REDRAW, self._draw_times)
         self._draw()
         self._steps.focus()
@@ -207,8 +210,8 @@ class RunPage(App[int]):
         """Offer only keys that do something now."""
         enlarged = self._body.has_class("-enlarged")
         return {
-            "cancel": self._is_ours and not has_ended(self.status),
-            "retry": self._is_ours and self.status.state in ("failed", "cancelled"),
+            "cancel": self._source.is_ours and not has_ended(self.status),
+            "retry": self._source.is_ours and self.status.state in ("failed", "cancelled"),
             "enlarge": not enlarged,
             "shrink": enlarged,
         }.get(action, True)
@@ -246,7 +249,7 @@ class RunPage(App[int]):
         """Quit; a run of ours ends with the page, if that is meant."""
         if has_ended(self.status):
             self.exit(self._exit_code())
-        elif self._is_ours:
+        elif self._source.is_ours:
             self._ask("Cancel the run and quit?", self._cancel_and_leave)
         else:
             self.exit(0)
@@ -256,10 +259,21 @@ class RunPage(App[int]):
         self._interrupts += 1
         if has_ended(self.status):
             self.exit(self._exit_code())
-        elif self._is_ours and self._interrupts <= _PATIENT_INTERRUPTS:
+        elif self._source.is_ours and self._interrupts <= _PATIENT_INTERRUPTS:
             self._cancel_and_leave()
         else:
             self.exit(INTERRUPTED)
+
+    def _lose_terminal(self) -> None:
+        """End the run and the process; the page would wait for the terminal for ever."""
+
+        def end() -> None:
+            try:
+                self._source.close()
+            finally:
+                os._exit(INTERRUPTED)
+
+        threading.Thread(target=end, daemon=True).start()
 
     def _ask(self, question: str, then: Callable[[], None]) -> None:
         def answered(yes: bool | None) -> None:

@@ -48,6 +48,9 @@ class Source(Protocol):
     def retry(self) -> None:
         """Run again what failed or was skipped; `status` is of the new run from then on."""
 
+    def close(self) -> None:
+        """End the run, if it is ours and goes on still, and wait for it; from any thread."""
+
 
 class RunElsewhere:
     """A run that is watched by its status API."""
@@ -74,6 +77,9 @@ class RunElsewhere:
 
     def retry(self) -> None:
         """Nothing: who watches does not decide."""
+
+    def close(self) -> None:
+        """Nothing: the run goes on."""
 
 
 class RunHere:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -91,11 +92,13 @@ class Watcher:
     def _watch(self) -> None:
         while not self._stopped:
             self._grant_wishes()
+            began = time.monotonic()
             news = self._look(*self._selected)
             if news != self._news and not self._stopped:
                 self._news = news
                 self._tell(news)
-            self._wake.wait(INTERVAL)
+            # What takes long to ask for is asked for less often.
+            self._wake.wait(max(INTERVAL, time.monotonic() - began))
             self._wake.clear()
 
     def _grant_wishes(self) -> None:

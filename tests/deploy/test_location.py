@@ -170,6 +170,16 @@ def test_dagster_is_given_names_and_hashes_and_no_text(
         assert name == flow
         assert len(bytes.fromhex(reference)) == 32
     assert repository.get_job("good").tags[CONFIG_TAG] == json.loads(text)["good"][1]
+    assert "sesame" not in (repository.get_job("broken").description or "")
+
+
+def test_a_location_without_flows_says_so(
+    flows: Callable[..., Path], caplog: pytest.LogCaptureFixture
+) -> None:
+    flows()
+    repository = flow_repository()
+    assert repository.job_names == rebuilt(repository).job_names == []
+    assert "no flow was found: FLOWTOY_PATH names files and folders" in caplog.text
 
 
 def test_a_process_of_a_run_builds_what_was_loaded_whatever_the_files_hold(

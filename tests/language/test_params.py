@@ -108,18 +108,23 @@ def test_values_win_in_the_order_text_file_earlier_run_variable_default(
     assert public(chosen) == {name: name[3:] for name in names}
 
 
-def test_what_is_wrong_in_a_file_is_told_at_its_place_there(write: Callable[..., Path]) -> None:
+def test_what_is_wrong_in_a_file_is_told_at_its_place_there(
+    write: Callable[..., Path], tmp_path: Path
+) -> None:
     # language 15.3
     path = write("region: 5\nregoin: eu\n", "values.yaml")
-    broken = write("[1]", "values.json")
+    broken, binary = write("[1]", "values.json"), tmp_path / "binary.yaml"
+    binary.write_bytes(b"\xff")
     with pytest.raises(ConfigError) as raised:
-        bind(flow_with({"region": "eu"}), files=[path, broken, "absent.json"])
+        bind(flow_with({"region": "eu"}), files=[path, broken, binary, "absent.yaml"])
     told = {(str(p.location), p.message) for p in raised.value.problems}
     assert told == {
         (f"{path}:1:1", "the parameter 'region': expected text, got the number 5"),
         (f"{path}:2:1", "there is no parameter 'regoin'"),
         (f"{broken}:1:1", "expected a mapping of parameters"),
-        ("None", "can't read the parameters 'absent.json': no such file or directory"),
+        (f"{binary}:1:1", "not readable: 'utf-8' codec can't decode byte 0xff in position 0: "
+         "invalid start byte"),
+        ("None", "can't read the parameters 'absent.yaml': no such file or directory"),
     }
 
 

@@ -318,7 +318,7 @@ def test_a_running_server_refuses_what_a_foreign_page_could_make_a_browser_ask(
     [
         ([], "give either the files of a flow or --status-url"),
         (["flow.yaml", "--status-url", "http://x"], "either the files of a flow or --status-url"),
-        (["flow.yaml", "--port", "70000"], "70000"),
+        (["flow.yaml", "--port", "70000"], "65535"),
         (["flow.yaml", "--port", "0", "--max-workers", "0"], "at least 1"),
         (["flow.yaml", "--host", "no.such.host.invalid"], "'no.such.host.invalid' is neither"),
         (["flow.yaml", "--host", "192.0.2.1"], "'192.0.2.1' is not an address of this machine"),

@@ -61,6 +61,9 @@ class Still:
         self.wishes.append("retry")
         self.now = shop("running", run_id="1111aaaa-retry")
 
+    def close(self) -> None:
+        """Only a terminal that goes away calls it."""
+
 
 def shop(state: Any, *, run_id: str = "0f3a2b1c-run") -> RunStatus:
     """A run of four steps in some state."""

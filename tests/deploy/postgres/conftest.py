@@ -30,7 +30,7 @@ def _load(name: str, path: Path) -> Any:
     return sys.modules[name]
 
 
-servers = _load("postgres_server", Path(__file__).parent / "server.py")
+servers = _load("postgres_server", Path(__file__).parent / "postgres_server.py")
 MADE = "made"
 """The database that has Dagster's tables already, of which others are copies."""
 

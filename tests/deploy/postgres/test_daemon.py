@@ -23,7 +23,7 @@ from team_dagster import Deployment, free_port, wait_for  # type: ignore[import-
 ROOT = Path(__file__).parents[3]
 FILES = ROOT / "docs" / "how-to" / "deploy"
 BIN = Path(sys.executable).parent
-PATIENCE = 75.0
+PATIENCE = 100.0
 """Seconds, of which a schedule of every minute may take sixty."""
 START = """
 mutation { startSchedule(scheduleSelector: {
@@ -86,7 +86,7 @@ class Team:
             cwd=self.folder, env={**os.environ, **self.environment}, timeout=PATIENCE,
         )
         assert done.returncode == 0, done.stderr
-        return json.loads(done.stdout)
+        return json.loads(done.stdout or "null")
 
     def until(self, condition: Callable[[], Any], what: str) -> Any:
         """Wait until something is so."""
@@ -157,7 +157,7 @@ def end(services: list[subprocess.Popen[bytes]]) -> None:
 
 
 # One test: the deployment takes longer to start than all that is looked at in it.
-@pytest.mark.timeout(240)
+@pytest.mark.timeout(300)
 def test_a_deployment_queues_limits_schedules_and_tells_of_its_runs(team: Team) -> None:
     team.until(lambda: "waits" in jobs_of(team), "the flows were not loaded")
     # It is on already; but the daemon may only hear of it when this minute is over.
@@ -177,13 +177,21 @@ def jobs_of(team: Team) -> Mapping[str, Any]:
 
 
 def check_the_queue(team: Team, instance: dg.DagsterInstance) -> None:
-    """One run at a time is taken out of it, and flowtoy's commands see both as they are."""
+    """One run at a time is taken out of it; flowtoy's commands see and end them as they are."""
+    here, go = team.folder / "waits.here", team.folder / "waits.go"
+    cancelled = team.web.launch("waits")
+    team.until(here.exists, "the run has not started")
     first, second = team.web.launch("waits"), team.web.launch("waits")
-    team.until((team.folder / "waits.here").exists, "the first run has not started")
     states = {run["run_id"]: run["state"] for run in team.flowtoy("runs", "--json")}
     # No process of flowtoy carries the first: it must not be taken for interrupted.
-    assert sorted((states[first], states[second])) == ["pending", "running"]
-    (team.folder / "waits.go").touch()
+    assert states[cancelled] == "running"
+    assert {states[first], states[second]} == {"pending"}
+    in_vain = team.web.launch("waits")
+    for run_id in (in_vain, cancelled):  # one that is in the queue, one that runs
+        team.flowtoy("cancel", run_id)
+        assert team.web.ended(run_id)["status"] == "CANCELED"
+    assert here.read_text() == "here\n"
+    go.touch()
     for run_id in (first, second):
         assert team.web.ended(run_id)["status"] == "SUCCESS"
     records = [instance.get_run_record_by_id(run_id) for run_id in (first, second)]

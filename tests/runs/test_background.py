@@ -1,0 +1,123 @@
+"""Runs that a process of their own carries."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+import pytest
+
+from flowtoy_dagster.load import load_flow
+from flowtoy_dagster.runs.background import launch_background
+from flowtoy_dagster.runs.history import History
+from flowtoy_dagster.runs.processes import RunProcess
+
+DEADLINE = 60.0
+WAITS = """
+flow:
+  - name: waits
+    source: {type: process, configuration: {shell: true}}
+    input: {command: "echo $$ > started; while :; do sleep 0.05; done"}
+"""
+
+
+@pytest.fixture
+def history(made_home: Path) -> Iterator[History]:
+    with History(made_home) as opened:
+        yield opened
+
+
+def wait_until(condition: Callable[[], Any], what: str) -> Any:
+    deadline = time.monotonic() + DEADLINE
+    while not (found := condition()):
+        assert time.monotonic() < deadline, f"waited in vain: {what}"
+        time.sleep(0.03)
+    return found
+
+
+def command_of(folder: Path) -> int:
+    """The process of the step that waits, once it has started."""
+    started = folder / "started"
+    return int(wait_until(lambda: started.exists() and started.read_text().strip(), "a start"))
+
+
+def is_alive(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+def test_a_run_in_the_background_can_be_watched_and_cancelled_with_its_commands(
+    history: History, write: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    process = RunProcess()
+    flow = load_flow(write(WAITS))
+    run = launch_background(history, flow, tags={"team": "data"}, process=process)
+    # Another process writes them, to a database whose connections are kept.
+    told: list[Any] = []
+    history.instance.watch_event_logs(
+        run.run_id, None, lambda entry, cursor: told.append(entry.dagster_event_type)
+    )
+    command = command_of(tmp_path)
+    assert not run.ended
+    # What everybody on the machine can see.
+    shown = Path(f"/proc/{process.pid}/cmdline").read_text().split("\0")
+    assert shown[1:] == ["-m", "flowtoy_dagster.runs.worker", ""]
+    wait_until(lambda: dg.DagsterEventType.STEP_START in told, "watchers hear of the start")
+    run.cancel()
+    assert run.wait(DEADLINE)
+    wait_until(lambda: dg.DagsterEventType.RUN_CANCELED in told, "watchers hear of the end")
+    assert told.count(dg.DagsterEventType.STEP_START) == 1
+    found = history.find(run.run_id)
+    assert found.tags["team"] == "data"
+    assert history.status(found).state == "cancelled"
+    wait_until(lambda: not is_alive(command), "the command has ended")
+
+
+# runtime 8: what becomes of a run whose process is gone is told
+def test_a_run_whose_process_is_killed_has_failed(
+    history: History, write: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    process = RunProcess()
+    run = launch_background(history, load_flow(write(WAITS)), process=process)
+    command = command_of(tmp_path)
+    os.kill(process.pid, signal.SIGKILL)
+    assert run.wait(DEADLINE)
+    status = history.status(history.find(run.run_id))
+    assert status.state == "failed"
+    assert "was killed by signal 9 (SIGKILL)" in (status.error or "")
+    wait_until(lambda: not is_alive(command), "the command has ended")
+
+
+# runtime 10
+def test_a_run_ends_with_the_process_that_has_asked_for_it(
+    history: History, write: Callable[..., Path], tmp_path: Path
+) -> None:
+    write(WAITS)
+    asks = """if True:
+        import time
+        from flowtoy_dagster.load import load_flow
+        from flowtoy_dagster.runs.background import launch_background
+        from flowtoy_dagster.runs.history import History
+        with History() as history:
+            launch_background(history, load_flow("flow.yaml"))
+            time.sleep(600)
+    """
+    asker = subprocess.Popen([sys.executable, "-c", asks], cwd=tmp_path)
+    command = command_of(tmp_path)
+    asker.kill()
+    asker.wait()
+    wait_until(lambda: not is_alive(command), "the command has ended")
+    found = history.find("last")
+    wait_until(lambda: history.status(found).state == "failed", "the history tells")
+    assert "interrupted" in (history.status(found).error or "")

@@ -1,0 +1,190 @@
+"""The guard before a server: each thing that it refuses, and what it lets pass."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from typing import Any
+
+import pytest
+
+from flowtoy_dagster.server.guard import Guard
+from flowtoy_dagster.server.listening import Listener, listen
+
+TOKEN = "a-token"
+JSON = "application/json"
+PASSED = 200
+
+
+def ask(
+    path: str = "/",
+    method: str = "GET",
+    *,
+    query: str = "",
+    bound_to: str = "127.0.0.1",
+    token: str | None = None,
+    hosts: tuple[str, ...] = (),
+    **headers: str,
+) -> tuple[int, dict[str, str]]:
+    """How a request is answered: the status and the headers; 200 where it was passed on."""
+    listener = Listener(socket.socket(), bound_to, bound_to, 8000)
+    listener.socket.close()
+    sent: list[dict[str, Any]] = []
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        sent.append({"status": PASSED, "headers": []})
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    given = {"host": "127.0.0.1:8000", **{k.replace("_", "-"): v for k, v in headers.items()}}
+    scope = {
+        "type": "websocket" if method == "WEBSOCKET" else "http",
+        "path": path,
+        "query_string": query.encode(),
+        "headers": [(name.encode(), value.encode()) for name, value in given.items()],
+    }
+    if method != "WEBSOCKET":
+        scope["method"] = method
+    guard = Guard(app, listener, hosts=hosts, token=token, writable=("/graphql",))
+    asyncio.run(guard(scope, None, send))  # type: ignore[arg-type]
+    first = sent[0]
+    if first.get("type") == "websocket.close":
+        return 403, {}
+    return first["status"], {k.decode(): v.decode() for k, v in first["headers"]}
+
+
+@pytest.mark.parametrize(
+    ("host", "more", "code"),
+    [
+        ("localhost:9000", {}, PASSED),
+        ("LOCALHOST", {}, PASSED),
+        ("[::1]:8000", {}, PASSED),
+        ("evil.example", {}, 421),
+        ("evil.example:8000", {}, 421),
+        ("", {}, 421),
+        ("[not an address", {}, 421),
+        ("192.0.2.7", {}, 421),
+        ("192.0.2.7:8000", {"bound_to": "0.0.0.0"}, PASSED),
+        ("evil.example", {"bound_to": "0.0.0.0"}, 421),
+        (socket.gethostname(), {"bound_to": "0.0.0.0"}, PASSED),
+        ("my.server.example", {"hosts": ("My.Server.Example",)}, PASSED),
+    ],
+)
+def test_a_request_must_name_a_host_that_is_ours(host: str, more: Any, code: int) -> None:
+    assert ask(host=host, **more)[0] == code
+
+
+@pytest.mark.parametrize(
+    ("headers", "code"),
+    [
+        ({}, PASSED),
+        ({"origin": "http://127.0.0.1:8000"}, PASSED),
+        ({"origin": "https://localhost:9000", "host": "localhost:9000"}, PASSED),
+        ({"origin": "http://127.0.0.1:8001"}, 403),
+        ({"origin": "http://evil.example"}, 403),
+        ({"origin": "null"}, 403),
+        ({"sec_fetch_site": "same-origin"}, PASSED),
+        ({"sec_fetch_site": "none"}, PASSED),
+        ({"sec_fetch_site": "same-site"}, 403),
+        ({"sec_fetch_site": "cross-site"}, 403),
+    ],
+)
+@pytest.mark.parametrize("method", ["POST", "WEBSOCKET"])
+def test_what_may_change_something_comes_from_our_own_pages(
+    method: str, headers: dict[str, str], code: int
+) -> None:
+    assert ask("/graphql", method, content_type=JSON, **headers)[0] == code
+
+
+def test_a_foreign_page_may_lead_to_ours() -> None:
+    assert ask("/runs/1", sec_fetch_site="cross-site", origin="http://evil.example")[0] == PASSED
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "query", "kind", "code"),
+    [
+        ("GET", "/graphql", "", "", PASSED),
+        ("GET", "/graphql", "query={version}", "", 405),
+        ("POST", "/graphql", "", JSON, PASSED),
+        ("POST", "/graphql", "", f"{JSON}; charset=utf-8", PASSED),
+        ("POST", "/graphql", "", "text/plain", 415),
+        ("POST", "/graphql", "", f"text/plain; {JSON}", 415),
+        ("POST", "/graphql", "query={version}", "", 415),
+        ("POST", "/status", "", JSON, 405),
+        ("POST", "/report_asset_check/x", "", JSON, 405),
+        ("DELETE", "/graphql", "", JSON, 405),
+        ("HEAD", "/", "", "", PASSED),
+    ],
+)
+def test_only_json_is_posted_and_only_where_it_may_be(
+    method: str, path: str, query: str, kind: str, code: int
+) -> None:
+    assert ask(path, method, query=query, content_type=kind)[0] == code
+
+
+@pytest.mark.parametrize(
+    ("headers", "code"),
+    [
+        ({}, 401),
+        ({"authorization": f"Bearer {TOKEN}"}, PASSED),
+        ({"authorization": f"bearer  {TOKEN}"}, PASSED),
+        ({"authorization": "Bearer wrong"}, 401),
+        ({"authorization": "Bearer "}, 401),
+        ({"authorization": f"Basic {TOKEN}"}, 401),
+        ({"cookie": f"flowtoy-8000={TOKEN}"}, PASSED),
+        ({"cookie": f"a[]=b@c; flowtoy-8000={TOKEN}; other=1"}, PASSED),
+        ({"cookie": f"flowtoy-8001={TOKEN}"}, 401),
+        ({"cookie": "flowtoy-8000="}, 401),
+    ],
+)
+@pytest.mark.parametrize("method", ["GET", "POST", "WEBSOCKET"])
+def test_who_asks_must_know_the_token(method: str, headers: dict[str, str], code: int) -> None:
+    found = ask("/graphql", method, token=TOKEN, content_type=JSON, **headers)[0]
+    assert found == (403 if method == "WEBSOCKET" and code == 401 else code)
+
+
+@pytest.mark.parametrize(
+    ("path", "query", "where"),
+    [
+        ("/", f"token={TOKEN}", "/"),
+        ("/runs/1", f"logType=stdout&token={TOKEN}&x=a%26b", "/runs/1?logType=stdout&x=a%26b"),
+        ("//evil.example/x", f"token={TOKEN}", "/evil.example/x"),
+        ("/\\evil.example", f"token={TOKEN}", "/%5Cevil.example"),
+    ],
+)
+def test_a_token_in_the_url_becomes_a_cookie_and_leaves_the_url(
+    path: str, query: str, where: str
+) -> None:
+    code, headers = ask(path, query=query, token=TOKEN)
+    assert (code, headers["location"]) == (303, where)
+    assert headers["set-cookie"] == f"flowtoy-8000={TOKEN}; Path=/; HttpOnly; SameSite=Strict"
+    assert headers["cache-control"] == "no-store"
+
+
+def test_who_comes_by_a_link_elsewhere_goes_on_from_a_page_of_ours() -> None:
+    """A redirect would be asked for without the cookie, which is for our own pages alone."""
+    code, headers = ask("/runs/1", query=f"token={TOKEN}", token=TOKEN, sec_fetch_site="cross-site")
+    assert (code, headers["content-type"]) == (PASSED, "text/html; charset=utf-8")
+    assert headers["set-cookie"].startswith(f"flowtoy-8000={TOKEN}; ")
+
+
+def test_a_wrong_token_in_the_url_sets_nothing() -> None:
+    code, headers = ask(query="token=wrong", token=TOKEN)
+    assert code == 401
+    assert "set-cookie" not in headers
+
+
+@pytest.mark.parametrize(
+    ("host", "is_local", "url"),
+    [
+        ("127.0.0.1", True, "http://127.0.0.1"),
+        ("localhost", True, "http://localhost"),
+        ("0.0.0.0", False, f"http://{socket.gethostname()}"),
+    ],
+)
+def test_a_listener_knows_who_can_reach_it(host: str, is_local: bool, url: str) -> None:
+    listener = listen(host)
+    with listener.socket:
+        assert listener.is_local == is_local
+        assert listener.url == f"{url}:{listener.port}"
