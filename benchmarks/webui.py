@@ -27,12 +27,9 @@ from measure import machine
 from runners import BenchmarkError, environment, old_command, own_command
 
 LONGEST = 120.0
-FLOW = {
-    "flow": [
-        {"name": "first", "source": "process",
-         "input": {"command": ["sh", "-c", "date +%s.%N > started; sleep 1"]}},
-    ]
-}
+STAMP = {"type": "process",
+         "configuration": {"command": ["sh", "-c", "date +%s.%N > started; sleep 1"]}}
+FLOW = {"sources": {"stamp": STAMP}, "flow": [{"name": "first", "source": "stamp"}]}
 JOB = """
 import subprocess
 import dagster as dg

@@ -217,11 +217,13 @@ def _adopt_orphans() -> None:
 
 def children() -> list[int]:
     """The child processes of this one, where the system tells."""
-    try:
-        with open(f"/proc/self/task/{os.getpid()}/children") as file:
-            return [int(word) for word in file.read().split()]
-    except OSError:
-        return []
+    found: list[int] = []
+    with contextlib.suppress(OSError):
+        # The system has them by the thread that has started each.
+        for thread in os.listdir("/proc/self/task"):
+            with open(f"/proc/self/task/{thread}/children") as file:
+                found += map(int, file.read().split())
+    return found
 
 
 def _signal_all(pid: int, number: int) -> None:

@@ -174,6 +174,8 @@ class Writers:
 class WarmEventLogStorage(SqliteEventLogStorage):
     """Dagster's event log in SQLite, with its connections kept."""
 
+    _obs: Any
+
     def __init__(self, base_dir: str, inst_data: ConfigurableClassData | None = None) -> None:
         self._engines = Engines()
         self._writers = Writers(self._open_writer)

@@ -5,8 +5,8 @@ import time
 from collections.abc import Callable
 
 from dagster import EventLogEntry
-from dagster._core.storage.event_log.base import EventLogCursor
-from dagster._core.storage.event_log.sqlite.sqlite_event_log import SqliteEventLogStorage
+from dagster._core.event_api import EventLogCursor
+from dagster._core.storage.event_log import SqliteEventLogStorage
 from watchdog.events import FileSystemEvent, PatternMatchingEventHandler
 
 PAUSE = 0.05

@@ -8,21 +8,13 @@ from typing import Any
 
 from flowtoy_dagster.flow.draft import Draft, StepDraft
 from flowtoy_dagster.flow.graph import Dependency, InputKind, Source
-from flowtoy_dagster.flow.names import OUTPUT_NAMES, PAYLOAD_NAMES, ROOTS
-from flowtoy_dagster.flow.references import (
-    Reference,
-    TemplateMistake,
-    asked_names,
-    free_names,
-    references,
-    templates_in,
-)
+from flowtoy_dagster.flow.names import OUTPUT_NAMES
+from flowtoy_dagster.flow.references import Reference, TemplateMistake, references, templates_in
 from flowtoy_dagster.flow.suggestions import nearest
-from flowtoy_dagster.flow.templating import is_template
+from flowtoy_dagster.flow.unknown import NameCheck, names_known_in
 
 Path = tuple[str | int, ...]
 EXPLICIT = "depends_on"
-_OF_PAYLOADS = "only templates of a command with 'pass_to: template' have it"
 
 
 @dataclass
@@ -83,11 +75,7 @@ class _Connector:
         self.draft = draft
         self.views = views
         self.sources = sources
-        written = draft.document.root.child("sources")
-        named = written.value if written else None
-        # Where it is no mapping at all, that is told, and no name is wrong for it.
-        self.no_sources = named is not None and not isinstance(named, dict)
-        self.source_names = frozenset(named if isinstance(named, dict) else ())
+        self.names = NameCheck(draft)
         self.by_name = {view.name: view for view in reversed(views)}
         self.kept: set[str] = set()
         self.params: set[str] = set()
@@ -98,7 +86,7 @@ class _Connector:
             for path, template in templates_in(source.configuration):
                 place = self.draft.place_of(path, [("sources", name)]) or ("sources", name)
                 # A step may say that its payload has names in these templates.
-                names = _names_in({**source.configuration, "pass_to": "template"})
+                names = names_known_in({**source.configuration, "pass_to": "template"})
                 for _ in self._read(template, (*place, *path), "", names):
                     pass  # its mistakes are what is wanted here
         waits, params = {}, {}
@@ -185,7 +173,7 @@ class _Connector:
                 place = self.draft.place_of(within, view.places) or path
                 is_input = place[2:3] == ("input",)
                 label = _label("input" if is_input else "source", within)
-                names = _names_in(view.source.configuration)
+                names = names_known_in(view.source.configuration)
                 yield from self._read(template, (*place, *within), label, names)
         for index, output in enumerate(config.output):
             if output.type == "template":
@@ -216,7 +204,7 @@ class _Connector:
                 self.draft.refuse(path, str(mistake), mistake.hint, line=mistake.line)
                 continue
             if current == template:
-                self._refuse_names(template, path, names)
+                self.names.check(template, path, names)
             for reference in sorted(found, key=str):
                 if reference.root in ("flows", "steps"):
                     line = reference.line if current == template else None
@@ -248,25 +236,6 @@ class _Connector:
             source = self.sources.get(name)
             for _, template in templates_in(source.configuration if source else None):
                 yield template
-
-    def _refuse_names(self, template: str, path: Path, names: Collection[str] | None) -> None:
-        """Refuse names and sources that are not there, unless the template tests them."""
-        for name, line in free_names(template).items():
-            if names is None or name in names or (name,) in asked_names(template):
-                continue
-            hint = _OF_PAYLOADS if name in PAYLOAD_NAMES else nearest(name, [*ROOTS, *names])
-            self.draft.refuse(path, f"'{name}' is not a name", hint, line=line)
-        for reference in references(template):
-            name = reference.step or ""
-            unknown = reference.root == "sources" and self._is_no_source(name)
-            if unknown and ("sources", name) not in asked_names(template):
-                hint = nearest(name, self.sources)
-                self.draft.refuse(
-                    path, f"there is no source '{name}'", hint, line=reference.line
-                )
-
-    def _is_no_source(self, name: str) -> bool:
-        return bool(name) and name not in self.source_names and not self.no_sources
 
     def _refuse_cycles(self, dependencies: Mapping[int, tuple[Dependency, ...]]) -> None:
         waits = {
@@ -307,14 +276,6 @@ def _cycles_from(
             trail.append(following)
             on_trail.add(following)
             stack.append(iter(waits[following]))
-
-
-def _names_in(configuration: Mapping[str, Any]) -> Collection[str] | None:
-    """What a configuration's templates know beside the roots; None where any may be missing."""
-    if configuration.get("template_strict", True) is not True:
-        return None
-    mode = configuration.get("pass_to")
-    return PAYLOAD_NAMES if mode == "template" or is_template(mode) else ()
 
 
 def _label(first: str, path: Path) -> str:

@@ -24,7 +24,7 @@ class FlowtoyRunLauncher(RunLauncher[DagsterInstance], ConfigurableClass):
     """Has each run carried by a process of its own, which ends when this one does."""
 
     def __init__(self, inst_data: ConfigurableClassData | None = None) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self._inst_data = inst_data
         self._lock = threading.Lock()
         self._runs: dict[str, BackgroundRun] = {}

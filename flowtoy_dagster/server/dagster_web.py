@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from typing import Any
 
@@ -51,7 +52,7 @@ class DagsterWeb:
         from dagster._core.remote_representation.grpc_server_registry import GrpcServerRegistry
         from dagster._core.workspace.context import WorkspaceProcessContext
         from dagster._core.workspace.load_target import WorkspaceLoadTarget
-        from dagster._grpc.server import GrpcServerCommand
+        from dagster._grpc.constants import GrpcServerCommand
         from dagster_webserver.app import create_app_from_workspace_process_context
         from dagster_webserver.version import __version__
 
@@ -61,6 +62,8 @@ class DagsterWeb:
             def create_origins(self) -> Sequence[ManagedGrpcPythonEnvCodeLocationOrigin]:
                 return self.origins
 
+        # The pages tell of it, without a traceback.
+        warnings.filterwarnings("ignore", message="Error loading repository location")
         self._target = Target()
         registry = GrpcServerRegistry(
             # It would stand on the command line, with what dagster.yaml says of the storage.
@@ -69,7 +72,7 @@ class DagsterWeb:
             server_command=GrpcServerCommand.API_GRPC,
             heartbeat_ttl=LONGEST_SILENCE,
             startup_timeout=instance.code_server_process_startup_timeout,
-            wait_for_processes_on_shutdown=True,
+            wait_for_processes_on_shutdown=False,
             log_level="WARNING",
         )
         self._registry = registry
@@ -88,6 +91,6 @@ class DagsterWeb:
         self._context.refresh_workspace()
 
     def close(self) -> None:
-        """End the process of the code location."""
+        """Ask the process of the code location to end."""
         self._context.__exit__(None, None, None)
         self._registry.__exit__(None, None, None)

@@ -165,10 +165,11 @@ class _Session:
             self._start(self._web.load_flow)
         self._ending.wanted.wait()
 
-    def _start(self, work: Callable[[], None]) -> None:
+    def _start(self, work: Callable[[], None]) -> threading.Thread:
         thread = threading.Thread(target=work, daemon=True)
         self._threads.append(thread)
         thread.start()
+        return thread
 
     def _app(self) -> Guard:
         from starlette.applications import Starlette
@@ -209,17 +210,19 @@ class _Session:
         if self._server is not None:
             self._server.should_exit = True
         going_on = self._launcher.cancel_all()
-        if self._web is not None:
-            self._start(self._web.close)
+        closer = self._start(self._web.close) if self._web is not None else None
         while not self._launcher.is_idle and time.monotonic() < deadline:
             if self._ending.hurried.wait(_LOOK):
                 break
         self._launcher.kill_all()
-        for thread in self._threads:
-            thread.join(max(0.0, deadline - time.monotonic()))
+        if closer is not None:
+            closer.join(_GRACE)
+        # The process of the code location has nothing to lose, and takes its time to end.
         for pid in children():
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
+        for thread in self._threads:
+            thread.join(_GRACE)
         return going_on
 
     def judge(self, going_on: Sequence[str]) -> bool:

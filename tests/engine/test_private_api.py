@@ -218,12 +218,13 @@ IMPORTED: dict[str, str] = {
         "code_server_log_level=…, server_command=…)"
     ),
     "dagster._core.workspace.load_target:WorkspaceLoadTarget": "()",
-    "dagster._grpc.server:GrpcServerCommand": "members: API_GRPC, CODE_SERVER_START",
+    "dagster._grpc.constants:GrpcServerCommand": "members: API_GRPC, CODE_SERVER_START",
     "dagster._serdes:ConfigurableClass": "()",
     "dagster._utils.hosted_user_process:recon_job_from_origin": "(origin)",
     "dagster_webserver.app:create_app_from_workspace_process_context":
         "(workspace_process_context, path_prefix=…, live_data_poll_rate=…, **kwargs)",
     "dagster_webserver.version:__version__": repr(CHECKED_WITH),
+    "dagster._core.event_api:EventLogCursor": "fields: cursor_type, value",
 }
 """What is imported: a class or function with its parameters, a tuple with its fields, …"""
 
@@ -383,6 +384,10 @@ MEMBERS: dict[str, str] = {
     "dagster._core.instance.ref:InstanceRef.to_dict": "(self)",
     "dagster._serdes:ConfigurableClass.from_config_value": "(cls, inst_data, config_value)",
     "dagster._serdes:ConfigurableClass.config_type": "(cls)",
+    "dagster._core.event_api:EventLogCursor.from_storage_id": "(storage_id)",
+    "dagster._core.storage.event_log:SqliteEventLogStorage.watch":
+        "(self, run_id, cursor, callback)",
+    "dagster._core.storage.event_log:SqliteEventLogStorage.end_watch": "(self, run_id, handler)",
 }
 """What is called, overridden or read on private objects."""
 

@@ -73,9 +73,9 @@ def test_the_commands_of_history_and_retry_work(
 
 
 def test_eight_runs_at_once_lose_no_event(
-    database: Any, flowtoy: Callable[..., Any], write: Callable[..., Path]
+    database: Any, flowtoy: Callable[..., Any], write: Callable[..., Path], commands: Any
 ) -> None:
-    # runtime 12
+    # runtime 12. `commands` is asked for so that it is not made in eight threads.
     steps = "\n".join(
         f"- {{name: s{n}, source: process, input: {{command: ['true']}}}}" for n in range(5)
     )
