@@ -205,7 +205,7 @@ def settle(builder: StatusBuilder, record: dg.RunRecord) -> None:
     status.started_at = status.started_at or record.start_time
     if status.state in ("pending", "running"):
         # An event is stored just before the record that it changes.
-        status.state = "running" if status.started_at else "pending"
+        status.state = "running" if status.started_at else status.state
         status.ended_at = None
     else:
         last = max((step.ended_at or 0.0 for step in status.steps.values()), default=0.0)

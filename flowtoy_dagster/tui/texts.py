@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 from rich.highlighter import JSONHighlighter
 from rich.text import Text
 
@@ -22,6 +24,14 @@ COLOURS: dict[State | RunState, str] = {
     "skipped": "yellow", "cancelled": "yellow",
 }
 _LONGEST_BAR = 24
+
+
+def style_of(state: State | RunState) -> str:
+    """How a state is drawn; where colours are not wanted, red would be a grey too dark to read."""
+    colour = COLOURS[state]
+    if not os.environ.get("NO_COLOR"):
+        return colour
+    return {"dim": "dim", "red": "bold"}.get(colour, "")
 
 
 def has_ended(status: RunStatus) -> bool:
@@ -45,7 +55,7 @@ def title(status: RunStatus, now: float, doing: str) -> Text:
         doing: what is happening that the state does not tell.
     """
     state = doing or status.state
-    colour = COLOURS[status.state]
+    colour = style_of(status.state)
     return Text.assemble(
         (plain(status.name), "bold"), "  ", (f"{MARKS[status.state]} {state}", colour), "  ",
         elapsed_of(status, now), ("  run " + status.run_id[:8], "dim"),
@@ -56,7 +66,7 @@ def title(status: RunStatus, now: float, doing: str) -> Text:
 def bar(status: RunStatus, trouble: str | None, width: int) -> Text:
     """The second line: how many steps have ended, or why that can't be told."""
     if trouble is not None:
-        return Text(f"trying again: {plain(trouble)}", "red", no_wrap=True, overflow="ellipsis")
+        return Text(f"trying again: {plain(trouble)}", style_of("failed"), no_wrap=True, overflow="ellipsis")
     total = len(status.steps)
     done = sum(step.state in ("succeeded", "failed", "skipped") for step in status.steps.values())
     length = max(4, min(_LONGEST_BAR, width - 30))
@@ -66,7 +76,7 @@ def bar(status: RunStatus, trouble: str | None, width: int) -> Text:
         f"{status.count(state)} {state}" for state in ("running", "failed", "skipped")
         if status.count(state)
     ]
-    colour = "red" if status.count("failed") else "green"
+    colour = style_of("failed" if status.count("failed") else "succeeded")
     return Text.assemble(
         ("━" * filled, colour), ("─" * (length - filled), "dim"), "  ", "  ".join(told),
         no_wrap=True, overflow="ellipsis",
@@ -75,7 +85,7 @@ def bar(status: RunStatus, trouble: str | None, width: int) -> Text:
 
 def row(step: StepStatus, width: int, now: float, *, chosen: bool) -> Text:
     """A line of the list of steps, as wide as asked for."""
-    style = COLOURS[step.state]
+    style = style_of(step.state)
     tries = f" ×{step.attempt}" if step.attempt > 1 else ""
     elapsed = elapsed_of(step, now)
     state = "retrying" if step.waiting else "reused" if step.reused else step.state
@@ -91,7 +101,7 @@ def state_text(step: StepStatus, status: RunStatus) -> Text:
     """What is known of a step beside its outputs: above all, why it failed."""
     text = Text()
     if step.error:
-        text.append(f"{plain(step.error)}\n\n", COLOURS[step.state])
+        text.append(f"{plain(step.error)}\n\n", style_of(step.state))
     if step.stderr:
         text.append("the last lines of stderr\n", "dim").append(f"{_cut(step.stderr)}\n\n")
     facts = [("state", step.state + (", reused from the run before" if step.reused else ""))]
@@ -113,7 +123,8 @@ def state_text(step: StepStatus, status: RunStatus) -> Text:
 def outputs_text(step: StepStatus, outputs: str | None) -> Text:
     """A step's outputs."""
     if outputs is not None:
-        return JSONHighlighter()(Text(_cut(outputs)))
+        text = Text(_cut(outputs))
+        return text if os.environ.get("NO_COLOR") else JSONHighlighter()(text)
     if step.state == "succeeded":
         return Text("…", "dim")
     told = {

@@ -178,9 +178,14 @@ def test_colour_is_not_needed(monkeypatch: pytest.MonkeyPatch) -> None:
 
     async def look(page: RunPage, pilot: Any) -> None:
         compare("failed-80x24", await shows(page, pilot, "psql exited"))
-        colours = set(re.findall(r"#([0-9a-f]{6})", page.export_screenshot(simplify=True)))
+        picture = page.export_screenshot()
+        colours = set(re.findall(r"#([0-9a-f]{6})", picture))
         drawn = colours - {"c5c8c6", "292929", "ff5f57", "febc2e", "28c840"}  # the window's frame
         assert all(colour[:2] == colour[2:4] == colour[4:] for colour in drawn), drawn
+        for name in re.findall(r'class="terminal-\d+-(r\d+)"[^>]*>[^<]*(?:failed|psql)', picture):
+            fill = re.search(rf"-{name} {{ fill: #(..)", picture)
+            assert fill is not None
+            assert int(fill[1], 16) > 128, "what failed is too dark to be read"
 
     on_page(Still(shop("failed")), look)
 
