@@ -66,7 +66,8 @@ def title(status: RunStatus, now: float, doing: str) -> Text:
 def bar(status: RunStatus, trouble: str | None, width: int) -> Text:
     """The second line: how many steps have ended, or why that can't be told."""
     if trouble is not None:
-        return Text(f"trying again: {plain(trouble)}", style_of("failed"), no_wrap=True, overflow="ellipsis")
+        told_of = f"trying again: {plain(trouble)}"
+        return Text(told_of, style_of("failed"), no_wrap=True, overflow="ellipsis")
     total = len(status.steps)
     done = sum(step.state in ("succeeded", "failed", "skipped") for step in status.steps.values())
     length = max(4, min(_LONGEST_BAR, width - 30))
