@@ -41,6 +41,8 @@ def first():
 @dg.job
 def flow():
     first()
+
+defs = dg.Definitions(jobs=[flow])
 """
 LAUNCH = """
 mutation { launchRun(executionParams: { runConfigData: {}, selector: {
