@@ -39,13 +39,30 @@ def pytest_xdist_auto_num_workers() -> int | None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Start those first that may take longest, so that none of them is left for the end."""
+    """Start those first that may take longest, so that none of them is left for the end.
 
-    def limit(item: pytest.Item) -> float:
-        marker = item.get_closest_marker("timeout")
-        return float(marker.args[0]) if marker else 0
+    Each worker is given an equal part of the list, so the modules with such tests are dealt out to
+    the beginnings of the parts.
+    """
+    slow: dict[str, list[pytest.Item]] = {}
+    for item in sorted(items, key=_limit, reverse=True):
+        if _limit(item):
+            slow.setdefault(item.nodeid.partition("::")[0], []).append(item)
+    quick = [item for item in items if not _limit(item)]
+    workers = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+    dealt: list[pytest.Item] = []
+    for worker in range(workers):
+        for module in list(slow.values())[worker::workers]:
+            dealt += module
+        until = len(items) * (worker + 1) // workers - len(dealt)
+        dealt += quick[:until]
+        del quick[:until]
+    items[:] = dealt + quick
 
-    items.sort(key=limit, reverse=True)
+
+def _limit(item: pytest.Item) -> float:
+    marker = item.get_closest_marker("timeout")
+    return float(marker.args[0]) if marker else 0
 
 
 @pytest.fixture(autouse=True)

@@ -46,9 +46,9 @@ def serving(made_home: Path, tmp_path: Path) -> Iterator[Callable[..., Serving]]
         one.close()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
-    """Chromium, once for all tests of this process."""
+    """Chromium, while a module's tests run: its loop would be in the way of those of others."""
     if not Path(CHROMIUM).exists():
         if os.environ.get("CI"):
             pytest.fail(f"there is no {CHROMIUM}; .ci/run installs it")
