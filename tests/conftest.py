@@ -54,7 +54,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for worker in range(workers):
         for module in list(slow.values())[worker::workers]:
             dealt += module
-        until = len(items) * (worker + 1) // workers - len(dealt)
+        until = max(0, len(items) * (worker + 1) // workers - len(dealt))
         dealt += quick[:until]
         del quick[:until]
     items[:] = dealt + quick
