@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import typer
 
 if TYPE_CHECKING:
+    from flowtoy_dagster.server.beside import StatusServer
     from flowtoy_dagster.server.listening import Listener
 
 LOCAL = "127.0.0.1"
@@ -73,6 +74,18 @@ def tell(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
 
 
+def status_server(door: Door) -> StatusServer:
+    """A process that serves the status of a run, beside the one that carries it.
+
+    To be called after the workers' server was forked off, and before there are threads.
+    """
+    from flowtoy_dagster.engine.pool import forget_server
+    from flowtoy_dagster.server.beside import StatusServer, serve_run
+
+    serve = partial(serve_run, token=door.token, hosts=door.hosts)
+    return StatusServer.fork_off(door.listener, serve, forget_server)
+
+
 @contextlib.contextmanager
 def served(door: Door | None) -> Iterator[Callable[[str], None] | None]:
     """Serve the status of a run while it goes on, and after it until Ctrl-C.
@@ -89,13 +102,10 @@ def served(door: Door | None) -> Iterator[Callable[[str], None] | None]:
     if door is None:
         yield None
         return
-    from flowtoy_dagster.engine.pool import forget_server
-    from flowtoy_dagster.server.beside import StatusServer, serve_run
     from flowtoy_dagster.server.ending import Ending
 
     ended = None
-    serve = partial(serve_run, token=door.token, hosts=door.hosts)
-    with StatusServer.fork_off(door.listener, serve, forget_server) as server:
+    with status_server(door) as server:
         try:
             yield server.show
         except typer.Exit as failed:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import os
 import sys
@@ -20,6 +21,7 @@ from flowtoy_dagster.cli.options import (
     load_env_files,
     with_params,
 )
+from flowtoy_dagster.cli.serving import LOCAL, Door, status_server, tell
 from flowtoy_dagster.errors import UsageError
 
 if TYPE_CHECKING:
@@ -47,6 +49,12 @@ def tui(
     params_file: ParamsFile = None,
     env_file: EnvFile = None,
     log_level: Level = LogLevel.warning,
+    status_port: Annotated[
+        Optional[int],  # noqa: UP045
+        typer.Option("--status-port", metavar="PORT", min=0, max=65535,
+                     help="Serve the run's status on this port too, while the page is there; 0 is"
+                          " any that is free."),
+    ] = None,
     debug: Debug = False,
 ) -> None:
     """Run a flow, or watch a run elsewhere, on a page in the terminal.
@@ -62,6 +70,8 @@ def tui(
         raise UsageError(f"give the files of a flow, --status-url or {URL_VARIABLE}")
     if importlib.util.find_spec("textual") is None:
         raise UsageError("flowtoy tui needs Textual: pip install 'flowtoy-dagster[tui]'")
+    if url and status_port is not None:
+        raise UsageError("a run elsewhere has its status served already: leave out --status-port")
     load_env_files(env_file or [])
     if url:
         code = _watch(url, show_logs)
@@ -71,7 +81,12 @@ def tui(
 
         set_log_level(log_level.value)
         flow = with_params(load_flow(config or []), param, params_file)
-        code = _run(flow, max_workers, show_logs)
+        _need_terminal()
+        door = None
+        if status_port is not None:
+            door = Door.take(LOCAL, status_port)
+            tell(f"status at {door.url('/status')}")
+        code = _run(flow, max_workers, show_logs, door)
     if code:
         raise typer.Exit(code)
 
@@ -88,11 +103,14 @@ def _watch(url: str, show_logs: bool) -> int:
     return show(source, status, show_logs=show_logs)
 
 
-def _run(flow: Flow, max_workers: int | None, show_logs: bool) -> int:
-    _need_terminal()
+def _run(flow: Flow, max_workers: int | None, show_logs: bool, door: Door | None) -> int:
     from flowtoy_dagster.tui.showing import messages_kept, show
 
-    with messages_kept() as messages:
+    with contextlib.ExitStack() as stack:
+        show_run = None
+        if door is not None:
+            show_run = stack.enter_context(status_server(door)).show
+        messages = stack.enter_context(messages_kept())
         from flowtoy_dagster.runs.processes import RunProcess
 
         # It imports Dagster while we do.
@@ -102,7 +120,7 @@ def _run(flow: Flow, max_workers: int | None, show_logs: bool) -> int:
         except BaseException:
             process.kill()
             raise
-        with run_here(flow, max_workers, process, messages) as source:
+        with run_here(flow, max_workers, process, messages, show_run) as source:
             return show(source, source.status(), show_logs=show_logs)
 
 

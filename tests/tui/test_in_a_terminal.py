@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shlex
@@ -13,6 +14,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
+from urllib.request import urlopen
 
 import pytest
 
@@ -68,6 +70,14 @@ class Tmux:
         return shown
 
 
+def unused_port() -> int:
+    """A port that nobody listens on now."""
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        port: int = unused.getsockname()[1]
+        return port
+
+
 @pytest.fixture
 def tmux(tmp_path: Path) -> Iterator[Tmux]:
     """A terminal of 80 columns and 24 lines."""
@@ -105,7 +115,8 @@ def test_a_failed_run_shows_why_is_retried_and_gives_its_exit_code(
 ) -> None:
     write(HELD)
     (tmp_path / "go").touch()
-    tmux.run(f"{FLOWTOY} tui flow.yaml")
+    port = unused_port()
+    tmux.run(f"{FLOWTOY} tui flow.yaml --status-port {port}")
     shown = tmux.until("›✗ second(.|\n)* r Retry")
     assert "cat exited with code 1: cat: absent: No such file" in shown
     tmux.press("Up")
@@ -113,8 +124,15 @@ def test_a_failed_run_shows_why_is_retried_and_gives_its_exit_code(
     (tmp_path / "absent").touch()
     tmux.press("r")
     shown = tmux.until("✓ succeeded(.|\n)*✓ first +reused(.|\n)*✓ second +succeeded")
+    # cli, status API: it follows the page
+    with urlopen(f"http://127.0.0.1:{port}/status") as answer:
+        status = json.load(answer)
+    assert status["state"] == "succeeded"
+    assert status["dagster_run_id"][:8] in shown
     tmux.press("q")
-    assert "succeeded: 2 succeeded in" in tmux.until("code 0")
+    shown = tmux.until("code 0")
+    assert "succeeded: 2 succeeded in" in shown
+    assert f"status at http://127.0.0.1:{port}/status" in shown
 
 
 @pytest.mark.parametrize("end", ["SIGTERM", "the terminal closes"])
@@ -194,9 +212,11 @@ def test_lines_of_a_run_survive_a_terminal_that_changes_its_size(
         (["--status-url", "CLOSED"], {}, "can't be reached: connection refused"),
         ([], {"RUNNER_STATUS_URL": "CLOSED"}, "can't be reached: connection refused"),
         (["flow.yaml", "--max-workers", "many"], {}, "--max-workers"),
+        (["--status-url", "http://127.0.0.1:9", "--status-port", "0"], {}, "leave out --status-p"),
     ],
     ids=["both", "neither", "no such file", "no terminal", "a flow wins over the variable",
-         "not an address", "nobody there", "nobody where the variable says", "not a number"],
+         "not an address", "nobody there", "nobody where the variable says", "not a number",
+         "served already"],
 )
 def test_a_wrong_command_line_exits_with_2(
     flowtoy: Callable[..., Any], write: Callable[..., Path], arguments: list[str],
