@@ -20,6 +20,7 @@ from typing import Any
 import pytest
 
 ROOT = Path(__file__).parent.parent
+CHROMIUM = "/usr/bin/chromium"
 _FOREIGN = ("DAGSTER_", "FLOWTOY_", "RUNNER_STATUS_URL", "NO_COLOR", "FORCE_COLOR")
 STARTED_WITH = {k: v for k, v in os.environ.items() if not k.startswith(_FOREIGN)}
 
@@ -223,3 +224,18 @@ def write(tmp_path: Path) -> Callable[..., Path]:
         return path
 
     return make
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    """Chromium, while a module's tests run: its loop would be in the way of those of others."""
+    if not Path(CHROMIUM).exists():
+        if os.environ.get("CI"):
+            pytest.fail(f"there is no {CHROMIUM}; .ci/run installs it")
+        pytest.skip(f"there is no {CHROMIUM}")
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        found = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        yield found
+        found.close()

@@ -107,6 +107,27 @@ def test_flows_are_jobs_whose_runs_are_flowtoys_too(team: Deployment) -> None:
     assert outputs(team, run_id) == {"say_hello": {"greeting": "Hello from flowtoy\n"}}
 
 
+def test_a_job_is_launched_from_its_launchpad_with_a_parameter(
+    team: Deployment, browser: Any
+) -> None:
+    # language 15.5
+    address = team.url.removesuffix("/graphql")
+    page = browser.new_page(viewport={"width": 1400, "height": 900})
+    page.goto(f"{address}/jobs")
+    for example in EXAMPLES.glob("*.yaml"):
+        page.get_by_text(example.stem, exact=True).first.wait_for()
+    page.goto(f"{address}/locations/flowtoy_dagster.definitions/jobs/report/playground")
+    page.locator(".CodeMirror").first.click()
+    page.keyboard.press("Control+a")
+    page.keyboard.insert_text("resources: {params: {config: {region: us}}}")
+    page.get_by_role("button", name="Launch Run").click()
+    page.wait_for_url("**/runs/*")
+    run_id = page.url.rpartition("/")[2]
+    page.close()
+    assert team.ended(run_id)["status"] == "SUCCESS"
+    assert outputs(team, run_id) == {"write_report": {"report": "Orders in us\n"}}
+
+
 def test_a_file_that_is_edited_does_not_change_runs_that_go_on(team: Deployment) -> None:
     # runtime 5
     running = [team.launch(f"edited_{executor}") for executor in EXECUTORS]

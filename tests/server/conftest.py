@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.util
-import os
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -14,7 +13,6 @@ import pytest
 if TYPE_CHECKING:
     from serving_commands import Serving
 
-CHROMIUM = "/usr/bin/chromium"
 ARTEFACTS = Path(__file__).parent.parent.parent / "artefacts"
 
 
@@ -44,21 +42,6 @@ def serving(made_home: Path, tmp_path: Path) -> Iterator[Callable[..., Serving]]
     yield start
     for one in started:
         one.close()
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    """Chromium, while a module's tests run: its loop would be in the way of those of others."""
-    if not Path(CHROMIUM).exists():
-        if os.environ.get("CI"):
-            pytest.fail(f"there is no {CHROMIUM}; .ci/run installs it")
-        pytest.skip(f"there is no {CHROMIUM}")
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        found = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        yield found
-        found.close()
 
 
 @pytest.fixture
