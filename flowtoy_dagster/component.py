@@ -10,7 +10,7 @@ from flowtoy_dagster.discovery import FOLDERS_FLOW, FlowFiles, job_name_of
 from flowtoy_dagster.location import FlowLocation, JobMaker
 
 NEW_FLOW = """\
-# What a flow can hold: `flowtoy run flow.yaml` runs it, `flowtoy validate flow.yaml` checks it.
+# `flowtoy run flow.yaml` checks and runs it, without a deployment.
 flow:
   - name: say_hello
     source: process

@@ -2,7 +2,8 @@
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 import dagster as dg
 from dagster import DependencyDefinition, GraphDefinition, NodeInvocation, OpDefinition
@@ -20,6 +21,7 @@ from flowtoy_dagster.engine.ops import DONE, RESULT, StepCompute, input_name
 from flowtoy_dagster.engine.params import PARAMS, params_resource
 from flowtoy_dagster.engine.scheduling import HALT_TAG, ORDER_TAG
 from flowtoy_dagster.flow.graph import Flow, Step
+from flowtoy_dagster.flow.models import retry_config
 from flowtoy_dagster.flow.policies import halts_run, has_tolerant_dependents, rule_between
 from flowtoy_dagster.flow.sensitive import FlowSecrets
 from flowtoy_dagster.providers.registry import describe
@@ -42,12 +44,15 @@ class StepSpec:
         tags: the op's tags, beside those that flowtoy needs itself.
         kind: the word on the op's badge; by default the provider's type.
         pool: the concurrency pool in which the step runs.
+        retry: how often a failed step is tried again, as the language writes it (10.1); by
+            default as the flow says, and 0 is never.
     """
 
     description: str
     tags: Mapping[str, str] = field(default_factory=dict)
     kind: str | None = None
     pool: str | None = None
+    retry: int | Mapping[str, Any] | None = None
 
 
 class FlowTranslator:
@@ -110,6 +115,8 @@ class FlowTranslator:
         self, flow: Flow, step: Step, job_name: str, secrets: FlowSecrets, mask: Mask
     ) -> OpDefinition:
         spec = self.step_spec(flow, step)
+        if spec.retry is not None:
+            step = replace(step, retry=retry_config(spec.retry))
         tags = {KIND_TAG: spec.kind or step.source.type, **spec.tags}
         tags = {**mask.data(tags), STEP_TAG: mask.text(step.name), ORDER_TAG: str(step.index)}
         tags.update(limit_tags(flow, step))

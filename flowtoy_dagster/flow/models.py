@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
 from pydantic import (
@@ -191,6 +192,16 @@ def _short_retry(value: Any) -> Any:
     if isinstance(value, bool) or not (isinstance(value, int) or is_template(value)):
         raise ValueError(f"expected a number of retries or a mapping, got {show(value)}")
     return {"max": value}
+
+
+def retry_config(value: int | Mapping[str, Any]) -> RetryConfig:
+    """A `retry` as the language writes it, in Python.
+
+    Raises:
+        ValueError: it is none.
+    """
+    written = dict(value) if isinstance(value, Mapping) else value
+    return RetryConfig.model_validate(_short_retry(written))
 
 
 class StepConfig(Strict):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -174,6 +175,37 @@ def test_how_steps_appear_can_be_changed() -> None:
     assert op.description == "TRUE"
     assert op.tags["loud"] == "yes"
     assert op.tags[STEP_TAG] == "a"
+
+
+def test_how_often_steps_are_tried_again_can_be_changed(tmp_path: Path) -> None:
+    # language 10.1
+    class Patient(FlowTranslator):
+        def step_spec(self, flow: Flow, step: Any) -> StepSpec:
+            spec = super().step_spec(flow, step)
+            changed = {"a": {"max": 2, "delay": 0}, "b": 0}
+            return replace(spec, retry=changed.get(step.name))
+
+    tried = 'printf x >> "$0"; exit 1'
+    flow = [
+        {**process(name), "input": {"command": ["sh", "-c", tried, str(tmp_path / name)]},
+         "retry": {"max": 1, "delay": 0}, "on_error": "continue"}
+        for name in ("a", "b", "c")
+    ]
+    config = {"name": "x", "flow": flow, "runner": {"executor": "in_process"}}
+    with dg.DagsterInstance.ephemeral(tempdir=str(tmp_path)) as instance:
+        build_job(config, translator=Patient()).execute_in_process(instance=instance)
+    assert {name: (tmp_path / name).read_text() for name in "abc"} == {
+        "a": "xxx", "b": "x", "c": "xx"
+    }
+
+
+def test_a_retry_that_is_none_is_refused() -> None:
+    class Wrong(FlowTranslator):
+        def step_spec(self, flow: Flow, step: Any) -> StepSpec:
+            return replace(super().step_spec(flow, step), retry={"max": "often"})
+
+    with pytest.raises(ValueError, match="max"):
+        build_job({"name": "x", "flow": [process("a")]}, translator=Wrong())
 
 
 def test_a_job_runs_in_process_and_its_events_hold_previews_alone(tmp_path: Path) -> None:
