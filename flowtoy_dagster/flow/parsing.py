@@ -79,6 +79,8 @@ def _compose(text: str, builder: _Builder) -> yaml.Node | None:
         root: yaml.Node | None = yaml.compose(text, Loader=_Loader)
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
+        if mark:
+            _check_bounds_before(text[: mark.index], builder)
         what = " ".join(filter(None, (error.context, error.problem)))
         before = text[: mark.index + 1] if mark else ""
         builder.refuse(mark, f"not valid YAML: {what}", _hint(what, before))
@@ -91,6 +93,21 @@ def _compose(text: str, builder: _Builder) -> yaml.Node | None:
         return root
     builder.stop_if_refused()
     return None
+
+
+def _check_bounds_before(text: str, builder: _Builder) -> None:
+    """Report that the text before a syntax error is already too deep or too large.
+
+    libyaml scans up to 1,024 characters further than it composes, and some of its versions have a
+    limit of depth of their own, so that they report what comes later in the text first.
+    """
+    try:
+        yaml.compose(text, Loader=_Loader)
+    except _BoundsError as error:
+        builder.refuse(error.mark, str(error))
+        builder.stop_if_refused()
+    except yaml.YAMLError:
+        """The text is cut, so that this may be no error of the whole."""
 
 
 def _mark_at(text: str, position: int) -> yaml.Mark:

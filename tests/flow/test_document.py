@@ -155,14 +155,38 @@ def test_any_bytes_are_read_or_refused(data: bytes) -> None:
 # language 1.6
 
 
-@pytest.mark.parametrize(
-    "opening",
-    ["[", "{a: ", "- ", "? "],
+openings = pytest.mark.parametrize(
+    ("start", "opening", "column"),
+    [
+        ("x: ", "[", 3 + MAX_DEPTH - 1),
+        ("x: ", "{a: ", 3 + 4 * (MAX_DEPTH - 2) + 1),
+        ("", "- ", 2 * (MAX_DEPTH - 1) + 1),
+        ("", "? ", 2 * (MAX_DEPTH - 1) + 1),
+    ],
     ids=["brackets", "braces", "sequence entries", "keys"],
 )
-def test_deep_nesting_is_refused_at_its_place(opening: str) -> None:
-    (problem,) = problems("x: " * (opening not in ("- ", "? ")) + opening * 100_000)
-    assert f"nested more than {MAX_DEPTH} levels deep" in problem
+
+
+@openings
+@pytest.mark.parametrize("levels", [MAX_DEPTH + 1, 950, 1_001, 100_000])
+def test_deep_nesting_is_refused_at_its_place(
+    start: str, opening: str, column: int, levels: int
+) -> None:
+    found = problems(start + opening * levels)
+    assert found == [f"f:1:{column}: nested more than {MAX_DEPTH} levels deep"]
+
+
+@openings
+def test_deep_nesting_is_reported_before_a_mistake_that_follows_it(
+    start: str, opening: str, column: int
+) -> None:
+    found = problems(start + opening * 200 + "\t@")
+    assert found == [f"f:1:{column}: nested more than {MAX_DEPTH} levels deep"]
+
+
+def test_a_mistake_that_comes_before_deep_nesting_is_the_one_reported() -> None:
+    (found,) = problems("x: @\ny: " + "[" * 2_000)
+    assert found.startswith("f:1:4: not valid YAML: ")
 
 
 def test_nesting_up_to_the_limit_is_read() -> None:
