@@ -226,9 +226,18 @@ class _Session:
         return going_on
 
     def judge(self, going_on: Sequence[str]) -> bool:
-        """Whether the latest run succeeded."""
-        if going_on:
-            ids = ", ".join(run_id[:8] for run_id in going_on)
+        """Whether the latest run succeeded.
+
+        The history decides, as it does for everybody who looks later: a run that was finished,
+        whose process had yet to end, was not interrupted.
+        """
+        from dagster import DagsterRunStatus
+
+        over = (DagsterRunStatus.SUCCESS, DagsterRunStatus.FAILURE)
+        runs = [self._history.instance.get_run_by_id(run_id) for run_id in going_on]
+        interrupted = [run.run_id for run in runs if run is not None and run.status not in over]
+        if interrupted:
+            ids = ", ".join(run_id[:8] for run_id in interrupted)
             raise RunInterrupted(f"interrupted: run {ids} is cancelled")
         run = self._history.instance.get_run_by_id(self._launcher.latest)
         return run is not None and run.is_success
