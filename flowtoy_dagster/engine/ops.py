@@ -11,6 +11,7 @@ import dagster as dg
 
 from flowtoy_dagster.engine.database import hidden_storage
 from flowtoy_dagster.engine.io import IO_MANAGER, RecordIOManager
+from flowtoy_dagster.engine.log_bound import LogBound
 from flowtoy_dagster.engine.params import PARAMS
 from flowtoy_dagster.engine.records import StepRecord
 from flowtoy_dagster.flow.binding import SeenParams, see_params
@@ -28,9 +29,6 @@ DONE = "done"
 """The output of a step that ended, either way; only where a dependent tolerates failure."""
 CHECK = "step succeeded"
 """The label of the failed check by which a tolerated failure is seen."""
-
-MOST_REPEATED = 1 << 20
-"""Bytes of a command's stdout, and of its stderr, that are kept as the step's log."""
 
 KILLED_WITHIN = 60.0
 """Seconds, more than enough, in which a worker whose run is gone ends."""
@@ -168,33 +166,35 @@ class StepCompute:
 
 
 class _Repeater:
-    """Repeats what a step's command prints on our own stdout and stderr, which are captured."""
+    """Repeats what a step's command prints on our own stdout and stderr, which are captured.
+
+    Secrets are hidden here too: in a deployment something else may capture what we print. They are
+    hidden before anything is cut, so that no half of one is left.
+    """
 
     def __init__(self) -> None:
-        self._left = {"stdout": MOST_REPEATED, "stderr": MOST_REPEATED}
+        self._bounds = {"stdout": LogBound(), "stderr": LogBound()}
         self._held = {"stdout": b"", "stderr": b""}
 
     def __call__(self, stream: str, data: bytes) -> None:
-        left = self._left[stream]
-        self._left[stream] = left - len(data)
-        if left <= 0:
-            return
-        # Secrets are hidden here too: in a deployment something else may capture what we print.
-        shown = self._held[stream] + data[:left]
-        held = 0 if left < len(data) else active_mask().held_back(shown)
+        mask, shown = active_mask(), self._held[stream] + data
+        held = mask.held_back(shown)
         self._held[stream] = shown[len(shown) - held :] if held else b""
-        self._print(stream, shown[: len(shown) - held])
-        if left < len(data):
-            self._print(stream, b"\n... more was printed; it is in the step's outputs\n")
+        hidden = mask.octets(shown[: len(shown) - held])
+        _print(stream, self._bounds[stream].add(hidden))
 
     def close(self) -> None:
-        """Print what was held back."""
-        for stream, data in self._held.items():
-            self._print(stream, data)
+        """Print what was held back, and the last part of what was too much."""
+        for stream, bound in self._bounds.items():
+            rest = bound.add(active_mask().octets(self._held[stream]))
+            _print(stream, rest + bound.close())
 
-    def _print(self, stream: str, data: bytes) -> None:
-        if data:
-            os.write(1 if stream == "stdout" else 2, active_mask().octets(data))
+
+def _print(stream: str, data: bytes) -> None:
+    """Write bytes to a stream; masked again, as more secrets may be known by now."""
+    left = memoryview(active_mask().octets(data))
+    while left:
+        left = left[os.write(1 if stream == "stdout" else 2, left) :]
 
 
 class _RunStart:
