@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import os
 import pty
+import random
 import struct
 import sys
 import termios
@@ -166,8 +167,24 @@ class Glass:
                 data += os.read(self.master, 1 << 16)
         except BlockingIOError:
             pass
-        self._stream.feed(data)
+        self.feed(data)
         return data
+
+    def feed(self, data: bytes) -> None:
+        """Have the terminal show what it is sent."""
+        self._stream.feed(data)
+
+    def close(self) -> None:
+        """Leave nothing behind."""
+        self.file.close()
+        os.close(self.master)
+
+    @property
+    def history(self) -> list[str]:
+        """The lines that have scrolled away."""
+        columns = range(self.screen.columns)
+        top = self.screen.history.top
+        return ["".join(line[x].data for x in columns).rstrip() for line in top]
 
     @property
     def shown(self) -> list[str]:
@@ -180,8 +197,7 @@ def glass() -> Iterator[Glass]:
     """A terminal of 20 columns and 8 lines."""
     made = Glass(20, 8)
     yield made
-    made.file.close()
-    os.close(made.master)
+    made.close()
 
 
 def test_lines_take_the_place_of_those_before(glass: Glass) -> None:
@@ -189,6 +205,23 @@ def test_lines_take_the_place_of_those_before(glass: Glass) -> None:
     glass.draw("uno", "dos")
     assert glass.shown == ["uno", "dos"]
     assert (glass.screen.cursor.x, glass.screen.cursor.y) == (0, 2)
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_the_screen_is_what_was_printed_above_and_then_the_last_lines(seed: int) -> None:
+    chance = random.Random(seed)
+    glass = Glass(30, 10)
+    above: list[str] = []
+    for number in range(12):
+        rows = [f"row {i} of {number}" for i in range(chance.randrange(1, 6))]
+        new = [f"above {len(above) + i}" for i in range(chance.choice([0, 0, 0, 1, 4]))]
+        if chance.random() < 0.2:
+            glass.feed(b"^C")  # what the terminal itself writes at the cursor
+        glass.draw(*rows, above=tuple(new))
+        above += new
+        seen = "\n".join([*glass.history, *glass.shown]).rstrip().split("\n")
+        assert seen == [*above, *rows]
+    glass.close()
 
 
 def test_what_is_printed_above_stays(glass: Glass) -> None:
@@ -207,6 +240,23 @@ def test_more_than_the_terminal_has_scrolls_and_leaves_nothing_behind(glass: Gla
     assert history == [f"above {n}" for n in range(26)]
 
 
+def test_a_terminal_that_becomes_narrower_keeps_nothing_of_the_lines_before() -> None:
+    wide = Glass(40, 8)
+    wide.draw("a" * 39, "b" * 39)
+    wide.resize(20, 8)
+    # The terminal has broken each line into two rows.
+    assert wide.draw("short").startswith(b"\r\x1b[4A\x1b[J")
+    wide.close()
+
+
+def test_the_terminals_own_width_counts_and_not_an_exported_one(
+    glass: Glass, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "5")
+    glass.draw("a" * 19, "b")
+    assert glass.shown == ["a" * 19, "b"]
+
+
 def test_lines_are_cut_off_at_the_width_also_wide_ones(glass: Glass) -> None:
     glass.draw("a" * 19, "b" * 20, "日本語" * 4)
     assert glass.shown == ["a" * 19, "b" * 18 + "…", "日本語" * 3 + "…"]
@@ -222,8 +272,7 @@ def test_styles_are_colours_and_none_without_colour(glass: Glass) -> None:
     assert b"\x1b[32m" not in glass.draw("one", style="good")
     coloured = Glass(20, 8, coloured=True)
     assert b"\x1b[32mone\x1b[0m" in coloured.draw("one", style="good")
-    coloured.file.close()
-    os.close(coloured.master)
+    coloured.close()
 
 
 @pytest.mark.parametrize(

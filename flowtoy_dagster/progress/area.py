@@ -1,7 +1,7 @@
-"""A few lines at the bottom of a terminal that are drawn anew, below what is printed meanwhile.
+"""A few lines at the bottom of a terminal that are drawn again, below what is printed meanwhile.
 
-The cursor rests below them and is never hidden, so that a terminal needs no mending, however the
-process ends.
+`rich.live` draws them. The cursor rests below them and is never hidden, so that the terminal is
+usable however the process ends.
 """
 
 from __future__ import annotations
@@ -11,13 +11,16 @@ import re
 from collections.abc import Sequence
 from typing import TextIO
 
-from rich.cells import cell_len, set_cell_size
+from rich.console import Console, ConsoleDimensions, Group
+from rich.live import Live
+from rich.text import Text
 
 Line = Sequence[tuple[str, str]]
 """Parts of a line: the style, which is a key of `STYLES` or empty, and the text."""
-STYLES = {"good": "32", "bad": "31", "busy": "36", "warn": "33", "dim": "2", "bold": "1"}
+STYLES = {
+    "good": "green", "bad": "red", "busy": "cyan", "warn": "yellow", "dim": "dim", "bold": "bold",
+}
 
-_UP, _ERASE_LINE, _ERASE_BELOW = "\x1b[{}A", "\x1b[K", "\x1b[J"
 _CONTROLS = re.compile(
     r"\x1b\[[0-?]*[ -/]*[@-~]"  # colours and movements
     r"|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)"  # titles and links
@@ -26,7 +29,7 @@ _CONTROLS = re.compile(
 
 
 class TerminalArea:
-    """Lines that are drawn anew.
+    """Lines that are drawn again in place.
 
     Args:
         stream: the terminal.
@@ -36,8 +39,10 @@ class TerminalArea:
     def __init__(self, stream: TextIO, *, coloured: bool) -> None:
         self._stream = stream
         self._coloured = coloured
-        self._drawn: list[int] = []
-        self._last: list[str] = []
+        self._console: Console
+        self._live: Live | None = None
+        self._drawn: list[Line] = []
+        self._width = 0
 
     def size(self) -> os.terminal_size:
         """Columns and lines of the terminal."""
@@ -54,27 +59,59 @@ class TerminalArea:
             lines: cut off at the terminal's width; must be fewer than its lines.
             above: printed over them, to stay.
         """
-        width = self.size().columns
-        fitted = [_fit(line, width - 1) for line in lines]
-        shown = ["".join(self._styled(*part) for part in line) for line in fitted]
-        if shown == self._last and not above:
+        width, height = self.size()
+        if self._drawn == list(lines) and width == self._width and not above:
             return
-        # What was drawn takes more rows where the terminal has become narrower since.
-        rows = sum(-(-cells // width) or 1 for cells in self._drawn)
-        start = f"\r{_UP.format(rows)}" if rows else "\r"
-        body = "".join(f"{line}{_ERASE_LINE}\n" for line in [*above, *shown])
-        self._stream.write(f"{start}{body}{_ERASE_BELOW}")
-        self._stream.flush()
-        self._drawn = [sum(cell_len(text) for _, text in line) for line in fitted]
-        self._last = shown
+        if width < self._width:
+            self._erase(width)
+        # The empty line at the end is where the cursor rests.
+        group = Group(*(_text(line, width - 1) for line in lines), "")
+        if self._live is None:
+            self._live = self._started(group)
+        # Where COLUMNS is exported, rich believes it more than the terminal.
+        self._console.size = ConsoleDimensions(width, height)
+        if above:
+            self._console.print("\n".join(above), soft_wrap=True)
+        self._live.update(group, refresh=True)
+        self._drawn, self._width = list(lines), width
 
     def forget(self) -> None:
-        """Take what was drawn for gone, and draw below it from now on."""
-        self._drawn, self._last = [], []
+        """Leave what was drawn where it is, and draw below it from now on."""
+        self._live, self._drawn, self._width = None, [], 0
 
-    def _styled(self, style: str, text: str) -> str:
-        code = STYLES.get(style)
-        return f"\x1b[{code}m{text}\x1b[0m" if code and self._coloured and text else text
+    def _started(self, group: Group) -> Live:
+        self._console = _VisibleCursorConsole(
+            file=self._stream,
+            force_terminal=True,
+            force_interactive=True,
+            no_color=not self._coloured,
+            color_system="standard" if self._coloured else None,
+            markup=False,
+            highlight=False,
+            emoji=False,
+        )
+        live = Live(
+            group, console=self._console, auto_refresh=False, redirect_stdout=False,
+            redirect_stderr=False, vertical_overflow="crop",
+        )
+        self._stream.write("\r\x1b[J")
+        live.start()
+        return live
+
+    def _erase(self, width: int) -> None:
+        """Erase what was drawn: it takes more rows where the terminal has become narrower."""
+        cells = [_text(line, self._width - 1).cell_len for line in self._drawn]
+        rows = sum(-(-count // width) or 1 for count in cells)
+        self._stream.write(f"\r\x1b[{rows}A\x1b[J" if rows else "\r\x1b[J")
+        self.forget()
+
+
+class _VisibleCursorConsole(Console):
+    """A console whose cursor `Live` can't hide: a killed process would leave it hidden."""
+
+    def show_cursor(self, show: bool = True) -> bool:
+        """Change nothing."""
+        return False
 
 
 def plain(text: str) -> str:
@@ -82,15 +119,8 @@ def plain(text: str) -> str:
     return _CONTROLS.sub("", text).replace("\t", "    ")
 
 
-def _fit(line: Line, width: int) -> list[tuple[str, str]]:
-    """The parts of a line that fit, the last one cut off with an ellipsis."""
-    fitted: list[tuple[str, str]] = []
-    left = width
-    for style, text in line:
-        cells = cell_len(text)
-        if cells > left:
-            fitted.append((style, set_cell_size(text, max(0, left - 1)) + "…"[: max(0, left)]))
-            break
-        fitted.append((style, text))
-        left -= cells
-    return fitted
+def _text(line: Line, width: int) -> Text:
+    """A line that fits into a width, cut off with an ellipsis."""
+    text = Text.assemble(*((part, STYLES.get(style, "")) for style, part in line))
+    text.truncate(width, overflow="ellipsis")
+    return text
