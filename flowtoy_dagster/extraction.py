@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import functools
-import json
-import math
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -17,6 +15,7 @@ from flowtoy_dagster.flow.models import OutputConfig
 from flowtoy_dagster.flow.names import Names
 from flowtoy_dagster.flow.suggestions import nearest
 from flowtoy_dagster.flow.templating import parse, render
+from flowtoy_dagster.json_text import JsonError, dumps
 from flowtoy_dagster.providers.base import ProviderResult
 
 PROCESS_KEYS = frozenset({"stdout", "stderr", "returncode", "json"})
@@ -165,45 +164,7 @@ def _is_json_already(output: OutputConfig, provider_type: str) -> bool:
 
 def _refuse_what_json_cannot_hold(name: str, value: Any) -> None:
     try:
-        # Encoded, because a text with lone surrogates is no text for others.
-        json.dumps(value, allow_nan=False, ensure_ascii=False).encode()
-    except (TypeError, ValueError, RecursionError) as error:
-        path, why = _first_unholdable(value, error)
-        place = f" at {path}" if path else ""
-        raise StepError(f"output '{name}'{place}: {why}") from None
-
-
-def _first_unholdable(value: Any, error: Exception) -> tuple[str, str]:
-    try:
-        return next(_unholdable(value, "", set()), ("", str(error)))
-    except RecursionError:
-        return "", "it is nested too deeply"
-
-
-def _unholdable(value: Any, path: str, above: set[int]) -> Iterator[tuple[str, str]]:
-    """Each place in a value that JSON can't hold, and why."""
-    if id(value) in above:
-        yield path, "it contains itself"
-    elif isinstance(value, dict):
-        for key, item in value.items():
-            if not (key is None or isinstance(key, (str, int, float, bool))):
-                yield path, f"a key of type '{type(key).__name__}' can't be JSON"
-            here = f"{path}.{key}" if path else str(key)
-            yield from _unholdable(item, here, above | {id(value)})
-    elif isinstance(value, (list, tuple)):
-        for index, item in enumerate(value):
-            yield from _unholdable(item, f"{path}[{index}]", above | {id(value)})
-    elif isinstance(value, str) and not _is_unicode(value):
-        yield path, "it is a text that is not valid Unicode"
-    elif isinstance(value, float) and not math.isfinite(value):
-        yield path, f"JSON can't hold the number {value}"
-    elif not (value is None or isinstance(value, (str, int, float, bool))):
-        yield path, f"JSON can't hold a value of type '{type(value).__name__}'"
-
-
-def _is_unicode(value: str) -> bool:
-    try:
-        value.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
+        dumps(value)
+    except JsonError as error:
+        place = f" at {error.path}" if error.path else ""
+        raise StepError(f"output '{name}'{place}: {error.why}") from None

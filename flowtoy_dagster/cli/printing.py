@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from flowtoy_dagster.errors import UsageError
+from flowtoy_dagster.json_text import loads_checked
 
 if TYPE_CHECKING:
     from flowtoy_dagster.engine.outputs import OutputText
@@ -111,7 +112,7 @@ class _Document:
         elif self._compact or (text.size > LARGE and not self._shorten):
             yield from text.chunks()
         else:
-            value = json.loads(text.read())
+            value = loads_checked(text.read())
             shown = _shorten(value) if self._shorten else value
             self.shortened = self.shortened or shown != value
             lines = json.dumps(shown, ensure_ascii=False, indent=2).encode()

@@ -13,7 +13,8 @@ import platformdirs
 
 from flowtoy_dagster.engine.database import STORAGE_MODULE, check_storage, storage_address
 from flowtoy_dagster.errors import HomeError
-from flowtoy_dagster.flow.values import parse_json, to_json
+from flowtoy_dagster.flow.values import to_json
+from flowtoy_dagster.json_text import loads
 from flowtoy_dagster.secrets import STORAGE_VARIABLE
 
 CONFIG_FILE = "dagster.yaml"
@@ -134,7 +135,7 @@ def config_path(home: Path, reference: str) -> Path:
 
 def read_config(path: Path) -> tuple[str, dict[str, Any]]:
     """The name and configuration that `save_config` saved."""
-    saved = parse_json(path.read_bytes())
+    saved = loads(path.read_bytes())
     return saved["name"], saved["config"]
 
 

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from flowtoy_dagster.engine.records import dump_json, load_json
+from flowtoy_dagster.json_text import dumps_checked, loads_checked
 from flowtoy_dagster.secrets import Mask
 
 _CHUNK = 1 << 20
@@ -33,7 +33,7 @@ class OutputText:
         if self.mask.octets(text) == text:
             return text
         # Hidden value by value, so that it is JSON still.
-        return dump_json(self.mask.data(load_json(text)))
+        return dumps_checked(self.mask.data(loads_checked(text)))
 
     def chunks(self) -> Iterator[bytes]:
         """The text in pieces; held in memory whole only if there is something to hide in it."""

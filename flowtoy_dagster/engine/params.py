@@ -15,7 +15,8 @@ from flowtoy_dagster.engine.home import write_private
 from flowtoy_dagster.engine.io import store_of
 from flowtoy_dagster.flow.graph import Flow, Values
 from flowtoy_dagster.flow.params import Param
-from flowtoy_dagster.flow.values import parse_json, to_json
+from flowtoy_dagster.flow.values import to_json
+from flowtoy_dagster.json_text import loads
 from flowtoy_dagster.secrets import Mask
 
 PARAMS = "params"
@@ -109,7 +110,7 @@ def _given_secrets(
     while current is not None:
         path = _secrets_of(current.run_id, instance)
         if path.exists():
-            found: dict[str, Any] = parse_json(path.read_bytes())
+            found: dict[str, Any] = loads(path.read_bytes())
             return found
         parent = current.parent_run_id
         current = instance.get_run_by_id(parent) if parent else None

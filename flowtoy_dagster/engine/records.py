@@ -11,7 +11,6 @@ Reading the header reads no values.
 
 import contextlib
 import hashlib
-import json
 import os
 import tempfile
 import urllib.parse
@@ -20,17 +19,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import orjson
-
-from flowtoy_dagster.flow.templating import to_json
+from flowtoy_dagster.json_text import dumps, dumps_checked, loads_checked
 from flowtoy_dagster.secrets import Mask, texts_in
 from flowtoy_dagster.step import StepOutcome
 
 PREVIEW_CHARACTERS = 200
 PREVIEW_BYTES = 16 * 1024
 _LONGEST_NAME = 120
-_LONG_NUMBER = b"0" * 19
-_DIGITS_AS_ZEROS = bytes.maketrans(b"0123456789", b"0" * 10)
 
 
 @dataclass(frozen=True)
@@ -62,7 +57,7 @@ class StepRecord:
     def __init__(self, path: Path) -> None:
         self.path = path
         with open(path, "rb") as file:
-            self.header: dict[str, Any] = orjson.loads(file.readline())
+            self.header: dict[str, Any] = loads_checked(file.readline())
         self._lines: dict[int, Any] = {}
 
     @property
@@ -108,7 +103,7 @@ class StepRecord:
                 for _ in range(number):
                     file.readline()
                 line = file.readline()
-            self._lines[number] = load_json(line) if line.strip() else {}
+            self._lines[number] = loads_checked(line) if line.strip() else {}
         found: dict[str, Any] = self._lines[number]
         return found
 
@@ -144,7 +139,7 @@ class RecordStore:
         Raises:
             OSError: the disk is full, or the folder can't be written.
         """
-        encoded = {name: dump_json(value) for name, value in outcome.outputs.items()}
+        encoded = {name: dumps_checked(value) for name, value in outcome.outputs.items()}
         result = outcome.result
         header = {
             "state": "succeeded" if outcome.succeeded else "failed",
@@ -157,13 +152,13 @@ class RecordStore:
         }
         path = self.path(run_id, step_key)
         with _written_beside(path) as file:
-            file.write(dump_json(header) + b"\n{")
+            file.write(dumps(header) + b"\n{")
             for index, (name, value) in enumerate(encoded.items()):
-                file.write((b"," if index else b"") + dump_json(name) + b":")
+                file.write((b"," if index else b"") + dumps_checked(name) + b":")
                 file.write(value)
             file.write(b"}\n")
             if keep_result and result is not None:
-                file.write(dump_json({"data": result.data, "meta": dict(result.meta)}) + b"\n")
+                file.write(dumps({"data": result.data, "meta": dict(result.meta)}) + b"\n")
         return {
             name: summarize(value, encoded[name], outcome.mask)
             for name, value in outcome.outputs.items()
@@ -207,20 +202,3 @@ def summarize(value: Any, encoded: bytes, mask: Mask) -> OutputSummary:
     if len(preview) < len(hidden) or len(encoded) > PREVIEW_BYTES:
         preview += "…"
     return OutputSummary(kinds.get(type(value), "object"), len(encoded), items, preview)
-
-
-def dump_json(value: Any) -> bytes:
-    """A value as compact JSON on one line."""
-    try:
-        return orjson.dumps(value, option=orjson.OPT_NON_STR_KEYS)
-    except TypeError:
-        return to_json(value).encode()
-
-
-def load_json(text: bytes) -> Any:
-    """The value in a JSON text."""
-    # orjson reads integers of more than 64 bits as floats, which loses digits.
-    if _LONG_NUMBER not in text.translate(_DIGITS_AS_ZEROS):
-        with contextlib.suppress(orjson.JSONDecodeError):
-            return orjson.loads(text)
-    return json.loads(text)

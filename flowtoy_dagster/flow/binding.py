@@ -16,7 +16,7 @@ from flowtoy_dagster.flow.loading import STDIN
 from flowtoy_dagster.flow.params import Param
 from flowtoy_dagster.flow.parsing import MAX_FILE_BYTES, read_document
 from flowtoy_dagster.flow.suggestions import nearest
-from flowtoy_dagster.flow.values import parse_json
+from flowtoy_dagster.json_text import loads
 from flowtoy_dagster.secrets import HIDDEN, texts_in
 
 
@@ -166,7 +166,7 @@ def _read(path: str | Path) -> Node:
         if len(data) > MAX_FILE_BYTES:
             raise ValueError(f"larger than {MAX_FILE_BYTES // 2**20} MiB")
         if name.endswith(".json"):
-            root = from_plain(parse_json(data), start)
+            root = from_plain(loads(data, unique_keys=True), start)
         else:
             root = read_document(data.decode("utf-8-sig"), name)
     except OSError as error:

@@ -19,7 +19,8 @@ from jinja2.sandbox import SandboxedEnvironment
 
 from flowtoy_dagster.errors import TemplateError
 from flowtoy_dagster.flow.names import Missing, Names
-from flowtoy_dagster.flow.values import native, parse_json, text, to_json
+from flowtoy_dagster.flow.values import native, text, to_json
+from flowtoy_dagster.json_text import loads
 
 _JMESPATH_NOISE = re.compile(r"^(Invalid|Bad) jmespath expression: |(, for expression)?:$")
 TEXT_SINK = "__text_sink__"
@@ -84,7 +85,7 @@ def _fromjson(value: Any) -> Any:
     if isinstance(value, (dict, list)):
         return value
     try:
-        return parse_json(text(value))
+        return loads(text(value))
     except ValueError as error:
         raise TemplateError(f"fromjson: not valid JSON: {error}") from None
 

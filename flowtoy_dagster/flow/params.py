@@ -11,7 +11,8 @@ from flowtoy_dagster.flow.document import Mark
 from flowtoy_dagster.flow.fields import Misplaced, Name, Strict
 from flowtoy_dagster.flow.references import templates_in
 from flowtoy_dagster.flow.suggestions import show
-from flowtoy_dagster.flow.values import parse_json, to_json
+from flowtoy_dagster.flow.values import to_json
+from flowtoy_dagster.json_text import loads
 
 ParamType = Literal["string", "integer", "number", "boolean", "list", "object"]
 
@@ -122,7 +123,7 @@ class Param:
         value: Any = text
         if kind != "string":
             try:
-                value = parse_json(text.strip().lower() if kind == "boolean" else text)
+                value = loads(text.strip().lower() if kind == "boolean" else text)
             except ValueError:
                 hint = _IN_JSON.get(kind, "")
                 given = "" if self.secret else f", got {show(text)}"

@@ -14,7 +14,8 @@ from flowtoy_dagster.flow.environment import search
 from flowtoy_dagster.flow.fields import Strict, Templated, Text, Timeout, Whole
 from flowtoy_dagster.flow.suggestions import show
 from flowtoy_dagster.flow.templating import render_all
-from flowtoy_dagster.flow.values import parse_json, text
+from flowtoy_dagster.flow.values import text
+from flowtoy_dagster.json_text import loads
 from flowtoy_dagster.providers.base import ProviderResult, live_output
 from flowtoy_dagster.providers.command import CommandLine, check_command, prepare
 from flowtoy_dagster.providers.shell import VALUE_PREFIX
@@ -183,7 +184,7 @@ class ProcessProvider:
             note = f"{note}: {lines[-1].strip()[:300]}" if lines else note
         else:
             with contextlib.suppress(ValueError):
-                data["json"] = parse_json(finished.stdout)
+                data["json"] = loads(finished.stdout)
         notes = (note,) if note else ()
         meta: dict[str, Any] = {"pid": finished.pid}
         if (finished.ended_because or "").startswith("timed out"):
@@ -219,7 +220,7 @@ def _payload_names(payload: Any) -> dict[str, Any]:
     parsed = payload
     if isinstance(payload, str):
         try:
-            parsed = parse_json(payload)
+            parsed = loads(payload)
         except ValueError:
             parsed = None
     return {

@@ -13,12 +13,12 @@ from pydantic import BeforeValidator, ConfigDict, Field, model_validator
 from flowtoy_dagster.errors import TemplateError
 from flowtoy_dagster.flow.fields import Name, Strict, Templated, Text, Timeout, Whole
 from flowtoy_dagster.flow.templating import text, to_json
+from flowtoy_dagster.json_text import JsonError
 from flowtoy_dagster.providers.base import ProviderResult, render_configuration
 from flowtoy_dagster.providers.rest_content import (
     Answer,
     Call,
     answer_data,
-    json_error,
     payload_body,
     payload_pairs,
     status_note,
@@ -232,12 +232,12 @@ class RestProvider:
         body = answer.text
         notes = () if success else (status_note(answer.status, body),)
         try:
-            data = answer_data(answer.media_type, body)
-        except (ValueError, RecursionError) as error:
+            data = answer_data(answer)
+        except JsonError as error:
             data = body
             if success:
                 success = False
-                notes = (f"the answer says it is JSON but is not: {json_error(error)}",)
+                notes = (f"the answer says it is JSON but is not: {error}",)
         meta = {
             "status_code": answer.status,
             "headers": answer.headers,

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import codecs
 import email.message
 import functools
-import json
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
-import orjson
-
 from flowtoy_dagster.flow.templating import text, to_json
+from flowtoy_dagster.json_text import JsonError, loads
 
 _SHOWN_BODY = 200
-_DIGITS_AS_ZEROS = bytes.maketrans(b"123456789", b"000000000")
+_SPACE = "\ufeff \t\r\n"
+_RECORDS = frozenset(
+    {"application/x-ndjson", "application/ndjson", "application/jsonl", "application/jsonlines",
+     "application/x-jsonlines", "application/json-seq", "text/csv"}
+)
+"""Types whose body is text even where it happens to be one JSON object or array."""
 
 
 @dataclass(frozen=True)
@@ -74,11 +78,28 @@ class Answer:
         return self._content.get_content_type()
 
     @property
-    def text(self) -> str:
-        """The body as the header's charset or UTF-8; what is not that, replaced."""
+    def charset(self) -> str:
+        """The header's charset, or UTF-8; never guessed from the body."""
         with suppress(LookupError, ValueError):
-            return self.body.decode(self._content.get_content_charset("utf-8"), "replace")
-        return self.body.decode("utf-8", "replace")
+            return codecs.lookup(self._content.get_content_charset("utf-8")).name
+        return "utf-8"
+
+    @functools.cached_property
+    def text(self) -> str:
+        """The body as its charset has it; what is not valid in that, replaced by U+FFFD."""
+        try:
+            return self.body.decode(self.charset, "replace")
+        except (LookupError, ValueError):  # a codec of Python that makes no text
+            return self.body.decode("utf-8", "replace")
+
+    def exact(self) -> bytes | str:
+        """The body for a reader of JSON; raises JsonError where that would lose characters."""
+        if self.charset == "utf-8":
+            return bytes(self.body)
+        try:
+            return self.body.decode(self.charset)
+        except (LookupError, ValueError):
+            raise JsonError(f"it is not text in the charset '{self.charset}'") from None
 
 
 def payload_pairs(payload: Any, name: str) -> list[tuple[str, str]]:
@@ -92,49 +113,25 @@ def payload_pairs(payload: Any, name: str) -> list[tuple[str, str]]:
 def payload_body(payload: Any) -> bytes:
     """A payload as a JSON body; text that is a JSON object or array is one already."""
     if isinstance(payload, str) and payload.lstrip()[:1] in ("{", "["):
-        try:
-            orjson.loads(payload)
+        with suppress(JsonError):
+            loads(payload)
             return payload.encode()
-        except ValueError:
-            pass
     return to_json(payload).encode()
 
 
-def answer_data(media_type: str, body: str) -> Any:
+def answer_data(answer: Answer) -> Any:
     """The JSON of a body that is, or looks like, JSON; otherwise its text.
 
     Raises:
-        ValueError: it is said to be JSON, but is not.
-        RecursionError: it is nested too deep.
+        JsonError: it is said to be JSON, but is not.
     """
+    media_type = answer.media_type
     if media_type == "application/json" or media_type.endswith("+json"):
-        return _parse(body) if body.strip() else None
-    if body.lstrip("\ufeff \t\r\n")[:1] in ("{", "["):
-        try:
-            return _parse(body)
-        except (ValueError, RecursionError):
-            return body
-    return body
-
-
-def _parse(body: str) -> Any:
-    written = body.removeprefix("\ufeff").encode()
-    lengths = written.translate(_DIGITS_AS_ZEROS)
-    if b"0" * 20 in lengths or b"-" + b"0" * 19 in lengths:
-        # orjson would round an integer that 64 bits can't hold.
-        return json.loads(written, parse_constant=_refuse_constant)
-    return orjson.loads(written)
-
-
-def _refuse_constant(name: str) -> Any:
-    raise ValueError(f"{name} is not a JSON value")
-
-
-def json_error(error: Exception) -> str:
-    """What is wrong with JSON, and where."""
-    if isinstance(error, json.JSONDecodeError):
-        return f"{error.msg} at line {error.lineno} column {error.colno}"
-    return str(error)
+        return loads(answer.exact()) if answer.body.strip() else None
+    if media_type not in _RECORDS and answer.text.lstrip(_SPACE)[:1] in ("{", "["):
+        with suppress(JsonError):
+            return loads(answer.exact())
+    return answer.text
 
 
 def status_note(status: int, body: str) -> str:

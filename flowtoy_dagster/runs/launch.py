@@ -29,12 +29,12 @@ from flowtoy_dagster.engine.home import config_path, open_home, save_config
 from flowtoy_dagster.engine.names import CONFIG_TAG, FLOW_NAME_TAG, step_keys
 from flowtoy_dagster.engine.outputs import OutputText
 from flowtoy_dagster.engine.params import keep_given_secrets, params_config
-from flowtoy_dagster.engine.records import load_json
 from flowtoy_dagster.engine.workers import prepare
 from flowtoy_dagster.errors import RunInterrupted, UsageError
 from flowtoy_dagster.flow.binding import bind, bound
 from flowtoy_dagster.flow.graph import Flow
 from flowtoy_dagster.flow.sensitive import FlowSecrets, secret_outputs
+from flowtoy_dagster.json_text import loads_checked
 from flowtoy_dagster.load import Config, load_flow
 from flowtoy_dagster.runs.history import SESSION_TAG, History, session_tag
 from flowtoy_dagster.runs.states import Change, RunStatus
@@ -81,7 +81,7 @@ class FlowRun:
         The values are as the steps gave them, secrets too.
         """
         return {
-            name: load_json(text.read()) if text is not None else None
+            name: loads_checked(text.read()) if text is not None else None
             for name, text in self.output_texts(show_secrets=True)
         }
 

@@ -11,10 +11,10 @@ from pathlib import Path
 
 from flowtoy_dagster.engine.names import step_keys
 from flowtoy_dagster.engine.outputs import OutputText
-from flowtoy_dagster.engine.records import dump_json
 from flowtoy_dagster.errors import RunError
 from flowtoy_dagster.flow.graph import Flow
 from flowtoy_dagster.flow.sensitive import FlowSecrets, secret_outputs
+from flowtoy_dagster.json_text import dumps_checked
 from flowtoy_dagster.runs.history import History
 from flowtoy_dagster.runs.report import outputs_document, status_document
 from flowtoy_dagster.runs.states import RunStatus
@@ -104,7 +104,7 @@ class RunView:
         if self._run is None or self._run.status.run_id != wanted:
             self._run = _FollowedRun(self._history, wanted)
         if self._run.read() or not self._status_json:
-            self._status_json = dump_json(status_document(self._run.status))
+            self._status_json = dumps_checked(status_document(self._run.status))
         self._read_at = time.monotonic()
         return self._run
 

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-from flowtoy_dagster.engine.records import dump_json
+from flowtoy_dagster.json_text import dumps_checked
 from flowtoy_dagster.runs.remote import RemoteError, RemoteRun
 from flowtoy_dagster.server.guard import Guard
 from flowtoy_dagster.server.listening import Listener
@@ -34,7 +34,7 @@ class RemoteView:
         self._lock = threading.Lock()
         self._read_at = time.monotonic()
         self._document = document
-        self._text = dump_json(document)
+        self._text = dumps_checked(document)
         self._outage: AnswerError | None = None
         self._since: float | None = None
         self._outputs: dict[str | None, bytes] = {}
@@ -56,7 +56,7 @@ class RemoteView:
             else:
                 if _finished(document) != _finished(self._document):
                     self._outputs.clear()
-                self._document, self._text = document, dump_json(document)
+                self._document, self._text = document, dumps_checked(document)
                 self._outage = self._since = None
             self._read_at = time.monotonic()
 

@@ -18,8 +18,8 @@ from starlette.responses import Response, StreamingResponse
 from starlette.routing import BaseRoute, Route
 from starlette.types import Receive, Scope, Send
 
-from flowtoy_dagster.engine.records import dump_json
 from flowtoy_dagster.errors import FlowtoyError
+from flowtoy_dagster.json_text import dumps_checked
 
 MOST_A_SECOND = 250
 """Answers; who asks in vain for what can't have changed waits, rather than the run."""
@@ -141,7 +141,7 @@ class AnswerError(FlowtoyError):
 
 def json_response(content: Any, code: int = 200) -> Response:
     """An answer in JSON; bytes are taken for JSON already."""
-    body = content if isinstance(content, bytes) else dump_json(content)
+    body = content if isinstance(content, bytes) else dumps_checked(content)
     return Response(body, code, HEADERS, "application/json")
 
 

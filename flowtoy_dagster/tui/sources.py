@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
+from flowtoy_dagster.json_text import loads_checked
 from flowtoy_dagster.runs.states import RunStatus
 
 if TYPE_CHECKING:
@@ -119,7 +120,7 @@ class RunHere:
         if size > LARGE:
             command = f"flowtoy runs outputs {self._run.run_id[:8]}"
             return f"{size / 1e6:.1f} MB, too much to be shown here\n{command} prints it"
-        return laid_out(json.loads(text.read()))
+        return laid_out(loads_checked(text.read()))
 
     def printed(self, step: str) -> list[Printed]:
         """What a step has printed so far."""

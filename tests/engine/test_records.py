@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 
 from flowtoy_dagster.engine import records
 from flowtoy_dagster.engine.outputs import OutputText
-from flowtoy_dagster.engine.records import RecordStore, StepRecord, dump_json, load_json, summarize
+from flowtoy_dagster.engine.records import RecordStore, StepRecord, summarize
+from flowtoy_dagster.json_text import dumps_checked, loads_checked
 from flowtoy_dagster.providers.base import ProviderResult
 from flowtoy_dagster.secrets import Mask
 from flowtoy_dagster.step import StepOutcome
@@ -43,9 +44,9 @@ def store(tmp_path: Path) -> RecordStore:
 
 @given(JSON)
 def test_json_comes_back_as_it_was(value: Any) -> None:
-    text = dump_json(value)
+    text = dumps_checked(value)
     assert b"\n" not in text
-    assert load_json(text) == value
+    assert loads_checked(text) == value
 
 
 @pytest.mark.parametrize(
@@ -53,7 +54,7 @@ def test_json_comes_back_as_it_was(value: Any) -> None:
     [2**63 - 1, 2**63, 2**64 - 1, 2**64, 2**70, 10**30, -(2**63), -(2**63) - 1, -(10**40)],
 )
 def test_integers_of_any_size_keep_their_digits(number: int) -> None:
-    found = load_json(dump_json({"rows": [number]}))
+    found = loads_checked(dumps_checked({"rows": [number]}))
     assert found == {"rows": [number]}
     assert isinstance(found["rows"][0], int)
 
@@ -70,7 +71,7 @@ def test_outputs_come_back_in_their_order(
     assert record.error is None
     assert record.outputs == outputs
     assert list(record.outputs) == list(outputs) == list(summaries)
-    assert load_json(OutputText(record.path).read()) == outputs
+    assert loads_checked(OutputText(record.path).read()) == outputs
     assert record.result == {"success": True, "code": 0, "notes": []}
 
 
@@ -160,8 +161,8 @@ def test_reading_the_header_reads_no_values(
     path.write_bytes(header + b"\nnot JSON at all")
     record = StepRecord(path)
     assert record.state == "succeeded"
-    assert record.header["sizes"] == {"x": len(dump_json(["value"] * 1000))}
-    with pytest.raises(ValueError, match="Expecting value"):
+    assert record.header["sizes"] == {"x": len(dumps_checked(["value"] * 1000))}
+    with pytest.raises(ValueError, match="invalid literal"):
         record.outputs  # noqa: B018
 
 
@@ -208,7 +209,7 @@ def test_a_preview_is_the_first_part_and_marked_where_there_is_more(
 ) -> None:
     # runtime 3
     value = letter * length
-    preview = summarize(value, dump_json(value), Mask()).preview
+    preview = summarize(value, dumps_checked(value), Mask()).preview
     whole = f'"{value}"'
     if len(whole) <= records.PREVIEW_CHARACTERS:
         assert preview == whole
@@ -219,6 +220,6 @@ def test_a_preview_is_the_first_part_and_marked_where_there_is_more(
 def test_a_preview_hides_secrets_even_at_its_edge() -> None:
     # language 13.2, runtime 3
     value = "x" * (records.PREVIEW_CHARACTERS - 5) + "sesame-open" + "y" * 50
-    preview = summarize(value, dump_json(value), Mask(["sesame-open"])).preview
+    preview = summarize(value, dumps_checked(value), Mask(["sesame-open"])).preview
     assert "sesame" not in preview
     assert "ses" not in preview

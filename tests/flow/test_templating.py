@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from flowtoy_dagster.errors import TemplateError
 from flowtoy_dagster.flow.names import Names
 from flowtoy_dagster.flow.templating import is_template, render, render_all
-from flowtoy_dagster.flow.values import parse_json, text
+from flowtoy_dagster.flow.values import text
+from flowtoy_dagster.json_text import loads
 
 texts = st.text(st.characters(codec="utf-8"))
 json_values = st.recursive(
@@ -66,7 +67,7 @@ def test_data_that_looks_like_a_template_is_never_evaluated(a: str, b: str, c: s
 @given(json_values)
 def test_json_is_parsed_as_python_does(value: Any) -> None:
     written = json.dumps(value)
-    assert typed(parse_json(written)) == typed(json.loads(written))
+    assert typed(loads(written)) == typed(json.loads(written))
 
 
 @pytest.mark.parametrize(
@@ -74,7 +75,7 @@ def test_json_is_parsed_as_python_does(value: Any) -> None:
 )
 def test_what_is_not_json_is_refused(written: str) -> None:
     with pytest.raises(ValueError, match=r"."):
-        parse_json(written)
+        loads(written)
 
 
 @pytest.mark.parametrize(
