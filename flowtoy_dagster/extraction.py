@@ -116,7 +116,7 @@ class _MappingView(Names):
 
     def _why_not(self, name: str) -> str:
         names = [key for place in (self._values, *self._behind) for key in place]
-        return f"the result has no '{name}'; {nearest(name, map(str, names))}"
+        return f"the result has no '{name}'; {nearest(name, map(str, names)).hint}"
 
 
 class _ListView(list[Any]):

@@ -116,7 +116,7 @@ def show_logs(
         found = history.find(run)
         known = history.flow(found).by_name
         if step is not None and step not in known:
-            raise UsageError(f"there is no step '{step}'\n    {nearest(step, known)}")
+            raise UsageError(f"there is no step '{step}'\n    {nearest(step, known).hint}")
         printed = [
             {"step": name, "stream": stream, "text": content.decode("utf-8", "replace")}
             for name, stream, content in history.captured(found, step)

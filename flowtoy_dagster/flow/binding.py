@@ -145,7 +145,7 @@ class _Binder:
 
     def _refuse_name(self, name: str, mark: Mark | None) -> None:
         known = self.flow.params
-        hint = nearest(name, known) if known else "the flow declares none"
+        hint = nearest(name, known).hint if known else "the flow declares none"
         self._refuse(f"there is no parameter '{name}'", mark, hint)
 
     def _refuse_value(self, param: Param, problem: str, mark: Mark) -> None:

@@ -206,9 +206,9 @@ class _Builder:
         if is_free(name):
             return "keys that begin with 'x-' are notes, not sources"
         types = self.catalog.types() if isinstance(written, str) else ()
-        hint = nearest(name, [*self.draft.sources, *types])
-        if hint.startswith("did"):
-            return hint
+        question = nearest(name, [*self.draft.sources, *types]).question
+        if question:
+            return question
         return f"sources: {_names(self.draft.sources)}; provider types: {_names(types)}"
 
     def _knows_type(self, type_name: str, path: Path) -> bool:
@@ -216,8 +216,8 @@ class _Builder:
             return True
         if type_name != UNKNOWN_TYPE:
             known = f"the types are {_names(self.catalog.types())}"
-            near = nearest(type_name, self.catalog.types())
-            hint = f"{near} {known}" if near.startswith("did") else known
+            question = nearest(type_name, self.catalog.types()).question
+            hint = f"{question} {known}" if question else known
             self.draft.refuse((*path, "type"), f"there is no provider type '{type_name}'", hint)
         return False
 
@@ -252,8 +252,8 @@ class _Builder:
         if not others:
             return _Input("request", {name: value[name] for name in named}, path)
         listed = ", ".join(f"'{name}'" for name in others)
-        near = [nearest(name, keys) for name in others]
-        hint = near[0] if len(near) == 1 and near[0].startswith("did") else (
+        question = nearest(others[0], keys).question if len(others) == 1 else None
+        hint = question or (
             "a payload has none of the provider's request keys, a request nothing else; "
             "for a payload with such names write {type: value, value: {...}}"
         )

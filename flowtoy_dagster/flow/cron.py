@@ -74,7 +74,8 @@ def check_cron(text: str) -> str:
     if text in _SHORTHANDS:
         return text
     if text.startswith("@"):
-        raise Misplaced(f"there is no {show(text)}", (), nearest(text, _SHORTHANDS), at_key=False)
+        hint = nearest(text, _SHORTHANDS).hint
+        raise Misplaced(f"there is no {show(text)}", (), hint, at_key=False)
     parts = text.split()
     if len(parts) != len(_FIELDS):
         raise ValueError(f"expected five fields, minute hour day month weekday, got {show(text)}")
@@ -98,7 +99,7 @@ def check_timezone(name: str) -> str:
             raise ValueError
         zoneinfo.ZoneInfo(name)
     except (ValueError, zoneinfo.ZoneInfoNotFoundError, OSError):
-        near = nearest(name, sorted(zoneinfo.available_timezones()), limit=0)
-        hint = near if near.startswith("did") else "write a name such as 'Europe/Zurich' or 'UTC'"
+        near = nearest(name, sorted(zoneinfo.available_timezones())).question
+        hint = near or "write a name such as 'Europe/Zurich' or 'UTC'"
         raise Misplaced(f"there is no time zone {show(name)}", (), hint, at_key=False) from None
     return name

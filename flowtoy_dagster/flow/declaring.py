@@ -77,7 +77,7 @@ def _check_scheduled_params(
         param = draft.params.get(name)
         if draft.param_names is not None and name not in draft.param_names:
             message = f"there is no parameter '{name}'"
-            draft.refuse(where, message, nearest(name, draft.param_names), key=True)
+            draft.refuse(where, message, nearest(name, draft.param_names).hint, key=True)
         elif param is not None and param.secret:
             message = f"a schedule can't give the secret parameter '{name}'"
             draft.refuse(where, message, "declare 'env: VARIABLE' for it", key=True)
@@ -104,7 +104,7 @@ def _check_limits(draft: Draft, runner: Any) -> None:
         group = step.config.group
         if group is not None and group not in known:
             message = f"there is no group '{group}'"
-            hint = nearest(group, known) if known else (
+            hint = nearest(group, known).hint if known else (
                 f"declare it: 'runner: {{groups: {{{group}: {{concurrency: 2}}}}}}'"
             )
             draft.refuse(("flow", step.index, "group"), message, hint)

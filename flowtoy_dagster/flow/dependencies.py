@@ -127,8 +127,8 @@ class _Connector:
             names_text = ", ".join(f"'{name}'" for name in missing)
             others = [other.name for other in self.views if other.name != view.name]
             hints = [
-                f"{hint[:-1]} for '{name}'?" if hint.startswith("did") else hint
-                for name, hint in ((name, nearest(name, others)) for name in missing)
+                f"{near.question[:-1]} for '{name}'?" if near.question else near.hint
+                for name, near in ((name, nearest(name, others)) for name in missing)
             ]
             self._refuse(
                 next(iter(missing.values())),
@@ -151,7 +151,7 @@ class _Connector:
         outputs = [output.name for output in target.config.output]
         if reference.output in outputs or "output" in target.broken:
             return
-        hint = nearest(reference.output, outputs) if outputs else (
+        hint = nearest(reference.output, outputs).hint if outputs else (
             f"step '{reference.step}' declares no outputs"
         )
         self._refuse(
@@ -227,7 +227,7 @@ class _Connector:
             self.params.add(name)
         elif line is not None:
             # In a source that the template names, it is told where it stands.
-            hint = nearest(name, known) if known else "declare it under 'params'"
+            hint = nearest(name, known).hint if known else "declare it under 'params'"
             self.draft.refuse(path, f"there is no parameter '{name}'", hint, line=line)
 
     def _templates_of(self, reference: Reference) -> Iterator[str]:

@@ -131,7 +131,7 @@ class Draft:
         if kind == "extra_forbidden":
             known = _fields_at(detail["loc"], model)
             message = f"unknown key '{detail['loc'][-1]}'"
-            self.refuse(where, message, nearest(str(detail["loc"][-1]), known), key=True)
+            self.refuse(where, message, nearest(str(detail["loc"][-1]), known).hint, key=True)
         elif kind == "missing":
             self.refuse(where[:-1], f"the key '{detail['loc'][-1]}' is required")
         elif kind == "value_error":
@@ -166,7 +166,7 @@ def read_draft(document: Document) -> Draft:
     known = tuple(FlowConfig.model_fields)
     for key in raw:
         if key not in known and not is_free(key):
-            draft.refuse((key,), f"unknown key '{key}'", nearest(key, known), key=True)
+            draft.refuse((key,), f"unknown key '{key}'", nearest(key, known).hint, key=True)
     _read_top(draft, raw)
     _read_sources(draft, raw.get("sources"))
     _read_steps(draft, raw)
@@ -275,8 +275,7 @@ def explain(detail: ErrorDetails) -> tuple[str, str | None]:
     if kind == "literal_error":
         expected = [part.strip("'") for part in _alternatives(detail["ctx"]["expected"])]
         message = f"{show(value)} is not one of {', '.join(map(repr, expected))}"
-        found = nearest(value, expected) if isinstance(value, str) else ""
-        return message, found if found.startswith("did") else None
+        return message, nearest(value, expected).question if isinstance(value, str) else None
     message = detail["msg"][0].lower() + detail["msg"][1:]
     limits = detail.get("ctx", {})
     for bound, words in (("ge", "at least"), ("gt", "greater than"), ("le", "at most")):

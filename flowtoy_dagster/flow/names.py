@@ -30,7 +30,7 @@ class Missing(jinja2.Undefined):
             return self._undefined_hint
         if self._undefined_obj is jinja2.utils.missing:
             name = str(self._undefined_name)
-            return f"'{name}' is not a name; {nearest(name, ROOTS)}"
+            return f"'{name}' is not a name; {nearest(name, ROOTS).hint}"
         kind = _kind(self._undefined_obj)
         return f"{kind} has no '{self._undefined_name}'"
 

@@ -178,11 +178,8 @@ def _check(node: nodes.Node) -> None:
         known = environment.filters if is_filter else environment.tests
         if node.name not in known:
             kind = type(node).__name__.lower()
-            hint = nearest(node.name, sorted(known), limit=0) if known else None
-            raise TemplateMistake(
-                f"there is no {kind} '{node.name}'", node.lineno,
-                hint if hint and hint.startswith("did") else None,
-            )
+            question = nearest(node.name, sorted(known)).question
+            raise TemplateMistake(f"there is no {kind} '{node.name}'", node.lineno, question)
 
 
 def _chain(node: nodes.Node) -> tuple[nodes.Node, list[str | None], list[nodes.Node]]:
@@ -213,12 +210,11 @@ def _reference(root: str, parts: list[str | None], called: bool, line: int) -> R
     attribute = rest[0] if rest else None
     if attribute is not None and attribute not in STEP_ATTRIBUTES:
         raise TemplateMistake(
-            f"'steps.{step}' has no '{attribute}'", line, nearest(attribute, STEP_ATTRIBUTES)
+            f"'steps.{step}' has no '{attribute}'", line, nearest(attribute, STEP_ATTRIBUTES).hint
         )
     within = rest[1] if len(rest) > 1 else None
     if attribute == "result" and within is not None and within not in RESULT_ATTRIBUTES:
-        raise TemplateMistake(
-            f"'steps.{step}.result' has no '{within}'", line, nearest(within, RESULT_ATTRIBUTES)
-        )
+        hint = nearest(within, RESULT_ATTRIBUTES).hint
+        raise TemplateMistake(f"'steps.{step}.result' has no '{within}'", line, hint)
     output = within if attribute == "outputs" else None
     return Reference(root, step, output=output, attribute=attribute, line=line)

@@ -45,14 +45,14 @@ class NameCheck:
         for name, line in free_names(template).items():
             if names is None or name in names or (name,) in asked_names(template):
                 continue
-            hint = _OF_PAYLOADS if name in PAYLOAD_NAMES else nearest(name, [*ROOTS, *names])
+            hint = _OF_PAYLOADS if name in PAYLOAD_NAMES else nearest(name, [*ROOTS, *names]).hint
             self._draft.refuse(path, f"'{name}' is not a name", hint, line=line)
         for reference in references(template):
             name = reference.step or ""
             if reference.root != "sources" or not self._is_no_source(name):
                 continue
             if ("sources", name) not in asked_names(template):
-                hint = nearest(name, self._draft.sources)
+                hint = nearest(name, self._draft.sources).hint
                 message = f"there is no source '{name}'"
                 self._draft.refuse(path, message, hint, line=reference.line)
 

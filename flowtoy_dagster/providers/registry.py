@@ -139,7 +139,7 @@ def _finding(detail: Any, provider: type[BuiltinProvider]) -> list[Finding]:
         known = _keys(_model_at(provider.configuration_model, loc[:-1]))
         if len(loc) == 1:
             known += SOURCE_KEYS
-        hint = nearest(str(loc[-1]), known)
+        hint = nearest(str(loc[-1]), known).hint
         if loc[-1] in known:
             hint = "it stands beside a source's 'type', and can't be overridden"
         return [Finding(loc, f"unknown key '{loc[-1]}'", hint, key=True)]

@@ -85,7 +85,7 @@ def plan_retry(
     reasons = _first_reasons(history, parent, chosen, status, differences)
     if from_step is not None:
         if from_step not in chosen.by_name:
-            hint = nearest(from_step, chosen.by_name)
+            hint = nearest(from_step, chosen.by_name).hint
             raise UsageError(f"there is no step '{from_step}'\n    {hint}")
         reasons[from_step] = "you asked to start from it"
     _spread(chosen, reasons, set(differences) | ({from_step} if from_step else set()))
