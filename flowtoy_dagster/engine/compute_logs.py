@@ -6,12 +6,14 @@ import select
 import sys
 import threading
 from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from dagster._core.storage.compute_log_manager import CapturedLogContext
 from dagster._core.storage.local_compute_log_manager import LocalComputeLogManager
 from dagster._serdes import ConfigurableClassData
 
+from flowtoy_dagster.engine.home import make_private
 from flowtoy_dagster.secrets import active_mask, is_holding_output
 
 _CHUNK = 1 << 16
@@ -37,11 +39,12 @@ class DirectComputeLogManager(LocalComputeLogManager):
     @contextlib.contextmanager
     def capture_logs(self, log_key: Sequence[str]) -> Iterator[CapturedLogContext]:
         paths = [self.get_captured_local_path(log_key, kind) for kind in ("out", "err")]
-        os.makedirs(os.path.dirname(paths[0]), mode=0o700, exist_ok=True)
+        make_private(Path(paths[0]).parent)
         with _Capture(paths):
             yield CapturedLogContext(log_key)
-        with open(self.get_captured_local_path(log_key, "complete"), "a"):
-            """The file's being there tells that no more will come."""
+        # The file's being there tells that no more will come.
+        ended = self.get_captured_local_path(log_key, "complete")
+        os.close(os.open(ended, os.O_WRONLY | os.O_CREAT, 0o600))
 
 
 class _Capture:

@@ -3,7 +3,10 @@
 import contextlib
 import hashlib
 import json
+import logging
 import os
+import re
+import stat
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -19,6 +22,7 @@ from flowtoy_dagster.secrets import STORAGE_VARIABLE
 
 CONFIG_FILE = "dagster.yaml"
 SAVED_CONFIGS = "flowtoy-configs"
+_REFERENCE = re.compile(r"[0-9a-f]{64}\Z")
 
 DAGSTER_YAML = """\
 # Written by flowtoy when it made this folder; yours to change.
@@ -65,19 +69,22 @@ def home_folder() -> Path:
 def open_home(folder: Path | None = None) -> Path:
     """The home folder, made ready: private, writable, with a `dagster.yaml`.
 
+    A folder that is open to other users is closed to them, with a line on stderr.
+
     Raises:
-        HomeError: it can't be made or written, or keeps runs elsewhere than the environment says;
-            says why.
+        HomeError: it can't be made or written, belongs to another user, or keeps runs elsewhere
+            than the environment says; says why.
     """
     home = (folder or home_folder()).absolute()
     try:
-        if not home.is_dir():
-            home.mkdir(parents=True, mode=0o700)
+        make_private(home)
+        _check_owners(home)
+        with tempfile.TemporaryFile(dir=home, prefix=f".{CONFIG_FILE}."):
+            """It can be written."""
+        _close(home)
         # A folder that a deployment uses already, without a file, runs on Dagster's defaults.
         if not (home / CONFIG_FILE).exists() and _is_new(home):
             write_private(home / CONFIG_FILE, _dagster_yaml(home).encode())
-        with tempfile.TemporaryFile(dir=home):
-            pass
     except OSError as error:
         reason = (error.strerror or str(error)).lower()
         raise HomeError(
@@ -86,6 +93,57 @@ def open_home(folder: Path | None = None) -> Path:
         ) from None
     check_storage(home / CONFIG_FILE)
     return home
+
+
+def make_private(folder: Path) -> None:
+    """Make a folder, and those above it that are missing, for their owner alone.
+
+    Raises:
+        OSError: it can't be made.
+    """
+    # Not by `parents`: that gives the folders above the umask's mode.
+    if not folder.parent.exists():
+        make_private(folder.parent)
+    folder.mkdir(mode=0o700, exist_ok=True)
+
+
+def _close(home: Path) -> None:
+    """Close a home to other users.
+
+    Raises:
+        HomeError: it is a folder that is meant to be open, such as `/tmp`.
+        OSError: its mode can't be changed.
+    """
+    mode = stat.S_IMODE(home.stat().st_mode)
+    if not mode & 0o077:
+        return
+    if mode & stat.S_ISVTX or home == home.parent:
+        raise HomeError(
+            f"the home folder {home} is a folder for all users of the machine\n"
+            "    set FLOWTOY_HOME to a folder of your own"
+        )
+    home.chmod(mode & ~0o077)
+    logging.getLogger("flowtoy.home").warning(
+        "the home folder %s was open to other users (mode %04o): it is now %04o",
+        home, mode, mode & ~0o077,
+    )
+
+
+def _check_owners(home: Path) -> None:
+    _check_owner(home.stat().st_uid, f"the home folder {home}")
+    settings = home / CONFIG_FILE
+    # What an administrator has put into a user's home was put there for that user.
+    if settings.exists() and settings.stat().st_uid != 0:
+        _check_owner(settings.stat().st_uid, f"{settings}, which names code to execute,")
+
+
+def _check_owner(owner: int, what: str) -> None:
+    if owner != os.geteuid():
+        raise HomeError(
+            f"{what} belongs to another user (uid {owner}): that user could have\n"
+            "    this command execute anything\n"
+            "    set FLOWTOY_HOME to a folder of your own, or run the command as that user"
+        )
 
 
 def _is_new(home: Path) -> bool:
@@ -129,7 +187,15 @@ def save_config(home: Path, name: str, config: Mapping[str, Any]) -> str:
 
 
 def config_path(home: Path, reference: str) -> Path:
-    """Where the configuration of that hash is."""
+    """Where the configuration of that hash is.
+
+    Raises:
+        HomeError: it is no hash. References come from tags of runs, which others may write: a path
+            in them must not lead to a file outside of the home.
+    """
+    if not _REFERENCE.match(reference):
+        shown = reference if len(reference) <= 80 else f"{reference[:80]}…"
+        raise HomeError(f"{shown!r} is not the hash of a saved configuration")
     return home / SAVED_CONFIGS / f"{reference}.json"
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import dagster as dg
 
-from flowtoy_dagster.engine.home import write_private
+from flowtoy_dagster.engine.home import make_private, write_private
 from flowtoy_dagster.engine.io import store_of
 from flowtoy_dagster.flow.graph import Flow, Values
 from flowtoy_dagster.flow.params import Param
@@ -87,7 +87,7 @@ def keep_given_secrets(flow: Flow, run_id: str, instance: dg.DagsterInstance) ->
     """Keep the secret parameters that were given for a run, for its owner alone."""
     if flow.values and flow.values.secret:
         path = _secrets_of(run_id, instance)
-        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        make_private(path.parent)
         write_private(path, to_json(dict(flow.values.secret)).encode())
 
 

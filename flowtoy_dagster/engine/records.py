@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from flowtoy_dagster.engine.home import make_private
 from flowtoy_dagster.json_text import dumps, dumps_checked, loads_checked
 from flowtoy_dagster.secrets import Mask, texts_in
 from flowtoy_dagster.step import StepOutcome
@@ -176,7 +177,7 @@ def _secrets_to_keep(outcome: StepOutcome, encoded: Iterable[bytes]) -> list[str
 
 @contextlib.contextmanager
 def _written_beside(path: Path) -> Iterator[Any]:
-    path.parent.mkdir(parents=True, exist_ok=True)
+    make_private(path.parent)
     if path.parent.stat().st_mode & 0o077:
         path.parent.chmod(0o700)
     descriptor, beside = tempfile.mkstemp(dir=path.parent, prefix=".", suffix=".part")

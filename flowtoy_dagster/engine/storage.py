@@ -47,6 +47,7 @@ from dagster._serdes import ConfigurableClassData
 from sqlalchemy.engine import Connection, Engine
 from watchdog.observers import Observer
 
+from flowtoy_dagster.engine.home import make_private
 from flowtoy_dagster.engine.watching import RunWatch
 from flowtoy_dagster.errors import HomeError
 
@@ -209,6 +210,7 @@ class WarmEventLogStorage(SqliteEventLogStorage):
         elif shard != INDEX_SHARD_NAME and not path.exists():
             empty = self._empty_shard()
             beside = path.with_suffix(f".{os.getpid()}.part")
+            _touch_private(beside)
             shutil.copyfile(empty, beside)
             try:
                 # A link fails where another process was first; then its file is as good.
@@ -218,6 +220,7 @@ class WarmEventLogStorage(SqliteEventLogStorage):
             finally:
                 os.unlink(beside)
             return
+        _touch_private(path)
         self._initdb(engine, for_index_shard=shard == INDEX_SHARD_NAME)
 
     def _empty_shard(self) -> Path:
@@ -226,6 +229,7 @@ class WarmEventLogStorage(SqliteEventLogStorage):
         if not path.exists():
             with tempfile.TemporaryDirectory(dir=self._base_dir) as folder:
                 engine = _make_engine(create_db_conn_string(folder, "empty"))
+                _touch_private(Path(folder) / "empty.db")
                 self._initdb(engine)
                 engine.dispose()
                 os.replace(Path(folder) / "empty.db", path)
@@ -316,7 +320,8 @@ class WarmStorage(DagsterSqliteStorage):
         self._inst_data = inst_data
         self._runs_url = create_db_conn_string(_runs_directory(base_dir), "runs")
         self._schedules_url = create_db_conn_string(_schedule_directory(base_dir), "schedules")
-        os.makedirs(_event_logs_directory(base_dir), exist_ok=True)
+        for folder in (_event_logs_directory(base_dir), _schedule_directory(base_dir)):
+            make_private(Path(folder))
         if not self._is_ready():
             with _alone_in(_runs_directory(base_dir)):
                 if not self._is_ready():
@@ -346,6 +351,11 @@ class WarmStorage(DagsterSqliteStorage):
                     f"the home folder {self.base_dir} was made by a newer version of Dagster "
                     f"than {dg.__version__}\n    update dagster, or use another home"
                 )
+        index = Path(_event_logs_directory(self.base_dir)) / f"{INDEX_SHARD_NAME}.db"
+        databases = (Path(url.removeprefix("sqlite:///"))
+                     for url in (self._runs_url, self._schedules_url))
+        for file in (*databases, index, self._checked):
+            _touch_private(file)
         WarmRunStorage.from_local(_runs_directory(self.base_dir)).dispose()
         SqliteScheduleStorage.from_local(_schedule_directory(self.base_dir)).dispose()
         WarmEventLogStorage(_event_logs_directory(self.base_dir)).dispose()
@@ -362,10 +372,17 @@ class WarmStorage(DagsterSqliteStorage):
         return cls(inst_data=inst_data, **config_value)
 
 
+def _touch_private(path: Path) -> None:
+    """Make an empty file for its owner alone, where there is none; SQLite keeps its mode."""
+    os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
+
+
 @contextlib.contextmanager
 def _alone_in(folder: str) -> Iterator[None]:
     """Let one process at a time make a home's databases: Dagster's migrations can't share."""
-    with open(Path(folder) / "making.lock", "a") as file:
+    lock = Path(folder) / "making.lock"
+    _touch_private(lock)
+    with open(lock, "a") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield
 

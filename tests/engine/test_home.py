@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import stat
 from pathlib import Path
@@ -71,7 +72,7 @@ def test_a_new_home_is_private_whatever_the_umask(tmp_path: Path) -> None:
         home = open_home(tmp_path / "deep" / "home")
     finally:
         os.umask(mask)
-    assert mode(home) == 0o700
+    assert mode(home) == mode(home.parent) == 0o700
     assert mode(home / "dagster.yaml") == 0o600
     assert [path.name for path in home.iterdir()] == ["dagster.yaml"]
 
@@ -104,10 +105,8 @@ def test_a_second_opening_changes_nothing(tmp_path: Path) -> None:
 def test_a_deployments_folder_is_left_as_it_is(tmp_path: Path) -> None:
     # runtime 12: never over a user's own, and a folder without one runs on Dagster's defaults.
     (tmp_path / "history").mkdir()
-    tmp_path.chmod(0o755)
     open_home(tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["history"]
-    assert mode(tmp_path) == 0o755
 
 
 def test_a_home_that_another_process_is_making_is_new(tmp_path: Path) -> None:
@@ -188,3 +187,49 @@ def test_a_private_file_is_written_whole_or_not_at_all(tmp_path: Path) -> None:
     write_private(path, b"more")
     assert path.read_bytes() == b"more"
     assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize("open_to", [0o755, 0o770, 0o2775, 0o701])
+def test_a_home_that_is_open_to_others_is_closed_and_that_is_said(
+    tmp_path: Path, open_to: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    home = tmp_path / "home"
+    home.mkdir()
+    home.chmod(open_to)
+    logging.getLogger("flowtoy").addHandler(caplog.handler)
+    try:
+        open_home(home)
+        open_home(home)
+    finally:
+        logging.getLogger("flowtoy").removeHandler(caplog.handler)
+    assert mode(home) == open_to & ~0o077
+    told = {record.getMessage() for record in caplog.records}
+    assert told == {f"the home folder {home} was open to other users (mode {open_to:04o}): "
+                    f"it is now {open_to & ~0o077:04o}"}
+
+
+def test_a_folder_for_everybody_is_no_home(tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    home.mkdir()
+    home.chmod(0o1777)
+    with pytest.raises(HomeError, match="is a folder for all users of the machine"):
+        open_home(home)
+    assert mode(home) == 0o1777
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only an administrator gives files away")
+@pytest.mark.parametrize("given", ["the folder", "its settings"])
+def test_a_home_of_another_user_is_an_error(tmp_path: Path, given: str) -> None:
+    home = open_home(tmp_path / "home")
+    os.chown(home if given == "the folder" else home / "dagster.yaml", 12345, -1)
+    with pytest.raises(HomeError, match=r"belongs to another user \(uid 12345\)"):
+        open_home(home)
+
+
+@pytest.mark.parametrize(
+    "reference",
+    ["../../tmp/evil", "/tmp/evil", "", "A" * 64, "0" * 63, "0" * 64 + "\n", "\0" * 64, "٠" * 64],
+)
+def test_only_a_hash_finds_a_configuration(tmp_path: Path, reference: str) -> None:
+    with pytest.raises(HomeError, match="is not the hash of a saved configuration"):
+        config_path(tmp_path, reference)
