@@ -125,17 +125,17 @@ class _Connector:
                         self.kept.add(name)
         if missing:
             names_text = ", ".join(f"'{name}'" for name in missing)
-            others = [other.name for other in self.views if other.name != view.name]
-            hints = [
-                f"{near.question[:-1]} for '{name}'?" if near.question else near.hint
-                for name, near in ((name, nearest(name, others)) for name in missing)
-            ]
+            hints = dict.fromkeys(self._hint_for(name, view.name) for name in missing)
             self._refuse(
                 next(iter(missing.values())),
                 f"Step '{view.name}' depends on missing step(s): {names_text}",
-                "; ".join(dict.fromkeys(hints)),
+                "; ".join(hints),
             )
         return found
+
+    def _hint_for(self, missing: str, dependent: str) -> str:
+        near = nearest(missing, self.by_name, but=dependent)
+        return f"{near.question[:-1]} for '{missing}'?" if near.question else near.hint
 
     def _above(self, view: StepView) -> list[str]:
         return [other.name for other in self.views if other.step.index < view.step.index]

@@ -81,6 +81,7 @@ class Draft:
     schedules: tuple[ScheduleConfig, ...] = ()
     top: dict[str, Any] = field(default_factory=dict)
     problems: list[Problem] = field(default_factory=list)
+    _told: set[tuple[str, Location | None]] = field(default_factory=set)
 
     def refuse(
         self,
@@ -116,8 +117,9 @@ class Draft:
         self._add(Problem(message, place, hint, dependency, mark.order))
 
     def _add(self, problem: Problem) -> None:
-        told = ((p.message, p.location) for p in self.problems)
-        if (problem.message, problem.location) not in told:
+        told = (problem.message, problem.location)
+        if told not in self._told:
+            self._told.add(told)
             self.problems.append(problem)
 
     def refuse_all(self, error: ValidationError, path: Path, model: type[Strict]) -> None:

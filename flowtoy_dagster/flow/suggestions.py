@@ -12,7 +12,7 @@ from typing import Any
 
 _LISTED = 12
 """Known names that a hint lists where none is like the one given."""
-_COMPARED = 16
+_COMPARED = 8
 """Candidates that are compared letter by letter, where there are many more."""
 
 
@@ -44,42 +44,61 @@ class Suggestion:
         return f"there are: {listed}{', …' if len(self.known) > _LISTED else ''}"
 
 
-def nearest(name: str, known: Iterable[str]) -> Suggestion:
-    """The known name most like an unknown one."""
-    names = tuple(dict.fromkeys(known))
-    lower = {candidate.lower(): candidate for candidate in names}
+def nearest(name: str, known: Iterable[str], *, but: str | None = None) -> Suggestion:
+    """The known name most like an unknown one.
+
+    Args:
+        name: the unknown name.
+        known: the names that could stand in its place.
+        but: one of them that can't.
+    """
+    index = _index(tuple(known))
     wanted = name.lower()
-    candidates: Iterable[str] = lower
-    if len(lower) > _COMPARED:
-        candidates = _candidates(wanted, tuple(lower))
+    candidates = [
+        candidate for candidate in index.candidates(wanted) if index.names[candidate] != but
+    ]
     found = difflib.get_close_matches(wanted, candidates, n=1, cutoff=0.6)
-    return Suggestion(lower[found[0]] if found else None, names)
+    names = index.all if but is None else tuple(one for one in index.all if one != but)
+    return Suggestion(index.names[found[0]] if found else None, names)
 
 
-def _candidates(wanted: str, names: tuple[str, ...]) -> list[str]:
-    """The names that share the most pairs of letters: comparing with each of thousands is slow."""
-    index = _pairs_index(names)
-    shared: Counter[int] = Counter()
-    # A pair that most names have says little, and costs most.
-    for places in sorted((index[pair] for pair in _pairs(wanted) if pair in index), key=len):
-        if len(shared) >= _COMPARED and len(places) > len(names) // 2:
-            break
-        shared.update(places)
-    length = len(wanted)
-    best = heapq.nsmallest(
-        _COMPARED, shared, key=lambda at: (-shared[at], abs(len(names[at]) - length), at)
-    )
-    return [names[at] for at in best]
+class _Index:
+    """Known names, and which of them have a pair of letters.
+
+    Comparing a name with each of thousands would be slow; only those that share the most
+    pairs of letters with it are compared.
+    """
+
+    def __init__(self, known: tuple[str, ...]) -> None:
+        self.all = tuple(dict.fromkeys(known))
+        self.names = {name.lower(): name for name in self.all}
+        self._lower = tuple(self.names)
+        self._places: dict[str, list[int]] = defaultdict(list)
+        if len(self._lower) > _COMPARED:
+            for place, name in enumerate(self._lower):
+                for pair in _pairs(name):
+                    self._places[pair].append(place)
+
+    def candidates(self, wanted: str) -> Iterable[str]:
+        """The names, in lower case, that are worth a comparison."""
+        if len(self._lower) <= _COMPARED:
+            return self._lower
+        shared: Counter[int] = Counter()
+        # A pair that most names have says little, and costs most.
+        found = (self._places[pair] for pair in _pairs(wanted) if pair in self._places)
+        for places in sorted(found, key=len):
+            if len(shared) >= _COMPARED and len(places) > len(self._lower) // 2:
+                break
+            shared.update(places)
+        length = len(wanted)
+        best = heapq.nsmallest(
+            _COMPARED, shared,
+            key=lambda place: (-shared[place], abs(len(self._lower[place]) - length), place),
+        )
+        return [self._lower[place] for place in best]
 
 
-@functools.lru_cache(maxsize=8)
-def _pairs_index(names: tuple[str, ...]) -> dict[str, list[int]]:
-    """The places of the names that have a pair of letters, by pair."""
-    index: dict[str, list[int]] = defaultdict(list)
-    for at, name in enumerate(names):
-        for pair in _pairs(name):
-            index[pair].append(at)
-    return index
+_index = functools.lru_cache(maxsize=8)(_Index)
 
 
 def _pairs(text: str) -> set[str]:
