@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Collection
 from typing import TYPE_CHECKING
 
@@ -9,7 +10,7 @@ import typer
 
 from flowtoy_dagster.cli.importing import import_quickly
 from flowtoy_dagster.cli.printing import OutputWriter
-from flowtoy_dagster.errors import RunInterrupted
+from flowtoy_dagster.errors import RunError, RunInterrupted
 from flowtoy_dagster.flow.graph import Flow
 from flowtoy_dagster.progress import Progress
 
@@ -62,8 +63,14 @@ def carry_out(
         interrupt, finished = error, error.run
     finally:
         progress.stop()
-    writer.write(lambda: finished.output_texts(show_secrets=show_secrets))
-    progress.summarize(finished.status)
+    try:
+        writer.write(lambda: finished.output_texts(show_secrets=show_secrets))
+    except RunError as error:
+        if interrupt is None:
+            raise
+        print(error, file=sys.stderr)
+    finally:
+        progress.summarize(finished.status)
     if interrupt is not None:
         raise interrupt
     if not finished.success:

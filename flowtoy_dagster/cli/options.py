@@ -35,7 +35,8 @@ AsJson = Annotated[
 OutputFile = Annotated[
     Optional[Path],  # noqa: UP045
     typer.Option("--output-file", "-o", metavar="PATH", dir_okay=False,
-                 help="Also write the outputs as JSON to a file, whole or not at all."),
+                 help="Also write the outputs as JSON to a file, whole or not at all, or into"
+                      " a pipe or device."),
 ]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing on stdout.")]
 EnvFile = Annotated[

@@ -5,12 +5,11 @@ from __future__ import annotations
 import json
 import os
 import sys
-import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
-from flowtoy_dagster.errors import UsageError
+from flowtoy_dagster.cli.output_file import OutputFile
 from flowtoy_dagster.json_text import loads_checked
 
 if TYPE_CHECKING:
@@ -52,18 +51,17 @@ class OutputWriter:
         self._quiet = quiet
         self._compact = as_json
         self._shorten = not as_json and stdout.isatty()
-        self._file = file
-        if file is not None:
-            folder = file.absolute().parent
-            if not folder.is_dir():
-                raise UsageError(f"can't write '{file}': there is no folder {folder}")
-            if not os.access(folder, os.W_OK) or file.is_dir():
-                raise UsageError(f"can't write '{file}': permission denied")
+        self._file = OutputFile(file, stdout.fileno()) if file is not None else None
 
     def write(self, outputs: Outputs) -> None:
         """Write all outputs; `outputs` gives each step's name and its JSON text, or None."""
-        if self._file is not None:
-            self._write_file(outputs, self._file)
+        try:
+            if self._file is not None:
+                self._file.write(_Document(self._compact, False).parts(outputs()))
+        finally:
+            self._print(outputs)
+
+    def _print(self, outputs: Outputs) -> None:
         if self._quiet:
             return
         document = _Document(self._compact, self._shorten)
@@ -72,22 +70,6 @@ class OutputWriter:
         self._stdout.flush()
         if document.shortened:
             print("long values are shortened; -j prints all", file=sys.stderr)
-
-    def _write_file(self, outputs: Outputs, path: Path) -> None:
-        try:
-            descriptor, beside = tempfile.mkstemp(dir=path.absolute().parent, prefix=".flowtoy-")
-            try:
-                with open(descriptor, "wb") as file:
-                    file.writelines(_Document(self._compact, False).parts(outputs()))
-                mask = os.umask(0)
-                os.umask(mask)
-                os.chmod(beside, 0o666 & ~mask)
-                os.replace(beside, path)
-            except BaseException:
-                os.unlink(beside)
-                raise
-        except OSError as error:
-            raise UsageError(f"can't write '{path}': {(error.strerror or '').lower()}") from None
 
 
 class _Document:
