@@ -16,6 +16,8 @@ from dagster._serdes import ConfigurableClassData
 from flowtoy_dagster.engine.home import make_private
 from flowtoy_dagster.secrets import active_mask, is_holding_output
 
+_alone = threading.RLock()
+"""Held while a step's output is captured: steps in several threads share the descriptors."""
 _CHUNK = 1 << 16
 _LONGEST_HOLD = 0.5
 """Seconds for which the beginning of what may be a secret is held back."""
@@ -40,7 +42,7 @@ class DirectComputeLogManager(LocalComputeLogManager):
     def capture_logs(self, log_key: Sequence[str]) -> Iterator[CapturedLogContext]:
         paths = [self.get_captured_local_path(log_key, kind) for kind in ("out", "err")]
         make_private(Path(paths[0]).parent)
-        with _Capture(paths):
+        with _alone, _Capture(paths):
             yield CapturedLogContext(log_key)
         # The file's being there tells that no more will come.
         ended = self.get_captured_local_path(log_key, "complete")

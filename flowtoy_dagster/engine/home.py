@@ -43,6 +43,16 @@ run_coordinator:
   module: dagster.core.run_coordinator
   class: DefaultRunCoordinator
 """
+_NO_USER_HOME = (
+    "the home folder is unknown: this user has no home directory (HOME is not set)\n"
+    "    set FLOWTOY_HOME to a folder that you can write"
+)
+_OF_DAGSTER = ("history", "schedules")
+"""What Dagster makes in a folder that it uses without a `dagster.yaml`."""
+_LONGEST_PATH = 420
+"""Bytes; SQLite opens no file whose path has more than 512."""
+_SPECIAL = re.compile(r"[*?\[]|%[0-9A-Fa-f]{2}")
+"""Dagster looks for `dagster.yaml` by a pattern, and makes a URL of the path of a database."""
 IN_FILES = """\
     module: flowtoy_dagster.engine.storage
     class: WarmStorage
@@ -58,12 +68,38 @@ IN_DATABASE = f"""\
 
 
 def home_folder() -> Path:
-    """`$DAGSTER_HOME`, else `$FLOWTOY_HOME`, else the user's data folder."""
+    """`$DAGSTER_HOME`, else `$FLOWTOY_HOME`, else the user's data folder.
+
+    Raises:
+        HomeError: it is in the user's home directory, which is unknown, or in a working directory
+            that is deleted.
+    """
     for name in ("DAGSTER_HOME", "FLOWTOY_HOME"):
         value = os.environ.get(name)
         if value:
-            return Path(value).expanduser().absolute()
-    return Path(platformdirs.user_data_dir("flowtoy", appauthor=False))
+            return _absolute(Path(value))
+    try:
+        folder = Path(platformdirs.user_data_dir("flowtoy", appauthor=False))
+    except RuntimeError:
+        raise HomeError(_NO_USER_HOME) from None
+    if os.environ.get("HOME") == "" and not os.environ.get("XDG_DATA_HOME"):
+        raise HomeError(_NO_USER_HOME)
+    return _absolute(folder)
+
+
+def _absolute(folder: Path) -> Path:
+    # An empty HOME would stand for the root directory.
+    if str(folder).startswith("~") and os.environ.get("HOME") == "":
+        raise HomeError(_NO_USER_HOME)
+    try:
+        return folder.expanduser().absolute()
+    except RuntimeError:
+        raise HomeError(_NO_USER_HOME) from None
+    except FileNotFoundError:
+        raise HomeError(
+            f"the home folder {folder} can't be found: the working directory is deleted\n"
+            "    set FLOWTOY_HOME to an absolute path"
+        ) from None
 
 
 def open_home(folder: Path | None = None) -> Path:
@@ -75,7 +111,8 @@ def open_home(folder: Path | None = None) -> Path:
         HomeError: it can't be made or written, belongs to another user, or keeps runs elsewhere
             than the environment says; says why.
     """
-    home = (folder or home_folder()).absolute()
+    home = _absolute(folder) if folder else home_folder()
+    _check_path(home)
     try:
         make_private(home)
         _check_owners(home)
@@ -146,9 +183,37 @@ def _check_owner(owner: int, what: str) -> None:
         )
 
 
+def _check_path(home: Path) -> None:
+    """Raise HomeError where Dagster or SQLite can't work with a path."""
+    reason = _path_problem(home)
+    if reason is not None:
+        shown = str(home).encode("utf-8", "backslashreplace").decode()
+        raise HomeError(
+            f"the home folder {shown} can't be used: {reason}\n"
+            "    set FLOWTOY_HOME to another folder"
+        )
+
+
+def _path_problem(home: Path) -> str | None:
+    try:
+        length = len(str(home).encode())
+    except UnicodeEncodeError:
+        return "its path is not UTF-8 text"
+    found = _SPECIAL.search(str(home))
+    if found is not None:
+        return f"its path contains '{found[0]}', which has a special meaning for Dagster"
+    # For one name that is too long the system has its own words.
+    if length > _LONGEST_PATH and max(len(os.fsencode(part)) for part in home.parts) <= 255:
+        return f"its path has {length} bytes, more than {_LONGEST_PATH}"
+    return None
+
+
 def _is_new(home: Path) -> bool:
-    # Another process may be writing the file at this moment, beside its place.
-    return all(entry.name.startswith(f".{CONFIG_FILE}.") for entry in home.iterdir())
+    """Whether Dagster has not kept runs in a folder by its defaults.
+
+    Other files, such as the `lost+found` of a volume, don't matter.
+    """
+    return not any((home / name).exists() for name in _OF_DAGSTER)
 
 
 def _dagster_yaml(home: Path) -> str:

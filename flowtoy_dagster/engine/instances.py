@@ -1,6 +1,8 @@
-"""Dagster's instance of a home folder: for a web server, and passed on to other processes."""
+"""Dagster's instance of a home folder: opened here, for a web server, or in other processes."""
 
-from collections.abc import Mapping
+import logging
+import threading
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +12,52 @@ from dagster._core.instance.ref import InstanceRef
 from dagster._serdes import ConfigurableClassData
 from dagster._utils.hosted_user_process import recon_job_from_origin
 
+from flowtoy_dagster.engine.logs import build_handlers
+
 _QUIET = {"telemetry": {"enabled": False}, "nux": {"enabled": False}}
 _COORDINATOR = ConfigurableClassData("dagster._core.run_coordinator", "DefaultRunCoordinator", "{}")
+_CLASS = ConfigurableClassData(__name__, "QuietInstance", "{}")
+
+
+class QuietInstance(dg.DagsterInstance):
+    """Dagster's instance, which leaves the logging of its process alone.
+
+    Dagster's own calls `logging.config.dictConfig` at the start of each run, also where
+    `dagster.yaml` has no `python_logs`. That closes every handler of the process, and it waits for
+    the lock of each one while it holds the lock of the module: with runs in two threads, for ever.
+    """
+
+    _handlers: Sequence[logging.Handler] | None = None
+    _building = threading.Lock()
+
+    def get_yaml_python_handlers(self) -> Sequence[logging.Handler]:
+        """The handlers of `python_logs` in `dagster.yaml`; built once."""
+        config = (self.get_settings("python_logs") or {}).get("dagster_handler_config")
+        if not config or not config.get("handlers"):
+            return []
+        with self._building:
+            if self._handlers is None:
+                self._handlers = build_handlers(config)
+            return self._handlers
+
+    def dispose(self) -> None:
+        """Close the instance, and its handlers."""
+        super().dispose()
+        for handler in self._handlers or ():
+            handler.close()
+        self._handlers = None
+
+
+def open_instance(home: Path) -> dg.DagsterInstance:
+    """The instance of a home folder, as its `dagster.yaml` says."""
+    return instance_of(InstanceRef.from_dir(str(home)))
+
+
+def instance_of(ref: InstanceRef) -> dg.DagsterInstance:
+    """The instance that a reference describes; of our class, unless it names another one."""
+    if ref.custom_instance_class_data is None:
+        ref = ref._replace(custom_instance_class_data=_CLASS)
+    return dg.DagsterInstance.from_ref(ref)
 
 
 def serving_instance(home: Path, launcher: tuple[str, str]) -> dg.DagsterInstance:
@@ -30,7 +76,7 @@ def serving_instance(home: Path, launcher: tuple[str, str]) -> dg.DagsterInstanc
         run_launcher_data=ConfigurableClassData(*launcher, "{}"),
         settings={**ref.settings, **_QUIET},
     )
-    return dg.DagsterInstance.from_ref(ref)
+    return instance_of(ref)
 
 
 def instance_facts(instance: dg.DagsterInstance) -> Mapping[str, Any]:
@@ -40,7 +86,7 @@ def instance_facts(instance: dg.DagsterInstance) -> Mapping[str, Any]:
 
 def same_instance(facts: Mapping[str, Any]) -> dg.DagsterInstance:
     """The instance that `instance_facts` told of, opened in this process."""
-    return dg.DagsterInstance.from_ref(InstanceRef.from_dict(facts))
+    return instance_of(InstanceRef.from_dict(facts))
 
 
 def job_of(run: dg.DagsterRun) -> ReconstructableJob:

@@ -1,7 +1,12 @@
 """flowtoy's own log: on the console of whoever started the run, in every process of it."""
 
+import contextlib
 import logging
+import logging.config
 import os
+import threading
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 from flowtoy_dagster.secrets import active_mask
 
@@ -35,3 +40,56 @@ def configure_log() -> None:
         old.close()
     logger.handlers = [handler]
     logger.propagate = False
+
+
+def build_handlers(config: Mapping[str, Any]) -> list[logging.Handler]:
+    """The handlers of a configuration for `logging.config`, with nothing else of it applied.
+
+    `dictConfig` would first close all handlers that this process has.
+
+    Args:
+        config: with `handlers`, and perhaps `formatters` and `filters`.
+
+    Raises:
+        ValueError: a handler can't be made.
+    """
+    maker = logging.config.DictConfigurator({"version": 1, **config})
+    makers = {
+        "formatters": maker.configure_formatter,
+        "filters": maker.configure_filter,
+        "handlers": maker.configure_handler,
+    }
+    for kind, make in makers.items():
+        made: Any = maker.config.get(kind) or {}
+        for name in sorted(made):
+            made[name] = make(made[name])
+    return list((maker.config.get("handlers") or {}).values())
+
+
+class _KeptLevel:
+    """The level of a logger that runs in several threads change, and none may change for good."""
+
+    def __init__(self, name: str) -> None:
+        self._logger = logging.getLogger(name)
+        self._lock = threading.Lock()
+        self._users = 0
+        self._level = logging.NOTSET
+
+    @contextlib.contextmanager
+    def kept(self) -> Iterator[None]:
+        """Set the level back when the last one leaves."""
+        with self._lock:
+            if not self._users:
+                self._level = self._logger.level
+            self._users += 1
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._users -= 1
+                if not self._users and self._logger.level != self._level:
+                    self._logger.setLevel(self._level)
+
+
+dagster_level = _KeptLevel("dagster")
+"""Dagster sets its own logger to DEBUG at the start of each run."""

@@ -8,6 +8,7 @@ nothing of Dagster is changed for anybody else.
 """
 
 import logging
+import multiprocessing
 import os
 import types
 from collections.abc import Callable, Iterator, Sequence
@@ -204,7 +205,18 @@ class _QuietCommand(MultiprocessExecutorChildProcessCommand):
 class HaltingMultiprocessExecutor(MultiprocessExecutor):
     """Dagster's multiprocess executor, a process for each step, with runs that can halt."""
 
-    execute = rebound(
+    def execute(
+        self, plan_context: PlanOrchestrationContext, execution_plan: ExecutionPlan
+    ) -> Iterator[DagsterEvent]:
+        chosen = multiprocessing.get_start_method(allow_none=True)
+        try:
+            yield from self._execute(plan_context, execution_plan)
+        finally:
+            if chosen is None:
+                # Starting a process has chosen one for the whole program.
+                multiprocessing.set_start_method(None, force=True)
+
+    _execute = rebound(
         MultiprocessExecutor.execute,
         ActiveExecution=HaltingExecution,
         execute_step_out_of_process=rebound(

@@ -61,6 +61,7 @@ _INSERT = (
     "(run_id, event, dagster_event_type, timestamp, step_key, asset_key, partition) VALUES "
     "(:run_id, :event, :dagster_event_type, :timestamp, :step_key, :asset_key, :partition)"
 )
+_migrating = threading.Lock()
 _EMPTY_SHARD = f"empty-{dg.__version__}.shard"
 
 
@@ -208,17 +209,11 @@ class WarmEventLogStorage(SqliteEventLogStorage):
             if found:
                 return
         elif shard != INDEX_SHARD_NAME and not path.exists():
-            empty = self._empty_shard()
-            beside = path.with_suffix(f".{os.getpid()}.part")
-            _touch_private(beside)
-            shutil.copyfile(empty, beside)
-            try:
+            with tempfile.NamedTemporaryFile(dir=path.parent, suffix=".part") as beside:
+                shutil.copyfile(self._empty_shard(), beside.name)
                 # A link fails where another process was first; then its file is as good.
-                os.link(beside, path)
-            except FileExistsError:
-                pass
-            finally:
-                os.unlink(beside)
+                with contextlib.suppress(FileExistsError):
+                    os.link(beside.name, path)
             return
         _touch_private(path)
         self._initdb(engine, for_index_shard=shard == INDEX_SHARD_NAME)
@@ -379,10 +374,13 @@ def _touch_private(path: Path) -> None:
 
 @contextlib.contextmanager
 def _alone_in(folder: str) -> Iterator[None]:
-    """Let one process at a time make a home's databases: Dagster's migrations can't share."""
+    """Let one thread of one process make a home's databases: Dagster's migrations can't share.
+
+    What runs them has one context for all threads of a process, also for those with other homes.
+    """
     lock = Path(folder) / "making.lock"
     _touch_private(lock)
-    with open(lock, "a") as file:
+    with _migrating, open(lock, "a") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield
 

@@ -39,6 +39,7 @@ from dagster._core.system_config.objects import ResolvedRunConfig
 from dagster._utils.error import serializable_error_info_from_exc_info
 
 from flowtoy_dagster import limits
+from flowtoy_dagster.engine.instances import instance_of
 from flowtoy_dagster.engine.isolation import Isolation
 from flowtoy_dagster.engine.logs import configure_log
 from flowtoy_dagster.engine.ops import lost_reason
@@ -134,7 +135,7 @@ def main(descriptor: int) -> None:
     os.chdir(setup.directory)
     configure_log()
     # A parent that is gone reads no more: there is nobody left to tell.
-    with contextlib.suppress(BrokenPipeError), DagsterInstance.from_ref(setup.instance) as instance:
+    with contextlib.suppress(BrokenPipeError), instance_of(setup.instance) as instance:
         _serve(connection, _Worker(setup, instance))
 
 

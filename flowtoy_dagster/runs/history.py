@@ -23,6 +23,7 @@ from flowtoy_dagster.engine.home import (
     open_home,
     read_config,
 )
+from flowtoy_dagster.engine.instances import open_instance as open_as_configured
 from flowtoy_dagster.engine.io import store_of
 from flowtoy_dagster.engine.names import CONFIG_TAG, FLOW_NAME_TAG, step_keys
 from flowtoy_dagster.engine.params import with_values_of
@@ -80,7 +81,8 @@ class History:
         self.home = open_home(home)
         self._stack = ExitStack()
         try:
-            self.instance = self._stack.enter_context((open_instance or _as_configured)(self.home))
+            opened = (open_instance or open_as_configured)(self.home)
+            self.instance = self._stack.enter_context(opened)
             self.mark_interrupted()
         except DBAPIError as error:
             raise HomeError(f"the history in {self.home} can't be used: {error.orig}") from None
@@ -269,10 +271,6 @@ class History:
         # Dagster empties the file of a run's events, and leaves it.
         for path in (self.home / "history" / "runs").glob(f"{run.run_id}.db*"):
             path.unlink(missing_ok=True)
-
-
-def _as_configured(home: Path) -> dg.DagsterInstance:
-    return dg.DagsterInstance.from_config(str(home))
 
 
 def session_of(run: dg.DagsterRun) -> str | None:

@@ -26,6 +26,7 @@ from flowtoy_dagster.engine.executor import (
     retry_plan,
 )
 from flowtoy_dagster.engine.home import config_path, open_home, save_config
+from flowtoy_dagster.engine.logs import dagster_level
 from flowtoy_dagster.engine.names import CONFIG_TAG, FLOW_NAME_TAG, step_keys
 from flowtoy_dagster.engine.outputs import OutputText
 from flowtoy_dagster.engine.params import keep_given_secrets, params_config
@@ -261,7 +262,7 @@ def follow(
         take_in: called with each event when it has been stored.
     """
     interrupted = False
-    with _signals_as_interrupts():
+    with _signals_as_interrupts(), dagster_level.kept():
         try:
             for event in iterate_run(job, run, instance):
                 if _tells_of_interrupt(event) and not interrupted:
@@ -314,7 +315,11 @@ def _tells_of_interrupt(event: DagsterEvent) -> bool:
 
 @contextlib.contextmanager
 def _signals_as_interrupts() -> Iterator[None]:
-    """Let SIGTERM and SIGHUP do what Ctrl-C does, where signals are ours to handle."""
+    """Let SIGTERM and SIGHUP do what Ctrl-C does, where signals are ours to handle.
+
+    SIGHUP only where it would end the process: `nohup` has it ignored, and a program with a
+    handler of its own means something else by it.
+    """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
@@ -326,8 +331,15 @@ def _signals_as_interrupts() -> Iterator[None]:
         else:
             raise KeyboardInterrupt
 
-    previous = {number: signal.signal(number, interrupt) for number in
-                (signal.SIGTERM, signal.SIGHUP)}
+    previous = {
+        number: handler
+        for number in (signal.SIGTERM, signal.SIGHUP)
+        # None: set by something other than Python, which could not be set back.
+        if (handler := signal.getsignal(number)) is not None
+        and (number == signal.SIGTERM or handler == signal.SIG_DFL)
+    }
+    for number in previous:
+        signal.signal(number, interrupt)
     try:
         yield
     finally:

@@ -1,4 +1,7 @@
-"""How a server of ours is told to end: Ctrl-C, SIGTERM, or a terminal that is closed."""
+"""How a server of ours is told to end: Ctrl-C, SIGTERM, or a terminal that is closed.
+
+A SIGHUP that is ignored, as `nohup` has it, stays ignored.
+"""
 
 from __future__ import annotations
 
@@ -26,7 +29,11 @@ class Ending:
 
     def __enter__(self) -> Self:
         # Explicitly: what a script starts in the background ignores SIGINT.
-        self._previous = {number: signal.signal(number, self._hear) for number in SIGNALS}
+        self._previous = {
+            number: signal.signal(number, self._hear)
+            for number in SIGNALS
+            if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN
+        }
         return self
 
     def __exit__(self, *_: object) -> None:

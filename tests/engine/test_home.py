@@ -78,7 +78,8 @@ def test_a_new_home_is_private_whatever_the_umask(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["home", "a home: with 'quotes\" {and} #signs", "maïson", "back\\slash"]
+    "name",
+    ["home", "a home: with 'quotes\" {and} #signs $HOME 100%", "maïson\nline", "back\\slash"],
 )
 def test_dagster_takes_the_configuration_of_a_new_home(name: str, tmp_path: Path) -> None:
     home = open_home(tmp_path / name)
@@ -144,6 +145,65 @@ def test_a_home_that_cannot_be_used_is_a_clear_error(
 
 
 CONFIG: dict[str, Any] = {"flow": [{"name": "é", "x-n": [1, 2.5, None, True, 2**53]}]}
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [
+        ("a?b", "its path contains '?', which has a special meaning for Dagster"),
+        ("*", "its path contains '*', which has a special meaning for Dagster"),
+        ("[a]", "its path contains '[', which has a special meaning for Dagster"),
+        ("%20", "its path contains '%20', which has a special meaning for Dagster"),
+        ("\udcff", "its path is not UTF-8 text"),
+        ("/".join(["x" * 200] * 3), "bytes, more than 420"),
+    ],
+    ids=["question mark", "star", "bracket", "percent code", "not UTF-8", "too long in all"],
+)
+def test_a_path_that_dagster_would_take_for_another_is_a_clear_error(
+    name: str, reason: str, tmp_path: Path
+) -> None:
+    with pytest.raises(HomeError, match=r"can't be used: ") as caught:
+        open_home(tmp_path / name)
+    assert reason in str(caught.value)
+    assert str(caught.value).encode()  # can be printed
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("home", [None, ""], ids=["no HOME", "HOME is empty"])
+@pytest.mark.parametrize("value", [None, "~/flows"], ids=["by default", "tilde"])
+def test_without_a_home_directory_the_home_folder_must_be_named(
+    home: str | None, value: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("FLOWTOY_HOME")
+    monkeypatch.delenv("XDG_DATA_HOME", raising=False)
+    monkeypatch.delenv("HOME")
+    # A user id that is nowhere, as containers give.
+    monkeypatch.setattr("pwd.getpwuid", lambda _: {}["nobody"])
+    if home is not None:
+        monkeypatch.setenv("HOME", home)
+    if value is not None:
+        monkeypatch.setenv("FLOWTOY_HOME", value)
+    with pytest.raises(HomeError, match="this user has no home directory") as caught:
+        open_home()
+    assert "set FLOWTOY_HOME to a folder that you can write" in str(caught.value)
+
+
+def test_a_relative_home_in_a_deleted_working_directory_is_a_clear_error(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "gone").mkdir()
+    monkeypatch.chdir(tmp_path / "gone")
+    (tmp_path / "gone").rmdir()
+    with pytest.raises(HomeError, match="the working directory is deleted"):
+        open_home(Path("home"))
+
+
+@pytest.mark.parametrize("name", ["lost+found", ".snapshot", "storage", "README"])
+def test_a_folder_in_which_dagster_kept_no_runs_is_a_new_home(name: str, tmp_path: Path) -> None:
+    """A volume of its own has a folder; and a run may write to a home that was deleted."""
+    (tmp_path / name).mkdir()
+    open_home(tmp_path)
+    assert (tmp_path / "dagster.yaml").exists()
 
 
 def test_a_configuration_is_saved_by_its_hash_for_its_owner_alone(tmp_path: Path) -> None:
