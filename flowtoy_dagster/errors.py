@@ -17,7 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 
 @dataclass(frozen=True, order=True)
@@ -134,15 +134,19 @@ class TemplateError(FlowtoyError):
         super().__init__(f"{field}: {message}" if field else message)
 
 
+FailureKind = Literal["configuration", "provider", "raised", "timeout", "crash"]
+"""What `retry` goes by; `configuration` is permanent: trying again can't help."""
+
+
 class StepError(FlowtoyError):
     """A step failed.
 
     Attributes:
         message: one line: what went wrong.
-        kind: `configuration` where trying again can't help, `raised`, `timeout` or `provider`.
+        kind: what `retry` goes by.
     """
 
-    def __init__(self, message: str, kind: str = "configuration") -> None:
+    def __init__(self, message: str, kind: FailureKind = "configuration") -> None:
         self.message = message
         self.kind = kind
         super().__init__(message)

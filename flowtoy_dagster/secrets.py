@@ -208,29 +208,3 @@ def _base64_forms(data: bytes) -> set[str]:
             forms |= {core, core.replace("+", "-").replace("/", "_")}
     whole = base64.b64encode(data).decode()
     return forms | {whole, whole.rstrip("="), base64.urlsafe_b64encode(data).decode()}
-
-
-_active = Mask()
-_holding = False
-
-
-def active_mask() -> Mask:
-    """The mask of the step that this process runs now."""
-    return _active
-
-
-def is_holding_output() -> bool:
-    """Whether what the running step prints must wait until its secret outputs are known."""
-    return _holding
-
-
-def hold_output(hold: bool) -> None:
-    """Set what `is_holding_output` gives."""
-    global _holding  # noqa: PLW0603 - a process runs one step at a time
-    _holding = hold
-
-
-def set_active_mask(mask: Mask) -> None:
-    """Set what `active_mask` gives."""
-    global _active  # noqa: PLW0603 - a process runs one step at a time
-    _active = mask

@@ -12,9 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from flowtoy_dagster.errors import StepError
-from flowtoy_dagster.extraction import extract
 from flowtoy_dagster.flow.models import OutputConfig
 from flowtoy_dagster.providers.base import ProviderResult
+from flowtoy_dagster.steps.extraction import extract
 
 ENVELOPE = ["success", "code", "notes", "data", "meta", "status"]
 

@@ -90,7 +90,7 @@ def test_a_quick_answer_does_not_import_dagster(
             {*HEAVY, "typer"},
             id="load_flow",
         ),
-        pytest.param("import flowtoy_dagster.step", {*HEAVY, "typer"}, id="step"),
+        pytest.param("import flowtoy_dagster.steps.attempts", {*HEAVY, "typer"}, id="steps"),
         pytest.param("import flowtoy_dagster.cli", {*HEAVY, "typer", "pydantic"}, id="cli"),
         pytest.param("import flowtoy_dagster.engine.records", {*HEAVY, "typer"}, id="records"),
     ],

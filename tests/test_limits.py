@@ -1,12 +1,8 @@
-"""How long a step may take, whether a failure is tried again, and after what delay."""
+"""Whether a failure is tried again, and after what delay."""
 
 from __future__ import annotations
 
-import contextlib
-import signal
-import threading
 import time
-from collections.abc import Iterator
 from email.utils import formatdate
 from typing import Any
 
@@ -17,15 +13,13 @@ from hypothesis import strategies as st
 from flowtoy_dagster.errors import StepError
 from flowtoy_dagster.flow.fields import STATIC
 from flowtoy_dagster.flow.models import RetryConfig
-from flowtoy_dagster.limits import (
-    OutOfTime,
+from flowtoy_dagster.providers.base import ProviderResult
+from flowtoy_dagster.steps.retry import (
     delay_before,
     is_worth_a_retry,
     retries_of,
-    time_limit,
     timeout_of,
 )
-from flowtoy_dagster.providers.base import ProviderResult
 
 SCOPE = {"env": {"TRIES": "4", "WAIT": "250ms", "SLOWLY": "linear", "ZERO": "0"}}
 
@@ -198,58 +192,3 @@ def test_a_number_of_retries_that_is_none_fails_the_step(text: str) -> None:
     # language 10.1
     with pytest.raises(StepError, match=r"^retry\.max: "):
         retries_of(written(max=text), SCOPE)
-
-
-def wait_in(*blocks: contextlib.AbstractContextManager[None]) -> None:
-    """Wait inside of some blocks until something ends them."""
-    with contextlib.ExitStack() as stack:
-        for block in blocks:
-            stack.enter_context(block)
-        while True:
-            signal.pause()
-
-
-def test_a_block_that_takes_too_long_is_left() -> None:
-    # language 10.2
-    before = signal.getsignal(signal.SIGALRM)
-    with pytest.raises(OutOfTime, match=r"timed out after 0\.05 s"):
-        wait_in(time_limit(0.05))
-    assert signal.getsignal(signal.SIGALRM) is before
-
-
-def test_no_provider_can_catch_that_its_time_is_up() -> None:
-    # language 10.2
-    with pytest.raises(OutOfTime):
-        wait_in(time_limit(0.05), contextlib.suppress(Exception))
-
-
-@pytest.mark.parametrize("limit", [None, 60.0])
-def test_a_block_that_ends_in_time_is_left_alone(limit: float | None) -> None:
-    # language 10.2
-    with time_limit(limit):
-        value = 1
-    assert value == 1
-
-
-def test_in_a_thread_there_is_no_limit() -> None:
-    # Signals belong to the main thread; the providers' own timeouts remain.
-    ended = threading.Event()
-
-    def work() -> None:
-        with time_limit(0.001):
-            time.sleep(0.05)
-        ended.set()
-
-    thread = threading.Thread(target=work)
-    thread.start()
-    thread.join()
-    assert ended.is_set()
-
-
-@pytest.fixture(autouse=True)
-def own_timer() -> Iterator[None]:
-    """The tests' own timeout uses the same timer: it is put back after each of these."""
-    left, _ = signal.getitimer(signal.ITIMER_REAL)
-    yield
-    if left:
-        signal.setitimer(signal.ITIMER_REAL, left)

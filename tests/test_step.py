@@ -10,8 +10,9 @@ from typing import Any
 import pytest
 
 from flowtoy_dagster.load import load_flow
-from flowtoy_dagster.scope import RunInfo
-from flowtoy_dagster.step import StepOutcome, run_step
+from flowtoy_dagster.steps.attempts import StepOutcome, run_step
+from flowtoy_dagster.steps.context import StepContext
+from flowtoy_dagster.steps.scope import RunInfo
 
 
 @dataclass
@@ -33,7 +34,8 @@ def run(
         for name in upstream or {}
     ]
     flow = load_flow({"flow": [*before, {"name": "it", **step}], **top})
-    return run_step(flow.step("it"), flow.sources, upstream or {}, RunInfo("r1", "f", lambda: 0.0))
+    context = StepContext(flow.step("it"), RunInfo("r1", "f", lambda: 0.0))
+    return run_step(context, flow.sources, upstream or {})
 
 
 def echo(*words: Any, **more: Any) -> dict[str, Any]:

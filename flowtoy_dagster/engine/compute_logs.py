@@ -12,9 +12,10 @@ from typing import Any
 from dagster._core.storage.compute_log_manager import CapturedLogContext
 from dagster._core.storage.local_compute_log_manager import LocalComputeLogManager
 from dagster._serdes import ConfigurableClassData
+from typing_extensions import Self
 
 from flowtoy_dagster.engine.home import make_private
-from flowtoy_dagster.secrets import active_mask, is_holding_output
+from flowtoy_dagster.steps.mask import SharedMask, StepMask
 
 _alone = threading.RLock()
 """Held while a step's output is captured: steps in several threads share the descriptors."""
@@ -38,12 +39,25 @@ class DirectComputeLogManager(LocalComputeLogManager):
     ) -> "DirectComputeLogManager":
         return cls(inst_data=inst_data, **config_value)
 
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._captures: list[_Capture] = []
+
+    def mask_with(self, mask: StepMask) -> None:
+        """Hide what a step knows to be secret in everything that is captured now."""
+        for capture in tuple(self._captures):
+            capture.mask.add(mask)
+
     @contextlib.contextmanager
     def capture_logs(self, log_key: Sequence[str]) -> Iterator[CapturedLogContext]:
         paths = [self.get_captured_local_path(log_key, kind) for kind in ("out", "err")]
         make_private(Path(paths[0]).parent)
-        with _alone, _Capture(paths):
-            yield CapturedLogContext(log_key)
+        with _alone, _Capture(paths) as capture:
+            self._captures.append(capture)
+            try:
+                yield CapturedLogContext(log_key)
+            finally:
+                self._captures.remove(capture)
         # The file's being there tells that no more will come.
         ended = self.get_captured_local_path(log_key, "complete")
         os.close(os.open(ended, os.O_WRONLY | os.O_CREAT, 0o600))
@@ -62,8 +76,9 @@ class _Capture:
         ]
         self._held = [b"", b""]
         self._done = threading.Event()
+        self.mask = SharedMask()
 
-    def __enter__(self) -> None:
+    def __enter__(self) -> Self:
         _flush()
         pipes = [os.pipe(), os.pipe()]
         self._ends = [read for read, _ in pipes]
@@ -75,6 +90,7 @@ class _Capture:
             os.close(write)
         self._thread = threading.Thread(target=self._pump, daemon=True)
         self._thread.start()
+        return self
 
     def __exit__(self, *_: object) -> None:
         _flush()
@@ -92,7 +108,7 @@ class _Capture:
         while open_ends:
             patience = _LONGEST_HOLD if any(self._held) else None
             ready, _, _ = select.select([*open_ends, self._wake], [], [], patience)
-            if not ready and not is_holding_output():
+            if not ready and not self.mask.is_holding:
                 self._write_held()
             done = self._done.is_set()
             for end in [e for e in open_ends if done or e in ready]:
@@ -112,7 +128,7 @@ class _Capture:
             if not data:
                 return False
             data = self._held[index] + data
-            held = len(data) if is_holding_output() else active_mask().held_back(data)
+            held = len(data) if self.mask.is_holding else self.mask.held_back(data)
             self._held[index] = data[len(data) - held :] if held else b""
             self._write(index, data[: len(data) - held])
 
@@ -124,7 +140,7 @@ class _Capture:
     def _write(self, index: int, data: bytes) -> None:
         if data:
             with contextlib.suppress(OSError):  # a full disk must not fail a step that prints
-                os.write(self._files[index], active_mask().octets(data))
+                os.write(self._files[index], self.mask.octets(data))
 
 
 def _flush() -> None:

@@ -44,7 +44,7 @@ from flowtoy_dagster.engine.pool import Report, StepEvent, StepLost, WorkerPool
 from flowtoy_dagster.engine.scheduling import HaltingExecution
 from flowtoy_dagster.engine.workers import StepTask, WorkerSetup
 from flowtoy_dagster.errors import RunError
-from flowtoy_dagster.limits import EXIT_UNINTERRUPTIBLE
+from flowtoy_dagster.steps.deadline import EXIT_UNINTERRUPTIBLE
 
 INTERRUPT_CHECK = 0.25
 """Seconds after which a waiting executor looks whether it was interrupted."""

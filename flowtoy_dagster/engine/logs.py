@@ -8,21 +8,37 @@ import threading
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from flowtoy_dagster.secrets import active_mask
+from flowtoy_dagster.steps.mask import SharedMask, StepMask
 
 LEVEL_VARIABLE = "FLOWTOY_LOG_LEVEL"
 LEVELS = ("debug", "info", "warning", "error")
 
 
 class _MaskedFormatter(logging.Formatter):
+    """Hides what the steps that run in this process know to be secret."""
+
+    def __init__(self, style: str) -> None:
+        super().__init__(style)
+        self.mask = SharedMask()
+
     def format(self, record: logging.LogRecord) -> str:
-        return active_mask().text(super().format(record))
+        return self.mask.text(super().format(record))
 
 
 def set_log_level(level: str) -> None:
     """Show the log from `level` on, in this process and those it starts."""
     os.environ[LEVEL_VARIABLE] = level
     configure_log()
+
+
+@contextlib.contextmanager
+def log_masked_by(mask: StepMask) -> Iterator[None]:
+    """Hide in our log, too, what a step knows to be secret, while it runs."""
+    with contextlib.ExitStack() as stack:
+        for handler in logging.getLogger("flowtoy").handlers:
+            if isinstance(handler.formatter, _MaskedFormatter):
+                stack.enter_context(handler.formatter.mask.including(mask))
+        yield
 
 
 def configure_log() -> None:

@@ -4,24 +4,27 @@ import os
 import time
 import warnings
 from collections.abc import Iterator, Mapping
-from contextvars import ContextVar
 from typing import Any
 
 import dagster as dg
+from dagster._core.errors import DagsterExecutionInterruptedError
 
+from flowtoy_dagster.engine.compute_logs import DirectComputeLogManager
 from flowtoy_dagster.engine.database import hidden_storage
 from flowtoy_dagster.engine.io import IO_MANAGER, RecordIOManager
 from flowtoy_dagster.engine.log_bound import LogBound
+from flowtoy_dagster.engine.logs import log_masked_by
 from flowtoy_dagster.engine.params import PARAMS
 from flowtoy_dagster.engine.records import StepRecord
 from flowtoy_dagster.flow.binding import SeenParams, see_params
 from flowtoy_dagster.flow.graph import Flow, Step
 from flowtoy_dagster.flow.sensitive import FlowSecrets, secret_outputs
-from flowtoy_dagster.limits import orphaned
-from flowtoy_dagster.providers.base import live_output
-from flowtoy_dagster.scope import RunInfo
-from flowtoy_dagster.secrets import Mask, active_mask, hold_output
-from flowtoy_dagster.step import RUN_OUT_OF_TIME, StepOutcome, run_step
+from flowtoy_dagster.secrets import Mask
+from flowtoy_dagster.steps.attempts import StepOutcome, run_step
+from flowtoy_dagster.steps.context import Host, StepContext
+from flowtoy_dagster.steps.mask import StepMask
+from flowtoy_dagster.steps.scope import RunInfo
+from flowtoy_dagster.steps.stages import RUN_OUT_OF_TIME
 
 RESULT = "result"
 """The output of a step that succeeded."""
@@ -33,15 +36,15 @@ CHECK = "step succeeded"
 KILLED_WITHIN = 60.0
 """Seconds, more than enough, in which a worker whose run is gone ends."""
 
-lost_reason: ContextVar[str | None] = ContextVar("lost_reason", default=None)
-"""Why the process that tried this step before is gone; then the step is failed, not run."""
-
 
 class StepCompute:
     """The compute function of a step's op.
 
     Failure semantics live here, so that they hold on every executor: a failed step that the flow
     does not tolerate raises, one that it tolerates ends without `result`.
+
+    Attributes:
+        host: the process in which it runs, where that is a worker of ours, which sets it.
     """
 
     def __init__(self, flow: Flow, step: Step, secrets: FlowSecrets, has_done: bool) -> None:
@@ -49,6 +52,7 @@ class StepCompute:
         self.step = step
         self._has_done = has_done
         self._secrets = secrets
+        self.host: Host | None = None
 
     def __call__(  # noqa: D102 - what Dagster calls
         self, context: dg.OpExecutionContext, inputs: Mapping[str, StepRecord]
@@ -62,7 +66,7 @@ class StepCompute:
         params = self._params(context)
         run = RunInfo(context.run_id, flow.name, started, params)
         outcome = self._run(context, upstream, run, left)
-        if orphaned.is_set():
+        if self.host is not None and self.host.cancelled.is_set():
             # The run was killed, and we are about to be: this is no failure of the step's.
             time.sleep(KILLED_WITHIN)
         if outcome.retry_in is not None and (left is None or outcome.retry_in < left):
@@ -98,29 +102,30 @@ class StepCompute:
         run: RunInfo,
         left: float | None,
     ) -> StepOutcome:
-        lost = lost_reason.get()
-        if left is not None and left <= 0:
-            lost = RUN_OUT_OF_TIME
-        repeater = _Repeater()
-        token = live_output.set(repeater)
-        hold_output(any(output.secret for output in self.step.outputs))
+        mask = StepMask(
+            self._mask(upstream).including(run.params.secrets),
+            holding=any(output.secret for output in self.step.outputs),
+        )
+        repeater = _Repeater(mask)
+        attempt = StepContext(
+            step=self.step,
+            run=run,
+            attempt=context.retry_number + 1,
+            deadline=None if left is None else time.monotonic() + left,
+            mask=mask,
+            output=repeater,
+            host=self.host or Host(),
+            interrupts=(KeyboardInterrupt, DagsterExecutionInterruptedError),
+        )
+        logs = context.instance.compute_log_manager
+        if isinstance(logs, DirectComputeLogManager):
+            logs.mask_with(mask)
         try:
-            mask = self._mask(upstream).including(run.params.secrets)
-            with hidden_storage():
-                return run_step(
-                    self.step,
-                    self.flow.sources,
-                    upstream,
-                    run,
-                    attempt=context.retry_number + 1,
-                    seconds_left=left,
-                    mask=mask,
-                    lost=lost,
-                )
+            with hidden_storage(), log_masked_by(mask):
+                return run_step(attempt, self.flow.sources, upstream)
         finally:
-            live_output.reset(token)
             repeater.close()
-            hold_output(False)
+            mask.release()
 
     def _params(self, context: dg.OpExecutionContext) -> SeenParams:
         if not self.flow.params:
@@ -172,29 +177,29 @@ class _Repeater:
     hidden before anything is cut, so that no half of one is left.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, mask: StepMask) -> None:
+        self._mask = mask
         self._bounds = {"stdout": LogBound(), "stderr": LogBound()}
         self._held = {"stdout": b"", "stderr": b""}
 
     def __call__(self, stream: str, data: bytes) -> None:
-        mask, shown = active_mask(), self._held[stream] + data
+        mask, shown = self._mask.current, self._held[stream] + data
         held = mask.held_back(shown)
         self._held[stream] = shown[len(shown) - held :] if held else b""
         hidden = mask.octets(shown[: len(shown) - held])
-        _print(stream, self._bounds[stream].add(hidden))
+        self._print(stream, self._bounds[stream].add(hidden))
 
     def close(self) -> None:
         """Print what was held back, and the last part of what was too much."""
         for stream, bound in self._bounds.items():
-            rest = bound.add(active_mask().octets(self._held[stream]))
-            _print(stream, rest + bound.close())
+            rest = bound.add(self._mask.octets(self._held[stream]))
+            self._print(stream, rest + bound.close())
 
-
-def _print(stream: str, data: bytes) -> None:
-    """Write bytes to a stream; masked again, as more secrets may be known by now."""
-    left = memoryview(active_mask().octets(data))
-    while left:
-        left = left[os.write(1 if stream == "stdout" else 2, left) :]
+    def _print(self, stream: str, data: bytes) -> None:
+        """Write bytes to a stream; masked again, as more secrets may be known by now."""
+        left = memoryview(self._mask.octets(data))
+        while left:
+            left = left[os.write(1 if stream == "stdout" else 2, left) :]
 
 
 class _RunStart:

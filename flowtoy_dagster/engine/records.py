@@ -22,7 +22,7 @@ from typing import Any
 from flowtoy_dagster.engine.home import make_private
 from flowtoy_dagster.json_text import dumps, dumps_checked, loads_checked
 from flowtoy_dagster.secrets import Mask, texts_in
-from flowtoy_dagster.step import StepOutcome
+from flowtoy_dagster.steps.attempts import StepOutcome
 
 PREVIEW_CHARACTERS = 200
 PREVIEW_BYTES = 16 * 1024

@@ -7,7 +7,7 @@ import signal
 import sys
 import threading
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from multiprocessing.connection import Connection
 from typing import Any
@@ -38,13 +38,13 @@ from dagster._core.log_manager import DagsterLogManager
 from dagster._core.system_config.objects import ResolvedRunConfig
 from dagster._utils.error import serializable_error_info_from_exc_info
 
-from flowtoy_dagster import limits
 from flowtoy_dagster.engine.instances import instance_of
 from flowtoy_dagster.engine.isolation import Isolation
 from flowtoy_dagster.engine.logs import configure_log
-from flowtoy_dagster.engine.ops import lost_reason
+from flowtoy_dagster.engine.ops import StepCompute
 from flowtoy_dagster.engine.scheduling import rebound
-from flowtoy_dagster.providers.subprocesses import end_all_commands
+from flowtoy_dagster.steps.context import Host
+from flowtoy_dagster.steps.deadline import exit_uninterruptible
 
 _ORPHAN_GRACE = 2.5
 """Seconds between TERM and KILL for commands whose run is gone."""
@@ -127,16 +127,16 @@ def main(descriptor: int) -> None:
     except EOFError:
         return
     signal.signal(signal.SIGINT, signal.default_int_handler)
-    signal.signal(signal.SIGTERM, _end_at_once)
-    threading.Thread(target=_watch_parent, args=(descriptor,), daemon=True).start()
-    limits.may_exit = True
+    host = Host(give_up=exit_uninterruptible)
+    signal.signal(signal.SIGTERM, lambda *_: _end_at_once(host))
+    threading.Thread(target=_watch_parent, args=(descriptor, host), daemon=True).start()
     os.environ.clear()
     os.environ.update(setup.environment)
     os.chdir(setup.directory)
     configure_log()
     # A parent that is gone reads no more: there is nobody left to tell.
     with contextlib.suppress(BrokenPipeError), instance_of(setup.instance) as instance:
-        _serve(connection, _Worker(setup, instance))
+        _serve(connection, _Worker(setup, instance, host))
 
 
 def _serve(connection: Connection, worker: "_Worker") -> None:
@@ -159,18 +159,18 @@ def _serve(connection: Connection, worker: "_Worker") -> None:
             return
 
 
-def _end_at_once(*_: object) -> None:
-    end_all_commands(0)
+def _end_at_once(host: Host) -> None:
+    host.processes.end_all(0)
     os._exit(128 + signal.SIGTERM)
 
 
-def _watch_parent(descriptor: int) -> None:
+def _watch_parent(descriptor: int, host: Host) -> None:
     """End this worker and its commands when the parent is gone, however it went."""
     poll = select.poll()
     poll.register(descriptor, getattr(select, "POLLRDHUP", select.POLLHUP))
     poll.poll()
-    limits.orphaned.set()
-    end_all_commands(_ORPHAN_GRACE)
+    host.cancelled.set()
+    host.processes.end_all(_ORPHAN_GRACE)
     os._exit(0)
 
 
@@ -207,8 +207,9 @@ class _StepContextManager(PlanExecutionContextManager):
 
 
 class _Worker:
-    def __init__(self, setup: WorkerSetup, instance: DagsterInstance) -> None:
+    def __init__(self, setup: WorkerSetup, instance: DagsterInstance, host: Host) -> None:
         self.setup = setup
+        self.host = host
         self.instance = instance
         self.tainted = False
 
@@ -247,7 +248,6 @@ class _Worker:
         """The events of one step, as Dagster's own worker process would give them."""
         setup = self.setup
         isolation = Isolation(setup.environment, setup.directory)
-        token = lost_reason.set(task.lost)
         with isolation:
             yield DagsterEvent.step_worker_started(
                 self._log,
@@ -257,11 +257,19 @@ class _Worker:
                 step_key=step_key,
             )
             plan = self._plan_for(step_key, task)
+            self._host_step(step_key, replace(self.host, lost=task.lost))
             yield from ExecuteRunWithPlanIterable(
                 plan, inner_plan_execution_iterator, _StepContextManager(self, plan)
             )
-        lost_reason.reset(token)
         self.tainted = isolation.tainted
+
+    def _host_step(self, step_key: str, host: Host) -> None:
+        """Tell the op of a step of a flow in what process it runs."""
+        node = self.whole.definition.graph.node_dict.get(step_key)
+        op = node.definition if node is not None else None
+        compute = op.compute_fn if isinstance(op, dg.OpDefinition) else None
+        if isinstance(compute, StepCompute):
+            compute.host = host
 
     def _plan_for(self, step_key: str, task: StepTask) -> ExecutionPlan:
         """The plan of one step, taken out of the whole plan, which is built once."""

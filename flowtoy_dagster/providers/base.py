@@ -2,18 +2,54 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from contextvars import ContextVar
+import inspect
+import threading
+import time
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Protocol
 
 from flowtoy_dagster.flow.fields import Strict
 from flowtoy_dagster.flow.templating import render_all
+from flowtoy_dagster.providers.subprocesses import Processes
 
-live_output: ContextVar[Callable[[str, bytes], None] | None] = ContextVar(
-    "live_output", default=None
-)
-"""Where what a step's command prints is shown while it runs: called with `stdout` or `stderr`."""
+Output = Callable[[str, bytes], None]
+"""Takes what a command prints while it runs: called with `stdout` or `stderr`, and a piece."""
+
+
+class Learner(Protocol):
+    """Hides what is secret in everything that is shown of a step."""
+
+    def learn(self, values: Iterable[str]) -> None:
+        """Hide these values too, from now on."""
+
+
+class CallContext(Protocol):
+    """What a provider may know of the attempt that calls it (`steps.context.StepContext`)."""
+
+    @property
+    def attempt(self) -> int:
+        """Which attempt of the step this is, from 1."""
+
+    @property
+    def deadline(self) -> float | None:
+        """When the call must have ended, in seconds of the monotonic clock."""
+
+    @property
+    def mask(self) -> Learner:
+        """Is told of secrets that the provider comes to know, such as a token."""
+
+    @property
+    def output(self) -> Output | None:
+        """Takes what commands print."""
+
+    @property
+    def processes(self) -> Processes:
+        """Is told of the commands that the provider starts."""
+
+    @property
+    def cancelled(self) -> threading.Event:
+        """Set when the call should end."""
 
 
 class Provider(Protocol):
@@ -110,6 +146,23 @@ def render_configuration(
     """A configuration with its templates rendered, for providers with no rendering of their own."""
     rendered: dict[str, Any] = render_all(dict(configuration), context)
     return rendered
+
+
+def bounded(timeout: float, context: CallContext | None) -> float:
+    """A timeout in seconds that ends no later than the step's deadline."""
+    if context is None or context.deadline is None:
+        return timeout
+    return min(timeout, max(context.deadline - time.monotonic(), 0.001))
+
+
+def call_provider(provider: Provider, payload: Any, context: CallContext) -> Any:
+    """What a provider's `call` returns; it gets the context where it has an argument for it."""
+    call: Callable[..., Any] = provider.call
+    try:
+        wanted = "context" in inspect.signature(call).parameters
+    except (TypeError, ValueError):  # a callable that Python can't look into
+        wanted = False
+    return call(payload, context=context) if wanted else call(payload)
 
 
 ProviderClass = Callable[[dict[str, Any]], Provider]

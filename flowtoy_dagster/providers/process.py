@@ -16,7 +16,7 @@ from flowtoy_dagster.flow.suggestions import show
 from flowtoy_dagster.flow.templating import render_all
 from flowtoy_dagster.flow.values import text
 from flowtoy_dagster.json_text import loads
-from flowtoy_dagster.providers.base import ProviderResult, live_output
+from flowtoy_dagster.providers.base import CallContext, ProviderResult
 from flowtoy_dagster.providers.command import CommandLine, check_command, prepare
 from flowtoy_dagster.providers.shell import VALUE_PREFIX
 from flowtoy_dagster.providers.subprocesses import Finished, run_command, signal_name
@@ -132,7 +132,9 @@ class ProcessProvider:
             raise TemplateError(error.message, error.field or "command") from None
         return rendered
 
-    def call(self, input_payload: Any = None) -> dict[str, Any]:
+    def call(
+        self, input_payload: Any = None, context: CallContext | None = None
+    ) -> dict[str, Any]:
         """Run the command."""
         settings = self.configuration
         line = self._command_line(input_payload)
@@ -150,7 +152,9 @@ class ProcessProvider:
                 cwd=settings.cwd,
                 timeout=settings.timeout,
                 max_output_bytes=settings.max_output_bytes,
-                tee=live_output.get(),
+                tee=context.output if context else None,
+                deadline=context.deadline if context else None,
+                processes=context.processes if context else None,
             )
         except (OSError, ValueError) as error:
             note = _why_not_started(error, line, settings.cwd)

@@ -14,7 +14,12 @@ from flowtoy_dagster.errors import TemplateError
 from flowtoy_dagster.flow.fields import Name, Strict, Templated, Text, Timeout, Whole
 from flowtoy_dagster.flow.templating import text, to_json
 from flowtoy_dagster.json_text import JsonError
-from flowtoy_dagster.providers.base import ProviderResult, render_configuration
+from flowtoy_dagster.providers.base import (
+    CallContext,
+    ProviderResult,
+    bounded,
+    render_configuration,
+)
 from flowtoy_dagster.providers.rest_content import (
     Answer,
     Call,
@@ -162,7 +167,9 @@ class RestProvider:
         """The configuration with its templates rendered; raises TemplateError."""
         return render_configuration(configuration, context)
 
-    def call(self, input_payload: Any = None) -> dict[str, Any]:
+    def call(
+        self, input_payload: Any = None, context: CallContext | None = None
+    ) -> dict[str, Any]:
         """Make the call; what goes wrong with network, server or data is a failed result."""
         # Checking a configuration must not wait for requests to be imported.
         from flowtoy_dagster.providers.rest_errors import TIMED_OUT, NoAnswerError
@@ -182,7 +189,7 @@ class RestProvider:
                 headers=headers,
                 body=body,
                 authorization=settings.auth.header() if settings.auth else None,
-                timeout=settings.timeout,
+                timeout=bounded(settings.timeout, context),
                 verify=settings.verify,
                 cert=settings.cert,
                 allow_redirects=settings.allow_redirects,

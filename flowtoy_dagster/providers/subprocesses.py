@@ -7,6 +7,7 @@ import os
 import selectors
 import signal
 import subprocess
+import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -19,10 +20,36 @@ LINGER = 1.0
 _CHUNK = 1 << 16
 _POLL = 0.2
 
-_groups: set[int] = set()
-"""The process groups of the commands that run now; a group has the id of its first process."""
-
 Tee = Callable[[str, bytes], None]
+
+
+class Processes:
+    """The commands that run now, each by its process group, which has its first process's id."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._groups: frozenset[int] = frozenset()
+
+    def add(self, group: int) -> None:
+        """A command has started."""
+        with self._lock:
+            self._groups |= {group}
+
+    def discard(self, group: int) -> None:
+        """A command has ended, and nothing of its group is left to end."""
+        with self._lock:
+            self._groups -= {group}
+
+    def end_all(self, grace: float) -> None:
+        """End every command: TERM, and KILL after `grace` seconds. Safe in a signal handler."""
+        groups = self._groups
+        for group in groups:
+            _signal_group(group, signal.SIGTERM if grace else signal.SIGKILL)
+        deadline = time.monotonic() + grace
+        while time.monotonic() < deadline and any(_signal_group(group, 0) for group in groups):
+            time.sleep(0.05)
+        for group in groups:
+            _signal_group(group, signal.SIGKILL)
 
 
 @dataclass(frozen=True)
@@ -50,6 +77,8 @@ def run_command(
     timeout: float | None = None,
     max_output_bytes: int,
     tee: Tee | None = None,
+    deadline: float | None = None,
+    processes: Processes | None = None,
 ) -> Finished:
     """Run a command to its end.
 
@@ -61,6 +90,8 @@ def run_command(
         timeout: seconds, after which its process group is ended.
         max_output_bytes: the most that stdout and stderr may each have.
         tee: called with `stdout` or `stderr` and each piece of it as it comes.
+        deadline: a moment of the monotonic clock by which it is ended, too.
+        processes: is told of the command while it runs.
 
     Raises:
         OSError: it could not be started.
@@ -75,10 +106,11 @@ def run_command(
         start_new_session=True,
         bufsize=0,
     )
-    _groups.add(process.pid)
+    running = processes or Processes()
+    running.add(process.pid)
     conversation = _Conversation(process, stdin, max_output_bytes, tee)
     try:
-        reason = conversation.run(timeout)
+        reason = conversation.run(timeout, deadline)
         if reason is not None:
             conversation.end_group()
         return Finished(
@@ -92,7 +124,7 @@ def run_command(
         conversation.end_group()
         raise
     finally:
-        _groups.discard(process.pid)
+        running.discard(process.pid)
         conversation.close()
 
 
@@ -115,9 +147,15 @@ class _Conversation:
             os.set_blocking(process.stdin.fileno(), False)
             self._selector.register(process.stdin, selectors.EVENT_WRITE, "stdin")
 
-    def run(self, timeout: float | None) -> str | None:
+    def run(self, timeout: float | None, latest: float | None) -> str | None:
         """Exchange until the process has ended; returns why it must be ended, if it must."""
-        deadline = None if timeout is None else time.monotonic() + timeout
+        began = time.monotonic()
+        ends = [latest] if latest is not None else []
+        if timeout is not None:
+            ends.append(began + timeout)
+        deadline = min(ends, default=None)
+        if deadline is not None:
+            timeout = round(deadline - began, 3)
         quiet_until: float | None = None
         while self._selector.get_map():
             now = time.monotonic()
@@ -200,18 +238,6 @@ def _signal_group(group: int, number: int) -> bool:
     except (ProcessLookupError, PermissionError):
         return False
     return True
-
-
-def end_all_commands(grace: float) -> None:
-    """End every command of this process: TERM, and KILL after `grace` seconds."""
-    groups = list(_groups)
-    for group in groups:
-        _signal_group(group, signal.SIGTERM if grace else signal.SIGKILL)
-    deadline = time.monotonic() + grace
-    while time.monotonic() < deadline and any(_signal_group(group, 0) for group in groups):
-        time.sleep(0.05)
-    for group in groups:
-        _signal_group(group, signal.SIGKILL)
 
 
 def signal_name(number: int) -> str:

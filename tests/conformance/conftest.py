@@ -17,8 +17,9 @@ import pytest
 
 from flowtoy_dagster.flow.binding import bound, see_params
 from flowtoy_dagster.flow.graph import Flow, Step
-from flowtoy_dagster.scope import RunInfo
-from flowtoy_dagster.step import run_step
+from flowtoy_dagster.steps.attempts import run_step
+from flowtoy_dagster.steps.context import StepContext
+from flowtoy_dagster.steps.scope import RunInfo
 
 CASES = Path(__file__).parent
 
@@ -102,7 +103,7 @@ class Ended:
 def _run_one(flow: Flow, step: Step, ended: Mapping[str, Ended]) -> Ended:
     upstream = {name: ended[name] for name in step.upstream}
     run = RunInfo("run-1", flow.name, lambda: 0.0, see_params(bound(flow), os.environ))
-    outcome = run_step(step, flow.sources, upstream, run)
+    outcome = run_step(StepContext(step, run), flow.sources, upstream)
     result = outcome.result.envelope() if outcome.result else {}
     result.pop("status", None)
     if outcome.error is not None:

@@ -148,9 +148,10 @@ def test_secrets_that_the_step_knows_are_hidden(tmp_path: Path) -> None:
     done, logs = capture(
         tmp_path,
         """
-from flowtoy_dagster.secrets import Mask, set_active_mask
-set_active_mask(Mask(["sesame-open"]))
+from flowtoy_dagster.secrets import Mask
+from flowtoy_dagster.steps.mask import StepMask
 with manager.capture_logs(["run", "compute_logs", "step"]):
+    manager.mask_with(StepMask(Mask(["sesame-open"])))
     os.write(1, b"it is ses")
     os.write(1, b"ame-open, and ")
     os.write(2, b"sesame-")

@@ -18,7 +18,7 @@ from flowtoy_dagster.engine.records import RecordStore, StepRecord, summarize
 from flowtoy_dagster.json_text import dumps_checked, loads_checked
 from flowtoy_dagster.providers.base import ProviderResult
 from flowtoy_dagster.secrets import Mask
-from flowtoy_dagster.step import StepOutcome
+from flowtoy_dagster.steps.attempts import StepOutcome
 
 SCALARS = (
     st.none()

@@ -12,15 +12,24 @@ from typing import Any
 
 import pytest
 
-from flowtoy_dagster.providers.base import ProviderResult, live_output
+from flowtoy_dagster.flow.graph import Source, Step
+from flowtoy_dagster.providers.base import Output, ProviderResult
 from flowtoy_dagster.providers.process import ProcessProvider
+from flowtoy_dagster.steps.context import StepContext
+from flowtoy_dagster.steps.scope import RunInfo
 
 PATIENCE = 20.0
 
 
-def run(payload: Any = None, **configuration: Any) -> ProviderResult:
+STEP = Step(0, "it", Source("process", {}))
+
+
+def run(
+    payload: Any = None, *, output: Output | None = None, **configuration: Any
+) -> ProviderResult:
     rendered = ProcessProvider.render(configuration, {}, payload)
-    return ProviderResult.of(ProcessProvider(rendered).call(payload))
+    context = StepContext(STEP, RunInfo("r1", "f", lambda: 0.0), output=output)
+    return ProviderResult.of(ProcessProvider(rendered).call(payload, context))
 
 
 def eventually(condition: Callable[[], bool]) -> bool:
@@ -203,12 +212,8 @@ def test_an_interrupt_ends_the_whole_process_group(tmp_path: Path) -> None:
     def interrupt(stream: str, piece: bytes) -> None:
         raise KeyboardInterrupt
 
-    token = live_output.set(interrupt)
-    try:
-        with pytest.raises(KeyboardInterrupt):
-            run(command=["sh", "-c", script], cwd=str(tmp_path))
-    finally:
-        live_output.reset(token)
+    with pytest.raises(KeyboardInterrupt):
+        run(command=["sh", "-c", script], cwd=str(tmp_path), output=interrupt)
     pids = [int(pid) for pid in (tmp_path / "pids").read_text().split()]
     assert all(eventually(lambda pid=pid: is_gone(pid)) for pid in pids)
 
@@ -223,11 +228,10 @@ def test_a_child_left_behind_does_not_hold_the_step_up(tmp_path: Path) -> None:
 
 def test_output_is_shown_while_it_comes() -> None:
     seen: list[tuple[str, bytes]] = []
-    token = live_output.set(lambda stream, piece: seen.append((stream, piece)))
-    try:
-        run(command=["sh", "-c", "printf a; printf b >&2"])
-    finally:
-        live_output.reset(token)
+    run(
+        command=["sh", "-c", "printf a; printf b >&2"],
+        output=lambda stream, piece: seen.append((stream, piece)),
+    )
     assert sorted(seen) == [("stderr", b"b"), ("stdout", b"a")]
 
 

@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
 import random
-import signal
-import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from email.utils import parsedate_to_datetime
 from typing import Any
 
@@ -18,65 +14,8 @@ from flowtoy_dagster.flow.models import RetryConfig
 from flowtoy_dagster.flow.templating import is_template, render
 from flowtoy_dagster.providers.base import ProviderResult
 
-EXIT_UNINTERRUPTIBLE = 124
-"""A worker's exit code when a step ran out of time in code that can't be interrupted."""
-GRACE = 8.0
-"""Seconds that a step has to clean up after its time ran out."""
 LONGEST_RETRY_AFTER = 3600.0
 """Seconds of a server's `Retry-After` that are heeded."""
-
-may_exit = False
-"""Whether this process may end itself: true in workers, never in somebody's own process."""
-
-
-orphaned = threading.Event()
-"""Set in a worker whose run is gone: what its steps come to is nobody's business any more."""
-
-
-class OutOfTime(BaseException):
-    """Raised in a step when its time is up; not an `Exception`, so that no provider catches it."""
-
-    def __init__(self, limit: float) -> None:
-        self.limit = limit
-        super().__init__(f"timed out after {limit:g} s")
-
-
-@contextlib.contextmanager
-def time_limit(limit: float | None) -> Iterator[None]:
-    """Raise `OutOfTime` in the block when `limit` seconds have passed.
-
-    Works in the main thread, where steps run; elsewhere providers' own timeouts remain.
-    """
-    if limit is None or threading.current_thread() is not threading.main_thread():
-        yield
-        return
-
-    def ring(*_: object) -> None:
-        raise OutOfTime(limit)
-
-    previous = signal.signal(signal.SIGALRM, ring)
-    began = time.monotonic()
-    watchdog = threading.Timer(limit + GRACE, _give_up)
-    watchdog.daemon = True
-    # Somebody else's timer, in a process that is not ours, goes on afterwards.
-    theirs, interval = signal.setitimer(signal.ITIMER_REAL, max(limit, 0.001))
-    if may_exit:
-        watchdog.start()
-    try:
-        yield
-    finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, previous)
-        watchdog.cancel()
-        if theirs:
-            left = max(theirs - (time.monotonic() - began), 0.001)
-            signal.setitimer(signal.ITIMER_REAL, left, interval)
-
-
-def _give_up() -> None:
-    # A name that is being looked up, or native code: nothing else would end it.
-    os._exit(EXIT_UNINTERRUPTIBLE)
-
 
 def timeout_of(written: float | str | None, scope: Mapping[str, Any]) -> float | None:
     """The seconds that `timeout` gives.

@@ -1,0 +1,148 @@
+"""One attempt of a step, whatever happens in it: `run_step`."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from flowtoy_dagster.errors import StepError
+from flowtoy_dagster.flow.graph import Source
+from flowtoy_dagster.providers.base import ProviderResult
+from flowtoy_dagster.providers.registry import describe
+from flowtoy_dagster.secrets import Mask
+from flowtoy_dagster.steps.chain import Failed, Next, Outcome, Skipped
+from flowtoy_dagster.steps.context import StepContext
+from flowtoy_dagster.steps.deadline import OutOfTime, within
+from flowtoy_dagster.steps.retry import delay_before, is_worth_a_retry, retries_of
+from flowtoy_dagster.steps.scope import Upstream, build_scope
+from flowtoy_dagster.steps.stages import ATTEMPT, RUN_OUT_OF_TIME
+from flowtoy_dagster.steps.words import one_line
+
+logger = logging.getLogger("flowtoy.step")
+
+STDERR_LINES = 10
+POLICY_SECONDS = 10.0
+"""How long the templates of `retry` may take."""
+
+
+@dataclass(frozen=True)
+class StepOutcome:
+    """How one attempt of a step ended, and what follows.
+
+    Attributes:
+        error: why it failed, in one line; None where it succeeded.
+        outputs: values by name, in the order written; empty where it failed.
+        result: what the provider gave; None where it was never called.
+        stderr: the last lines of a failed command's stderr.
+        called: what a failed step called, in a few words.
+        retry_in: seconds until it should be tried again; None where it should not.
+        max_retries: how often it may be tried again in all.
+        mask: hides what the step knows to be secret; `error` and `stderr` are masked already.
+        secrets: what it learned to be secret while it ran.
+    """
+
+    error: str | None = None
+    outputs: Mapping[str, Any] = field(default_factory=dict)
+    result: ProviderResult | None = None
+    stderr: str = ""
+    called: str = ""
+    retry_in: float | None = None
+    max_retries: int = 0
+    mask: Mask = field(default_factory=Mask)
+    secrets: frozenset[str] = frozenset()
+
+    @property
+    def succeeded(self) -> bool:
+        """Whether the step succeeded."""
+        return self.error is None
+
+
+def run_step(
+    context: StepContext, sources: Mapping[str, Source], upstream: Mapping[str, Upstream]
+) -> StepOutcome:
+    """Run a step once.
+
+    Args:
+        context: the step, and everything that the attempt needs beside the flow.
+        sources: the flow's named sources.
+        upstream: the steps that it depends on, by written name.
+
+    Returns:
+        What came of it; a failure of any kind is an outcome, not an exception.
+
+    Raises:
+        BaseException: one of `context.interrupts`: the run was cancelled.
+    """
+    context = replace(context, scope=build_scope(upstream, sources, context.run))
+    context.work.called = describe(context.step.source)
+    outcome = bounded_by(context, _attempt)
+    if isinstance(outcome, Failed):
+        return _failed(context, outcome)
+    assert not isinstance(outcome, Skipped)
+    return StepOutcome(
+        outputs=outcome.outputs,
+        result=context.work.result,
+        mask=context.mask.current,
+        secrets=context.mask.learned,
+    )
+
+
+def bounded_by(context: StepContext, work: Next) -> Outcome:
+    """The boundary of an attempt: whatever is raised in it is a failure with a reason."""
+    try:
+        return work(context)
+    except StepError as error:
+        return Failed(error.message, error.kind)
+    except context.interrupts:
+        raise
+    except BaseException as error:
+        logger.debug("step '%s' failed unexpectedly", context.step.name, exc_info=True)
+        return Failed(f"failed unexpectedly: {one_line(error)}", "raised")
+
+
+def _attempt(context: StepContext) -> Outcome:
+    if context.host.lost is not None:
+        return Failed(context.host.lost, "crash")
+    if context.deadline is not None and context.deadline <= time.monotonic():
+        return Failed(RUN_OUT_OF_TIME, "timeout")
+    return ATTEMPT(context)
+
+
+def _failed(context: StepContext, failure: Failed) -> StepOutcome:
+    """The outcome of a failed attempt, and whether another should follow."""
+    mask, result = context.mask.current, context.work.result
+    delay, most = _next_attempt(context, failure)
+    return StepOutcome(
+        error=mask.text(failure.reason),
+        result=result,
+        stderr=mask.text(_last_lines(result)) if result is not None else "",
+        called=mask.text(context.work.called),
+        retry_in=delay,
+        max_retries=most,
+        mask=mask,
+        secrets=context.mask.learned,
+    )
+
+
+def _next_attempt(context: StepContext, failure: Failed) -> tuple[float | None, int]:
+    """Seconds until the next attempt, or None; and how many retries there are in all."""
+    result = context.work.result
+    try:
+        retry = within(POLICY_SECONDS, lambda: retries_of(context.step.retry, context.scope))
+        most = int(retry.max)
+        if context.attempt > most or not is_worth_a_retry(retry, result, failure.kind):
+            return None, most
+        return delay_before(retry, context.attempt, result), most
+    except StepError:
+        return None, 0
+    except (Exception, OutOfTime):
+        logger.debug("'retry' of step '%s' failed", context.step.name, exc_info=True)
+        return None, 0
+
+
+def _last_lines(result: ProviderResult) -> str:
+    stderr = result.data.get("stderr") if isinstance(result.data, dict) else None
+    return "\n".join(stderr.splitlines()[-STDERR_LINES:]) if isinstance(stderr, str) else ""

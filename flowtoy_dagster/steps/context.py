@@ -1,0 +1,91 @@
+"""What one attempt of a step is given: made by whoever runs the step, and handed down."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from flowtoy_dagster.flow.graph import Step
+from flowtoy_dagster.providers.base import Output, ProviderResult
+from flowtoy_dagster.providers.subprocesses import Processes
+from flowtoy_dagster.steps.mask import StepMask
+from flowtoy_dagster.steps.scope import RunInfo
+
+
+@dataclass(frozen=True)
+class Host:
+    """The process in which steps run, as far as a step must know it.
+
+    Attributes:
+        processes: the commands that steps have started in it and that still run.
+        cancelled: set when what its steps come to is nobody's business any more.
+        lost: why the process that tried this step before is gone; then the step fails unrun.
+        give_up: ends this process; None where it is somebody else's.
+    """
+
+    processes: Processes = field(default_factory=Processes)
+    cancelled: threading.Event = field(default_factory=threading.Event)
+    lost: str | None = None
+    give_up: Callable[[], None] | None = None
+
+
+@dataclass
+class Work:
+    """What an attempt has come to so far; its stages fill it in.
+
+    Attributes:
+        called: what is called, in a few words.
+        configuration: the source's, rendered.
+        payload: the input's payload, rendered.
+        result: what the provider gave.
+        outputs: the outputs that were extracted.
+    """
+
+    called: str = ""
+    configuration: dict[str, Any] = field(default_factory=dict)
+    payload: Any = None
+    result: ProviderResult | None = None
+    outputs: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class StepContext:
+    """One attempt of a step.
+
+    Attributes:
+        step: what is run.
+        run: the run that it is part of.
+        attempt: which attempt this is, from 1.
+        item: what a step that is repeated works on; None for others.
+        deadline: when it must have ended, in seconds of the monotonic clock.
+        mask: hides what is secret, and learns what else is.
+        output: takes what commands print, as it comes.
+        host: the process in which it runs.
+        interrupts: what is raised where the run itself is cancelled.
+        scope: what the names in templates stand for.
+        work: what the attempt has come to so far.
+    """
+
+    step: Step
+    run: RunInfo
+    attempt: int = 1
+    item: Any = None
+    deadline: float | None = None
+    mask: StepMask = field(default_factory=StepMask)
+    output: Output | None = None
+    host: Host = field(default_factory=Host)
+    interrupts: tuple[type[BaseException], ...] = (KeyboardInterrupt,)
+    scope: Mapping[str, Any] = field(default_factory=dict)
+    work: Work = field(default_factory=Work)
+
+    @property
+    def processes(self) -> Processes:
+        """What the step has started."""
+        return self.host.processes
+
+    @property
+    def cancelled(self) -> threading.Event:
+        """Set when the step must end."""
+        return self.host.cancelled

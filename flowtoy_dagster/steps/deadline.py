@@ -1,0 +1,162 @@
+"""How long something may take, in any thread."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable
+from types import FrameType
+from typing import Generic, TypeVar
+
+T = TypeVar("T")
+
+EXIT_UNINTERRUPTIBLE = 124
+"""A worker's exit code when a step ran out of time in code that can't be interrupted."""
+GRACE = 8.0
+"""Seconds that a step has to clean up after its time ran out."""
+_SOON = 0.001
+
+
+class OutOfTime(BaseException):
+    """Raised in a step when its time is up; not an `Exception`, so that no provider catches it."""
+
+    def __init__(self, limit: float = 0.0) -> None:
+        self.limit = limit
+        super().__init__(f"timed out after {limit:g} s")
+
+
+def exit_uninterruptible() -> None:
+    """End this process: nothing else ends native code, or a name that is being looked up."""
+    os._exit(EXIT_UNINTERRUPTIBLE)
+
+
+def within(
+    limit: float | None, function: Callable[[], T], give_up: Callable[[], None] | None = None
+) -> T:
+    """Call a function, which is left when `limit` seconds have passed.
+
+    In the main thread an alarm interrupts it. In any other thread it runs in a thread of its own,
+    which is interrupted where it runs Python code, and abandoned where it does not.
+
+    Args:
+        limit: seconds; None is for ever.
+        function: what is called.
+        give_up: called `GRACE` seconds after the limit where the main thread can't be
+            interrupted; ends the process.
+
+    Raises:
+        OutOfTime: the function took too long.
+    """
+    if limit is None:
+        return function()
+    if limit <= 0:
+        raise OutOfTime(limit)
+    if threading.current_thread() is threading.main_thread():
+        return _Alarm(limit, give_up).call(function)
+    return _Helper(limit, function).result()
+
+
+class _Alarm:
+    """SIGALRM, which raises within one call of a function and nowhere else."""
+
+    def __init__(self, limit: float, give_up: Callable[[], None] | None) -> None:
+        self._limit = limit
+        self._give_up = give_up
+        self._armed = False
+
+    def call(self, function: Callable[[], T]) -> T:
+        previous = signal.signal(signal.SIGALRM, self._ring)
+        watchdog = _Watchdog(self._limit + GRACE, self._give_up) if self._give_up else None
+        began = time.monotonic()
+        # It rings again, should code that catches everything have caught it.
+        theirs, interval = signal.setitimer(signal.ITIMER_REAL, self._limit, GRACE)
+        self._armed = True
+        try:
+            return function()
+        finally:
+            self._armed = False  # what rings later, rings for nobody
+            signal.setitimer(signal.ITIMER_REAL, 0)
+            signal.signal(signal.SIGALRM, previous)
+            if watchdog is not None:
+                watchdog.end()
+            if theirs:
+                # Somebody else's timer, in a process that is not ours, goes on.
+                left = max(theirs - (time.monotonic() - began), _SOON)
+                signal.setitimer(signal.ITIMER_REAL, left, interval)
+
+    def _ring(self, _: int, frame: FrameType | None) -> None:
+        if not self._armed:
+            return
+        if frame is not None and frame.f_code is _Alarm.call.__code__:
+            # Between two lines of `call`, where raising would skip what must be put back.
+            signal.setitimer(signal.ITIMER_REAL, _SOON, GRACE)
+            return
+        raise OutOfTime(self._limit)
+
+
+class _Watchdog:
+    """Calls a function when time has passed, unless it was ended before: never both."""
+
+    def __init__(self, seconds: float, bite: Callable[[], None]) -> None:
+        self._bite = bite
+        self._lock = threading.Lock()
+        self._ended = threading.Event()
+        self._end = time.monotonic() + seconds
+        threading.Thread(target=self._watch, name="flowtoy-watchdog", daemon=True).start()
+
+    def end(self) -> None:
+        """It does not bite any more."""
+        with self._lock:
+            self._ended.set()
+
+    def _watch(self) -> None:
+        if self._ended.wait(max(0.0, self._end - time.monotonic())):
+            return
+        with self._lock:
+            if not self._ended.is_set():
+                self._bite()
+
+
+class _Helper(threading.Thread, Generic[T]):
+    """A function in a thread of its own, left alone when its time is up."""
+
+    def __init__(self, limit: float, function: Callable[[], T]) -> None:
+        super().__init__(name="flowtoy-step", daemon=True)
+        self._limit = limit
+        self._function = function
+        self._done = threading.Event()
+        self._error: BaseException | None = None
+        self._value: T
+
+    def run(self) -> None:
+        try:
+            self._value = self._function()
+        except BaseException as error:  # noqa: BLE001 - raised where the result is taken
+            self._error = error
+        finally:
+            self._done.set()
+
+    def result(self) -> T:
+        """What the function returns or raises."""
+        self.start()
+        try:
+            ended = self._done.wait(min(self._limit, threading.TIMEOUT_MAX))
+        except BaseException:
+            self._interrupt()
+            raise
+        if not ended:
+            self._interrupt()
+            raise OutOfTime(self._limit)
+        if self._error is not None:
+            raise self._error
+        return self._value
+
+    def _interrupt(self) -> None:
+        """Raise in the thread, at its next line of Python."""
+        if self.ident is not None:
+            ctypes.pythonapi.PyThreadState_SetAsyncExc(
+                ctypes.c_ulong(self.ident), ctypes.py_object(OutOfTime)
+            )

@@ -1,0 +1,110 @@
+"""What a step knows to be secret, while it learns more."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from collections.abc import Iterable, Iterator
+
+from flowtoy_dagster.secrets import Mask
+
+
+class StepMask:
+    """The mask of one step; any thread may use it while another one teaches it.
+
+    Args:
+        known: what is secret beforehand.
+        holding: whether what the step prints must wait until its secret outputs are known.
+    """
+
+    def __init__(self, known: Mask | None = None, *, holding: bool = False) -> None:
+        self._lock = threading.Lock()
+        self._current = known or Mask()
+        self._learned: frozenset[str] = frozenset()
+        self._holding = holding
+
+    @property
+    def current(self) -> Mask:
+        """The mask as it is now."""
+        return self._current
+
+    @property
+    def learned(self) -> frozenset[str]:
+        """What was learned since the beginning."""
+        return self._learned
+
+    @property
+    def is_holding(self) -> bool:
+        """Whether what the step prints must wait."""
+        return self._holding
+
+    def learn(self, values: Iterable[str]) -> None:
+        """Hide these values too, from now on."""
+        more = frozenset(values)
+        with self._lock:
+            self._learned |= more
+            self._current = self._current.including(more)
+
+    def release(self) -> None:
+        """All secret outputs are known, or there will be none: nothing waits any longer."""
+        self._holding = False
+
+    def text(self, text: str) -> str:
+        """A text without the secrets."""
+        return self._current.text(text)
+
+    def octets(self, data: bytes) -> bytes:
+        """Bytes without the secrets in UTF-8."""
+        return self._current.octets(data)
+
+    def held_back(self, data: bytes) -> int:
+        """How many bytes at the end of a stream's part may be the beginning of a secret."""
+        return self._current.held_back(data)
+
+
+class SharedMask:
+    """The masks of all steps that print to the same place, as one."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._masks: tuple[StepMask, ...] = ()
+
+    def add(self, mask: StepMask) -> None:
+        """Hide what this mask hides, too."""
+        with self._lock:
+            self._masks = (*self._masks, mask)
+
+    def remove(self, mask: StepMask) -> None:
+        """Stop hiding what only this mask hides."""
+        with self._lock:
+            self._masks = tuple(other for other in self._masks if other is not mask)
+
+    @contextlib.contextmanager
+    def including(self, mask: StepMask) -> Iterator[None]:
+        """Hide what a mask hides, for the length of a block."""
+        self.add(mask)
+        try:
+            yield
+        finally:
+            self.remove(mask)
+
+    @property
+    def is_holding(self) -> bool:
+        """Whether one of the steps must see its secret outputs first."""
+        return any(mask.is_holding for mask in self._masks)
+
+    def text(self, text: str) -> str:
+        """A text without the secrets."""
+        for mask in self._masks:
+            text = mask.text(text)
+        return text
+
+    def octets(self, data: bytes) -> bytes:
+        """Bytes without the secrets in UTF-8."""
+        for mask in self._masks:
+            data = mask.octets(data)
+        return data
+
+    def held_back(self, data: bytes) -> int:
+        """How many bytes at the end of a stream's part may be the beginning of a secret."""
+        return max((mask.held_back(data) for mask in self._masks), default=0)

@@ -1,0 +1,202 @@
+"""The stages of an attempt, in their order (language 10.2, 6, 11, 7, 13)."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from pydantic import ValidationError
+
+from flowtoy_dagster.errors import StepError, TemplateError
+from flowtoy_dagster.flow.draft import explain
+from flowtoy_dagster.flow.graph import Source, Step
+from flowtoy_dagster.flow.templating import render_all
+from flowtoy_dagster.providers.base import (
+    Provider,
+    ProviderResult,
+    call_provider,
+    render_configuration,
+)
+from flowtoy_dagster.providers.command import CommandLine
+from flowtoy_dagster.providers.registry import (
+    ProviderUnavailable,
+    builtin,
+    describe,
+    provider_class,
+)
+from flowtoy_dagster.secrets import secret_values_in, texts_in
+from flowtoy_dagster.steps.chain import Failed, Next, Outcome, Succeeded, chain
+from flowtoy_dagster.steps.context import StepContext
+from flowtoy_dagster.steps.deadline import OutOfTime, within
+from flowtoy_dagster.steps.extraction import extract
+from flowtoy_dagster.steps.retry import timeout_of
+from flowtoy_dagster.steps.words import one_line
+
+logger = logging.getLogger("flowtoy.step")
+
+RUN_OUT_OF_TIME = "the run's timeout has passed"
+
+
+def hold_deadline(context: StepContext, following: Next) -> Outcome:
+    """End what follows when the step's time or the run's is up."""
+    give_up = context.host.give_up
+    try:
+        limit = within(
+            _left(context), lambda: timeout_of(context.step.timeout, context.scope), give_up
+        )
+    except OutOfTime:
+        return Failed(RUN_OUT_OF_TIME, "timeout")
+    left = _left(context)
+    if left is not None and (limit is None or left <= limit):
+        limit, reason = left, RUN_OUT_OF_TIME
+    elif limit is not None:
+        reason = f"timed out after {limit:g} s"
+    else:
+        return following(context)
+    deadline = time.monotonic() + limit
+    try:
+        within_time = replace(context, deadline=deadline)
+        outcome = within(limit, lambda: following(within_time), give_up)
+    except OutOfTime:
+        outcome = Failed(reason, "timeout")
+    if isinstance(outcome, Failed) and time.monotonic() >= deadline:
+        # What held the deadline itself says how long it had; the step's own words are the same.
+        context.work.result = None
+        return Failed(reason, "timeout")
+    return outcome
+
+
+def _left(context: StepContext) -> float | None:
+    return None if context.deadline is None else context.deadline - time.monotonic()
+
+
+def render(context: StepContext, following: Next) -> Outcome:
+    """Render the templates of the source and of the input."""
+    step, work = context.step, context.work
+    work.configuration, work.payload = _rendered(step, context.scope)
+    context.mask.learn(secret_values_in([work.configuration, work.payload]))
+    work.called = _called(step, work.configuration)
+    return following(context)
+
+
+def call(context: StepContext, following: Next) -> Outcome:
+    """Call the provider."""
+    step, work = context.step, context.work
+    provider = _construct(context, work.configuration)
+    work.result = ProviderResult.of(_call(context, provider, work.payload))
+    if not work.result.success:
+        return Failed(_failure(step, work.result), "provider")
+    return following(context)
+
+
+def extract_outputs(context: StepContext, following: Next) -> Outcome:
+    """Take the outputs out of the result."""
+    step, work = context.step, context.work
+    assert work.result is not None
+    try:
+        for output in step.outputs:
+            work.outputs[output.name] = extract(
+                output, step.source.type, work.result, context.scope
+            )
+    except StepError as error:
+        return Failed(error.message, "provider")
+    return following(context)
+
+
+def learn(context: StepContext, following: Next) -> Outcome:
+    """Learn the values of secret outputs."""
+    for output in context.step.outputs:
+        if output.secret:
+            context.mask.learn(texts_in(context.work.outputs[output.name]))
+    return Succeeded(context.work.outputs)
+
+
+ATTEMPT = chain((hold_deadline, render, call, extract_outputs, learn))
+"""One attempt of a step."""
+
+
+def _rendered(step: Step, scope: Mapping[str, Any]) -> tuple[dict[str, Any], Any]:
+    """The step's configuration and payload with their templates rendered."""
+    try:
+        payload = render_all(step.payload, scope, "input")
+    except TemplateError as error:
+        raise StepError(str(error)) from None
+    own = builtin(step.source.type)
+    try:
+        if own is not None:
+            configuration = own.render(step.source.configuration, scope, payload)
+        else:
+            configuration = render_configuration(step.source.configuration, scope)
+    except TemplateError as error:
+        raise StepError(f"{_field(step, error.field)}: {error.message}") from None
+    return configuration, payload
+
+
+def _called(step: Step, configuration: Mapping[str, Any]) -> str:
+    """What the step calls; with the values that it is called with, where they say more."""
+    command = configuration.get("command")
+    if isinstance(command, CommandLine):
+        if command.script:
+            return describe(step.source)
+        configuration = {"command": list(command.argv)}
+    return describe(Source(step.source.type, configuration))
+
+
+def _construct(context: StepContext, configuration: dict[str, Any]) -> Provider:
+    step = context.step
+    kind = step.source.type
+    try:
+        return provider_class(kind)(configuration)
+    except KeyError:
+        raise StepError(f"there is no provider type '{kind}' here") from None
+    except ProviderUnavailable as error:
+        raise StepError(str(error)) from None
+    except ValidationError as error:
+        raise StepError(_first_mistake(step, error)) from None
+    except _passing(context):
+        raise
+    except BaseException as error:
+        logger.debug("the provider '%s' refused its configuration", kind, exc_info=True)
+        raise StepError(
+            f"the provider '{kind}' refused its configuration: {one_line(error)}"
+        ) from None
+
+
+def _call(context: StepContext, provider: Provider, payload: Any) -> Any:
+    kind = context.step.source.type
+    try:
+        return call_provider(provider, payload, context)
+    except _passing(context):
+        raise
+    except BaseException as error:
+        logger.debug("the provider '%s' raised", kind, exc_info=True)
+        message = f"the provider '{kind}' raised {one_line(error)}"
+        raise StepError(message, "raised") from None
+
+
+def _passing(context: StepContext) -> tuple[type[BaseException], ...]:
+    """What ends an attempt from outside, and is no failure of the provider's."""
+    return (*context.interrupts, OutOfTime)
+
+
+def _field(step: Step, within: str | None) -> str:
+    key = (within or "").split(".")[0].split("[")[0]
+    return f"{'input' if key in step.request_keys else 'source'}.{within}"
+
+
+def _first_mistake(step: Step, error: ValidationError) -> str:
+    detail = error.errors()[0]
+    parts = [str(part) for part in detail["loc"]]
+    place = ".".join(part for part in parts if not part.startswith(("function-", "<")))
+    cause = detail.get("ctx", {}).get("error")
+    message = str(cause) if cause is not None else explain(detail)[0]
+    return f"{_field(step, place)}: {message}"
+
+
+def _failure(step: Step, result: ProviderResult) -> str:
+    if result.notes:
+        return "; ".join(" ".join(note.split()) for note in result.notes)
+    return f"the provider '{step.source.type}' reported a failure (code {result.code})"
