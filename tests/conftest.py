@@ -21,6 +21,16 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 CHROMIUM = "/usr/bin/chromium"
+QUICK_FOLDERS = ("flow", "providers")
+QUICK_FILES = (
+    "conformance/test_valid_flows.py", "deploy/test_component.py", "deploy/test_discovery.py",
+    "deploy/test_location.py", "engine/test_names.py", "engine/test_private_api.py",
+    "engine/test_records.py", "engine/test_translator.py", "language/test_params.py",
+    "language/test_schedules.py", "runs/test_run_flow.py", "server/test_status_api.py",
+    "test_errors.py", "test_extraction.py", "test_limits.py", "test_packaging.py",
+    "test_progress.py", "test_secrets.py", "test_step.py", "tui/test_page.py",
+)
+"""What `--quick` runs: other versions of Python and of what is required show in these."""
 _FOREIGN = ("DAGSTER_", "FLOWTOY_", "RUNNER_STATUS_URL", "NO_COLOR", "FORCE_COLOR")
 STARTED_WITH = {k: v for k, v in os.environ.items() if not k.startswith(_FOREIGN)}
 
@@ -37,6 +47,20 @@ def pytest_xdist_auto_num_workers() -> int | None:
     if "PYTEST_XDIST_AUTO_NUM_WORKERS" in os.environ or not hasattr(os, "sched_getaffinity"):
         return None  # xdist's own answer
     return len(os.sched_getaffinity(0)) + 1
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add `--quick`: rules and texts, Dagster's private names and a few runs, in about a minute."""
+    parser.addoption("--quick", action="store_true", help="only the tests that .ci/run calls quick")
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """With `--quick`, leave alone what starts servers, browsers and many runs."""
+    if not config.getoption("--quick") or not collection_path.name.startswith("test_"):
+        return None
+    place = collection_path.relative_to(ROOT / "tests")
+    chosen = str(place.parent) in QUICK_FOLDERS or str(place) in QUICK_FILES
+    return None if chosen else True
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

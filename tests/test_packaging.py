@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections.abc import Iterator
 from importlib.metadata import distribution, entry_points
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 import flowtoy_dagster
 
@@ -18,6 +22,7 @@ else:
     import tomli as tomllib
 
 ROOT = Path(__file__).parent.parent
+PYTHONS = ("3.10", "3.11", "3.12", "3.13")
 
 
 @pytest.fixture(scope="module")
@@ -69,8 +74,75 @@ def test_the_built_in_providers_are_entry_points_too() -> None:
 
 def test_dagsters_version_has_an_upper_bound(project: dict[str, Any]) -> None:
     """Private modules of Dagster are used, so a new minor version must not come by itself."""
+    found = {Requirement(text).name: Requirement(text) for text in project["dependencies"]}
     for name in ("dagster", "dagster-webserver"):
-        assert f"{name}>=1.13,<1.14" in project["dependencies"]
+        assert "<1.14" in str(found[name].specifier)
+        assert found[name].specifier.contains("1.13.27")
+
+
+def all_requirements(project: dict[str, Any]) -> Iterator[Requirement]:
+    """What the project and its extras need, without the project itself."""
+    extras = project["optional-dependencies"].values()
+    for text in chain(project["dependencies"], *extras):
+        requirement = Requirement(text)
+        if requirement.name != project["name"]:
+            yield requirement
+
+
+def locked_for(python: str, platform: str) -> dict[str, str]:
+    """The versions that the lock file names for a Python and a system."""
+    marks = {"python_version": python, "python_full_version": f"{python}.1",
+             "sys_platform": platform, "implementation_name": "cpython",
+             "platform_python_implementation": "CPython"}
+    found: dict[str, str] = {}
+    for line in (ROOT / "requirements.lock").read_text(encoding="utf-8").splitlines():
+        if line.strip() and not line.lstrip().startswith("#"):
+            requirement = Requirement(line)
+            if requirement.marker is None or requirement.marker.evaluate(marks):
+                (pin,) = requirement.specifier
+                assert pin.operator == "=="
+                assert canonicalize_name(requirement.name) not in found, line
+                found[canonicalize_name(requirement.name)] = pin.version
+    return found
+
+
+@pytest.mark.parametrize("platform", ["linux", "darwin"])
+@pytest.mark.parametrize("python", PYTHONS)
+def test_the_lock_file_has_what_the_project_needs(
+    python: str, platform: str, project: dict[str, Any]
+) -> None:
+    locked = locked_for(python, platform)
+    for requirement in all_requirements(project):
+        assert requirement.marker is None
+        version = locked.get(canonicalize_name(requirement.name))
+        assert version is not None, f"{requirement}; docs/how-to/develop.md says how to renew it"
+        assert requirement.specifier.contains(version), f"{requirement}, but {version} is locked"
+
+
+def test_the_lock_file_names_all_that_the_project_needs_indirectly() -> None:
+    """A package that is missing in it would come in whatever version is the newest."""
+    locked = locked_for(f"{sys.version_info[0]}.{sys.version_info[1]}", sys.platform)
+    waiting = [("flowtoy-dagster", frozenset({"dev", "postgres", "tui"}))]
+    seen = set()
+    while waiting:
+        name, extras = waiting.pop()
+        if (name, extras) in seen:
+            continue
+        seen.add((name, extras))
+        for text in distribution(name).requires or []:
+            needed = Requirement(text)
+            marker = needed.marker
+            if marker is None or any(marker.evaluate({"extra": e}) for e in {"", *extras}):
+                needed_name = canonicalize_name(needed.name)
+                if needed_name != "flowtoy-dagster":
+                    assert needed_name in locked, f"{name} needs {needed}"
+                    waiting.append((needed_name, frozenset(needed.extras)))
+
+
+def test_each_requirement_has_a_lower_bound(project: dict[str, Any]) -> None:
+    """Without one, a tool that looks for the lowest versions finds those of ten years ago."""
+    for requirement in all_requirements(project):
+        assert any(part.operator == ">=" for part in requirement.specifier), str(requirement)
 
 
 def test_the_types_are_published() -> None:

@@ -223,7 +223,7 @@ IMPORTED: dict[str, str] = {
     "dagster._utils.hosted_user_process:recon_job_from_origin": "(origin)",
     "dagster_webserver.app:create_app_from_workspace_process_context":
         "(workspace_process_context, path_prefix=…, live_data_poll_rate=…, **kwargs)",
-    "dagster_webserver.version:__version__": repr(CHECKED_WITH),
+    "dagster_webserver.version:__version__": repr(dg.__version__),
     "dagster._core.event_api:EventLogCursor": "fields: cursor_type, value",
 }
 """What is imported: a class or function with its parameters, a tuple with its fields, …"""
