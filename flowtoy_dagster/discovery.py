@@ -1,10 +1,12 @@
 """Which files make which flow of a code location, and what its job is called. No Dagster in here.
 
-Every YAML file of a folder is a flow, but for two kinds:
+Every YAML file of a folder is a flow, but for three kinds:
 
 - `NAME.ANYTHING.yaml` beside `NAME.yaml` is an override: it is merged over that flow, several of
   them in the order of their names.
 - `flow.yaml` names its flow for the folder that it is in.
+- `workspace.yaml`, `dagster.yaml` and others that tools look for by name are no flows, unless they
+  have a key `flow`.
 
 What begins with a dot is not looked at.
 """
@@ -27,6 +29,9 @@ PATH_VARIABLE = "FLOWTOY_PATH"
 VARIABLES = (CONFIG_VARIABLE, PATH_VARIABLE)
 SUFFIXES = (".yaml", ".yml")
 FOLDERS_FLOW = "flow"
+OF_TOOLS = ("component", "compose", "dagster", "defs", "docker-compose", "workspace")
+"""Names of files that Dagster and container tools look for."""
+_FLOW_KEY = re.compile(rb"""^(?:\{\s*)?["']?flow["']?\s*:""", re.MULTILINE)
 
 
 @dataclass(frozen=True)
@@ -93,6 +98,7 @@ def _flows_of_folder(root: Path) -> Iterator[FlowFiles]:
             Path(folder, name)
             for name in names
             if name.endswith(SUFFIXES) and not name.startswith(".")
+            if not _is_of_a_tool(Path(folder, name))
         )
         above = Path(folder).relative_to(root).parts
         for path, overrides in _grouped(files):
@@ -101,6 +107,16 @@ def _flows_of_folder(root: Path) -> Iterator[FlowFiles]:
             else:
                 parts = (*above, path.stem)
             yield FlowFiles((path, *overrides), parts[-1], job_name_of(parts))
+
+
+def _is_of_a_tool(path: Path) -> bool:
+    """Whether a file is the settings of some tool. One that can't be read counts as a flow."""
+    if path.stem not in OF_TOOLS:
+        return False
+    try:
+        return _FLOW_KEY.search(path.read_bytes()) is None
+    except OSError:
+        return False
 
 
 def _grouped(files: Sequence[Path]) -> Iterator[tuple[Path, list[Path]]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
 import shutil
@@ -33,6 +34,18 @@ QUICK_FILES = (
 """What `--quick` runs: other versions of Python and of what is required show in these."""
 _FOREIGN = ("DAGSTER_", "FLOWTOY_", "RUNNER_STATUS_URL", "NO_COLOR", "FORCE_COLOR")
 STARTED_WITH = {k: v for k, v in os.environ.items() if not k.startswith(_FOREIGN)}
+
+
+def _load(name: str) -> None:
+    """Make a module of this folder importable by its name."""
+    spec = importlib.util.spec_from_file_location(name, ROOT / "tests" / f"{name}.py")
+    assert spec is not None
+    assert spec.loader is not None
+    sys.modules[name] = module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+
+
+_load("ports")
 
 
 def pytest_configure() -> None:
@@ -175,7 +188,7 @@ class Commands:
     def close(self) -> None:
         """Let the process end."""
         self._control.close()
-        self._process.wait(20)
+        self._process.wait(120)
 
 
 @pytest.fixture(scope="session")
@@ -194,7 +207,7 @@ def flowtoy(tmp_path: Path, request: pytest.FixtureRequest) -> Callable[..., Fin
         *arguments: str | Path,
         stdin: str | None = None,
         env: Mapping[str, str] | None = None,
-        timeout: float = 100,
+        timeout: float = 200,
     ) -> Finished:
         words, environment = [*map(str, arguments)], {**os.environ, **(env or {})}
         commands: Commands = request.getfixturevalue("commands")

@@ -115,7 +115,7 @@ def with_shop(command: list[str], folder: Path) -> subprocess.CompletedProcess[s
     """Run a command while the shop serves; its PATH has this Python's commands first."""
     return subprocess.run(
         [sys.executable, str(SHOP), "--", *command],
-        capture_output=True, text=True, cwd=folder, env=os.environ, timeout=100,
+        capture_output=True, text=True, cwd=folder, env=os.environ, timeout=200,
         stdin=subprocess.DEVNULL,
     )
 
@@ -300,3 +300,11 @@ def test_the_architecture_names_every_room_there_is() -> None:
     rooms = {path.name for path in package.rglob("*.py") if path.name != "__init__.py"}
     assert rooms <= named
     assert named <= {*rooms, "__init__.py"}, "the page names rooms that are gone"
+
+
+def test_what_a_tutorial_has_people_write_replaces_no_example() -> None:
+    examples = {path.name for path in (ROOT / "examples").iterdir()}
+    for page in (DOCS / "tutorial").glob("*.md"):
+        written = {block.notes["file"] for block in blocks_of(page) if "file" in block.notes}
+        assert written
+        assert not written & examples

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -147,3 +148,19 @@ def test_each_requirement_has_a_lower_bound(project: dict[str, Any]) -> None:
 
 def test_the_types_are_published() -> None:
     assert (Path(flowtoy_dagster.__file__).parent / "py.typed").is_file()
+
+
+def test_pip_installs_the_locked_versions_in_the_commands_that_are_documented() -> None:
+    for page in ("README.md", "docs/how-to/develop.md"):
+        text = (ROOT / page).read_text(encoding="utf-8")
+        installs = re.findall(r"pip install [^\n&]*-e [^\n&]*", text)
+        assert installs
+        assert all("-c requirements.lock" in command for command in installs), installs
+
+
+def test_the_documented_command_is_the_one_that_makes_the_lock_file() -> None:
+    page = (ROOT / "docs/how-to/develop.md").read_text(encoding="utf-8")
+    (command,) = re.findall(r"^\.venv/bin/(uv pip compile .*)$", page, re.MULTILINE)
+    lock = (ROOT / "requirements.lock").read_text(encoding="utf-8")
+    wanted = {word for word in command.split() if word not in ("--upgrade", "--quiet")}
+    assert set(lock.splitlines()[1].lstrip("# ").split()) == wanted

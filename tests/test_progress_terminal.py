@@ -19,7 +19,7 @@ from typing import Any
 import pyte
 import pytest
 
-DEADLINE = 60.0
+DEADLINE = 120.0
 
 
 class Terminal:

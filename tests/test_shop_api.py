@@ -51,7 +51,7 @@ def call(
     headers = {} if token is None else {"Authorization": token}
     request = Request(url, method=method, headers=headers, data=body)
     try:
-        with direct.open(request, timeout=10) as answer:
+        with direct.open(request, timeout=60) as answer:
             return Answer(answer.status, json.load(answer), answer.headers)
     except HTTPError as error:
         with error:
@@ -61,7 +61,7 @@ def call(
 
 def connect(api: Any) -> socket.socket:
     host, port = api.address.removeprefix("http://").split(":")
-    return socket.create_connection((host, int(port)), timeout=10)
+    return socket.create_connection((host, int(port)), timeout=60)
 
 
 @pytest.fixture
@@ -81,7 +81,7 @@ def run_wrapped(*command: str, options: tuple[str, ...] = ()) -> subprocess.Comp
         [sys.executable, str(SHOP_API), *options, "--", *command],
         capture_output=True,
         text=True,
-        timeout=30,
+        timeout=120,
         check=False,
     )
 
@@ -98,7 +98,7 @@ def run_merge(address: str | None) -> subprocess.CompletedProcess[str]:
         env=environment,
         capture_output=True,
         text=True,
-        timeout=30,
+        timeout=120,
         check=False,
     )
 
@@ -274,7 +274,7 @@ def test_the_record_is_a_copy(api: Any) -> None:
 
 def test_one_connection_serves_many_requests(api: Any) -> None:
     """A body that no endpoint reads must not be taken for the next request."""
-    connection = HTTPConnection(api.address.removeprefix("http://"), timeout=10)
+    connection = HTTPConnection(api.address.removeprefix("http://"), timeout=60)
     try:
         connection.connect()
         sock = connection.sock
@@ -309,7 +309,7 @@ def test_a_body_of_unknown_length_is_refused_and_ends_the_connection(api: Any, h
 
 def test_stopping_ends_an_idle_connection() -> None:
     with shop_api.ShopApi() as api:
-        connection = HTTPConnection(api.address.removeprefix("http://"), timeout=10)
+        connection = HTTPConnection(api.address.removeprefix("http://"), timeout=60)
         connection.request("GET", "/users")
         connection.getresponse().read()
         kept = connection.sock
@@ -414,7 +414,7 @@ def test_wrong_usage_is_exit_code_2(arguments: list[str]) -> None:
         [sys.executable, str(SHOP_API), *arguments],
         capture_output=True,
         text=True,
-        timeout=30,
+        timeout=120,
         check=False,
     )
     assert done.returncode == 2
@@ -441,7 +441,7 @@ def test_ctrl_c_is_the_commands_to_answer() -> None:
         assert process.stdout is not None
         assert process.stdout.readline() == b"ready\n"
         os.killpg(process.pid, signal.SIGINT)  # as a terminal does
-        assert process.wait(30) == 9
+        assert process.wait(120) == 9
 
 
 def test_without_a_command_it_serves_until_ctrl_c() -> None:
@@ -451,7 +451,7 @@ def test_without_a_command_it_serves_until_ctrl_c() -> None:
         address = process.stdout.readline().strip()
         assert call(address + "/users").body == shop_api.USERS
         process.send_signal(signal.SIGINT)
-        assert process.wait(30) == 0
+        assert process.wait(120) == 0
 
 
 # The program of mixed.yaml

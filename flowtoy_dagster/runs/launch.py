@@ -43,7 +43,7 @@ from flowtoy_dagster.secrets import Mask
 
 logger = logging.getLogger("flowtoy")
 
-MOST_DEFAULT_WORKERS = 4
+DEFAULT_WORKERS = 4
 Listener = Callable[[Change], None]
 # Dagster's own console log would bury ours; all of it is in the event log.
 QUIET = {"console": {"config": {"log_level": "CRITICAL"}}}
@@ -101,7 +101,7 @@ def worker_count(flow: Flow, max_workers: int | None) -> int:
         if max_workers < 1:
             raise UsageError(f"max-workers must be at least 1, got {max_workers}")
         return max_workers
-    return flow.runner.max_workers or min(MOST_DEFAULT_WORKERS, threading.active_count() + 3)
+    return flow.runner.max_workers or DEFAULT_WORKERS
 
 
 def run_flow(

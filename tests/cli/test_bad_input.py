@@ -34,7 +34,7 @@ class Handler(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         if self.path == "/hang":
-            self.stopping.wait(30)
+            self.stopping.wait(120)
         elif self.path == "/dropped":
             self.wfile.write(b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nthe first part")
         elif self.path == "/invalid":
@@ -136,7 +136,7 @@ def ended(address: str, tmp_path_factory: pytest.TempPathFactory) -> Ended:
     paths = filter(None, [str(folder / "site"), os.environ.get("PYTHONPATH")])
     done = subprocess.run(
         [sys.executable, "-m", "flowtoy_dagster", "run", "bad.yaml", "-j"],
-        capture_output=True, text=True, cwd=folder, timeout=110,
+        capture_output=True, text=True, cwd=folder, timeout=200,
         env={**environment, "PYTHONPATH": os.pathsep.join(paths),
              "FLOWTOY_HOME": str(folder / "home")},
     )

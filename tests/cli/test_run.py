@@ -21,7 +21,7 @@ import pytest
 Run = Callable[..., Any]
 Write = Callable[..., Path]
 COMMAND = [sys.executable, "-m", "flowtoy_dagster", "run"]
-DEADLINE = 60.0
+DEADLINE = 120.0
 
 TWO = """
 name: two

@@ -6,7 +6,6 @@ import contextlib
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -15,6 +14,8 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from ports import unused_port  # type: ignore[import-not-found]
 
 ROOT = Path(__file__).parents[2]
 EXAMPLES = ROOT / "examples"
@@ -148,14 +149,6 @@ def clean_environment() -> dict[str, str]:
     return {k: v for k, v in os.environ.items() if not k.startswith(("DAGSTER_", "FLOWTOY_"))}
 
 
-def free_port() -> int:
-    """A port that nobody listens on at this moment."""
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        port: int = listener.getsockname()[1]
-        return port
-
-
 @contextlib.contextmanager
 def serving(home: Path, flows: Path, folder: Path, **environment: str) -> Iterator[Deployment]:
     """Dagster's web server with the workspace of the project; nothing is left of it at the end.
@@ -166,7 +159,7 @@ def serving(home: Path, flows: Path, folder: Path, **environment: str) -> Iterat
         folder: where it is started.
         environment: variables for it.
     """
-    port = free_port()
+    port = unused_port()
     command = ["-w", str(WORKSPACE), "-h", "127.0.0.1", "-p", str(port)]
     paths = os.pathsep.join([str(EXAMPLES), str(flows)])
     variables = {"DAGSTER_HOME": str(home), "FLOWTOY_PATH": paths, **environment}
@@ -182,7 +175,7 @@ def serving(home: Path, flows: Path, folder: Path, **environment: str) -> Iterat
     finally:
         # Asked to end, it would wait for its code server.
         os.killpg(process.pid, signal.SIGKILL)
-        process.wait(10)
+        process.wait(60)
 
 
 def wait_for(url: str, log: Path) -> None:
@@ -196,7 +189,7 @@ def wait_for(url: str, log: Path) -> None:
 def answers(url: str) -> bool:
     """Whether a server answers."""
     try:
-        urllib.request.urlopen(url, timeout=5).close()
+        urllib.request.urlopen(url, timeout=30).close()
     except OSError:
         return False
     return True

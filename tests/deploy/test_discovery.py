@@ -94,6 +94,35 @@ def test_what_begins_with_a_dot_is_left_alone(root: Path) -> None:
     assert found(root) == {"a": ("a.yaml",)}
 
 
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("workspace.yaml", "load_from:\n  - python_module: flowtoy_dagster.definitions\n"),
+        ("dagster.yaml", "telemetry:\n  enabled: false\n"),
+        ("defs.yaml", "type: flowtoy_dagster.FlowtoyFlows\nattributes: {flow: x}\n"),
+        ("compose.yml", "services:\n  flow:\n    image: x\n"),
+        ("docker-compose.yaml", ""),
+    ],
+)
+def test_the_settings_of_tools_beside_flows_are_no_flows(
+    root: Path, name: str, text: str
+) -> None:
+    make(root, "a.yaml")
+    (root / name).write_text(text)
+    assert found(root) == {"a": ("a.yaml",)}
+
+
+@pytest.mark.parametrize("text", ["flow: []\n", "name: x\n\nflow:\n  - {}\n", '{"flow": []}'])
+def test_a_flow_may_have_the_name_of_a_tools_file(root: Path, text: str) -> None:
+    (root / "workspace.yaml").write_text(text)
+    assert found(root) == {"workspace": ("workspace.yaml",)}
+
+
+def test_a_tools_file_that_is_named_itself_is_read_as_a_flow(root: Path) -> None:
+    (root / "workspace.yaml").write_text("load_from: []\n")
+    assert found(root, "workspace.yaml") == {"workspace": ("workspace.yaml",)}
+
+
 def test_places_are_files_and_folders(root: Path) -> None:
     make(root, "one/a.yaml", "two/a.yaml", "two/b.yaml")
     assert found(root, "one", "two/a.yaml") == {"a": ("one/a.yaml",), "a_2": ("two/a.yaml",)}

@@ -17,7 +17,7 @@ import pytest
 
 from flowtoy_dagster.engine.home import open_home
 
-DEADLINE = 20.0
+DEADLINE = 90.0
 
 
 def _load(name: str) -> ModuleType:

@@ -20,7 +20,7 @@ import dagster as dg
 from flowtoy_dagster.engine.executor import warm_executor
 
 EXECUTORS = {"stock": dg.multiprocess_executor, "warm": warm_executor}
-DEADLINE = 30.0
+DEADLINE = 90.0
 """Seconds after which a step that waits for another gives up."""
 _MAKERS: dict[str, Callable[..., dg.GraphDefinition]] = {}
 

@@ -127,7 +127,7 @@ assert not manager.is_capture_complete(key)
 with manager.capture_logs(key):
     assert not manager.is_capture_complete(key)
     print("live", flush=True)
-    end = time.monotonic() + 20
+    end = time.monotonic() + 90
     while manager.get_log_data(key).stdout != b"live\\n":
         assert time.monotonic() < end, manager.get_log_data(key)
         time.sleep(0.01)

@@ -51,7 +51,7 @@ def test_workers_are_forked_from_a_process_that_has_imported_what_they_need(
     paths = filter(None, [str(tmp_path / "site"), os.environ.get("PYTHONPATH")])
     done = subprocess.run(
         [sys.executable, *COMMANDS[command], "flow.yaml"], capture_output=True, text=True,
-        cwd=tmp_path, env={**os.environ, "PYTHONPATH": os.pathsep.join(paths)}, timeout=100,
+        cwd=tmp_path, env={**os.environ, "PYTHONPATH": os.pathsep.join(paths)}, timeout=200,
     )
     assert done.returncode == 0, done.stderr
     seen = json.loads(done.stdout)["a"]["seen"]

@@ -48,7 +48,7 @@ def test_an_output_that_a_limit_refuses_fails_its_step_and_leaves_nothing_half_w
 
     done = subprocess.run(
         [sys.executable, "-m", "flowtoy_dagster", "run", str(write(BIG)), "-j"],
-        capture_output=True, text=True, preexec_fn=limit, timeout=100,
+        capture_output=True, text=True, preexec_fn=limit, timeout=200,
     )
     shown = flowtoy("runs", "show", "last", "--json").json
     check_failed(done.returncode, done.stderr, "file too large", home, shown)

@@ -201,7 +201,7 @@ def test_no_secret_is_left_anywhere(
     flow["runner"]["executor"] = executor
     path = tmp_path / "flow.yaml"
     path.write_text(json.dumps(flow))
-    done = flowtoy("run", path, "-j", "--log-level", "debug", timeout=110)
+    done = flowtoy("run", path, "-j", "--log-level", "debug", timeout=200)
     assert done.code == 0, done.stderr
     assert leaks(done.stdout) == []
     assert leaks(done.stderr) == []

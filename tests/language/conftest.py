@@ -8,7 +8,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-PATIENCE = 20.0
+PATIENCE = 60.0
 HOLD = 0.05
 
 

@@ -80,7 +80,7 @@ def test_a_pool_holds_across_runs(
 
 def blocked_run(history: History) -> dg.DagsterRun:
     """The run of which a step waits for a slot of a pool, once there is one."""
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 120
     while time.monotonic() < deadline:
         for run in history.instance.get_runs():
             events = history.instance.all_logs(run.run_id, dg.DagsterEventType.ENGINE_EVENT)
@@ -105,7 +105,7 @@ def test_a_run_that_is_halted_gives_up_waiting_for_pools(
           - {name: fails, source: {type: process, command: ["false"]}}
         """
     )
-    done = flowtoy("run", flow, "-j", timeout=40)
+    done = flowtoy("run", flow, "-j", timeout=120)
     assert (done.code, done.json) == (1, {"waits": None, "fails": None})
     assert "waits" in done.stderr
 
@@ -116,7 +116,7 @@ def test_a_run_that_was_ended_holds_no_slot(
 ) -> None:
     # language 17.3
     started = tmp_path / "started"
-    command = f"touch {started}; sleep 60"
+    command = f"touch {started}; sleep 600"
     flow = write(
         f"flow: [{{name: a, pool: shop, source: {{type: process, command: '{command}'}}}}]"
     )
@@ -125,11 +125,13 @@ def test_a_run_that_was_ended_holds_no_slot(
     run = subprocess.Popen(
         [sys.executable, "-m", "flowtoy_dagster", "run", flow], stderr=subprocess.DEVNULL
     )
-    deadline = time.monotonic() + 30
-    while not started.exists() and time.monotonic() < deadline:
+    deadline = time.monotonic() + 120
+    while not started.exists():
+        assert run.poll() is None
+        assert time.monotonic() < deadline
         time.sleep(0.05)
     run.send_signal(how)
-    assert run.wait(30) == (130 if how is signal.SIGINT else -signal.SIGKILL)
+    assert run.wait(120) == (130 if how is signal.SIGINT else -signal.SIGKILL)
     with History() as history:
         info = history.instance.event_log_storage.get_concurrency_info("shop")
         assert (info.slot_count, info.active_slot_count) == (1, 0)

@@ -101,7 +101,7 @@ def test_no_script_however_odd_executes_a_value(
         return
     subprocess.run(
         command.argv, capture_output=True, cwd=tmp_path, stdin=subprocess.DEVNULL,
-        env={**os.environ, **command.variables}, timeout=20,
+        env={**os.environ, **command.variables}, timeout=120,
     )  # fmt: skip
     assert not (tmp_path / "hacked").exists()
 

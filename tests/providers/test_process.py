@@ -18,7 +18,7 @@ from flowtoy_dagster.providers.process import ProcessProvider
 from flowtoy_dagster.steps.context import StepContext
 from flowtoy_dagster.steps.scope import RunInfo
 
-PATIENCE = 20.0
+PATIENCE = 60.0
 
 
 STEP = Step(0, "it", Source("process", {}))

@@ -869,7 +869,7 @@ def test_server_that_drips_for_ever_is_left(server: Server, head: bytes) -> None
 def wait_for_abandoned_calls() -> None:
     for thread in threading.enumerate():
         if thread.name == "flowtoy-rest":
-            thread.join(20)
+            thread.join(60)
             assert not thread.is_alive()
 
 
@@ -924,7 +924,7 @@ class SlowResolver:
     def __call__(self, host: str, *args: Any) -> Any:
         if not host.endswith(".slow"):
             return self._look_up(host, *args)
-        self.told.wait(20)
+        self.told.wait(60)
         return self._look_up("127.0.0.1", *args)
 
 

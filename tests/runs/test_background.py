@@ -19,7 +19,7 @@ from flowtoy_dagster.runs.background import launch_background
 from flowtoy_dagster.runs.history import History
 from flowtoy_dagster.runs.processes import RunProcess
 
-DEADLINE = 60.0
+DEADLINE = 120.0
 WAITS = """
 flow:
   - name: waits

@@ -325,7 +325,7 @@ def test_eight_runs_at_once_on_one_new_home_lose_nothing(
     command = [sys.executable, "-m", "flowtoy_dagster", "run", str(path), "-q"]
     running = [subprocess.Popen(command, stderr=subprocess.PIPE, text=True) for _ in range(8)]
     for process in running:
-        _, stderr = process.communicate(timeout=110)
+        _, stderr = process.communicate(timeout=200)
         assert process.returncode == 0, stderr
         assert "lock" not in stderr
     whole = {"STEP_WORKER_STARTING", "STEP_WORKER_STARTED", "STEP_START", "STEP_OUTPUT",

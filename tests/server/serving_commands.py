@@ -21,7 +21,7 @@ import jsonschema
 
 from flowtoy_dagster.runs.report import SCHEMA
 
-DEADLINE = 60.0
+DEADLINE = 120.0
 
 
 def wait_until(condition: Callable[[], Any], what: str) -> Any:

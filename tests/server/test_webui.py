@@ -48,7 +48,7 @@ def post(
             f"{served.url}/graphql",
             json={"query": query, "variables": variables},
             headers=headers,
-            timeout=60,
+            timeout=120,
         )
     answer.raise_for_status()
     assert "errors" not in answer.json(), answer.text
@@ -256,7 +256,7 @@ def test_other_machines_need_a_token_and_visitors_may_be_held_to_looking(
 def handshake(served: Serving, origin: str) -> int:
     """How a websocket from a page of `origin` is answered."""
     parts = urlsplit(served.url)
-    connection = http.client.HTTPConnection(str(parts.hostname), parts.port, timeout=30)
+    connection = http.client.HTTPConnection(str(parts.hostname), parts.port, timeout=120)
     try:
         connection.request("GET", "/graphql", headers={
             "Origin": origin, "Connection": "Upgrade", "Upgrade": "websocket",
@@ -284,7 +284,7 @@ def test_a_running_server_refuses_what_a_foreign_page_could_make_a_browser_ask(
             given = {name.replace("_", "-"): value for name, value in headers.items()}
             sent = body if method == "POST" else ""
             found = session.request(
-                method, served.url + path, data=sent, headers=given, timeout=30
+                method, served.url + path, data=sent, headers=given, timeout=120
             )
         return found.status_code
 

@@ -74,7 +74,7 @@ def is_green(colour: list[int]) -> bool:
     return colour[1] > 150 > max(colour[0], colour[2])
 
 
-@pytest.mark.timeout(240)
+@pytest.mark.timeout(400)
 def test_a_run_is_watched_mended_and_ended_on_its_page(
     serving: Callable[..., Serving], write: Callable[..., Path], tmp_path: Path, browser: Any
 ) -> None:

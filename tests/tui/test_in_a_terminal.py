@@ -17,8 +17,9 @@ from typing import Any
 from urllib.request import urlopen
 
 import pytest
+from ports import unused_port  # type: ignore[import-not-found]
 
-DEADLINE = 60.0
+DEADLINE = 120.0
 FLOWTOY = f"{shlex.quote(sys.executable)} -m flowtoy_dagster"
 HELD = """
 name: held
@@ -68,14 +69,6 @@ class Tmux:
             assert time.monotonic() < end, shown
             time.sleep(0.05)
         return shown
-
-
-def unused_port() -> int:
-    """A port that nobody listens on now."""
-    with socket.socket() as unused:
-        unused.bind(("127.0.0.1", 0))
-        port: int = unused.getsockname()[1]
-        return port
 
 
 @pytest.fixture

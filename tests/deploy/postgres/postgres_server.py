@@ -7,7 +7,6 @@ import os
 import pwd
 import shutil
 import signal
-import socket
 import subprocess
 import tempfile
 import time
@@ -16,10 +15,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ports import unused_port  # type: ignore[import-not-found]
+
 USER = "flow"
 PASSWORD = "pg+pass/w0rd?é"
 QUOTED = "pg%2Bpass%2Fw0rd%3F%C3%A9"
-PATIENCE = 30.0
+PATIENCE = 90.0
 
 
 class NoServerError(Exception):
@@ -127,7 +128,7 @@ def running_server(*settings: str) -> Iterator[Server]:
              "--no-locale", "--no-sync", "-A", "scram-sha-256", f"--pwfile={folder / 'password'}"],
             check=True, capture_output=True, cwd=folder, **_unprivileged(),
         )
-        port = _free_port()
+        port = unused_port()
         own = ("listen_addresses=127.0.0.1", f"port={port}", f"unix_socket_directories={folder}")
         server = Server(programs, folder, port, (*own, *settings))
         server.start()
@@ -152,10 +153,3 @@ def _unprivileged() -> dict[str, Any]:
         return {}
     account = pwd.getpwnam(_owner())
     return {"user": account.pw_uid, "group": account.pw_gid, "extra_groups": []}
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port

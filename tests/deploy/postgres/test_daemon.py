@@ -18,7 +18,8 @@ from typing import Any
 import dagster as dg
 import pytest
 import yaml
-from team_dagster import Deployment, free_port, wait_for  # type: ignore[import-not-found]
+from ports import unused_port  # type: ignore[import-not-found]
+from team_dagster import Deployment, wait_for  # type: ignore[import-not-found]
 
 ROOT = Path(__file__).parents[3]
 FILES = ROOT / "docs" / "how-to" / "deploy"
@@ -104,7 +105,7 @@ class Team:
 @pytest.fixture
 def team(database: Any, tmp_path: Path, home: Path) -> Iterator[Team]:
     """The services of the compose file on free ports, with one run at a time in the queue."""
-    ports = {"4000": str(free_port()), "3000": str(free_port())}
+    ports = {"4000": str(unused_port()), "3000": str(unused_port())}
     flows = tmp_path / "flows"
     flows.mkdir()
     for name, text in FLOWS.items():
@@ -153,7 +154,7 @@ def end(services: list[subprocess.Popen[bytes]]) -> None:
             process.wait(5)
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
-        process.wait(10)
+        process.wait(60)
 
 
 # One test: the deployment takes longer to start than all that is looked at in it.

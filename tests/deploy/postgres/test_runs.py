@@ -42,7 +42,7 @@ def test_the_mixed_example_runs(flowtoy: Callable[..., Any], database: Any) -> N
     command = [sys.executable, "-m", "flowtoy_dagster", "run", "mixed.yaml", "-j"]
     done = subprocess.run(
         [sys.executable, str(EXAMPLES / "shop_api.py"), "--", *command],
-        capture_output=True, text=True, cwd=EXAMPLES, timeout=100,
+        capture_output=True, text=True, cwd=EXAMPLES, timeout=200,
     )
     assert done.returncode == 0, done.stderr
     assert len(json.loads(done.stdout)["combine_data"]["combined"]) == 5
