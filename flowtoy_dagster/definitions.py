@@ -9,12 +9,14 @@ from typing import cast
 import dagster as dg
 
 from flowtoy_dagster.discovery import flows_here, flows_in
-from flowtoy_dagster.engine.home import read_config
+from flowtoy_dagster.engine.home import home_folder
 from flowtoy_dagster.engine.reconstruction import load_repository
 from flowtoy_dagster.engine.translator import FlowTranslator
+from flowtoy_dagster.errors import HomeError, RunError
 from flowtoy_dagster.flow.graph import Flow
 from flowtoy_dagster.load import Config, load_flow
 from flowtoy_dagster.location import FlowLocation, JobMaker
+from flowtoy_dagster.store.configs import configs_of
 
 
 def build_job(
@@ -42,14 +44,36 @@ def build_job(
 
 
 @functools.lru_cache(maxsize=8)
-def rebuild_job(saved: str) -> dg.JobDefinition:
-    """The job of a configuration saved in a home folder; what every process of a run calls.
+def rebuild_job(reference: str, home: str | None = None) -> dg.JobDefinition:
+    """The job of a saved configuration; what every process of a run calls.
 
     Args:
-        saved: the path that `engine.home.save_config` gave.
+        reference: what `ConfigStore.save` gave; runs of flowtoy 0.1.0 have the path of the file.
+        home: the home folder; by default what the environment says.
+
+    Raises:
+        RunError: the configuration is not in the home.
     """
-    name, config = read_config(Path(saved))
-    return build_job(load_flow(config, name=name))
+    return build_job(saved_flow(reference, home))
+
+
+def saved_flow(reference: str, home: str | None = None) -> Flow:
+    """The flow of a saved configuration; see `rebuild_job`."""
+    folder = Path(home) if home is not None else home_folder()
+    saved = configs_of(folder).read(Path(reference).stem)
+    if saved is None:
+        raise RunError(f"the configuration {reference} is not in {folder}")
+    name, config = saved
+    return load_flow(config, name=name)
+
+
+def rebuild_arguments(home: Path, reference: str) -> tuple[str, ...]:
+    """What `rebuild_job` is called with; no path, where the environment names the home."""
+    try:
+        is_usual = home == home_folder()
+    except HomeError:
+        is_usual = False
+    return (reference,) if is_usual else (reference, str(home))
 
 
 def build_definitions(

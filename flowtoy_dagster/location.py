@@ -18,8 +18,7 @@ import dagster as dg
 from flowtoy_dagster.discovery import PATH_VARIABLE, VARIABLES, FlowFiles
 from flowtoy_dagster.engine.concurrency import tag_limits
 from flowtoy_dagster.engine.executors import executor_named
-from flowtoy_dagster.engine.held import hold
-from flowtoy_dagster.engine.home import config_path, open_home, read_config, save_config
+from flowtoy_dagster.engine.home import open_home
 from flowtoy_dagster.engine.names import dagster_name
 from flowtoy_dagster.engine.placeholder import placeholder_job
 from flowtoy_dagster.engine.reconstruction import lazy_repository, remember, remembered
@@ -28,6 +27,7 @@ from flowtoy_dagster.engine.translator import FlowTranslator
 from flowtoy_dagster.errors import ConfigError, HomeError, RunError
 from flowtoy_dagster.flow.graph import Flow
 from flowtoy_dagster.load import load_flow
+from flowtoy_dagster.store.configs import configs_of
 
 DEFAULT_EXECUTOR = "warm"
 DEFAULT_WORKERS = 4
@@ -114,6 +114,7 @@ class FlowLocation:
         strict: bool = False,
     ) -> None:
         self._home = open_home()
+        self._configs = configs_of(self._home)
         self._find = find
         self._maker = maker
         self._strict = strict
@@ -127,7 +128,7 @@ class FlowLocation:
                 _LOG.warning("no flow was found: %s names files and folders", PATH_VARIABLE)
             else:
                 here = json.dumps([key, os.getcwd(), *map(os.environ.get, VARIABLES)])
-                hold(self._home, here, (saved.reference for saved in self._flows.values()))
+                self._configs.hold(here, (saved.reference for saved in self._flows.values()))
             text = json.dumps(self._flows)
         else:
             self._flows = {name: SavedFlow(*saved) for name, saved in json.loads(text).items()}
@@ -181,7 +182,7 @@ class FlowLocation:
         try:
             flow = load_flow(files.paths, files.name)
             name = name or dagster_name(flow.name)
-            reference = save_config(self._home, flow.name, flow.config)
+            reference = self._configs.save(flow.name, flow.config)
             self._flows[name] = SavedFlow(flow.name, reference)
             self._make(flow, name)
         except HomeError:
@@ -191,24 +192,24 @@ class FlowLocation:
                 raise
             name = name or dagster_name(files.name)
             _LOG.warning("the flow of job '%s' can't be loaded:\n%s", name, error)
-            reference = save_config(self._home, files.name, {BROKEN: str(error)})
+            reference = self._configs.save(files.name, {BROKEN: str(error)})
             self._flows[name] = SavedFlow(files.name, reference)
 
     def _config(self, name: str, saved: SavedFlow) -> dict[str, Any]:
-        path = config_path(self._home, saved.reference)
-        if not path.exists():
+        found = self._configs.read(saved.reference)
+        if found is None:
             self._save_again()
-        try:
-            return read_config(path)[1]
-        except FileNotFoundError:
+            found = self._configs.read(saved.reference)
+        if found is None:
             raise RunError(
                 f"the configuration of job '{name}' is gone from {self._home}, and the files "
                 "hold another one by now\n    reload the code location"
-            ) from None
+            )
+        return found[1]
 
     def _save_again(self) -> None:
         """Save what the files hold now: on another machine, nothing may have been saved yet."""
         for files in self._find():
             with contextlib.suppress(ConfigError):
                 flow = load_flow(files.paths, files.name)
-                save_config(self._home, flow.name, flow.config)
+                self._configs.save(flow.name, flow.config)

@@ -92,7 +92,7 @@ def test_a_quick_answer_does_not_import_dagster(
         ),
         pytest.param("import flowtoy_dagster.steps.attempts", {*HEAVY, "typer"}, id="steps"),
         pytest.param("import flowtoy_dagster.cli", {*HEAVY, "typer", "pydantic"}, id="cli"),
-        pytest.param("import flowtoy_dagster.engine.records", {*HEAVY, "typer"}, id="records"),
+        pytest.param("import flowtoy_dagster.store.records", {*HEAVY, "typer"}, id="records"),
     ],
 )
 def test_importing_a_part_does_not_import_what_it_has_no_need_of(

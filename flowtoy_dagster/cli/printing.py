@@ -13,7 +13,7 @@ from flowtoy_dagster.cli.output_file import OutputFile
 from flowtoy_dagster.json_text import loads_checked
 
 if TYPE_CHECKING:
-    from flowtoy_dagster.engine.outputs import OutputText
+    from flowtoy_dagster.store.outputs import OutputText
 
 Outputs = Callable[[], Iterable[tuple[str, "OutputText | None"]]]
 

@@ -14,8 +14,8 @@ from dagster._core.storage.local_compute_log_manager import LocalComputeLogManag
 from dagster._serdes import ConfigurableClassData
 from typing_extensions import Self
 
-from flowtoy_dagster.engine.home import make_private
 from flowtoy_dagster.steps.mask import SharedMask, StepMask
+from flowtoy_dagster.store.files import make_private_folder
 
 _alone = threading.RLock()
 """Held while a step's output is captured: steps in several threads share the descriptors."""
@@ -51,7 +51,7 @@ class DirectComputeLogManager(LocalComputeLogManager):
     @contextlib.contextmanager
     def capture_logs(self, log_key: Sequence[str]) -> Iterator[CapturedLogContext]:
         paths = [self.get_captured_local_path(log_key, kind) for kind in ("out", "err")]
-        make_private(Path(paths[0]).parent)
+        make_private_folder(Path(paths[0]).parent)
         with _alone, _Capture(paths) as capture:
             self._captures.append(capture)
             try:

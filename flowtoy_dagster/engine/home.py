@@ -1,28 +1,21 @@
 """The home folder: where it is, what is in it, and who may read it. No Dagster in here."""
 
-import contextlib
-import hashlib
 import json
 import logging
 import os
 import re
 import stat
 import tempfile
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import platformdirs
 
 from flowtoy_dagster.engine.database import STORAGE_MODULE, check_storage, storage_address
 from flowtoy_dagster.errors import HomeError
-from flowtoy_dagster.flow.values import to_json
-from flowtoy_dagster.json_text import loads
 from flowtoy_dagster.secrets import STORAGE_VARIABLE
+from flowtoy_dagster.store.files import make_private_folder, write_whole
 
 CONFIG_FILE = "dagster.yaml"
-SAVED_CONFIGS = "flowtoy-configs"
-_REFERENCE = re.compile(r"[0-9a-f]{64}\Z")
 
 DAGSTER_YAML = """\
 # Written by flowtoy when it made this folder; yours to change.
@@ -114,14 +107,14 @@ def open_home(folder: Path | None = None) -> Path:
     home = _absolute(folder) if folder else home_folder()
     _check_path(home)
     try:
-        make_private(home)
+        make_private_folder(home)
         _check_owners(home)
         with tempfile.TemporaryFile(dir=home, prefix=f".{CONFIG_FILE}."):
             """It can be written."""
         _close(home)
         # A folder that a deployment uses already, without a file, runs on Dagster's defaults.
         if not (home / CONFIG_FILE).exists() and _is_new(home):
-            write_private(home / CONFIG_FILE, _dagster_yaml(home).encode())
+            write_whole(home / CONFIG_FILE, _dagster_yaml(home).encode())
     except OSError as error:
         reason = (error.strerror or str(error)).lower()
         raise HomeError(
@@ -130,18 +123,6 @@ def open_home(folder: Path | None = None) -> Path:
         ) from None
     check_storage(home / CONFIG_FILE)
     return home
-
-
-def make_private(folder: Path) -> None:
-    """Make a folder, and those above it that are missing, for their owner alone.
-
-    Raises:
-        OSError: it can't be made.
-    """
-    # Not by `parents`: that gives the folders above the umask's mode.
-    if not folder.parent.exists():
-        make_private(folder.parent)
-    folder.mkdir(mode=0o700, exist_ok=True)
 
 
 def _close(home: Path) -> None:
@@ -222,62 +203,3 @@ def _dagster_yaml(home: Path) -> str:
         storage=IN_DATABASE if storage_address() else IN_FILES.format(home=json.dumps(str(home))),
         logs=json.dumps(str(home / "storage")),
     )
-
-
-def save_config(home: Path, name: str, config: Mapping[str, Any]) -> str:
-    """Save a merged configuration under its hash, for its owner alone.
-
-    Args:
-        home: the home folder.
-        name: the name that the flow has where the configuration gives none.
-        config: plain JSON data.
-
-    Returns:
-        the hash, by which `config_path` finds it.
-
-    Raises:
-        HomeError: it can't be written.
-    """
-    data = to_json({"name": name, "config": config}).encode()
-    reference = hashlib.sha256(data).hexdigest()
-    path = config_path(home, reference)
-    if not path.exists():
-        try:
-            path.parent.mkdir(mode=0o700, exist_ok=True)
-            write_private(path, data)
-        except OSError as error:
-            reason = (error.strerror or str(error)).lower()
-            raise HomeError(f"the home folder {home} can't be written: {reason}") from None
-    return reference
-
-
-def config_path(home: Path, reference: str) -> Path:
-    """Where the configuration of that hash is.
-
-    Raises:
-        HomeError: it is no hash. References come from tags of runs, which others may write: a path
-            in them must not lead to a file outside of the home.
-    """
-    if not _REFERENCE.match(reference):
-        shown = reference if len(reference) <= 80 else f"{reference[:80]}…"
-        raise HomeError(f"{shown!r} is not the hash of a saved configuration")
-    return home / SAVED_CONFIGS / f"{reference}.json"
-
-
-def read_config(path: Path) -> tuple[str, dict[str, Any]]:
-    """The name and configuration that `save_config` saved."""
-    saved = loads(path.read_bytes())
-    return saved["name"], saved["config"]
-
-
-def write_private(path: Path, data: bytes) -> None:
-    """Write a file whole or not at all, readable by its owner alone."""
-    descriptor, beside = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with open(descriptor, "wb") as file:
-            file.write(data)
-        os.replace(beside, path)
-    except BaseException:
-        with contextlib.suppress(OSError):
-            os.unlink(beside)
-        raise

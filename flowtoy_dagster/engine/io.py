@@ -2,7 +2,7 @@
 
 from dagster import InitResourceContext, InputContext, IOManager, OutputContext, io_manager
 
-from flowtoy_dagster.engine.records import RecordStore, StepRecord
+from flowtoy_dagster.store.records import RecordStore, StepRecord, records_of
 
 IO_MANAGER = "io_manager"
 
@@ -16,22 +16,17 @@ class RecordIOManager(IOManager):
         self.store = store
 
     def handle_output(self, context: OutputContext, obj: object) -> None:
-        """Nothing: what passes along an edge is on disk already."""
+        """Nothing: what passes along an edge is in the store already."""
 
     def load_input(self, context: InputContext) -> StepRecord:
         upstream = context.upstream_output
         assert upstream is not None
         assert upstream.step_key is not None
-        return StepRecord(self.store.path(upstream.run_id, upstream.step_key))
-
-
-def store_of(storage_directory: str) -> RecordStore:
-    """The store that belongs to an instance's storage folder."""
-    return RecordStore(storage_directory)
+        return self.store.step(upstream.run_id, upstream.step_key)
 
 
 @io_manager(config_schema={})
 def record_io_manager(context: InitResourceContext) -> RecordIOManager:
     """The IO manager of every flow's job; takes no configuration, so nothing can redirect it."""
     assert context.instance is not None
-    return RecordIOManager(store_of(context.instance.storage_directory()))
+    return RecordIOManager(records_of(context.instance.storage_directory()))

@@ -15,7 +15,6 @@ from flowtoy_dagster.engine.io import IO_MANAGER, RecordIOManager
 from flowtoy_dagster.engine.log_bound import LogBound
 from flowtoy_dagster.engine.logs import log_masked_by
 from flowtoy_dagster.engine.params import PARAMS
-from flowtoy_dagster.engine.records import StepRecord
 from flowtoy_dagster.flow.binding import SeenParams, see_params
 from flowtoy_dagster.flow.graph import Flow, Step
 from flowtoy_dagster.flow.sensitive import FlowSecrets, secret_outputs
@@ -25,6 +24,7 @@ from flowtoy_dagster.steps.context import Host, StepContext
 from flowtoy_dagster.steps.mask import StepMask
 from flowtoy_dagster.steps.scope import RunInfo
 from flowtoy_dagster.steps.stages import RUN_OUT_OF_TIME
+from flowtoy_dagster.store.records import StepRecord
 
 RESULT = "result"
 """The output of a step that succeeded."""

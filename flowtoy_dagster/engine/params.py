@@ -1,27 +1,23 @@
 """A flow's parameters in Dagster: a resource whose configuration the Launchpad shows.
 
 Its configuration is kept with the run, so secret parameters are not part of it: what was given
-for them is in a file beside the records of the run's steps, for its owner alone.
+for them is in the store of the run's records, for its owner alone.
 """
 
 from collections.abc import Mapping
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import dagster as dg
 
-from flowtoy_dagster.engine.home import make_private, write_private
-from flowtoy_dagster.engine.io import store_of
 from flowtoy_dagster.flow.graph import Flow, Values
 from flowtoy_dagster.flow.params import Param
 from flowtoy_dagster.flow.values import to_json
-from flowtoy_dagster.json_text import loads
 from flowtoy_dagster.secrets import Mask
+from flowtoy_dagster.store.records import records_of
 
 PARAMS = "params"
 """The key of the resource."""
-_SECRETS_FILE = "params.json"
 _TYPES: Mapping[str, Any] = {
     "string": dg.String,
     "integer": dg.Int,
@@ -86,9 +82,7 @@ def params_config(flow: Flow) -> dict[str, Any]:
 def keep_given_secrets(flow: Flow, run_id: str, instance: dg.DagsterInstance) -> None:
     """Keep the secret parameters that were given for a run, for its owner alone."""
     if flow.values and flow.values.secret:
-        path = _secrets_of(run_id, instance)
-        make_private(path.parent)
-        write_private(path, to_json(dict(flow.values.secret)).encode())
+        records_of(instance.storage_directory()).keep_given(run_id, flow.values.secret)
 
 
 def with_values_of(flow: Flow, run: dg.DagsterRun, instance: dg.DagsterInstance) -> Flow:
@@ -106,16 +100,12 @@ def _given_secrets(
     """What was given for a run, or for the one that it runs again."""
     if not any(param.secret for param in flow.params.values()):
         return {}
+    records = records_of(instance.storage_directory())
     current: dg.DagsterRun | None = run
     while current is not None:
-        path = _secrets_of(current.run_id, instance)
-        if path.exists():
-            found: dict[str, Any] = loads(path.read_bytes())
+        found = records.given(current.run_id)
+        if found is not None:
             return found
         parent = current.parent_run_id
         current = instance.get_run_by_id(parent) if parent else None
     return {}
-
-
-def _secrets_of(run_id: str, instance: dg.DagsterInstance) -> Path:
-    return store_of(instance.storage_directory()).folder / run_id / _SECRETS_FILE

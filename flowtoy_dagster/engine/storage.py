@@ -47,9 +47,9 @@ from dagster._serdes import ConfigurableClassData
 from sqlalchemy.engine import Connection, Engine
 from watchdog.observers import Observer
 
-from flowtoy_dagster.engine.home import make_private
 from flowtoy_dagster.engine.watching import RunWatch
 from flowtoy_dagster.errors import HomeError
+from flowtoy_dagster.store.files import make_private_folder
 
 MOST_ENGINES = 32
 """Databases that a process keeps open; a web server looks at many runs."""
@@ -316,7 +316,7 @@ class WarmStorage(DagsterSqliteStorage):
         self._runs_url = create_db_conn_string(_runs_directory(base_dir), "runs")
         self._schedules_url = create_db_conn_string(_schedule_directory(base_dir), "schedules")
         for folder in (_event_logs_directory(base_dir), _schedule_directory(base_dir)):
-            make_private(Path(folder))
+            make_private_folder(Path(folder))
         if not self._is_ready():
             with _alone_in(_runs_directory(base_dir)):
                 if not self._is_ready():

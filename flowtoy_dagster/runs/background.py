@@ -11,8 +11,8 @@ from typing import IO, Any
 import dagster as dg
 from sqlalchemy.exc import DBAPIError
 
+from flowtoy_dagster.definitions import rebuild_arguments
 from flowtoy_dagster.engine.concurrency import free_slots
-from flowtoy_dagster.engine.home import config_path
 from flowtoy_dagster.engine.instances import instance_facts
 from flowtoy_dagster.engine.names import CONFIG_TAG
 from flowtoy_dagster.flow.graph import Flow
@@ -141,6 +141,6 @@ def launch_background(
         chosen.kill()
         chosen.wait()
         raise
-    saved = str(config_path(history.home, run.tags[CONFIG_TAG]))
+    saved = rebuild_arguments(history.home, run.tags[CONFIG_TAG])
     chosen.carry(run.run_id, run.run_config, instance_facts(history.instance), saved)
     return BackgroundRun(history.instance, run.run_id, chosen)

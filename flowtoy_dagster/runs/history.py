@@ -15,19 +15,10 @@ from typing_extensions import Self
 
 from flowtoy_dagster.engine.concurrency import free_slots
 from flowtoy_dagster.engine.database import reason_of
-from flowtoy_dagster.engine.held import held
-from flowtoy_dagster.engine.home import (
-    CONFIG_FILE,
-    SAVED_CONFIGS,
-    config_path,
-    open_home,
-    read_config,
-)
+from flowtoy_dagster.engine.home import CONFIG_FILE, open_home
 from flowtoy_dagster.engine.instances import open_instance as open_as_configured
-from flowtoy_dagster.engine.io import store_of
 from flowtoy_dagster.engine.names import CONFIG_TAG, FLOW_NAME_TAG, step_keys
 from flowtoy_dagster.engine.params import with_values_of
-from flowtoy_dagster.engine.records import StepRecord
 from flowtoy_dagster.errors import HomeError, RunError, UsageError
 from flowtoy_dagster.flow.graph import Flow
 from flowtoy_dagster.flow.policies import halts_run
@@ -41,6 +32,8 @@ from flowtoy_dagster.runs.status import (
     run_state_of,
     settle,
 )
+from flowtoy_dagster.store.configs import configs_of
+from flowtoy_dagster.store.records import StepRecord, records_of
 
 SESSION_TAG = "flowtoy/session"
 ALL_STEPS = "(all steps)"
@@ -79,6 +72,7 @@ class History:
         open_instance: Callable[[Path], dg.DagsterInstance] | None = None,
     ) -> None:
         self.home = open_home(home)
+        self.configs = configs_of(self.home)
         self._stack = ExitStack()
         try:
             opened = (open_instance or open_as_configured)(self.home)
@@ -91,7 +85,7 @@ class History:
         except Exception as error:
             reason = reason_of(error)
             raise HomeError(f"{self.home / CONFIG_FILE} can't be used: {reason}") from error
-        self.store = store_of(self.instance.storage_directory())
+        self.store = records_of(self.instance.storage_directory())
 
     def __enter__(self) -> Self:
         return self
@@ -148,10 +142,10 @@ class History:
             RunError: its configuration is not in this home.
         """
         reference = self._reference(run)
-        path = config_path(self.home, reference) if reference else None
-        if path is None or not path.exists():
+        saved = self.configs.read(reference) if reference else None
+        if saved is None:
             raise RunError(f"the configuration of run {run.run_id} is not in {self.home}")
-        name, config = read_config(path)
+        name, config = saved
         flow = load_flow(config, name) if to_run else load_old_flow(config, name)
         return with_values_of(flow, run, self.instance)
 
@@ -257,17 +251,17 @@ class History:
         for run in old:
             self.forget(run)
         used = {self._reference(r.dagster_run) for r in self.instance.get_run_records()}
-        used |= held(self.home)
-        for path in (self.home / SAVED_CONFIGS).glob("*.json"):
-            if path.stem not in used:
-                path.unlink(missing_ok=True)
+        self.configs.delete_unused(filter(None, used))
+        # What writers that were killed left behind belongs to no run.
+        self.configs.clean()
+        self.store.clean()
         return [run.run_id for run in old]
 
     def forget(self, run: dg.DagsterRun) -> None:
         """Delete a run: its events, records and logs."""
         self.instance.delete_run(run.run_id)
-        for folder in (self.store.folder / run.run_id, self.home / "storage" / run.run_id):
-            shutil.rmtree(folder, ignore_errors=True)
+        self.store.delete(run.run_id)
+        shutil.rmtree(self.home / "storage" / run.run_id, ignore_errors=True)
         # Dagster empties the file of a run's events, and leaves it.
         for path in (self.home / "history" / "runs").glob(f"{run.run_id}.db*"):
             path.unlink(missing_ok=True)

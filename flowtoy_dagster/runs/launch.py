@@ -17,7 +17,7 @@ from typing import Any
 import dagster as dg
 from dagster import DagsterEvent
 
-from flowtoy_dagster.definitions import rebuild_job
+from flowtoy_dagster.definitions import rebuild_arguments, rebuild_job
 from flowtoy_dagster.engine.concurrency import describe_limits, free_slots, has_pools
 from flowtoy_dagster.engine.executor import (
     STOP_MESSAGE,
@@ -25,10 +25,9 @@ from flowtoy_dagster.engine.executor import (
     iterate_run,
     retry_plan,
 )
-from flowtoy_dagster.engine.home import config_path, open_home, save_config
+from flowtoy_dagster.engine.home import open_home
 from flowtoy_dagster.engine.logs import dagster_level
 from flowtoy_dagster.engine.names import CONFIG_TAG, FLOW_NAME_TAG, step_keys
-from flowtoy_dagster.engine.outputs import OutputText
 from flowtoy_dagster.engine.params import keep_given_secrets, params_config
 from flowtoy_dagster.engine.workers import prepare
 from flowtoy_dagster.errors import RunInterrupted, UsageError
@@ -40,6 +39,9 @@ from flowtoy_dagster.load import Config, load_flow
 from flowtoy_dagster.runs.history import SESSION_TAG, History, session_tag
 from flowtoy_dagster.runs.states import Change, RunStatus
 from flowtoy_dagster.secrets import Mask
+from flowtoy_dagster.store.configs import configs_of
+from flowtoy_dagster.store.outputs import OutputText
+from flowtoy_dagster.store.records import StepRecord
 
 logger = logging.getLogger("flowtoy")
 
@@ -63,7 +65,7 @@ class FlowRun:
     status: RunStatus
     home: Path
     mask: Mask
-    _records: list[tuple[str, Path | None]] = field(repr=False)
+    _records: list[tuple[str, StepRecord | None]] = field(repr=False)
 
     @property
     def run_id(self) -> str:
@@ -89,10 +91,10 @@ class FlowRun:
     def output_texts(
         self, *, show_secrets: bool = False
     ) -> Iterator[tuple[str, OutputText | None]]:
-        """Each step's name and its outputs as JSON text on disk; None where it has none."""
+        """Each step's name and its outputs as stored JSON text; None where it has none."""
         mask = Mask() if show_secrets else self.mask
-        for name, path in self._records:
-            yield name, None if path is None else OutputText(path, mask)
+        for name, record in self._records:
+            yield name, None if record is None else OutputText(record, mask)
 
 
 def worker_count(flow: Flow, max_workers: int | None) -> int:
@@ -219,9 +221,13 @@ def create_run(
     """
     flow = bound(flow)
     logger.debug("%s", describe_limits(flow, workers))
-    reference = save_config(history.home, flow.name, flow.config)
-    saved = str(config_path(history.home, reference))
-    job = dg.build_reconstructable_job("flowtoy_dagster.definitions", "rebuild_job", (saved,))
+    reference = history.configs.save(flow.name, flow.config)
+    arguments = rebuild_arguments(history.home, reference)
+    job = dg.build_reconstructable_job(
+        "flowtoy_dagster.definitions",
+        "rebuild_job",
+        arguments,  # type: ignore[arg-type] # Dagster's annotation allows one argument only
+    )
     definition = job.get_definition()
     keys = step_keys(step.name for step in flow.steps)
     selected = [keys[name] for name in keys if only is None or name in only]
@@ -289,8 +295,8 @@ def run_config(flow: Flow, workers: int) -> dict[str, Any]:
 def prepare_run(flow: Flow, max_workers: int | None) -> None:
     """Build what all workers of a run need, in the process that their server is forked off."""
     flow, home = bound(flow), open_home()
-    saved = str(config_path(home, save_config(home, flow.name, flow.config)))
-    prepare(rebuild_job(saved), run_config(flow, worker_count(flow, max_workers)))
+    arguments = rebuild_arguments(home, configs_of(home).save(flow.name, flow.config))
+    prepare(rebuild_job(*arguments), run_config(flow, worker_count(flow, max_workers)))
 
 
 def finished_run(
@@ -298,9 +304,9 @@ def finished_run(
 ) -> FlowRun:
     """A run with its outputs, and a mask that knows what its steps have learned to be secret."""
     known: set[str] = set()
-    records: list[tuple[str, Path | None]] = []
+    records: list[tuple[str, StepRecord | None]] = []
     for name, record in history.records(run, status):
-        records.append((name, record.path if record else None))
+        records.append((name, record))
         if record is not None:
             known |= record.secrets_with(secret_outputs(flow, name))
     return FlowRun(status, history.home, base.including(known), records)

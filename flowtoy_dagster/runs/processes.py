@@ -8,7 +8,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import IO, Any
 
 WORKER = "flowtoy_dagster.runs.worker"
@@ -45,7 +45,7 @@ class RunProcess:
         run_id: str,
         run_config: Mapping[str, Any],
         instance: Mapping[str, Any],
-        saved: str | None = None,
+        saved: Sequence[str] | None = None,
     ) -> None:
         """Tell it to carry a run.
 
@@ -53,8 +53,8 @@ class RunProcess:
             run_id: a run that was created for this process.
             run_config: the run's configuration, in Dagster's sense.
             instance: where the run is: what `instance_facts` gives.
-            saved: the path of the configuration that the run's job is rebuilt from, where the
-                job is one of a saved configuration alone.
+            saved: what the run's job is rebuilt from, the arguments of `rebuild_job`, where it
+                is the job of a saved configuration.
         """
         request = {"run_id": run_id, "run_config": run_config, "instance": instance}
         self._say({**request, "saved": saved})

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from flowtoy_dagster.runs.states import RunStatus, StepStatus
 
 if TYPE_CHECKING:
-    from flowtoy_dagster.engine.outputs import OutputText
+    from flowtoy_dagster.store.outputs import OutputText
 
 SCHEMA = Path(__file__).parent / "status.schema.json"
 _CALLED = "called: "

@@ -7,10 +7,8 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from pathlib import Path
 
 from flowtoy_dagster.engine.names import step_keys
-from flowtoy_dagster.engine.outputs import OutputText
 from flowtoy_dagster.errors import RunError
 from flowtoy_dagster.flow.graph import Flow
 from flowtoy_dagster.flow.sensitive import FlowSecrets, secret_outputs
@@ -19,6 +17,8 @@ from flowtoy_dagster.runs.history import History
 from flowtoy_dagster.runs.report import outputs_document, status_document
 from flowtoy_dagster.runs.states import RunStatus
 from flowtoy_dagster.runs.status import FOLLOWED, read_log, settle
+from flowtoy_dagster.store.outputs import OutputText
+from flowtoy_dagster.store.records import StepRecord
 
 PAUSE = 0.15
 """Seconds for which what was read is good enough for everybody who asks."""
@@ -123,7 +123,7 @@ class _FollowedRun:
         self._builder = history.builder(run, self._flow)
         self._cursor: str | None = None
         self._ended = False
-        self._records: dict[str, Path | None] = {}
+        self._records: dict[str, StepRecord | None] = {}
         self.mask = FlowSecrets(self._flow).mask(os.environ)
         self.recorded_bytes = 0
 
@@ -168,12 +168,14 @@ class _FollowedRun:
                 self._records[name] = self._record(name)
             if step.state in ("succeeded", "failed", "skipped"):
                 found.append((name, self._records.get(name)))
-        return [(name, OutputText(path, self.mask) if path else None) for name, path in found]
+        return [
+            (name, OutputText(record, self.mask) if record else None) for name, record in found
+        ]
 
-    def _record(self, name: str) -> Path | None:
+    def _record(self, name: str) -> StepRecord | None:
         record = self._history.record(self._run, self._keys[name])
         if record is None:
             return None
         self.mask = self.mask.including(record.secrets_with(secret_outputs(self._flow, name)))
         self.recorded_bytes += sum(record.header["sizes"].values())
-        return record.path
+        return record

@@ -73,25 +73,20 @@ def _carry(request: dict[str, Any]) -> None:
             instance.report_run_canceled(run)
 
 
-def _prepare(saved: str | None, run_config: dict[str, Any]) -> None:
+def _prepare(saved: list[str] | None, run_config: dict[str, Any]) -> None:
     """Build what all workers of the run need, and fork their server off."""
-    from pathlib import Path
-
-    from flowtoy_dagster.definitions import rebuild_job
-    from flowtoy_dagster.engine.home import read_config
+    from flowtoy_dagster.definitions import rebuild_job, saved_flow
     from flowtoy_dagster.engine.pool import fork_off_server
     from flowtoy_dagster.engine.workers import prepare
-    from flowtoy_dagster.load import load_flow
     from flowtoy_dagster.providers.registry import modules_for_calls
 
     types: set[str] = set()
     if saved is not None:
-        name, config = read_config(Path(saved))
-        flow = load_flow(config, name)
+        flow = saved_flow(*saved)
         if flow.runner.executor not in (None, "warm"):
             return
         types = {step.source.type for step in flow.steps}
-        prepare(rebuild_job(saved), run_config)
+        prepare(rebuild_job(*saved), run_config)
     fork_off_server(modules_for_calls(types))
 
 

@@ -116,7 +116,7 @@ class RunHere:
         text = dict(self._view.outputs()).get(step)
         if text is None:
             return None
-        size = text.path.stat().st_size
+        size = text.size
         if size > LARGE:
             command = f"flowtoy runs outputs {self._run.run_id[:8]}"
             return f"{size / 1e6:.1f} MB, too much to be shown here\n{command} prints it"

@@ -6,21 +6,13 @@ import logging
 import os
 import stat
 from pathlib import Path
-from typing import Any
 
 import dagster as dg
 import platformdirs
 import pytest
 import yaml
 
-from flowtoy_dagster.engine.home import (
-    config_path,
-    home_folder,
-    open_home,
-    read_config,
-    save_config,
-    write_private,
-)
+from flowtoy_dagster.engine.home import home_folder, open_home
 from flowtoy_dagster.errors import HomeError, UsageError
 
 
@@ -144,9 +136,6 @@ def test_a_home_that_cannot_be_used_is_a_clear_error(
     assert caught.value.exit_code == 2
 
 
-CONFIG: dict[str, Any] = {"flow": [{"name": "é", "x-n": [1, 2.5, None, True, 2**53]}]}
-
-
 @pytest.mark.parametrize(
     ("name", "reason"),
     [
@@ -206,49 +195,6 @@ def test_a_folder_in_which_dagster_kept_no_runs_is_a_new_home(name: str, tmp_pat
     assert (tmp_path / "dagster.yaml").exists()
 
 
-def test_a_configuration_is_saved_by_its_hash_for_its_owner_alone(tmp_path: Path) -> None:
-    # runtime 5, language 13.3
-    mask = os.umask(0)
-    try:
-        reference = save_config(tmp_path, "shop", CONFIG)
-    finally:
-        os.umask(mask)
-    path = config_path(tmp_path, reference)
-    assert mode(path) == 0o600
-    assert mode(path.parent) == 0o700
-    assert read_config(path) == ("shop", CONFIG)
-
-
-def test_the_same_configuration_is_saved_once_and_another_beside_it(tmp_path: Path) -> None:
-    first = save_config(tmp_path, "shop", CONFIG)
-    written = config_path(tmp_path, first).stat()
-    assert save_config(tmp_path, "shop", dict(CONFIG)) == first
-    assert config_path(tmp_path, first).stat().st_ino == written.st_ino
-    others = {save_config(tmp_path, "shops", CONFIG), save_config(tmp_path, "shop", {"flow": []})}
-    assert len({first, *others}) == 3
-    assert len(list(config_path(tmp_path, first).parent.iterdir())) == 3
-
-
-def test_a_configuration_that_cannot_be_saved_is_a_clear_error(tmp_path: Path) -> None:
-    # runtime 13
-    (tmp_path / "flowtoy-configs").touch()
-    with pytest.raises(HomeError, match=r"the home folder .* can't be written: file exists"):
-        save_config(tmp_path, "shop", CONFIG)
-
-
-def test_a_private_file_is_written_whole_or_not_at_all(tmp_path: Path) -> None:
-    path = tmp_path / "file"
-    path.mkdir()  # in the way of the rename
-    with pytest.raises(OSError, match="directory"):
-        write_private(path, b"data")
-    assert list(tmp_path.iterdir()) == [path]
-    path.rmdir()
-    write_private(path, b"data")
-    write_private(path, b"more")
-    assert path.read_bytes() == b"more"
-    assert list(tmp_path.iterdir()) == [path]
-
-
 @pytest.mark.parametrize("open_to", [0o755, 0o770, 0o2775, 0o701])
 def test_a_home_that_is_open_to_others_is_closed_and_that_is_said(
     tmp_path: Path, open_to: int, caplog: pytest.LogCaptureFixture
@@ -284,12 +230,3 @@ def test_a_home_of_another_user_is_an_error(tmp_path: Path, given: str) -> None:
     os.chown(home if given == "the folder" else home / "dagster.yaml", 12345, -1)
     with pytest.raises(HomeError, match=r"belongs to another user \(uid 12345\)"):
         open_home(home)
-
-
-@pytest.mark.parametrize(
-    "reference",
-    ["../../tmp/evil", "/tmp/evil", "", "A" * 64, "0" * 63, "0" * 64 + "\n", "\0" * 64, "٠" * 64],
-)
-def test_only_a_hash_finds_a_configuration(tmp_path: Path, reference: str) -> None:
-    with pytest.raises(HomeError, match="is not the hash of a saved configuration"):
-        config_path(tmp_path, reference)

@@ -383,7 +383,7 @@ def _has_come(home: Path, known: int, moment: str) -> bool:
     if _count(home) <= known:
         return False
     wanted = {"made": 0, "first": 1, "later": 2}[moment]
-    folders = [path for path in (home / "storage").glob("*") if path.is_dir()]
+    folders = [path for path in (home / "flowtoy-records").glob("*") if path.is_dir()]
     latest = max(folders, key=lambda path: path.stat().st_ctime, default=None)
-    found = 0 if latest is None else len(list(latest.glob("*.jsonl")))
+    found = 0 if latest is None else len(list(latest.glob("steps/[!.]*")))
     return len(folders) >= known and found >= wanted

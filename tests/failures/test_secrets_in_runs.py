@@ -161,7 +161,7 @@ def search_home(home: Path) -> None:
             continue
         seen += 1
         own = path.parent.name == "flowtoy-configs" and path.suffix == ".json"
-        if own or (path.suffix == ".jsonl" and path.parent.parent == home / "storage"):
+        if own or home / "flowtoy-records" in path.parents:
             assert stat.S_IMODE(path.stat().st_mode) == 0o600, path
             assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700, path.parent
         else:

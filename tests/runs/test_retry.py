@@ -252,7 +252,7 @@ def test_a_step_whose_outputs_are_gone_runs_again(
     run_flow(steps(), 1)
     (tmp_path / "c.fails").unlink()
     with History() as history:
-        history.store.path(history.find("last").run_id, "b").unlink()
+        (history.home / "flowtoy-records" / history.find("last").run_id / "steps/b").unlink()
     plan, again = retry()
     assert plan.reasons["b"] == "its outputs are gone"
     assert again.success

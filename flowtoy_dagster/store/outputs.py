@@ -1,13 +1,11 @@
-"""A step's outputs as JSON text on disk, handed on without being read into values."""
+"""A step's outputs as stored JSON text, handed on without being read into values."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from pathlib import Path
 
 from flowtoy_dagster.json_text import dumps_checked, loads_checked
 from flowtoy_dagster.secrets import Mask
-
-_CHUNK = 1 << 20
+from flowtoy_dagster.store.records import StepRecord
 
 
 @dataclass(frozen=True)
@@ -15,17 +13,20 @@ class OutputText:
     """The second line of a record: `{output: value}` as compact JSON.
 
     Attributes:
-        path: the record's file.
+        record: the record.
         mask: hides secrets; one that knows none shows the text as it is.
     """
 
-    path: Path
+    record: StepRecord
     mask: Mask = field(default_factory=Mask)
 
     @property
     def size(self) -> int:
         """Bytes of the text, unmasked."""
-        return sum(map(len, self._stored()))
+        sizes: dict[str, int] = self.record.header["sizes"]
+        # Braces, and for each output its name, a colon, its value, and a comma between two.
+        names = sum(len(dumps_checked(name)) + 1 for name in sizes)
+        return 2 + names + sum(sizes.values()) + max(0, len(sizes) - 1)
 
     def read(self) -> bytes:
         """The whole text."""
@@ -55,9 +56,4 @@ class OutputText:
         return False
 
     def _stored(self) -> Iterator[bytes]:
-        with open(self.path, "rb") as file:
-            file.readline()
-            while chunk := file.readline(_CHUNK):
-                yield chunk.rstrip(b"\n")
-                if chunk.endswith(b"\n"):
-                    return
+        return self.record.outputs_text()

@@ -12,13 +12,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flowtoy_dagster.engine import records
-from flowtoy_dagster.engine.outputs import OutputText
-from flowtoy_dagster.engine.records import RecordStore, StepRecord, summarize
 from flowtoy_dagster.json_text import dumps_checked, loads_checked
 from flowtoy_dagster.providers.base import ProviderResult
 from flowtoy_dagster.secrets import Mask
 from flowtoy_dagster.steps.attempts import StepOutcome
+from flowtoy_dagster.store import records
+from flowtoy_dagster.store.outputs import OutputText
+from flowtoy_dagster.store.records import (
+    RecordError,
+    RecordStore,
+    records_of,
+    summarize,
+)
+from flowtoy_dagster.store.store import open_store
 
 SCALARS = (
     st.none()
@@ -39,7 +45,11 @@ def outcome(outputs: dict[str, Any], **more: Any) -> StepOutcome:
 
 @pytest.fixture
 def store(tmp_path: Path) -> RecordStore:
-    return RecordStore(tmp_path / "storage")
+    return records_of(str(tmp_path / "storage"))
+
+
+def path_of(tmp_path: Path, step: str = "step") -> Path:
+    return tmp_path / "flowtoy-records" / "run" / "steps" / step
 
 
 @given(JSON)
@@ -63,7 +73,7 @@ def test_integers_of_any_size_keep_their_digits(number: int) -> None:
 def test_outputs_come_back_in_their_order(
     tmp_path_factory: pytest.TempPathFactory, outputs: dict[str, Any]
 ) -> None:
-    store = RecordStore(tmp_path_factory.mktemp("storage"))
+    store = RecordStore(open_store(tmp_path_factory.mktemp("storage")))
     summaries = store.write("run", "step", outcome(outputs), False)
     record = store.read("run", "step")
     assert record is not None
@@ -71,7 +81,8 @@ def test_outputs_come_back_in_their_order(
     assert record.error is None
     assert record.outputs == outputs
     assert list(record.outputs) == list(outputs) == list(summaries)
-    assert loads_checked(OutputText(record.path).read()) == outputs
+    assert loads_checked(OutputText(record).read()) == outputs
+    assert OutputText(record).size == len(OutputText(record).read())
     assert record.result == {"success": True, "code": 0, "notes": []}
 
 
@@ -108,72 +119,127 @@ def test_a_step_without_a_record_has_none(store: RecordStore) -> None:
     assert store.read("run", "step") is None
 
 
-def test_records_are_for_their_owner_alone(store: RecordStore) -> None:
+def test_records_are_for_their_owner_alone(store: RecordStore, tmp_path: Path) -> None:
     # language 13.3
     mask = os.umask(0)
     try:
         store.write("run", "step", outcome({"token": "hidden"}), False)
     finally:
         os.umask(mask)
-    path = store.path("run", "step")
+    path = path_of(tmp_path)
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
-    assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
+    for folder in (path.parent, path.parent.parent, tmp_path / "flowtoy-records"):
+        assert stat.S_IMODE(folder.stat().st_mode) == 0o700
 
 
 class Unwritable:
     """What no JSON encoder takes."""
 
 
-def test_a_record_is_whole_or_not_there(
-    store: RecordStore, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_record_is_whole_or_absent(store: RecordStore, tmp_path: Path) -> None:
     # runtime 13. The result is written last, when all else has been; then its encoding fails.
     result = ProviderResult(True, 0, data=Unwritable())
     whole = StepOutcome(outputs={"x": "first"}, result=ProviderResult(True, 0, data=1))
-    folder = store.path("run", "step").parent
+    folder = path_of(tmp_path).parent
     with pytest.raises(Exception, match="Unwritable"):
         store.write("run", "step", StepOutcome(outputs={"x": "y"}, result=result), True)
     assert list(folder.iterdir()) == []
     store.write("run", "step", whole, True)
     with pytest.raises(Exception, match="Unwritable"):
         store.write("run", "step", StepOutcome(outputs={"x": "y"}, result=result), True)
-    assert [path.name for path in folder.iterdir()] == ["step.jsonl"]
+    assert [path.name for path in folder.iterdir()] == ["step"]
     record = store.read("run", "step")
     assert record is not None
     assert record.outputs == {"x": "first"}
 
 
-def test_a_full_disk_is_an_error_and_leaves_nothing(store: RecordStore) -> None:
+def test_a_full_disk_is_an_error_and_leaves_nothing(store: RecordStore, tmp_path: Path) -> None:
     # runtime 13. A folder in the way of the rename stands for every error of the system.
-    store.path("run", "step").mkdir(parents=True)
+    path_of(tmp_path).mkdir(parents=True)
     with pytest.raises(OSError, match="directory"):
         store.write("run", "step", outcome({"x": 1}), False)
-    assert [path.name for path in store.path("run", "step").parent.iterdir()] == ["step.jsonl"]
+    assert [path.name for path in path_of(tmp_path).parent.iterdir()] == ["step"]
 
 
-def test_reading_the_header_reads_no_values(
-    store: RecordStore, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_reading_the_header_reads_no_values(store: RecordStore, tmp_path: Path) -> None:
     # runtime 14
     store.write("run", "step", outcome({"x": ["value"] * 1000}), False)
-    path = store.path("run", "step")
-    header, _, _ = path.read_bytes().partition(b"\n")
-    path.write_bytes(header + b"\nnot JSON at all")
-    record = StepRecord(path)
+    path = path_of(tmp_path)
+    path.write_bytes(path.read_bytes().replace(b'"value"', b"'value'"))
+    record = store.read("run", "step")
+    assert record is not None
     assert record.state == "succeeded"
     assert record.header["sizes"] == {"x": len(dumps_checked(["value"] * 1000))}
-    with pytest.raises(ValueError, match="invalid literal"):
+    with pytest.raises(RecordError, match=r"record of step 'step' .* damaged: line 2 is not JSON"):
         record.outputs  # noqa: B018
 
 
 @given(st.lists(st.text(min_size=1, max_size=200), unique=True, max_size=6))
-def test_each_step_key_has_a_file_of_its_own_inside_the_runs_folder(keys: list[str]) -> None:
-    store = RecordStore("/storage")
-    paths = [store.path("run", key) for key in keys]
-    assert len(set(paths)) == len(keys)
-    for path in paths:
-        assert path.parent == Path("/storage/run")
-        assert len(path.name.encode()) <= 255
+def test_each_step_key_has_a_record_of_its_own_inside_the_runs_folder(keys: list[str]) -> None:
+    names = [records._step_key("run", key) for key in keys]
+    assert len(set(names)) == len(keys)
+    for name in names:
+        run, steps, file = name.split("/")
+        assert (run, steps) == ("run", "steps")
+        assert len(file) <= 255
+        # A file without a full stop is out of reach of Dagster's route for logs.
+        assert "." not in file
+
+
+@pytest.mark.parametrize("kept", [False, True], ids=["outputs", "outputs and result"])
+def test_a_record_that_is_cut_anywhere_counts_as_absent(
+    store: RecordStore, tmp_path: Path, kept: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    # what a power cut leaves on some file systems: fewer bytes, or none
+    result = ProviderResult(True, 0, data=[1], meta={"url": "x"})
+    store.write("run", "step", StepOutcome(outputs={"x": "y"}, result=result), kept)
+    path = path_of(tmp_path)
+    whole = path.read_bytes()
+    assert store.read("run", "step") is not None
+    for length in range(len(whole)):
+        path.write_bytes(whole[:length])
+        assert store.read("run", "step") is None, length
+    path.write_bytes(bytes(len(whole)))
+    assert store.read("run", "step") is None
+    (warning,) = caplog.messages  # said once
+    assert warning.startswith("the record of step 'step' of run run is damaged: ")
+    assert warning.endswith("it counts as absent")
+
+
+def test_a_record_of_the_first_release_is_read_from_its_place(
+    store: RecordStore, tmp_path: Path
+) -> None:
+    folder = tmp_path / "storage" / "run"
+    folder.mkdir(parents=True)
+    header = {"state": "succeeded", "error": None, "success": True, "code": 0, "notes": [],
+              "secrets": [], "sizes": {"x": 3}}
+    whole = dumps_checked(header) + b'\n{"x":"y"}\n{"data":[1],"meta":{}}\n'
+    (folder / "a%20b.jsonl").write_bytes(whole)
+    (folder / "a b.jsonl").write_bytes(whole)
+    (folder / "params.json").write_bytes(b'{"token":"given"}')
+    record = store.read("run", "a b")
+    assert record is not None
+    assert record.outputs == {"x": "y"}
+    assert OutputText(record).read() == b'{"x":"y"}'
+    assert record.result["data"] == [1]
+    assert store.given("run") == {"token": "given"}
+    (folder / "a b.jsonl").write_bytes(whole[: whole.index(b"\n") + 1])
+    assert store.read("run", "a b") is None
+    store.delete("run")
+    assert list(folder.iterdir()) == []
+
+
+def test_given_secrets_come_back_and_damaged_ones_count_as_absent(
+    store: RecordStore, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    assert store.given("run") is None
+    store.keep_given("run", {"token": "hidden", "n": 2**70})
+    assert store.given("run") == {"token": "hidden", "n": 2**70}
+    path = tmp_path / "flowtoy-records" / "run" / "params"
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    path.write_bytes(b"")
+    assert store.given("run") is None
+    assert "the secret parameters of run run can't be read" in caplog.text
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,1 @@
+"""Where flowtoy keeps what it must find again: configurations, step records, given secrets."""

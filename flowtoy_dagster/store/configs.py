@@ -1,0 +1,155 @@
+"""Merged configurations, each under its hash, and which of them code locations hold."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import re
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from flowtoy_dagster.errors import HomeError
+from flowtoy_dagster.flow.values import to_json
+from flowtoy_dagster.json_text import loads
+from flowtoy_dagster.store.store import Store, open_store
+
+CONFIGS_FOLDER = "flowtoy-configs"
+_REFERENCE = re.compile(r"[0-9a-f]{64}")
+_LONGEST_SHOWN = 80
+_CONFIG = ".json"
+_HELD = ".held"
+_LOG = logging.getLogger("flowtoy.store")
+
+
+class ConfigStore:
+    """The configurations that a home has run or serves.
+
+    Args:
+        store: where they are.
+        place: what messages call the home.
+    """
+
+    def __init__(self, store: Store, place: str) -> None:
+        self._store = store
+        self._place = place
+        self._reported: set[str] = set()
+
+    def save(self, name: str, config: Mapping[str, Any]) -> str:
+        """Save a configuration, unless it is there and whole.
+
+        Args:
+            name: the name that the flow has where the configuration gives none.
+            config: plain JSON data.
+
+        Returns:
+            its reference: the SHA-256 of what was saved, in lower-case hexadecimal digits.
+
+        Raises:
+            HomeError: it can't be written.
+        """
+        data = to_json({"name": name, "config": config}).encode()
+        reference = hashlib.sha256(data).hexdigest()
+        if self._read(reference) != data:
+            self._put(f"{reference}{_CONFIG}", data)
+        return reference
+
+    def read(self, reference: str) -> tuple[str, dict[str, Any]] | None:
+        """The name and the configuration of that reference.
+
+        Returns:
+            None where it is absent. One that is damaged counts as absent, with a warning.
+
+        Raises:
+            HomeError: it is no hash. References come from tags of runs, which others may write.
+        """
+        if not _REFERENCE.fullmatch(reference):
+            cut = "…" if len(reference) > _LONGEST_SHOWN else ""
+            shown = reference[:_LONGEST_SHOWN] + cut
+            raise HomeError(f"{shown!r} is not the hash of a saved configuration")
+        data = self._read(reference)
+        if data is None:
+            return None
+        saved = loads(data)
+        return saved["name"], saved["config"]
+
+    def delete_unused(self, used: Iterable[str]) -> None:
+        """Delete all configurations but those that are used or that a code location holds."""
+        kept = {*used, *self.held()}
+        for key in list(self._store.list()):
+            if key.endswith(_CONFIG) and key.removesuffix(_CONFIG) not in kept:
+                self._store.delete(key)
+
+    def hold(self, location: str, references: Iterable[str]) -> None:
+        """Hold configurations for a code location, in place of those that it held before.
+
+        A code location refers to them for as long as it is loaded; no run tells of that.
+
+        Args:
+            location: what tells the location from others.
+            references: the references of the configurations.
+
+        Raises:
+            HomeError: it can't be written.
+        """
+        key = f"{hashlib.sha256(location.encode()).hexdigest()}{_HELD}"
+        data = json.dumps(sorted(references)).encode()
+        try:
+            if self._store.read(key) == data:
+                return
+        except OSError:
+            """It is written below."""
+        self._put(key, data)
+
+    def held(self) -> set[str]:
+        """The references that some code location holds."""
+        found: set[str] = set()
+        for key in self._store.list():
+            if key.endswith(_HELD):
+                try:
+                    found.update(json.loads(self._store.read(key)))
+                except FileNotFoundError:
+                    """It was deleted meanwhile."""
+                except (OSError, ValueError, TypeError) as error:
+                    self._report(key, f"what a code location holds can't be read: {error}")
+        return found
+
+    def clean(self) -> int:
+        """Remove what writers that were killed left behind; how many files that were."""
+        return self._store.clean()
+
+    def _put(self, key: str, data: bytes) -> None:
+        try:
+            self._store.put(key, data)
+        except OSError as error:
+            reason = (error.strerror or str(error)).lower()
+            raise HomeError(
+                f"the home folder {self._place} can't be written: {reason}"
+            ) from None
+
+    def _read(self, reference: str) -> bytes | None:
+        """The bytes of a configuration, if they are those that were saved."""
+        key = f"{reference}{_CONFIG}"
+        try:
+            data = self._store.read(key)
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            reason = (error.strerror or str(error)).lower()
+            self._report(key, f"the saved configuration can't be read: {reason}")
+            return None
+        if hashlib.sha256(data).hexdigest() != reference:
+            self._report(key, "the saved configuration is damaged, so it is not used")
+            return None
+        return data
+
+    def _report(self, key: str, problem: str) -> None:
+        if key not in self._reported:
+            self._reported.add(key)
+            _LOG.warning("%s: %s", f"{self._store.url}/{key}", problem)
+
+
+def configs_of(home: Path) -> ConfigStore:
+    """The configurations of a home folder."""
+    return ConfigStore(open_store(home / CONFIGS_FOLDER), str(home))

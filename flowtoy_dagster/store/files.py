@@ -1,0 +1,131 @@
+"""Writing a file so that it is whole or absent, whatever ends the process or the machine."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import os
+import tempfile
+import time
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import BinaryIO
+
+PART_SUFFIX = ".part"
+PRIVATE = 0o600
+PRIVATE_FOLDER = 0o700
+YOUNG = 60.0
+"""Seconds for which a temporary file is left alone: its writer may not have locked it yet."""
+_LONGEST_HINT = 40
+_NO_FOLDER_SYNC = (errno.EINVAL, errno.ENOTSUP, errno.EBADF, errno.EACCES)
+
+
+@contextlib.contextmanager
+def whole_file(path: Path, mode: int = PRIVATE) -> Iterator[BinaryIO]:
+    """A new file, put in its place when the block ends; nothing changes if the block raises.
+
+    The data goes to a temporary file in the same folder. That file is flushed to the disk,
+    renamed, and the folder is flushed, so that a power cut leaves the old file or the new one.
+
+    Args:
+        path: where the file is to be. The folder must exist.
+        mode: its permissions, whatever the umask.
+
+    Raises:
+        OSError: it can't be written.
+    """
+    hint = path.name[:_LONGEST_HINT]
+    descriptor, temporary = tempfile.mkstemp(
+        dir=path.parent, prefix=f".{hint}.", suffix=PART_SUFFIX
+    )
+    try:
+        with open(descriptor, "wb") as file:
+            # Held until the file is closed: how `remove_parts` knows that a writer is alive.
+            with contextlib.suppress(OSError):
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            os.fchmod(file.fileno(), mode)
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+            os.replace(temporary, path)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            os.unlink(temporary)
+        raise
+    sync_folder(path.parent)
+
+
+def write_whole(path: Path, data: bytes | Iterable[bytes], mode: int = PRIVATE) -> None:
+    """Write a file whole or not at all; see `whole_file`.
+
+    Raises:
+        OSError: it can't be written.
+    """
+    with whole_file(path, mode) as file:
+        if isinstance(data, bytes):
+            file.write(data)
+        else:
+            file.writelines(data)
+
+
+def sync_folder(folder: Path) -> None:
+    """Flush a folder's entries to the disk, where its file system can.
+
+    Raises:
+        OSError: the disk reports an error.
+    """
+    try:
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+    except OSError as error:
+        if error.errno not in _NO_FOLDER_SYNC:
+            raise
+
+
+def make_private_folder(folder: Path) -> None:
+    """Make a folder, and those above it, durable and for its owner alone.
+
+    Raises:
+        OSError: it can't be made.
+    """
+    # Not by `parents`: that gives the folders above the umask's mode.
+    if not folder.parent.exists():
+        make_private_folder(folder.parent)
+    try:
+        folder.mkdir(mode=PRIVATE_FOLDER)
+    except FileExistsError:
+        if not folder.is_dir():
+            raise
+        return
+    folder.chmod(PRIVATE_FOLDER)  # the umask may have taken away more
+    sync_folder(folder.parent)
+
+
+def remove_parts(folder: Path) -> int:
+    """Remove the temporary files that killed writers left in a folder and below it.
+
+    Returns:
+        how many there were.
+    """
+    removed = 0
+    for path in folder.rglob(f".*{PART_SUFFIX}"):
+        with contextlib.suppress(OSError):
+            if path.is_file() and _is_abandoned(path):
+                path.unlink()
+                removed += 1
+    return removed
+
+
+def _is_abandoned(path: Path) -> bool:
+    if abs(time.time() - path.stat().st_mtime) < YOUNG:
+        return False
+    with open(path, "rb") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+    return True

@@ -1,0 +1,174 @@
+"""A store: named pieces of data, each whole or absent.
+
+Callers name a piece by a key, never by a path, so that a store need not be a folder.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import shutil
+import urllib.parse
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Iterator
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import BinaryIO
+
+from flowtoy_dagster.errors import UsageError
+from flowtoy_dagster.store.files import (
+    PART_SUFFIX,
+    PRIVATE_FOLDER,
+    make_private_folder,
+    remove_parts,
+    whole_file,
+)
+
+_SEGMENT = re.compile(r"[A-Za-z0-9_%~=+@-][A-Za-z0-9_%~=+@. -]{0,199}")
+_SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+)://")
+
+
+def check_key(key: str) -> str:
+    """A key that names something inside a store: segments with `/` between them.
+
+    Raises:
+        ValueError: it is not well-formed; a path, for example.
+    """
+    if not all(_SEGMENT.fullmatch(segment) for segment in key.split("/")):
+        raise ValueError(f"{key!r} is not a key of a store")
+    return key
+
+
+class Store(ABC):
+    """Pieces of data by key.
+
+    Attributes:
+        url: where the store is.
+    """
+
+    url: str
+
+    @abstractmethod
+    def writer(self, key: str) -> AbstractContextManager[BinaryIO]:
+        """A file to write a piece to, which appears, whole and durable, when the block ends.
+
+        A block that raises leaves what was there before.
+
+        Raises:
+            OSError: it can't be written.
+        """
+
+    @abstractmethod
+    def open(self, key: str) -> BinaryIO:
+        """The piece, to be read from the start.
+
+        Raises:
+            FileNotFoundError: there is none.
+            OSError: it can't be read.
+        """
+
+    @abstractmethod
+    def delete(self, key: str) -> None:
+        """Delete a piece, or all pieces below a key; nothing happens if there is none."""
+
+    @abstractmethod
+    def list(self, prefix: str | None = None) -> Iterator[str]:
+        """The keys of all pieces, or of those below a key, in no order."""
+
+    @abstractmethod
+    def clean(self) -> int:
+        """Remove what writers that were killed left behind; how many pieces that were."""
+
+    def put(self, key: str, data: bytes | Iterable[bytes]) -> None:
+        """Write a piece, whole and durable or not at all.
+
+        Args:
+            key: its name.
+            data: its bytes, or their parts, which are written as they come.
+
+        Raises:
+            OSError: it can't be written.
+        """
+        with self.writer(key) as file:
+            if isinstance(data, bytes):
+                file.write(data)
+            else:
+                file.writelines(data)
+
+    def read(self, key: str) -> bytes:
+        """All bytes of a piece; raises as `open` does."""
+        with self.open(key) as file:
+            return file.read()
+
+    def exists(self, key: str) -> bool:
+        """Whether there is such a piece."""
+        try:
+            self.open(key).close()
+        except FileNotFoundError:
+            return False
+        return True
+
+
+class FolderStore(Store):
+    """A store in a folder of this machine; files are 0600 and folders 0700.
+
+    Args:
+        folder: made when something is put into it.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.url = folder.absolute().as_uri()
+        self._folder = folder
+
+    def writer(self, key: str) -> AbstractContextManager[BinaryIO]:  # noqa: D102 - see Store
+        path = self._path(key)
+        make_private_folder(path.parent)
+        if path.parent.stat().st_mode & 0o077:
+            path.parent.chmod(PRIVATE_FOLDER)
+        return whole_file(path)
+
+    def open(self, key: str) -> BinaryIO:  # noqa: D102 - see Store
+        try:
+            return open(self._path(key), "rb")
+        except NotADirectoryError as error:
+            raise FileNotFoundError(*error.args) from None
+
+    def delete(self, key: str) -> None:  # noqa: D102 - see Store
+        path = self._path(key)
+        if path.is_dir():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+                path.unlink()
+
+    def list(self, prefix: str | None = None) -> Iterator[str]:  # noqa: D102 - see Store
+        start = self._folder if prefix is None else self._path(prefix)
+        for path in start.rglob("*"):
+            is_part = path.name.startswith(".") and path.name.endswith(PART_SUFFIX)
+            if path.is_file() and not is_part:
+                yield path.relative_to(self._folder).as_posix()
+
+    def clean(self) -> int:  # noqa: D102 - see Store
+        return remove_parts(self._folder)
+
+    def _path(self, key: str) -> Path:
+        return self._folder / check_key(key)
+
+
+def open_store(url: str | Path) -> Store:
+    """The store at a URL or in a folder.
+
+    Raises:
+        UsageError: no store of that kind is known.
+    """
+    if isinstance(url, Path):
+        return FolderStore(url)
+    scheme = _SCHEME.match(url)
+    if scheme is None:
+        return FolderStore(Path(url))
+    parts = urllib.parse.urlsplit(url)
+    if parts.scheme == "file" and parts.netloc in ("", "localhost"):
+        return FolderStore(Path(urllib.parse.unquote(parts.path)))
+    raise UsageError(
+        f"a store at '{scheme[0]}…' is not supported\n    use a folder: file:///path, or its path"
+    )
