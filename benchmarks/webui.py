@@ -67,8 +67,8 @@ def main() -> int:
         (folder / "flow.yaml").write_text(json.dumps(FLOW))
         (folder / "job.py").write_text(JOB)
         for _ in range(options.repeats):
-            for title, command in ((OWN, own_command()), (OLD, old)):
-                arguments = [str(command), "webui", "flow.yaml", "--port"]
+            for title, command, more in ((OWN, own_command(), ["--no-token"]), (OLD, old, [])):
+                arguments = [str(command), "webui", "flow.yaml", *more, "--port"]
                 found[title].append(_start(arguments, folder, lambda url: None))
             dev = [sys.executable, "-m", "dagster", "dev", "-f", "job.py", "-p"]
             found[STOCK].append(_start(dev, folder, _launch))

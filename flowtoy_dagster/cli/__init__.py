@@ -11,6 +11,7 @@ import traceback
 from typing import NoReturn
 
 from flowtoy_dagster.errors import FlowtoyError
+from flowtoy_dagster.terminal import say
 
 INTERRUPTED = 130
 
@@ -67,6 +68,6 @@ def wants_traceback() -> bool:
 
 def _tell(message: str, code: int) -> int:
     if wants_traceback():
-        traceback.print_exc()
-    print(message, file=sys.stderr)
+        say(traceback.format_exc())
+    say(message)
     return code

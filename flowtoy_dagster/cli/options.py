@@ -66,7 +66,14 @@ Port = Annotated[
 Token = Annotated[
     Optional[bool],  # noqa: UP045
     typer.Option("--token/--no-token",
-                 help="Ask visitors for a token; by default where other machines can come."),
+                 help="Whether visitors need a token, which is in the address that is printed;"
+                      " they do by default."),
+]
+AddressFile = Annotated[
+    Optional[Path],  # noqa: UP045
+    typer.Option("--address-file", metavar="PATH", dir_okay=False,
+                 help="Also write the server's address, with its token, to a file that only you"
+                      " can read."),
 ]
 AllowHost = Annotated[
     Optional[list[str]],  # noqa: UP045

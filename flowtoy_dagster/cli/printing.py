@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import json
 import os
 import sys
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 from flowtoy_dagster.cli.output_file import OutputFile
 from flowtoy_dagster.json_text import loads_checked
+from flowtoy_dagster.terminal import plain_json
 
 if TYPE_CHECKING:
     from flowtoy_dagster.store.outputs import OutputText
@@ -65,11 +67,18 @@ class OutputWriter:
         if self._quiet:
             return
         document = _Document(self._compact, self._shorten)
-        for part in document.parts(outputs()):
+        parts = document.parts(outputs())
+        for part in _escaped(parts) if self._stdout.isatty() else parts:
             self._stdout.write(part)
         self._stdout.flush()
         if document.shortened:
             print("long values are shortened; -j prints all", file=sys.stderr)
+
+
+def _escaped(parts: Iterable[bytes]) -> Iterator[bytes]:
+    """JSON for a terminal: the same values, without characters that it would obey."""
+    for text in codecs.iterdecode(iter(parts), "utf-8", "replace"):
+        yield plain_json(text).encode()
 
 
 class _Document:

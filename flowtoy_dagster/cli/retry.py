@@ -24,6 +24,7 @@ from flowtoy_dagster.cli.options import (
     Timeout,
     load_env_files,
 )
+from flowtoy_dagster.terminal import say
 
 
 def retry(
@@ -83,7 +84,7 @@ def retry(
             )
             plan = replace(plan, flow=with_timeout(plan.flow, timeout))
             for line in plan.lines():
-                print(line, file=sys.stderr)
+                say(line)
             workers = worker_count(plan.flow, max_workers)
             carry_out(
                 plan.flow,

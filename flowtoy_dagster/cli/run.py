@@ -8,6 +8,7 @@ import typer
 
 from flowtoy_dagster.cli.importing import import_quickly
 from flowtoy_dagster.cli.options import (
+    AddressFile,
     AsJson,
     Debug,
     EnvFile,
@@ -20,6 +21,7 @@ from flowtoy_dagster.cli.options import (
     Quiet,
     ShowSecrets,
     Timeout,
+    Token,
     load_env_files,
     with_params,
 )
@@ -47,6 +49,8 @@ def run(
                      help="Serve the run's status on this port, and stay until Ctrl-C; 0 is any"
                           " that is free."),
     ] = None,
+    token: Token = None,
+    address_file: AddressFile = None,
     debug: Debug = False,
 ) -> None:
     """Run a flow and print its outputs.
@@ -72,7 +76,8 @@ def run(
     flow = with_params(with_timeout(load_flow(config), timeout), param, params_file)
     door = None
     if status_port is not None:
-        door = Door.take(LOCAL, status_port)
+        door = Door.take(LOCAL, status_port, token)
+        door.publish(address_file)
         tell(f"status at {door.url('/status')}")
     with progress_on_stderr() as progress:
         prepare_process(flow, max_workers)

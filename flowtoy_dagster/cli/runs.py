@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Optional
 import typer
 
 from flowtoy_dagster.cli.options import RunArgument, ShowSecrets
+from flowtoy_dagster.terminal import plain, plain_json, say
 
 if TYPE_CHECKING:
     from flowtoy_dagster.runs.states import RunStatus
@@ -127,7 +128,7 @@ def show_logs(
     for part in printed:
         target = sys.stdout if part["stream"] == "stdout" else sys.stderr
         for line in part["text"].splitlines():
-            print(line if step is not None else f"{part['step']} | {line}", file=target)
+            say(line if step is not None else f"{part['step']} | {line}", target)
 
 
 @runs.command("prune", epilog="Example: flowtoy runs prune --keep 100")
@@ -148,17 +149,18 @@ def prune_runs(
 
 def _print_status(status: RunStatus, parent: str | None, params: Mapping[str, Any]) -> None:
     print(f"run      {status.run_id}")
-    print(f"flow     {status.name}")
+    say(f"flow     {status.name}", sys.stdout)
     print(f"state    {status.state}")
     print(f"started  {_moment(status.started_at)}")
     print(f"took     {_span(status.started_at, status.ended_at)}")
     if status.error:
-        print(f"reason   {status.error}")
+        say(f"reason   {status.error}", sys.stdout)
     if parent:
         print(f"retry of {parent}")
     if params:
         shown = {name: json.dumps(value, ensure_ascii=False) for name, value in params.items()}
-        print(f"params   {' '.join(f'{name}={value}' for name, value in shown.items())}")
+        told = " ".join(f"{name}={value}" for name, value in shown.items())
+        say(f"params   {told}", sys.stdout)
     print()
     rows = [
         (step.name, step.state + (" (reused)" if step.reused else ""),
@@ -168,17 +170,20 @@ def _print_status(status: RunStatus, parent: str | None, params: Mapping[str, An
     _print_table(("STEP", "STATE", "ATTEMPTS", "TOOK", "REASON"), rows)
     for step in status.steps.values():
         if step.state == "failed" and step.stderr:
-            print(f"\n{step.name}, the last lines of stderr:")
-            print("\n".join(f"    {line}" for line in step.stderr.splitlines()))
+            say(f"\n{step.name}, the last lines of stderr:", sys.stdout)
+            for line in step.stderr.splitlines():
+                say(f"    {line}", sys.stdout)
 
 
 def _print_json(value: Any) -> None:
-    print(json.dumps(value, ensure_ascii=False, indent=2))
+    text = json.dumps(value, ensure_ascii=False, indent=2)
+    print(plain_json(text) if sys.stdout.isatty() else text)
 
 
 def _print_table(heads: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> None:
     if not rows:
         return
+    rows = [tuple(map(plain, row)) for row in rows]
     widths = [max(len(row[i]) for row in (heads, *rows)) for i in range(len(heads))]
     for row in (heads, *rows):
         cells = (cell.ljust(width) for cell, width in zip(row, widths, strict=True))

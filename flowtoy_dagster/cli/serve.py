@@ -8,6 +8,7 @@ import typer
 
 from flowtoy_dagster.cli.importing import import_quickly
 from flowtoy_dagster.cli.options import (
+    AddressFile,
     AllowHost,
     Debug,
     EnvFile,
@@ -36,6 +37,7 @@ def serve(
     port: Port = DEFAULT_PORT,
     max_workers: MaxWorkers = None,
     token: Token = None,
+    address_file: AddressFile = None,
     allow_host: AllowHost = None,
     param: Param = None,
     params_file: ParamsFile = None,
@@ -64,6 +66,7 @@ def serve(
     writer = OutputWriter(claim_stdout(), as_json=True, quiet=True, file=None)
     flow = with_params(with_timeout(load_flow(config), timeout), param, params_file)
     door = Door.take(host, port, token, allow_host)
+    door.publish(address_file)
     door.warn()
     tell(f"status at {door.url('/status')}, page at {door.url('/flow')}")
     with progress_on_stderr() as progress:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import contextlib
-import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import typer
+
+from flowtoy_dagster.errors import UsageError
+from flowtoy_dagster.terminal import say
 
 if TYPE_CHECKING:
     from flowtoy_dagster.server.beside import StatusServer
@@ -17,6 +20,8 @@ if TYPE_CHECKING:
 
 LOCAL = "127.0.0.1"
 DEFAULT_PORT = 8000
+URL_VARIABLE = "RUNNER_STATUS_URL"
+"""The status API of a run to watch; arguments can be seen by all users of a machine."""
 
 
 @dataclass(frozen=True)
@@ -42,7 +47,8 @@ class Door:
         Args:
             host: the address.
             port: 0 is any that is free.
-            token: whether visitors need one; by default where other machines can come.
+            token: whether visitors need one; they do by default, since every user of a machine
+                can connect to its 127.0.0.1.
             hosts: more names by which the server may be reached.
 
         Raises:
@@ -52,12 +58,27 @@ class Door:
         from flowtoy_dagster.server.webui import new_token
 
         listener = listen(host, port)
-        wanted = token if token is not None else not listener.is_local
-        return cls(listener, new_token() if wanted else None, tuple(hosts or ()))
+        return cls(listener, None if token is False else new_token(), tuple(hosts or ()))
 
     def url(self, path: str) -> str:
         """The address of a path, with the token."""
         return f"{self.listener.url}{path}" + (f"?token={self.token}" if self.token else "")
+
+    def publish(self, file: Path | None) -> None:
+        """Write the address, with the token, to a file for its owner alone; replaces the file.
+
+        Raises:
+            UsageError: it can't be written.
+        """
+        if file is None:
+            return
+        from flowtoy_dagster.engine.home import write_private
+
+        try:
+            write_private(file.absolute(), f"{self.url('/')}\n".encode())
+        except OSError as error:
+            reason = (error.strerror or str(error)).lower()
+            raise UsageError(f"can't write '{file}': {reason}") from None
 
     def warn(self, what: str = "see the run and its outputs") -> None:
         """Tell what others can do, where they can come."""
@@ -71,7 +92,7 @@ class Door:
 
 def tell(text: str) -> None:
     """Print to stderr at once."""
-    print(text, file=sys.stderr, flush=True)
+    say(text)
 
 
 def status_server(door: Door) -> StatusServer:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Optional
 import typer
 
 from flowtoy_dagster.cli.options import (
+    AddressFile,
     Debug,
     EnvFile,
     Level,
@@ -18,16 +19,16 @@ from flowtoy_dagster.cli.options import (
     MaxWorkers,
     Param,
     ParamsFile,
+    Token,
     load_env_files,
     with_params,
 )
-from flowtoy_dagster.cli.serving import LOCAL, Door, status_server, tell
+from flowtoy_dagster.cli.serving import LOCAL, URL_VARIABLE, Door, status_server, tell
 from flowtoy_dagster.errors import UsageError
 
 if TYPE_CHECKING:
     from flowtoy_dagster.flow.graph import Flow
 
-URL_VARIABLE = "RUNNER_STATUS_URL"
 
 
 def tui(
@@ -55,6 +56,8 @@ def tui(
                      help="Serve the run's status on this port too, while the page is there; 0 is"
                           " any that is free."),
     ] = None,
+    token: Token = None,
+    address_file: AddressFile = None,
     debug: Debug = False,
 ) -> None:
     """Run a flow, or watch a run elsewhere, on a page in the terminal.
@@ -84,7 +87,8 @@ def tui(
         _need_terminal()
         door = None
         if status_port is not None:
-            door = Door.take(LOCAL, status_port)
+            door = Door.take(LOCAL, status_port, token)
+            door.publish(address_file)
             tell(f"status at {door.url('/status')}")
         code = _run(flow, max_workers, show_logs, door)
     if code:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import threading
+from pathlib import Path
 from typing import Annotated, Optional
 
 import typer
 
 from flowtoy_dagster.cli.options import (
+    AddressFile,
     AllowHost,
     Debug,
     EnvFile,
@@ -22,7 +25,7 @@ from flowtoy_dagster.cli.options import (
     load_env_files,
     with_params,
 )
-from flowtoy_dagster.cli.serving import DEFAULT_PORT, LOCAL, Door, tell
+from flowtoy_dagster.cli.serving import DEFAULT_PORT, LOCAL, URL_VARIABLE, Door, tell
 from flowtoy_dagster.errors import UsageError
 
 
@@ -37,7 +40,8 @@ def webui(
     status_url: Annotated[
         Optional[str],  # noqa: UP045
         typer.Option("--status-url", metavar="URL",
-                     help="Show a run elsewhere, by its status API, instead of running a flow."),
+                     help="Show a run elsewhere, by its status API, instead of running a flow. "
+                          f"Without a flow, {URL_VARIABLE} is taken."),
     ] = None,
     open_browser: Annotated[
         bool, typer.Option("--open", help="Open the page in a browser.")
@@ -47,6 +51,7 @@ def webui(
         typer.Option("--read-only", help="Let visitors look, and not start or end anything."),
     ] = False,
     token: Token = None,
+    address_file: AddressFile = None,
     allow_host: AllowHost = None,
     param: Param = None,
     params_file: ParamsFile = None,
@@ -64,13 +69,20 @@ def webui(
     from flowtoy_dagster.engine.logs import set_log_level
     from flowtoy_dagster.load import load_flow
 
-    if bool(config) == bool(status_url):
+    if config and status_url:
         raise UsageError("give either the files of a flow or --status-url")
+    status_url = status_url or ("" if config else os.environ.get(URL_VARIABLE, ""))
+    if not config and not status_url:
+        raise UsageError(
+            f"give either the files of a flow or --status-url (or {URL_VARIABLE}, which others"
+            " on this machine can't see)"
+        )
     claim_stdout()
     load_env_files(env_file or [])
     set_log_level(log_level.value)
     if status_url:
-        _show_elsewhere(status_url, Door.take(host, port, token, allow_host), open_browser)
+        door = Door.take(host, port, token, allow_host)
+        _show_elsewhere(status_url, door, address_file, open_browser)
         return
 
     from flowtoy_dagster.server.webui import WebOptions, serve_flow
@@ -81,6 +93,7 @@ def webui(
 
     def announce(run_id: str) -> None:
         does = "see" if read_only else "see, start and end"
+        door.publish(address_file)
         door.warn(f"{does} the runs of this home")
         tell(f"run {run_id[:8]} at {door.url('/')}  (Ctrl-C ends both)")
         if open_browser:
@@ -90,10 +103,13 @@ def webui(
         raise typer.Exit(1)
 
 
-def _show_elsewhere(status_url: str, door: Door, open_browser: bool) -> None:
+def _show_elsewhere(
+    status_url: str, door: Door, address_file: Path | None, open_browser: bool
+) -> None:
     from flowtoy_dagster.server.remote import serve_remote
 
     def announce(remote: str) -> None:
+        door.publish(address_file)
         door.warn()
         tell(f"run of {remote} at {door.url('/')}  (Ctrl-C ends the page, not the run)")
         if open_browser:

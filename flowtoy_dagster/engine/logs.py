@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from flowtoy_dagster.steps.mask import SharedMask, StepMask
+from flowtoy_dagster.terminal import plain_lines
 
 LEVEL_VARIABLE = "FLOWTOY_LOG_LEVEL"
 LEVELS = ("debug", "info", "warning", "error")
@@ -22,7 +23,7 @@ class _MaskedFormatter(logging.Formatter):
         self.mask = SharedMask()
 
     def format(self, record: logging.LogRecord) -> str:
-        return self.mask.text(super().format(record))
+        return plain_lines(self.mask.text(super().format(record)))
 
 
 def set_log_level(level: str) -> None:

@@ -11,6 +11,7 @@ from dagster._core.errors import DagsterExecutionInterruptedError
 
 from flowtoy_dagster.engine.compute_logs import DirectComputeLogManager
 from flowtoy_dagster.engine.database import hidden_storage
+from flowtoy_dagster.engine.event_text import bounded, code_block
 from flowtoy_dagster.engine.io import IO_MANAGER, RecordIOManager
 from flowtoy_dagster.engine.log_bound import LogBound
 from flowtoy_dagster.engine.logs import log_masked_by
@@ -92,7 +93,8 @@ class StepCompute:
         elif step.on_error == "fail" or outcome.error == RUN_OUT_OF_TIME:
             raise self._failure(outcome)
         else:
-            context.log.error("Step '%s' failed and is tolerated: %s", step.name, outcome.error)
+            reason = bounded(outcome.error or "")
+            context.log.error("Step '%s' failed and is tolerated: %s", step.name, reason)
             yield self._failed_check(outcome)
 
     def _run(
@@ -142,18 +144,18 @@ class StepCompute:
     def _facts(self, outcome: StepOutcome) -> dict[str, Any]:
         facts: dict[str, Any] = {
             "step": self.step.name,
-            "called": outcome.called,
-            "reason": outcome.error or "",
+            "called": bounded(outcome.called),
+            "reason": bounded(outcome.error or ""),
         }
         if outcome.result is not None and outcome.result.code is not None:
             facts["code"] = outcome.result.code
         if outcome.stderr:
-            facts["stderr"] = dg.MetadataValue.md(f"```\n{outcome.stderr}\n```")
+            facts["stderr"] = dg.MetadataValue.md(code_block(bounded(outcome.stderr)))
         return facts
 
     def _failure(self, outcome: StepOutcome) -> dg.Failure:
         return dg.Failure(
-            f"{failure_prefix(self.step.name)}{outcome.error}",
+            f"{failure_prefix(self.step.name)}{bounded(outcome.error or '')}",
             metadata=self._facts(outcome),
             allow_retries=False,
         )
@@ -165,7 +167,7 @@ class StepCompute:
             return dg.ExpectationResult(
                 success=False,
                 label=CHECK,
-                description=outcome.error,
+                description=bounded(outcome.error or ""),
                 metadata=self._facts(outcome),
             )
 

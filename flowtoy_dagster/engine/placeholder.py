@@ -2,6 +2,7 @@
 
 import dagster as dg
 
+from flowtoy_dagster.engine.event_text import bounded, code_block
 from flowtoy_dagster.engine.names import FLOW_NAME_TAG
 
 BROKEN_TAG = "flowtoy/broken"
@@ -38,4 +39,4 @@ def placeholder_job(job_name: str, flow_name: str, error: str) -> dg.JobDefiniti
 
 def _as_markdown(error: str) -> str:
     # The first line is what Dagster shows of a description where there is little room.
-    return f"This flow can't be loaded.\n\n```text\n{error}\n```\n"
+    return f"This flow can't be loaded.\n\n{code_block(bounded(error), 'text')}\n"

@@ -7,7 +7,6 @@ usable however the process ends.
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Sequence
 from typing import TextIO
 
@@ -20,12 +19,6 @@ Line = Sequence[tuple[str, str]]
 STYLES = {
     "good": "green", "bad": "red", "busy": "cyan", "warn": "yellow", "dim": "dim", "bold": "bold",
 }
-
-_CONTROLS = re.compile(
-    r"\x1b\[[0-?]*[ -/]*[@-~]"  # colours and movements
-    r"|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)"  # titles and links
-    r"|\x1b.|[\x00-\x08\x0a-\x1f\x7f-\x9f]"
-)
 
 
 class TerminalArea:
@@ -112,11 +105,6 @@ class _VisibleCursorConsole(Console):
     def show_cursor(self, show: bool = True) -> bool:
         """Change nothing."""
         return False
-
-
-def plain(text: str) -> str:
-    """A text without what would move the cursor or change colours."""
-    return _CONTROLS.sub("", text).replace("\t", "    ")
 
 
 def _text(line: Line, width: int) -> Text:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, TextIO
 
 from flowtoy_dagster.flow.graph import Flow
 from flowtoy_dagster.progress.words import change_lines, name_width, summary
+from flowtoy_dagster.terminal import plain
 
 if TYPE_CHECKING:
     from flowtoy_dagster.runs.states import Change, RunStatus
@@ -50,4 +51,4 @@ class ProgressLines:
         self._print(summary(status, time.monotonic() - self._started))
 
     def _print(self, text: str) -> None:
-        print(text, file=self._stream, flush=True)
+        print(plain(text), file=self._stream, flush=True)

@@ -9,10 +9,11 @@ from collections.abc import Collection
 from typing import TYPE_CHECKING
 
 from flowtoy_dagster.flow.graph import Flow
-from flowtoy_dagster.progress.area import Line, TerminalArea, plain
+from flowtoy_dagster.progress.area import Line, TerminalArea
 from flowtoy_dagster.progress.capture import StderrPipe
 from flowtoy_dagster.progress.rows import Board
 from flowtoy_dagster.progress.words import change_lines, name_width, summary
+from flowtoy_dagster.terminal import plain
 
 if TYPE_CHECKING:
     from flowtoy_dagster.runs.states import Change, RunStatus
@@ -93,7 +94,7 @@ class LiveProgress:
 
     def _draw(self, rows: list[Line], others: list[str]) -> None:
         with self._lock:
-            above, self._above = [*others, *self._above], []
+            above, self._above = [*map(plain, others), *self._above], []
         now = time.monotonic()
         if now - self._drawn_at > _SUSPENDED:
             self._area.forget()

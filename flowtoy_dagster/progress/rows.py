@@ -7,8 +7,9 @@ from collections.abc import Collection, Iterator
 from typing import TYPE_CHECKING, NamedTuple
 
 from flowtoy_dagster.flow.graph import Flow
-from flowtoy_dagster.progress.area import Line, plain
+from flowtoy_dagster.progress.area import Line
 from flowtoy_dagster.progress.words import name_width, seconds, what
+from flowtoy_dagster.terminal import plain
 
 if TYPE_CHECKING:
     from flowtoy_dagster.runs.states import Change

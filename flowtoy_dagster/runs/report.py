@@ -6,6 +6,7 @@ Its schema is `status.schema.json`, beside this file.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from flowtoy_dagster.store.outputs import OutputText
 
 SCHEMA = Path(__file__).parent / "status.schema.json"
+_RUN_ID = re.compile(r"[0-9A-Za-z_-]{1,100}\Z")
 _CALLED = "called: "
 _STDERR = "stderr: "
 
@@ -62,46 +64,76 @@ def _notes(step: StepStatus) -> Iterator[str]:
 
 
 def read_status(document: Mapping[str, Any]) -> RunStatus:
-    """The status that a document tells of.
+    """The status that a document tells of; it may come from anybody.
 
     Raises:
         KeyError, TypeError, ValueError: it is no such document.
     """
     if document["state"] not in ("pending", "running", "succeeded", "failed", "cancelled"):
-        raise ValueError(f"no state of a run: {document['state']}")
+        raise ValueError("no state of a run")
+    run_id = str(document.get("dagster_run_id", document["run_id"]))
+    if not _RUN_ID.match(run_id):
+        raise ValueError("no id of a run")
+    if not document["steps"]:
+        raise ValueError("no steps")
     return RunStatus(
-        run_id=str(document.get("dagster_run_id", document["run_id"])),
-        name=str(document["name"]),
+        run_id=run_id,
+        name=_text(document["name"]),
         state=document["state"],
-        created_at=document["run_id"] / 1000,
-        started_at=document["started_at"],
-        ended_at=document["ended_at"],
+        created_at=_number(document["run_id"], 1e15) / 1000,
+        started_at=_moment(document["started_at"]),
+        ended_at=_moment(document["ended_at"]),
         steps={name: _read_step(name, step) for name, step in document["steps"].items()},
     )
 
 
 def _read_step(name: str, document: Mapping[str, Any]) -> StepStatus:
     if document["state"] not in ("pending", "running", "succeeded", "failed", "skipped"):
-        raise ValueError(f"no state of a step: {document['state']}")
-    first, *others = document["notes"] or [None]
+        raise ValueError("no state of a step")
+    first, *others = _texts(document["notes"]) or (None,)
     facts = {
         prefix: note.removeprefix(prefix)
         for prefix in (_CALLED, _STDERR)
         for note in others
-        if note.startswith(prefix)
+        if note is not None and note.startswith(prefix)
     }
     return StepStatus(
         name,
-        tuple(document["depends_on"]),
-        tuple(document["outputs"]),
+        _texts(document["depends_on"]),
+        _texts(document["outputs"]),
         document["state"],
-        document["started_at"],
-        document["ended_at"],
-        document["attempt"],
+        _moment(document["started_at"]),
+        _moment(document["ended_at"]),
+        int(_number(document["attempt"], 1e9)),
         error=first,
         stderr=facts.get(_STDERR, ""),
         called=facts.get(_CALLED, ""),
     )
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str):
+        raise TypeError("no text")
+    return value
+
+
+def _texts(value: Any) -> tuple[str, ...]:
+    if not isinstance(value, list):
+        raise TypeError("no list")
+    return tuple(map(_text, value))
+
+
+def _number(value: Any, largest: float) -> float:
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        raise TypeError("no number")
+    if not 0 <= value <= largest:  # so it is finite, too
+        raise ValueError("no number that means something here")
+    return value
+
+
+def _moment(value: Any) -> float | None:
+    """Seconds since 1970; a clock can show every year up to 9999."""
+    return None if value is None else _number(value, 2.5e11)
 
 
 def outputs_document(outputs: Iterable[tuple[str, OutputText | None]]) -> Iterator[bytes]:

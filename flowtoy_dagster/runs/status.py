@@ -6,6 +6,7 @@ from typing import Any
 import dagster as dg
 from dagster import DagsterEvent, DagsterEventType, DagsterRunStatus
 
+from flowtoy_dagster.engine.event_text import text_of
 from flowtoy_dagster.engine.ops import CHECK, failure_prefix
 from flowtoy_dagster.runs.states import Change, RunState, RunStatus, State, StepStatus
 
@@ -173,7 +174,7 @@ def _facts(metadata: Mapping[str, Any], description: str | None) -> tuple[str, s
         found = metadata.get(key)
         return str(found.value) if found is not None else ""
 
-    return text("reason") or description or "it failed", text("stderr").strip("`\n"), text("called")
+    return text("reason") or description or "it failed", text_of(text("stderr")), text("called")
 
 
 def run_state_of(status: DagsterRunStatus) -> RunState:

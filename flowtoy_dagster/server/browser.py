@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import atexit
 import html
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -27,7 +29,9 @@ def open_page(url: str, *, secret: bool) -> bool:
     except webbrowser.Error:
         return False
     if secret:
-        file = Path(tempfile.mkdtemp(prefix="flowtoy-")) / "open.html"
+        folder = tempfile.mkdtemp(prefix="flowtoy-")
+        atexit.register(shutil.rmtree, folder, ignore_errors=True)
+        file = Path(folder) / "open.html"
         file.touch(mode=0o600)
         file.write_text(_PAGE.format(url=html.escape(url)), encoding="utf-8")
         opened = file.as_uri()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import tempfile
 import warnings
 from collections.abc import Sequence
 from typing import Any
@@ -15,10 +17,13 @@ from dagster._core.remote_origin import (
 )
 from dagster._core.types.loadable_target_origin import LoadableTargetOrigin
 
+from flowtoy_dagster.server.private_folder import private_folder
+
 MODULE = "flowtoy_dagster.definitions"
 """The module of our code location, and its name: that of a deployment which names none."""
 LONGEST_SILENCE = 20
 """Seconds without a sign of ours after which the process of the code location ends itself."""
+GRAPHQL = "/graphql"
 POLL = 2000
 """Milliseconds after which pages look for what no subscription tells them."""
 
@@ -53,7 +58,6 @@ class DagsterWeb:
         from dagster._core.workspace.context import WorkspaceProcessContext
         from dagster._core.workspace.load_target import WorkspaceLoadTarget
         from dagster._grpc.constants import GrpcServerCommand
-        from dagster_webserver.app import create_app_from_workspace_process_context
         from dagster_webserver.version import __version__
 
         class Target(WorkspaceLoadTarget):
@@ -64,6 +68,10 @@ class DagsterWeb:
 
         # The pages tell of it, without a traceback.
         warnings.filterwarnings("ignore", message="Error loading repository location")
+        # The socket of the code location's process is made where temporary files are made.
+        self._stack = contextlib.ExitStack()
+        self._stack.callback(setattr, tempfile, "tempdir", tempfile.tempdir)
+        tempfile.tempdir = str(self._stack.enter_context(private_folder("webui")))
         self._target = Target()
         registry = GrpcServerRegistry(
             # It would stand on the command line, with what dagster.yaml says of the storage.
@@ -83,7 +91,7 @@ class DagsterWeb:
             read_only=read_only,
             grpc_server_registry=registry,
         )
-        self.app: Any = create_app_from_workspace_process_context(self._context, "", POLL)
+        self.app: Any = _web_server(self._context, read_only=read_only)
 
     def load_flow(self) -> None:
         """Load the code location, in a process of its own."""
@@ -94,3 +102,35 @@ class DagsterWeb:
         """Ask the process of the code location to end."""
         self._context.__exit__(None, None, None)
         self._registry.__exit__(None, None, None)
+        self._stack.close()
+
+
+def _web_server(context: Any, *, read_only: bool) -> Any:
+    """Dagster's web server with the routes that its pages need, and no others."""
+    from dagster_webserver.webserver import DagsterWebserver
+    from graphql import ASTValidationRule, GraphQLError, OperationType
+    from starlette.routing import BaseRoute, Mount, Route, WebSocketRoute
+
+    class ReadOnly(ASTValidationRule):
+        """Refuses every mutation; Dagster itself lets some through."""
+
+        def enter_operation_definition(self, node: Any, *_: Any) -> None:
+            if node.operation is OperationType.MUTATION:
+                self.report_error(GraphQLError("this server is read-only", node))
+
+    class Pages(DagsterWebserver):  # type: ignore[type-arg]
+        def build_graphql_validation_rules(self) -> Any:
+            rules = super().build_graphql_validation_rules()
+            return [*rules, ReadOnly] if read_only else rules
+
+        def build_routes(self) -> list[BaseRoute]:
+            shown = {self.webserver_info_endpoint, self.download_captured_logs_endpoint,
+                     self.download_debug_file_endpoint, self.index_html_endpoint}
+            posted = Route(GRAPHQL, self.graphql_http_endpoint, methods=["POST"])
+            subscribed = WebSocketRoute(GRAPHQL, self.graphql_ws_endpoint)
+            every: list[Any] = super().build_routes()  # type: ignore[no-untyped-call]
+            kept = [route for route in every if isinstance(route, Mount)
+                    or route.name == "root_static" or route.endpoint in shown]
+            return [posted, subscribed, *kept]
+
+    return Pages(context, "", POLL).create_asgi_app()

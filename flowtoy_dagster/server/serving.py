@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 from typing import Any
 
+from flowtoy_dagster.server.connections import server_options
 from flowtoy_dagster.server.ending import Ending
 from flowtoy_dagster.server.listening import Listener
 
@@ -16,16 +17,10 @@ def run_app(app: Any, listener: Listener) -> None:
     """Serve an ASGI application until SIGINT or SIGTERM."""
     import uvicorn
 
-    config = uvicorn.Config(
-        app,
-        access_log=False,
-        lifespan="off",
-        log_config=None,
-        log_level="critical",
-        server_header=False,
-        timeout_graceful_shutdown=GRACE,
-        ws="none",
+    options = server_options(
+        log_config=None, log_level="critical", timeout_graceful_shutdown=GRACE, ws="none"
     )
+    config = uvicorn.Config(app, **options)
     # It hands the signals on that it was ended by; that is the end which was asked for.
     with contextlib.suppress(KeyboardInterrupt), Ending():
         uvicorn.Server(config).run(sockets=[listener.socket])

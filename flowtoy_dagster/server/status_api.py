@@ -6,7 +6,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
+from collections import deque
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from typing import Any, Protocol
 
@@ -53,8 +55,8 @@ def status_routes(source: Source) -> list[BaseRoute]:
     reading = asyncio.Lock()
     pace = _Pace()
 
-    async def status(_: Request) -> Response:
-        await pace.wait()
+    async def status(request: Request) -> Response:
+        await pace.wait(request.receive)
         # Readers who come at once wait for one reading, without a thread for each of them.
         if not source.is_current:
             async with reading:
@@ -63,7 +65,7 @@ def status_routes(source: Source) -> list[BaseRoute]:
         return json_response(source.status_json)
 
     async def outputs(request: Request) -> Response:
-        await pace.wait()
+        await pace.wait(request.receive)
         step = request.query_params.get("step")
         if step is not None and not await run_in_threadpool(source.has_step, step):
             return error_response(404, f"there is no step '{step}'")
@@ -85,19 +87,61 @@ def status_app(source: Source, more: Sequence[BaseRoute] = ()) -> Starlette:
     )
 
 
+class _Gone(Exception):  # noqa: N818 - what has happened
+    """A reader has closed its connection before its turn."""
+
+
 class _Pace:
     """Spreads a burst of requests over time: the processors are the run's, however many ask."""
 
     def __init__(self) -> None:
         self._next = 0.0
+        self._waiting: deque[asyncio.Future[None]] = deque()
 
-    async def wait(self) -> None:
-        """Wait until it is one's turn; no time at all, where not many ask."""
+    async def wait(self, receive: Receive) -> None:
+        """Wait until it is one's turn; no time at all, where not many ask.
+
+        Args:
+            receive: tells when the reader is gone; it then takes no turn.
+
+        Raises:
+            _Gone: the reader has closed its connection.
+        """
         now = time.monotonic()
         turn = max(self._next, now - MOST_AT_ONCE / MOST_A_SECOND)
-        self._next = turn + 1 / MOST_A_SECOND
-        if turn > now:
-            await asyncio.sleep(turn - now)
+        if turn <= now and not self._waiting:
+            self._next = turn + 1 / MOST_A_SECOND
+            return
+        loop = asyncio.get_running_loop()
+        mine = loop.create_future()
+        self._waiting.append(mine)
+        if len(self._waiting) == 1:
+            loop.call_later(max(0.0, turn - now), self._release)
+        gone = asyncio.ensure_future(_disconnected(receive))
+        try:
+            await asyncio.wait({mine, gone}, return_when=asyncio.FIRST_COMPLETED)
+            if not mine.done():
+                raise _Gone
+        finally:
+            gone.cancel()
+            mine.cancel()
+
+    def _release(self) -> None:
+        """Give the next turn to the first who still waits for it."""
+        while self._waiting:
+            first = self._waiting.popleft()
+            if not first.done():
+                first.set_result(None)
+                self._next = time.monotonic() + 1 / MOST_A_SECOND
+                break
+        if self._waiting:
+            asyncio.get_running_loop().call_later(1 / MOST_A_SECOND, self._release)
+
+
+async def _disconnected(receive: Receive) -> None:
+    """Wait until a reader has closed its connection."""
+    while (await receive())["type"] != "http.disconnect":
+        """It had sent more than a request's head."""
 
 
 class _Endpoint:
@@ -107,8 +151,9 @@ class _Endpoint:
         self._answer = answer
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        response = await self._respond(Request(scope, receive))
-        await response(scope, receive, send)
+        with contextlib.suppress(_Gone):
+            response = await self._respond(Request(scope, receive))
+            await response(scope, receive, send)
 
     async def _respond(self, request: Request) -> Response:
         if request.method not in ("GET", "HEAD"):
@@ -119,6 +164,8 @@ class _Endpoint:
             return await self._answer(request)
         except AnswerError as error:
             return json_response({"error": str(error), **error.more}, error.code)
+        except _Gone:
+            raise
         except FlowtoyError as error:
             return error_response(500, str(error))
         except Exception as error:  # noqa: BLE001 - a reader gets JSON, whatever has happened

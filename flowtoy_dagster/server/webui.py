@@ -17,6 +17,7 @@ from flowtoy_dagster.engine.forking import children
 from flowtoy_dagster.errors import RunInterrupted
 from flowtoy_dagster.flow.graph import Flow
 from flowtoy_dagster.runs.processes import RunProcess
+from flowtoy_dagster.server.connections import server_options
 from flowtoy_dagster.server.ending import Ending
 from flowtoy_dagster.server.guard import Guard
 from flowtoy_dagster.server.listening import Listener
@@ -32,6 +33,8 @@ PATIENCE = 7.0
 _GRACE = 1
 """Seconds for which answers that are being given are waited for."""
 _LOOK = 0.05
+LARGEST_MESSAGE = 1 << 20
+"""Bytes of what a page says by a websocket."""
 
 
 @dataclass(frozen=True)
@@ -146,14 +149,11 @@ class _Session:
         """Serve until somebody wants an end."""
         import uvicorn
 
-        config = uvicorn.Config(
-            self._app(),
-            access_log=False,
-            lifespan="off",
-            log_level="error",
-            server_header=False,
-            timeout_graceful_shutdown=_GRACE,
+        options = server_options(
+            # A client that does not speak the protocol is no news.
+            log_level="critical", timeout_graceful_shutdown=_GRACE, ws_max_size=LARGEST_MESSAGE
         )
+        config = uvicorn.Config(self._app(), **options)
         self._server = uvicorn.Server(config)
         # The command line turns it off while modules load.
         gc.enable()
@@ -178,7 +178,7 @@ class _Session:
         from starlette.routing import Mount, Route
 
         from flowtoy_dagster.runs.view import RunView
-        from flowtoy_dagster.server.dagster_web import DagsterWeb
+        from flowtoy_dagster.server.dagster_web import GRAPHQL, DagsterWeb
         from flowtoy_dagster.server.page_routes import page_routes
         from flowtoy_dagster.server.status_api import status_routes
 
@@ -200,7 +200,7 @@ class _Session:
         )
         options = self._options
         return Guard(
-            app, self._listener, hosts=options.hosts, token=options.token, writable=("/graphql",)
+            app, self._listener, hosts=options.hosts, token=options.token, writable=(GRAPHQL,)
         )
 
     def end(self) -> list[str]:

@@ -17,8 +17,8 @@ from textual.containers import Container, VerticalScroll
 from textual.message import Message
 from textual.widgets import Footer, Static
 
-from flowtoy_dagster.progress.area import plain
 from flowtoy_dagster.runs.states import RunStatus, StepStatus
+from flowtoy_dagster.terminal import plain
 from flowtoy_dagster.tui.question import Question
 from flowtoy_dagster.tui.sources import Source
 from flowtoy_dagster.tui.step_list import StepList
@@ -159,7 +159,7 @@ class RunPage(App[int]):
     def on_run_page_refused(self, message: Refused) -> None:
         """Say why something was not done."""
         self._doing = ""
-        self.notify(message.reason, severity="error", markup=False)
+        self.notify(plain(message.reason), severity="error", markup=False)
 
     def _choose(self) -> None:
         """Show the step that somebody has chosen, and stay with it."""

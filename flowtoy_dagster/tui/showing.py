@@ -10,9 +10,9 @@ import time
 from collections.abc import Iterator
 from typing import IO
 
-from flowtoy_dagster.progress.area import plain
 from flowtoy_dagster.progress.words import summary
 from flowtoy_dagster.runs.states import RunStatus
+from flowtoy_dagster.terminal import plain, say
 from flowtoy_dagster.tui.sources import Source
 
 
@@ -36,7 +36,8 @@ def messages_kept() -> Iterator[IO[str]]:
                 if stream is not None:
                     handler.setStream(stream)
             file.seek(0)
-            sys.stderr.write(file.read())
+            for line in file:
+                say(line)
 
 
 def show(source: Source, status: RunStatus, *, show_logs: bool) -> int:

@@ -7,9 +7,9 @@ import os
 from rich.highlighter import JSONHighlighter
 from rich.text import Text
 
-from flowtoy_dagster.progress.area import plain
 from flowtoy_dagster.progress.words import seconds
 from flowtoy_dagster.runs.states import RunState, RunStatus, State, StepStatus
+from flowtoy_dagster.terminal import plain
 from flowtoy_dagster.tui.sources import Printed
 from flowtoy_dagster.tui.watching import News
 
@@ -58,7 +58,7 @@ def title(status: RunStatus, now: float, doing: str) -> Text:
     colour = style_of(status.state)
     return Text.assemble(
         (plain(status.name), "bold"), "  ", (f"{MARKS[status.state]} {state}", colour), "  ",
-        elapsed_of(status, now), ("  run " + status.run_id[:8], "dim"),
+        elapsed_of(status, now), ("  run " + plain(status.run_id[:8]), "dim"),
         no_wrap=True, overflow="ellipsis",
     )
 

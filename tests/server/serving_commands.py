@@ -76,6 +76,7 @@ class Serving:
         self._reader.start()
         found = wait_until(self._find_url, "an address is printed")
         self.printed_url, self.url = found[0], found[1]
+        self.token = self.printed_url.partition("?token=")[2].rstrip(",")
 
     def _read(self) -> None:
         assert self.process.stderr is not None
@@ -93,8 +94,19 @@ class Serving:
         return "".join(self._stderr)
 
     def ask(self, path: str, method: str = "GET", **headers: str) -> Answer:
-        """Ask it."""
+        """Ask it, with its token unless another header for that is given."""
+        if not headers.keys() & {"Authorization", "Cookie"}:
+            headers = {**self.known, **headers}
         return ask(self.url + path, method, headers)
+
+    @property
+    def known(self) -> dict[str, str]:
+        """The header by which it lets us in."""
+        return {"Authorization": f"Bearer {self.token}"} if self.token else {}
+
+    def page(self, path: str = "/") -> str:
+        """The address of a path for a browser that was not here before."""
+        return f"{self.url}{path}" + (f"?token={self.token}" if self.token else "")
 
     def status(self) -> Any:
         """The status document, which fits its schema."""

@@ -36,7 +36,7 @@ def test_the_page_follows_a_run(
     served = serving("serve", flow, "--port", "0")
     served.wait_for(users="running", orders="running", long="running")
     pages = {
-        (width, scheme): open_page(f"{served.url}/flow", width, scheme)
+        (width, scheme): open_page(served.page("/flow"), width, scheme)
         for width in (390, 1280) for scheme in ("light", "dark")
     }
     for page in pages.values():
@@ -94,7 +94,7 @@ def test_the_page_tells_when_the_run_can_no_longer_be_reached(
     context = browser.new_context()
     # Not `open_page`: the browser itself complains of what it can't reach.
     page = context.new_page()
-    page.goto(f"{served.url}/flow")
+    page.goto(served.page("/flow"))
     expect(page.locator(".step .word")).to_have_text("running")
     expect(page.locator("#outage")).to_be_hidden()
     served.end()

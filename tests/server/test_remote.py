@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
 import signal
+import socket
 import threading
+import time
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from serving_commands import gated, wait_until
 
 from flowtoy_dagster.errors import UsageError
 from flowtoy_dagster.runs.remote import RemoteError, RemoteRun
+from flowtoy_dagster.runs.report import read_status
+from flowtoy_dagster.tui.texts import state_text, title
 
 ANSWERS = {
     "/page/status": (200, "text/html", b"<html>hello</html>"),
@@ -101,7 +109,7 @@ def test_a_run_elsewhere_is_shown_here_and_outages_are_told(
     flow = write("name: far\nflow:\n" + gated("a", tmp_path, "echo 1") + gated("b", tmp_path))
     there = serving("serve", flow, "--port", "0")
     there.wait_for(a="running", b="running")
-    here = serving("webui", "--status-url", f"{there.url}/status", "--port", "0")
+    here = serving("webui", "--status-url", there.page("/status"), "--port", "0")
     assert here.url != there.url
     assert here.wait_for(a="running")["name"] == "far"
     assert here.ask("/outputs").json == {}
@@ -114,7 +122,7 @@ def test_a_run_elsewhere_is_shown_here_and_outages_are_told(
     assert here.ask("/outputs").json == {"a": {"text": "1\n"}}
     assert here.ask("/outputs?step=b").json == {}
     assert here.ask("/outputs?step=c").code == 404
-    remote = RemoteRun(there.url)
+    remote = RemoteRun(there.page())
     assert remote.status().steps["a"].state == "succeeded"
     assert remote.outputs("a") == {"a": {"text": "1\n"}}
 
@@ -144,3 +152,139 @@ def test_a_run_that_cannot_be_reached_at_the_start_is_an_error(
         assert (done.code, done.stdout) == (2, "")
         assert done.stderr.startswith(url)
         assert "Traceback" not in done.stderr
+
+
+STATUS = {
+    "run_id": 1, "dagster_run_id": "abc", "name": "x", "state": "running", "started_at": 1.0,
+    "ended_at": None,
+    "steps": {"a": {"state": "running", "started_at": 1.0, "ended_at": None, "notes": [],
+                    "outputs": [], "depends_on": [], "attempt": 1}},
+}
+
+
+def changed(place: str, value: Any) -> dict[str, Any]:
+    """A status document with another value somewhere."""
+    document = json.loads(json.dumps(STATUS))
+    *way, last = place.split(".")
+    inner = document
+    for key in way:
+        inner = inner[key]
+    inner[last] = value
+    return document
+
+
+@pytest.mark.parametrize(
+    ("place", "value"),
+    [("run_id", "1"), ("run_id", 10**400), ("run_id", -1), ("run_id", True), ("run_id", 1e308),
+     ("dagster_run_id", "\x1b[2J"), ("dagster_run_id", "../../x"), ("dagster_run_id", "x" * 1000),
+     ("name", None), ("state", ["running"]), ("started_at", "now"), ("started_at", 1e300),
+     ("ended_at", {}), ("steps", []), ("steps", {}), ("steps", {"a": None}),
+     ("steps.a.notes", "text"), ("steps.a.notes", [1]), ("steps.a.depends_on", {"a": 1}),
+     ("steps.a.outputs", [None]), ("steps.a.attempt", "1"), ("steps.a.attempt", 10**30),
+     ("steps.a.started_at", [])],
+)
+def test_a_document_of_wrong_types_is_no_status(place: str, value: Any) -> None:
+    assert read_status(STATUS).state == "running"
+    with pytest.raises((KeyError, TypeError, ValueError)):
+        read_status(changed(place, value))
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner),
+    max_leaves=8,
+)
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    st.sampled_from([*STATUS, *(f"steps.a.{key}" for key in STATUS["steps"]["a"])]),  # type: ignore[index]
+    JSON,
+)
+def test_whatever_a_document_holds_it_is_a_status_or_an_error(place: str, value: Any) -> None:
+    try:
+        status = read_status(changed(place, value))
+    except (KeyError, TypeError, ValueError, AttributeError, IndexError, OverflowError):
+        return
+    for step in status.steps.values():
+        assert state_text(step, status).plain
+    assert title(status, 2.0, "").plain
+
+
+Hostile = Callable[[Any], None]
+
+
+def _endless(connection: Any) -> None:
+    connection.sendall(b"HTTP/1.1 200 OK\r\n\r\n")
+    while True:
+        connection.sendall(b" " * 65536)
+
+
+def _dripping(connection: Any) -> None:
+    connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 1000000\r\n\r\n{")
+    while True:
+        connection.sendall(b" ")
+        time.sleep(0.01)
+
+
+def _dripping_head(connection: Any) -> None:
+    connection.sendall(b"HTTP/1.1 200 OK\r\nX: ")
+    while True:
+        connection.sendall(b"y")
+        time.sleep(0.01)
+
+
+def _many_values(connection: Any) -> None:
+    connection.sendall(b"HTTP/1.1 200 OK\r\n\r\n" + b"[" + b"{}," * 2_000_000 + b"{}]")
+
+
+def _deep(connection: Any) -> None:
+    connection.sendall(b"HTTP/1.1 200 OK\r\n\r\n" + b"[" * 500_000)
+
+
+def _elsewhere(connection: Any) -> None:
+    connection.sendall(b"HTTP/1.1 302 Found\r\nLocation: http://192.0.2.1/\r\n"
+                       b"Content-Length: 0\r\n\r\n")
+
+
+def _rude(connection: Any) -> None:
+    connection.sendall(b"HTTP/1.1 500 " + b"\x1b[2J" * 2000 + b"\r\nContent-Length: 0\r\n\r\n")
+
+
+@pytest.mark.parametrize(
+    ("hostile", "told"),
+    [(_endless, "answers with more than 8 MB"), (_dripping, "gives no whole answer within 0 s"),
+     (_dripping_head, "gives no whole answer within 0 s"),
+     (_many_values, "answers with more than 1000000 values"), (_deep, "does not answer in JSON"),
+     (_elsewhere, "answers 302"), (_rude, "answers 500")],
+    ids=["endless", "dripping", "dripping head", "many", "deep", "elsewhere", "rude"],
+)
+def test_a_hostile_server_is_an_error_soon_and_in_bounded_memory(
+    hostile: Hostile, told: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if "drip" in hostile.__name__:
+        monkeypatch.setattr("flowtoy_dagster.runs.remote.DEADLINE", 0.4)
+
+    def serve() -> None:
+        with contextlib.suppress(OSError):
+            connection, _ = server.accept()
+            with connection:
+                connection.recv(65536)
+                hostile(connection)
+
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        thread = threading.Thread(target=serve, daemon=True)
+        thread.start()
+        with pytest.raises(RemoteError) as caught:
+            RemoteRun(f"http://127.0.0.1:{server.getsockname()[1]}").status()
+        thread.join(60)
+    assert told in str(caught.value)
+    assert len(str(caught.value)) < 1000
+
+
+def test_a_token_comes_from_the_environment_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FLOWTOY_STATUS_TOKEN", "from-there")
+    assert RemoteRun("http://127.0.0.1:1")._headers["Authorization"] == "Bearer from-there"
+    assert RemoteRun("http://127.0.0.1:1/?token=x")._headers["Authorization"] == "Bearer x"
+    with pytest.raises(UsageError, match="characters that no token has"):
+        RemoteRun("http://127.0.0.1:1/?token=a%0d%0ab")

@@ -38,7 +38,7 @@ def test_the_run_command_prints_its_outputs_and_stays(
 ) -> None:
     served = serving("run", write(HELLO), "-j", "--status-port", "0")
     document = served.wait_for_run("succeeded")
-    assert served.stderr.startswith(f"status at {served.url}/status\n")
+    assert served.stderr.startswith(f"status at {served.url}/status?token={served.token}\n")
     assert document["steps"]["hello"]["outputs"] == ["text"]
     served.wait_for_line("until Ctrl-C")
     assert served.process.poll() is None
@@ -89,7 +89,7 @@ def test_a_run_that_is_interrupted_ends_the_command(
     assert served.end() == 130
     assert flowtoy("runs", "show", "last", "--json").json["state"] == "cancelled"
     with pytest.raises(ConnectionRefusedError):
-        ask(served.url + "/healthz")
+        served.ask("/healthz")
 
 
 def test_the_server_stands_back_and_does_not_survive_the_command(

@@ -33,6 +33,8 @@ mutation($of: ExecutionParams!) { launchRun(executionParams: $of) {
 TERMINATE = """
 mutation($run: String!) { terminateRun(runId: $run) { __typename } }
 """
+READ_AND_LOG = 'query Q { version } mutation M { logTelemetry(action: "", clientTime: "", ' \
+    'clientId: "", metadata: "") { __typename } }'
 LOCATIONS = """
 { workspaceOrError { ... on Workspace { locationEntries { name loadStatus } } } }
 """
@@ -47,7 +49,7 @@ def post(
         answer = session.post(
             f"{served.url}/graphql",
             json={"query": query, "variables": variables},
-            headers=headers,
+            headers=served.known if headers is None else headers,
             timeout=120,
         )
     answer.raise_for_status()
@@ -227,6 +229,7 @@ def test_other_machines_need_a_token_and_visitors_may_be_held_to_looking(
     printed = urlsplit(served.printed_url)
     token = printed.query.removeprefix("token=")
     served.url = f"http://127.0.0.1:{printed.port}"
+    served.token = ""
     assert {served.ask(path).code for path in ("/", "/status", "/graphql", "/runs")} == {401}
     assert served.ask("/status", Authorization="Bearer wrong").code == 401
     known = {"Authorization": f"Bearer {token}"}
@@ -241,8 +244,11 @@ def test_other_machines_need_a_token_and_visitors_may_be_held_to_looking(
     runs = post(served, "{ runsOrError { ... on Runs { results { runId } } } }", known)
     assert first in [run["runId"] for run in runs["runsOrError"]["results"]]
     delete = 'mutation { deletePipelineRun(runId: "' + first + '") { __typename } }'
-    answer = post(served, delete, known)["deletePipelineRun"]
-    assert answer["__typename"] == "UnauthorizedError"
+    for change in (delete, "mutation { setNuxSeen }", READ_AND_LOG):
+        answer = requests.post(f"{served.url}/graphql", json={"query": change}, headers=known,
+                               timeout=60)
+        assert answer.json()["data"] is None
+        assert "this server is read-only" in answer.text
     # Others see what a browser is started with.
     opened = tmp_path / "opened"
     wait_until(lambda: opened.exists() and opened.read_text().strip(), "a browser is opened")
@@ -253,13 +259,15 @@ def test_other_machines_need_a_token_and_visitors_may_be_held_to_looking(
     assert (served.end(), beside.end()) == (0, 0)
 
 
-def handshake(served: Serving, origin: str) -> int:
+def handshake(served: Serving, origin: str | None, cookie: str | None = None) -> int:
     """How a websocket from a page of `origin` is answered."""
     parts = urlsplit(served.url)
     connection = http.client.HTTPConnection(str(parts.hostname), parts.port, timeout=120)
     try:
+        known = served.known if cookie is None else {"Cookie": cookie}
         connection.request("GET", "/graphql", headers={
-            "Origin": origin, "Connection": "Upgrade", "Upgrade": "websocket",
+            **known, **({} if origin is None else {"Origin": origin}),
+            "Connection": "Upgrade", "Upgrade": "websocket",
             "Sec-WebSocket-Version": "13", "Sec-WebSocket-Key": "AAAAAAAAAAAAAAAAAAAAAA==",
             "Sec-WebSocket-Protocol": "graphql-ws",
         })
@@ -274,6 +282,8 @@ def test_a_running_server_refuses_what_a_foreign_page_could_make_a_browser_ask(
     write(QUICK)
     served = serving("webui", "flow.yaml", "--port", "0")
     first = served.wait_for_run("succeeded")["dagster_run_id"]
+    session = served.ask(f"/?token={served.token}", Cookie="").headers["set-cookie"].split(";")[0]
+    assert served.token not in session
     body = json.dumps({"query": LAUNCH_AGAIN, "variables": {
         "of": {"parentRunId": first, "strategy": "ALL_STEPS"}}})
     wait_for_location(served)
@@ -282,6 +292,7 @@ def test_a_running_server_refuses_what_a_foreign_page_could_make_a_browser_ask(
         with requests.Session() as session:
             session.trust_env = False
             given = {name.replace("_", "-"): value for name, value in headers.items()}
+            given.setdefault("Cookie", session)
             sent = body if method == "POST" else ""
             found = session.request(
                 method, served.url + path, data=sent, headers=given, timeout=120
@@ -295,18 +306,30 @@ def test_a_running_server_refuses_what_a_foreign_page_could_make_a_browser_ask(
         "another port": code("POST", Origin="http://127.0.0.1:1", **as_json),
         "another site": code("POST", Sec_Fetch_Site="cross-site", **as_json),
         "a foreign name": code("GET", "/status", Host="evil.example"),
-        "a form": code("POST", Content_Type="text/plain"),
-        "a form with a query": code("POST", "/graphql?query={version}", Content_Type="text/plain"),
+        "a form": code("POST", Content_Type="text/plain", Origin=served.url),
+        "a form with a query": code("POST", "/graphql?query={version}", Origin=served.url,
+                                    Content_Type="text/plain"),
         "an image": code("GET", "/graphql?query=mutation{launchRun}"),
         "a websocket": handshake(served, "http://evil.example"),
-        "an event": code("POST", "/report_asset_materialization/x", **as_json),
+        "a websocket of no page": handshake(served, None, session),
+        "a websocket of a stranger": handshake(served, served.url, ""),
+        "no cookie": code("POST", Cookie="", **as_json),
+        "no page": code("POST", **as_json),
+        "a newline in the path": code("GET", "/graphql%0A?query=mutation{launchRun}"),
+        "a newline in a post": code("POST", "/graphql%0A", Origin=served.url, **as_json),
+        "an event": code("POST", "/report_asset_materialization/x", Origin=served.url, **as_json),
     }
     assert refused == {
         "a foreign origin": 403, "no origin at all": 403, "another port": 403, "another site": 403,
         "a foreign name": 421, "a form": 415, "a form with a query": 415, "an image": 405,
-        "a websocket": 403, "an event": 405,
+        "a websocket": 403, "a websocket of no page": 403, "a websocket of a stranger": 403,
+        "no cookie": 401, "no page": 403, "a newline in the path": 400,
+        "a newline in a post": 400, "an event": 405,
     }
-    assert handshake(served, served.url) == 101
+    assert handshake(served, served.url) == handshake(served, served.url, session) == 101
+    for path in ("/", "/runs", "/status", "/flow", "/nothing", "/flow/page.css"):
+        policies = served.ask(path).headers["content-security-policy"]
+        assert "frame-ancestors 'none'" in policies
     assert code("POST", Origin=served.url, Sec_Fetch_Site="same-origin", **as_json) == 200
     wait_until(lambda: served.status()["dagster_run_id"] != first, "our own page can start a run")
     served.wait_for_run("succeeded")

@@ -88,7 +88,7 @@ def test_a_run_is_watched_mended_and_ended_on_its_page(
     served = serving("webui", "flow.yaml", "--port", "0")
     watched = Watched(browser)
     page = watched.page
-    page.goto(served.url)
+    page.goto(served.page())
     assert re.fullmatch(f"{served.url}/runs/[0-9a-f-]{{36}}", page.url)
     first = page.url
 
@@ -161,7 +161,7 @@ def test_a_browser_that_is_started_with_a_token_gets_to_the_page(
     opener.write_text(f'#!/bin/sh\necho "$1" > "{tmp_path}/opened"\n')
     opener.chmod(0o755)
     monkeypatch.setenv("BROWSER", f"{opener} %s")
-    served = serving("webui", "flow.yaml", "--port", "0", "--token", "--open")
+    served = serving("webui", "flow.yaml", "--port", "0", "--open")
     opened = tmp_path / "opened"
     wait_until(lambda: opened.exists() and opened.read_text().strip(), "a browser is opened")
     watched = Watched(browser)

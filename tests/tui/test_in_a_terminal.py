@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
-from urllib.request import urlopen
+from urllib.request import Request, urlopen
 
 import pytest
 from ports import unused_port  # type: ignore[import-not-found]
@@ -109,7 +109,7 @@ def test_a_failed_run_shows_why_is_retried_and_gives_its_exit_code(
     write(HELD)
     (tmp_path / "go").touch()
     port = unused_port()
-    tmux.run(f"{FLOWTOY} tui flow.yaml --status-port {port}")
+    tmux.run(f"{FLOWTOY} tui flow.yaml --status-port {port} --address-file address")
     shown = tmux.until("›✗ second(.|\n)* r Retry")
     assert "cat exited with code 1: cat: absent: No such file" in shown
     tmux.press("Up")
@@ -118,14 +118,17 @@ def test_a_failed_run_shows_why_is_retried_and_gives_its_exit_code(
     tmux.press("r")
     shown = tmux.until("✓ succeeded(.|\n)*✓ first +reused(.|\n)*✓ second +succeeded")
     # cli, status API: it follows the page
-    with urlopen(f"http://127.0.0.1:{port}/status") as answer:
+    address = (tmp_path / "address").read_text().strip()
+    assert (tmp_path / "address").stat().st_mode & 0o077 == 0
+    known = {"Authorization": f"Bearer {address.partition('?token=')[2]}"}
+    with urlopen(Request(f"http://127.0.0.1:{port}/status", headers=known)) as answer:
         status = json.load(answer)
     assert status["state"] == "succeeded"
     assert status["dagster_run_id"][:8] in shown
     tmux.press("q")
     shown = tmux.until("code 0")
     assert "succeeded: 2 succeeded in" in shown
-    assert f"status at http://127.0.0.1:{port}/status" in shown
+    assert f"status at http://127.0.0.1:{port}/status?token=" in shown
 
 
 @pytest.mark.parametrize("end", ["SIGTERM", "the terminal closes"])
@@ -157,11 +160,11 @@ def test_a_run_elsewhere_is_watched_by_its_status_api(
     )
     try:
         assert served.stderr is not None
-        address = re.search(r"http://[\d.:]+", served.stderr.readline())
+        address = re.search(r"http://[^,]+", served.stderr.readline())
         assert address is not None
         while "served until Ctrl-C" not in served.stderr.readline():
             """The run goes on."""
-        tmux.run(f"RUNNER_STATUS_URL={address[0]} {FLOWTOY} tui --show-logs")
+        tmux.run(f"RUNNER_STATUS_URL='{address[0]}' {FLOWTOY} tui --show-logs")
         shown = tmux.until("›✗ second")
         assert "cat exited with code 1: cat: absent" in shown
         assert "Retry" not in shown

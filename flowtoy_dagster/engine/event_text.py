@@ -1,0 +1,33 @@
+"""Texts in Dagster's events: bounded, and what is code in them stays code. No Dagster in here.
+
+An event's texts are stored several times (in its message, its metadata and its error), and each
+page that shows the run loads them.
+"""
+
+import re
+
+MOST = 8192
+"""Characters of one text that an event holds; of a longer one, the first and the last."""
+_FENCES = re.compile(r"`{3,}")
+_BLOCK = re.compile(r"(`{3,})[a-z]*\n(.*)\n\1\n?\Z", re.DOTALL)
+
+
+def bounded(text: str) -> str:
+    """A text that an event can hold. Secrets must be masked before: a cut one is not found."""
+    if len(text) <= MOST:
+        return text
+    half = MOST // 2
+    return f"{text[:half]}\n… {len(text) - 2 * half} characters left out …\n{text[-half:]}"
+
+
+def code_block(text: str, language: str = "") -> str:
+    """Markdown that shows a text as it is, whatever it holds."""
+    longest = max((len(found) for found in _FENCES.findall(text)), default=2)
+    fence = "`" * (longest + 1)
+    return f"{fence}{language}\n{text}\n{fence}"
+
+
+def text_of(block: str) -> str:
+    """The text that a `code_block` shows."""
+    found = _BLOCK.match(block)
+    return found[2] if found else block

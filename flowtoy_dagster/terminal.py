@@ -1,0 +1,56 @@
+"""Texts of others made safe for people to read in a terminal.
+
+What a server answers, a command prints, or somebody calls a step may hold sequences that clear the
+screen, change the window's title or write to the clipboard, and characters that make a line look
+like another one. They are left out of what people read. JSON keeps them, as escapes.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from typing import TextIO
+
+_INVISIBLE = (
+    "\u00ad\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f\u2028-\u202e\u2060-\u206f"
+    "\u3164\ufe00-\ufe0f\ufeff\uffa0\ufff9-\ufffb\U0001d173-\U0001d17a\U000e0000-\U000e0fff"
+)
+"""Characters that have no width, or turn the direction of a line."""
+_SEQUENCE = (
+    r"(?:\x1b\[|\x9b)[0-?]*[ -/]*[@-~]"  # colours and movements
+    r"|(?:\x1b[\]PX^_]|[\x90\x98\x9d-\x9f])[^\x07\x1b\x9c\n]*(?:\x07|\x1b\\|\x9c)?"  # titles, links
+    r"|\x1b[ -/]*[0-~]"
+)
+_LEFT_OUT = re.compile(rf"{_SEQUENCE}|[\x00-\x08\x0a-\x1f\x7f-\x9f{_INVISIBLE}]")
+_ESCAPED = re.compile(rf"[\x7f-\x9f{_INVISIBLE}\ud800-\udfff]")
+_SURROGATE = re.compile(r"[\ud800-\udfff]")
+
+
+def plain(text: str) -> str:
+    """A text as one line without what a terminal would obey; half characters are replaced."""
+    shown = _LEFT_OUT.sub("", text) if not text.isprintable() else text
+    return _SURROGATE.sub("\ufffd", shown.replace("\t", "    "))
+
+
+def plain_lines(text: str) -> str:
+    """The same of each line of a text."""
+    return "\n".join(map(plain, text.splitlines()))
+
+
+def say(text: str, stream: TextIO | None = None) -> None:
+    """Print lines for people.
+
+    Args:
+        text: what others may have a part in.
+        stream: by default stderr, at once.
+    """
+    target = stream or sys.stderr
+    if target is not None:  # as it is where the descriptor was closed at the start
+        print(plain_lines(text), file=target, flush=stream is None)
+
+
+def plain_json(text: str) -> str:
+    """JSON text whose strings have escapes in place of what a terminal would obey."""
+    # What is below U+0020 is escaped by every writer of JSON.
+    return _ESCAPED.sub(lambda found: json.dumps(found[0])[1:-1], text)
