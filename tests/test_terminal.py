@@ -14,7 +14,8 @@ from flowtoy_dagster.terminal import plain, plain_json, plain_lines
 PARTS = st.sampled_from([
     "\x1b[2J", "\x1b]0;title\x07", "\x1b]52;c;aGk=\x1b\\", "\x9b31m", "\x9d0;x\x9c",
     "\x1bP1$r\x1b\\", "\x1b", "\x1b[", "\r", "\b", "\u202e", "\u2066", "\u200b", "\ufeff",
-    "\U000e0041", "\ud800", "\x7f", "\x85", "\u2028", "\n", "\t", "a", "é", "中", "🙂", "[31m", ";", "0m",
+    "\U000e0041", "\ud800",
+    "\x7f", "\x85", "\u2028", "\n", "\t", "a", "é", "中", "🙂", "[31m", ";", "0m",
 ])
 TEXTS = st.lists(PARTS | st.text(max_size=5), max_size=12).map("".join)
 

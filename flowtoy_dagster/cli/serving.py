@@ -65,7 +65,7 @@ class Door:
         return f"{self.listener.url}{path}" + (f"?token={self.token}" if self.token else "")
 
     def publish(self, file: Path | None) -> None:
-        """Write the address, with the token, to a file for its owner alone; replaces the file.
+        """Write the address, with the token, to a file that only its owner can read.
 
         Raises:
             UsageError: it can't be written.
@@ -74,6 +74,8 @@ class Door:
             return
         from flowtoy_dagster.engine.home import write_private
 
+        if file.is_symlink() or (file.exists() and not file.is_file()):
+            raise UsageError(f"can't write '{file}': it is no regular file")
         try:
             write_private(file.absolute(), f"{self.url('/')}\n".encode())
         except OSError as error:

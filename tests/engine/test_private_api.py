@@ -221,14 +221,26 @@ IMPORTED: dict[str, str] = {
     "dagster._grpc.constants:GrpcServerCommand": "members: API_GRPC, CODE_SERVER_START",
     "dagster._serdes:ConfigurableClass": "()",
     "dagster._utils.hosted_user_process:recon_job_from_origin": "(origin)",
-    "dagster_webserver.app:create_app_from_workspace_process_context":
-        "(workspace_process_context, path_prefix=…, live_data_poll_rate=…, **kwargs)",
     "dagster_webserver.version:__version__": repr(dg.__version__),
+    "dagster_webserver.webserver:DagsterWebserver": (
+        "(process_context, app_path_prefix=…, live_data_poll_rate=…, uses_app_path_prefix=…)"
+    ),
     "dagster._core.event_api:EventLogCursor": "fields: cursor_type, value",
 }
 """What is imported: a class or function with its parameters, a tuple with its fields, …"""
 
 MEMBERS: dict[str, str] = {
+    **{
+        f"dagster_webserver.webserver:DagsterWebserver.{name}": shape
+        for name, shape in {
+            "build_graphql_validation_rules": "(self)", "build_routes": "(self)",
+            "create_asgi_app": "(self, **kwargs)", "graphql_http_endpoint": "(self, request)",
+            "graphql_ws_endpoint": "(self, websocket)", "index_html_endpoint": "(self, request)",
+            "webserver_info_endpoint": "(self, _request)",
+            "download_captured_logs_endpoint": "(self, request)",
+            "download_debug_file_endpoint": "(self, request)",
+        }.items()
+    },
     "dagster._core.definitions.definitions_load_context:DefinitionsLoadContext.accessed_defs_state_info":
         "property",
     "dagster._core.definitions.definitions_load_context:DefinitionsLoadContext.add_to_pending_reconstruction_metadata": (

@@ -282,8 +282,8 @@ def test_a_running_server_refuses_what_a_foreign_page_could_make_a_browser_ask(
     write(QUICK)
     served = serving("webui", "flow.yaml", "--port", "0")
     first = served.wait_for_run("succeeded")["dagster_run_id"]
-    session = served.ask(f"/?token={served.token}", Cookie="").headers["set-cookie"].split(";")[0]
-    assert served.token not in session
+    cookie = served.ask(f"/?token={served.token}", Cookie="").headers["set-cookie"].split(";")[0]
+    assert served.token not in cookie
     body = json.dumps({"query": LAUNCH_AGAIN, "variables": {
         "of": {"parentRunId": first, "strategy": "ALL_STEPS"}}})
     wait_for_location(served)
@@ -292,7 +292,7 @@ def test_a_running_server_refuses_what_a_foreign_page_could_make_a_browser_ask(
         with requests.Session() as session:
             session.trust_env = False
             given = {name.replace("_", "-"): value for name, value in headers.items()}
-            given.setdefault("Cookie", session)
+            given.setdefault("Cookie", cookie)
             sent = body if method == "POST" else ""
             found = session.request(
                 method, served.url + path, data=sent, headers=given, timeout=120
@@ -311,7 +311,7 @@ def test_a_running_server_refuses_what_a_foreign_page_could_make_a_browser_ask(
                                     Content_Type="text/plain"),
         "an image": code("GET", "/graphql?query=mutation{launchRun}"),
         "a websocket": handshake(served, "http://evil.example"),
-        "a websocket of no page": handshake(served, None, session),
+        "a websocket of no page": handshake(served, None, cookie),
         "a websocket of a stranger": handshake(served, served.url, ""),
         "no cookie": code("POST", Cookie="", **as_json),
         "no page": code("POST", **as_json),
@@ -326,7 +326,7 @@ def test_a_running_server_refuses_what_a_foreign_page_could_make_a_browser_ask(
         "no cookie": 401, "no page": 403, "a newline in the path": 400,
         "a newline in a post": 400, "an event": 405,
     }
-    assert handshake(served, served.url) == handshake(served, served.url, session) == 101
+    assert handshake(served, served.url) == handshake(served, served.url, cookie) == 101
     for path in ("/", "/runs", "/status", "/flow", "/nothing", "/flow/page.css"):
         policies = served.ask(path).headers["content-security-policy"]
         assert "frame-ancestors 'none'" in policies
