@@ -135,7 +135,7 @@ def test_a_frame_has_fewer_lines_than_the_terminal(height: int) -> None:
 def test_a_name_can_not_move_the_cursor() -> None:
     board = board_of("one\x1b[2Jtwo\tthree\x07")
     assert "one" in texts(board.final(24, NOW))[0]
-    assert plain("a\x1b[31mb\x1b[0m\x1b]0;title\x07c\x9b2Jd\re\tf") == "abc2Jde    f"
+    assert plain("a\x1b[31mb\x1b[0m\x1b]0;title\x07c\x9b2Jd\re\tf") == "abcde    f"
     board.take_in(change("one\x1b[2Jtwo\tthree\x07", "skipped", error="'\x1b[5A' failed"))
     assert texts(board.final(24, NOW)) == ["- onetwo    three  skipped: '' failed"]
 
