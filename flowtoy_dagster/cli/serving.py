@@ -72,12 +72,12 @@ class Door:
         """
         if file is None:
             return
-        from flowtoy_dagster.engine.home import write_private
+        from flowtoy_dagster.store.files import write_whole
 
         if file.is_symlink() or (file.exists() and not file.is_file()):
             raise UsageError(f"can't write '{file}': it is no regular file")
         try:
-            write_private(file.absolute(), f"{self.url('/')}\n".encode())
+            write_whole(file.absolute(), f"{self.url('/')}\n".encode())
         except OSError as error:
             reason = (error.strerror or str(error)).lower()
             raise UsageError(f"can't write '{file}': {reason}") from None
