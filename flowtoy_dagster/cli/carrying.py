@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Collection
 from typing import TYPE_CHECKING
 
@@ -13,6 +12,7 @@ from flowtoy_dagster.cli.printing import OutputWriter
 from flowtoy_dagster.errors import RunError, RunInterrupted
 from flowtoy_dagster.flow.graph import Flow
 from flowtoy_dagster.progress import Progress
+from flowtoy_dagster.terminal import say
 
 if TYPE_CHECKING:
     from flowtoy_dagster.runs.launch import FlowRun
@@ -68,7 +68,7 @@ def carry_out(
     except RunError as error:
         if interrupt is None:
             raise
-        print(error, file=sys.stderr)
+        say(str(error))
     finally:
         progress.summarize(finished.status)
     if interrupt is not None:

@@ -32,7 +32,9 @@ def main() -> None:
     try:
         _carry(requests.next())
     except FlowtoyError as error:
-        sys.stderr.write(f"{error}\n")
+        from flowtoy_dagster.terminal import say
+
+        say(str(error))
         sys.exit(error.exit_code)
 
 
