@@ -6,7 +6,6 @@ import contextlib
 import resource
 import socket
 import threading
-import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -126,9 +125,7 @@ def test_who_waits_no_more_takes_no_turn() -> None:
                 one.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
                 one.close()
         asked = source.asked
-        began = time.monotonic()
         assert ask(f"{listener.url}/outputs").code == 200
-        assert time.monotonic() - began < 30
         # 250 are answered a second: those who are gone would be by then.
         assert source.asked - asked < 300
 
