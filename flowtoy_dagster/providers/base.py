@@ -62,6 +62,36 @@ class Provider(Protocol):
         """Do the work; `{"status": …, "data": …, "meta": …}` or just the data of a success."""
 
 
+class Headers(dict[str, Any]):
+    """Headers of an answer, with the names as they came; looked up whatever their case."""
+
+    def __missing__(self, name: Any) -> Any:
+        wanted = str(name).lower()
+        for known, value in self.items():
+            if known.lower() == wanted:
+                return value
+        raise KeyError(name)
+
+    def __contains__(self, name: object) -> bool:
+        wanted = str(name).lower()
+        return any(known.lower() == wanted for known in self)
+
+    def get(self, name: Any, default: Any = None) -> Any:
+        """The header of that name, or `default`."""
+        try:
+            return self[name]
+        except KeyError:
+            return default
+
+
+def meta_view(meta: Mapping[str, Any]) -> dict[str, Any]:
+    """A result's `meta` as expressions see it: its `headers` have names of any case."""
+    headers = meta.get("headers")
+    if not isinstance(headers, dict) or not all(isinstance(name, str) for name in headers):
+        return dict(meta)
+    return {**meta, "headers": Headers(headers)}
+
+
 @dataclass(frozen=True)
 class ProviderResult:
     """What a call gave: `data`, and the envelope around it.
@@ -91,7 +121,8 @@ class ProviderResult:
 
     def envelope(self) -> dict[str, Any]:
         """Every name by which an expression may reach the result (language 7.2)."""
-        return {**self.status, "data": self.data, "meta": dict(self.meta), "status": self.status}
+        return {**self.status, "data": self.data, "meta": meta_view(self.meta),
+                "status": self.status}
 
     @classmethod
     def of(cls, returned: Any) -> ProviderResult:

@@ -11,7 +11,7 @@ from urllib.parse import urlencode
 from pydantic import BeforeValidator, ConfigDict, Field, model_validator
 
 from flowtoy_dagster.errors import TemplateError
-from flowtoy_dagster.flow.fields import Name, Strict, Templated, Text, Timeout, Whole
+from flowtoy_dagster.flow.fields import Misplaced, Name, Strict, Templated, Text, Timeout, Whole
 from flowtoy_dagster.flow.templating import text, to_json
 from flowtoy_dagster.json_text import JsonError
 from flowtoy_dagster.providers.base import (
@@ -23,12 +23,17 @@ from flowtoy_dagster.providers.base import (
 from flowtoy_dagster.providers.rest_content import (
     Answer,
     Call,
+    UnsendableError,
     answer_data,
+    credential,
+    headers_of_any_case,
     payload_body,
     payload_pairs,
+    split_user,
     status_note,
 )
 
+_Contents = tuple[list[tuple[str, str]], dict[str, str | None], bytes | None]
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 _BODY_METHODS = ("POST", "PUT", "PATCH")
 _SHOWN_URL = 100
@@ -94,11 +99,12 @@ class Auth(Strict):
         return self
 
     def header(self) -> str:
-        """The value of the Authorization header."""
+        """The value of the Authorization header; raises UnsendableError."""
         if self.basic is None:
-            return f"Bearer {self.bearer}"
-        pair = f"{self.basic.username}:{self.basic.password}"
-        return "Basic " + base64.b64encode(pair.encode()).decode()
+            return f"Bearer {credential('auth.bearer', self.bearer or '')}"
+        user = credential("auth.basic.username", self.basic.username)
+        password = credential("auth.basic.password", self.basic.password)
+        return "Basic " + base64.b64encode(f"{user}:{password}".encode()).decode()
 
 
 class RestConfiguration(Strict):
@@ -123,6 +129,14 @@ class RestConfiguration(Strict):
     max_response_bytes: Templated[Annotated[Whole, Field(gt=0)]] = 256 * 1024 * 1024
     input_mode: Templated[Literal["parameter", "body"]] | None = None
     param_name: Templated[Name] = "id"
+
+    @model_validator(mode="after")
+    def _no_framing(self) -> RestConfiguration:
+        written = self.headers if isinstance(self.headers, dict) else {}
+        for name, value in written.items():
+            if value is not None and name.lower() in ("content-length", "transfer-encoding"):
+                raise Misplaced(f"'{name}' follows from the body: leave it out", ("headers", name))
+        return self
 
     @model_validator(mode="after")
     def _one_body(self) -> RestConfiguration:
@@ -181,6 +195,7 @@ class RestProvider:
             return _failed(_NO_URL)
         try:
             params, headers, body = self._contents(input_payload)
+            url, of_url = split_user(url)
             call = Call(
                 method=settings.method,
                 url=url,
@@ -188,7 +203,7 @@ class RestProvider:
                 params=params,
                 headers=headers,
                 body=body,
-                authorization=settings.auth.header() if settings.auth else None,
+                authorization=settings.auth.header() if settings.auth else of_url,
                 timeout=bounded(settings.timeout, context),
                 verify=settings.verify,
                 cert=settings.cert,
@@ -200,10 +215,10 @@ class RestProvider:
             # By this a step's `retry.on` tells failures apart.
             kind = "timeout" if str(error).startswith(TIMED_OUT) else "connection"
             return _failed(str(error), {"failure": kind})
-        except (TemplateError, UnicodeError) as error:
+        except (TemplateError, UnicodeError, UnsendableError) as error:
             return _failed(f"the request can't be sent: {error}")
 
-    def _contents(self, payload: Any) -> tuple[list[tuple[str, str]], dict[str, str], bytes | None]:
+    def _contents(self, payload: Any) -> _Contents:
         """The query's pairs, the headers and the body of a call with this payload."""
         settings = self.configuration
         params, (body, content_type) = _pairs(settings.params), self._body()
@@ -215,7 +230,7 @@ class RestProvider:
                 own = payload_pairs(payload, settings.param_name)
                 names = {name for name, _ in own}
                 params = [pair for pair in params if pair[0] not in names] + own
-        headers = {name: value for name, value in settings.headers.items() if value is not None}
+        headers = headers_of_any_case(settings.headers)
         if content_type and "content-type" not in map(str.lower, headers):
             headers["Content-Type"] = content_type
         return params, headers, body

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import base64
 import codecs
 import email.message
 import functools
+import re
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import unquote_to_bytes
 
 from flowtoy_dagster.flow.templating import text, to_json
 from flowtoy_dagster.json_text import JsonError, loads
 
 _SHOWN_BODY = 200
+_TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+_CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 _SPACE = "\ufeff \t\r\n"
 _RECORDS = frozenset(
     {"application/x-ndjson", "application/ndjson", "application/jsonl", "application/jsonlines",
@@ -29,7 +34,8 @@ class Call:
     Attributes:
         label: the URL as a note may show it.
         params: pairs to add to the query.
-        authorization: the header's value; the URL's own user and password where it is None.
+        headers: null leaves out one that every call has.
+        authorization: the header's value.
         timeout: seconds for all of it, from looking up the name to the last byte.
         verify: whether to check certificates, or the file of those to trust.
         cert: the client's certificate, or that and its key.
@@ -40,7 +46,7 @@ class Call:
     url: str
     label: str
     params: Sequence[tuple[str, str]]
-    headers: Mapping[str, str]
+    headers: Mapping[str, str | None]
     body: bytes | None
     authorization: str | None
     timeout: float
@@ -100,6 +106,53 @@ class Answer:
             return self.body.decode(self.charset)
         except (LookupError, ValueError):
             raise JsonError(f"it is not text in the charset '{self.charset}'") from None
+
+
+class UnsendableError(Exception):
+    """A request can't be sent as it is; names the key, never its value."""
+
+
+def headers_of_any_case(written: Mapping[str, str | None]) -> dict[str, str | None]:
+    """Headers by name, whose case doesn't matter: the last one counts.
+
+    Raises:
+        UnsendableError: HTTP allows no such header.
+    """
+    headers: dict[str, tuple[str, str | None]] = {}
+    for name, value in written.items():
+        if not _TOKEN.fullmatch(name):
+            raise UnsendableError(f"{name!r} is not a name that a header can have")
+        if value is not None and (found := _CONTROL.search(value)):
+            raise UnsendableError(f"the header '{name}' holds {_what(found)}")
+        headers[name.lower()] = (name, None if value is None else value.strip(" \t"))
+    return dict(headers.values())
+
+
+def credential(key: str, value: str) -> str:
+    """A user, password or token without the line break at its end, which is never a part of it.
+
+    Raises:
+        UnsendableError: it holds what no credential can.
+    """
+    value = value.removesuffix("\n").removesuffix("\r")
+    if found := _CONTROL.search(value):
+        raise UnsendableError(f"'{key}' holds {_what(found)}")
+    return value
+
+
+def _what(found: re.Match[str]) -> str:
+    return "a line break" if found[0] in "\r\n" else "a control character"
+
+
+def split_user(url: str) -> tuple[str, str | None]:
+    """A URL without its user and password, and these as the value of an Authorization header."""
+    found = re.match(r"([a-z][a-z0-9+.-]*://)([^/?#]*)@", url, re.IGNORECASE)
+    if found is None:
+        return url, None
+    user, _, password = found[2].partition(":")
+    pair = unquote_to_bytes(user) + b":" + unquote_to_bytes(password)
+    header = f"Basic {base64.b64encode(pair).decode()}" if pair != b":" else None
+    return found[1] + url[found.end() :], header
 
 
 def payload_pairs(payload: Any, name: str) -> list[tuple[str, str]]:

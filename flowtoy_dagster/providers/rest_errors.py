@@ -13,6 +13,9 @@ from urllib.parse import urlsplit
 import requests
 import urllib3
 
+from flowtoy_dagster.providers.rest_decoding import CodingError
+from flowtoy_dagster.providers.rest_redirects import RedirectError
+
 _NETWORK = (OSError, http.client.HTTPException, urllib3.exceptions.HTTPError, ValueError)
 _DROPPED = (
     ConnectionResetError,
@@ -34,12 +37,11 @@ _CLOSED = "the server closed the connection {moment}"
 _NOT_A_URL = "{target} is not a URL that can be called"
 _NOT_HTTP = "the answer of {origin} is not valid HTTP"
 _WORDS: tuple[tuple[type[BaseException] | tuple[type[BaseException], ...], str], ...] = (
-    (requests.TooManyRedirects, "more than {redirects} redirects"),
+    (_INVALID_ANSWER, _NOT_HTTP),
     (_INVALID_URL, _NOT_A_URL),
     (requests.exceptions.InvalidHeader, "a header has a character that HTTP does not allow"),
     (socket.gaierror, "the name {host} could not be resolved"),
     (ssl.SSLCertVerificationError, _TLS + "{error.verify_message}"),
-    (_INVALID_ANSWER, _NOT_HTTP),
     (_DROPPED, _CLOSED),
     (urllib3.exceptions.DecodeError, "the compression of the answer is damaged"),
     (http.client.HTTPException, _NOT_HTTP),
@@ -88,7 +90,7 @@ def is_dropped(error: Exception) -> bool:
 
 def plain_words(error: Exception, progress: Progress) -> str | None:
     """What an error says to a user; None where neither network nor data is to blame."""
-    if isinstance(error, NoAnswerError):
+    if isinstance(error, (NoAnswerError, CodingError, RedirectError)):
         return str(error)
     if not isinstance(error, _NETWORK):
         return None
@@ -137,7 +139,6 @@ def _fill(
         host=host,
         moment="in the middle of the answer" if progress.answering else "before answering",
         reason=_reason(cause),
-        redirects=requests.models.DEFAULT_REDIRECT_LIMIT,
     )
 
 

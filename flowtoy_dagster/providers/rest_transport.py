@@ -6,21 +6,24 @@ Loaded on the first call, not when a configuration is checked: requests takes lo
 from __future__ import annotations
 
 import functools
+import importlib.metadata
 import os
+import re
 import socket
 import threading
 import time
 from contextlib import suppress
 from contextvars import ContextVar
-from http.cookiejar import DefaultCookiePolicy
 from typing import Any
 
 import requests
 import urllib3
 from requests.adapters import HTTPAdapter
 from urllib3.connection import HTTPConnection, HTTPSConnection
+from urllib3.util import SKIP_HEADER
 
-from flowtoy_dagster.providers.rest_content import Answer, Call
+from flowtoy_dagster.providers.rest_content import Answer, Call, split_user
+from flowtoy_dagster.providers.rest_decoding import ACCEPTED, decoded
 from flowtoy_dagster.providers.rest_errors import (
     NoAnswerError,
     Progress,
@@ -28,9 +31,13 @@ from flowtoy_dagster.providers.rest_errors import (
     plain_words,
     timed_out,
 )
+from flowtoy_dagster.providers.rest_redirects import MOST, location_of, redirected
+from flowtoy_dagster.secrets import Mask, active_mask
 
 _IDEMPOTENT = frozenset({"GET", "HEAD", "PUT", "DELETE", "OPTIONS"})
 _CHUNK = 1 << 16
+_FOLD = re.compile(r"\s*[\r\n]+\s*")
+"""Between the lines of a header that goes on in the next one."""
 _POOL_SIZE = 32
 _LONGEST_WAIT = 1e6
 """Seconds; more than this overflows what sockets and locks can wait."""
@@ -44,7 +51,7 @@ def fetch(call: Call) -> Answer:
     """
     if call.verify is False:
         urllib3.disable_warnings(urllib3.exceptions.InsecureRequestWarning)
-    exchange = _Exchange(call)
+    exchange = _Exchange(call, active_mask())
     started = time.perf_counter()
     exchange.start()
     try:
@@ -59,8 +66,8 @@ def fetch(call: Call) -> Answer:
     response = exchange.response
     assert response is not None
     elapsed = time.perf_counter() - started
-    headers = dict(response.headers)
-    return Answer(response.status_code, headers, response.url, elapsed, exchange.body)
+    headers = {k: _FOLD.sub(" ", v) for k, v in response.headers.items()}
+    return Answer(response.status_code, headers, exchange.url, elapsed, exchange.body)
 
 
 class _Exchange(threading.Thread):
@@ -71,9 +78,10 @@ class _Exchange(threading.Thread):
     ends too. (A thread that waits for a name ends when the resolver gives up.)
     """
 
-    def __init__(self, call: Call) -> None:
+    def __init__(self, call: Call, mask: Mask) -> None:
         super().__init__(name="flowtoy-rest", daemon=True)
         self.call = call
+        self.mask = mask
         self.url = call.url
         self.response: requests.Response | None = None
         self.body = bytearray()
@@ -87,40 +95,53 @@ class _Exchange(threading.Thread):
 
     def run(self) -> None:
         _current.set(self)
-        call = self.call
-        timeout = min(call.timeout, _LONGEST_WAIT)
         try:
-            session = _session(os.getpid())
-            self.response = session.send(
-                session.prepare_request(self._request()),
-                stream=True,
-                timeout=(timeout, timeout),
-                verify=_trusted(call.verify),
-                cert=call.cert,
-                allow_redirects=call.allow_redirects,
-            )
+            self.response = self._answered()
         except Exception as error:  # noqa: BLE001 - the caller's thread raises it
             self.error = error
+            if isinstance(error, requests.exceptions.InvalidHeader):
+                self._close_socket()
         finally:
             self._socket = None
             self.done.set()
 
-    def _request(self) -> requests.Request:
+    def _close_socket(self) -> None:
+        """Close the socket of an answer with an impossible header, which urllib3 leaves open."""
+        used = self._socket
+        if used is not None:
+            with suppress(OSError, AttributeError):
+                descriptor = used.detach()
+                if descriptor >= 0:
+                    os.close(descriptor)
+
+    def _answered(self) -> requests.Response:
+        """The answer that is no redirect, or the first one where they are not followed."""
         call = self.call
-        # http.client would write text as Latin-1.
-        headers = {k: v if v.isascii() else v.encode() for k, v in call.headers.items()}
+        for _ in range(MOST + 1):
+            response = self._send(call)
+            location = location_of(response.status_code, response.headers)
+            if location is None or not call.allow_redirects:
+                return response
+            self.redirected = True
+            call = redirected(call, self.url, response.status_code, location, self.mask)
+        raise NoAnswerError(f"more than {MOST} redirects")
 
-        def authorize(request: requests.PreparedRequest) -> requests.PreparedRequest:
-            request.headers["Authorization"] = call.authorization or ""
-            return request
-
-        return requests.Request(
-            call.method,
-            call.url,
+    def _send(self, call: Call) -> requests.Response:
+        timeout = min(call.timeout, _LONGEST_WAIT)
+        request = requests.PreparedRequest()
+        request.prepare(
+            method=call.method,
+            url=call.url,
             params=list(call.params),
-            headers=headers,
+            headers=_headers(call),
             data=call.body,
-            auth=authorize if call.authorization is not None else None,
+        )
+        return _adapter(os.getpid()).send(
+            request,
+            stream=True,
+            timeout=(timeout, timeout),
+            verify=_trusted(call.verify),
+            cert=call.cert,
         )
 
     def use(self, used: socket.socket | None) -> None:
@@ -154,15 +175,47 @@ class _Exchange(threading.Thread):
         """Take the body in; that of a redirect is overwritten by the next answer's."""
         self.answering = True
         self.body = bytearray()
+        transfer = {part.strip().lower() for part in _header(response, "transfer-encoding")}
+        if not transfer <= {"", "chunked", "identity"}:
+            raise NoAnswerError("the answer has a Transfer-Encoding that was not asked for")
         with response:
-            for chunk in response.iter_content(_CHUNK):
+            pieces = response.raw.stream(_CHUNK, decode_content=False)
+            for chunk in decoded(pieces, ",".join(_header(response, "content-encoding"))):
                 self.body += chunk
                 if len(self.body) > self.call.max_bytes:
                     limit = f"max_response_bytes ({self.call.max_bytes})"
                     raise NoAnswerError(f"the answer is larger than {limit}")
         self.answering = False
-        self.redirected = response.is_redirect
         self._socket = None
+
+
+def _header(response: requests.Response, name: str) -> list[str]:
+    return (response.headers.get(name) or "").split(",")
+
+
+def _headers(call: Call) -> dict[str, str | bytes]:
+    """What is sent: the call's headers over those that every call has."""
+    given = {"User-Agent": _user_agent(), "Accept-Encoding": ACCEPTED, "Accept": "*/*",
+             "Connection": "keep-alive"}
+    headers: dict[str, str | None] = dict(given)
+    for name, value in call.headers.items():
+        for known in [known for known in headers if known.lower() == name.lower()]:
+            del headers[known]
+        # These two urllib3 would add again.
+        skipped = SKIP_HEADER if name.lower() in ("user-agent", "accept-encoding") else None
+        headers[name] = skipped if value is None else value
+    if call.authorization is not None:
+        headers = {k: v for k, v in headers.items() if k.lower() != "authorization"}
+        headers["Authorization"] = call.authorization
+    # http.client would write text as Latin-1.
+    return {k: v if v.isascii() else v.encode() for k, v in headers.items() if v is not None}
+
+
+@functools.lru_cache(maxsize=1)
+def _user_agent() -> str:
+    with suppress(importlib.metadata.PackageNotFoundError):
+        return f"flowtoy-dagster/{importlib.metadata.version('flowtoy-dagster')}"
+    return "flowtoy-dagster"
 
 
 _current: ContextVar[_Exchange] = ContextVar("flowtoy_rest_exchange")
@@ -195,7 +248,7 @@ class _HttpsPool(urllib3.HTTPSConnectionPool):
 
 
 class _Adapter(HTTPAdapter):
-    """Sends each request of an exchange and reads its answer, redirects included."""
+    """Sends the requests of an exchange and reads their answers."""
 
     def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
         super().init_poolmanager(*args, **kwargs)
@@ -206,13 +259,16 @@ class _Adapter(HTTPAdapter):
         _use_own_pools(manager)
         return manager
 
+    def proxy_headers(self, proxy: str) -> dict[str, str]:
+        _, authorization = split_user(proxy)
+        return {"Proxy-Authorization": authorization} if authorization else {}
+
     def send(
         self, request: requests.PreparedRequest, *args: Any, **kwargs: Any
     ) -> requests.Response:
         exchange = _current.get()
         exchange.url = request.url or ""
-        # The session doesn't trust the environment, for it would send a .netrc's passwords.
-        kwargs["proxies"] = requests.utils.get_environ_proxies(exchange.url, no_proxy=None)
+        kwargs["proxies"] = _proxies(exchange.url)
         response = None
         while response is None:
             # Each connection that fails leaves the pool, so a new one comes in the end.
@@ -230,16 +286,31 @@ def _use_own_pools(manager: urllib3.PoolManager) -> None:
     manager.pool_classes_by_scheme = {"http": _HttpPool, "https": _HttpsPool}
 
 
+def _proxies(url: str) -> dict[str, str]:
+    """The proxy that the environment names for a URL.
+
+    Raises:
+        NoAnswerError: it is one that can't be used.
+    """
+    proxies: dict[str, str] = requests.utils.get_environ_proxies(url, no_proxy=None)
+    proxy = requests.utils.select_proxy(url, proxies) or ""
+    scheme, found, _ = proxy.partition("://")
+    if found and scheme.lower() not in ("http", "https"):
+        raise NoAnswerError(
+            f"the environment names a proxy of the kind '{scheme}' for this URL, and only HTTP "
+            "proxies are supported; NO_PROXY excludes hosts"
+        )
+    return proxies
+
+
 @functools.lru_cache(maxsize=1)
-def _session(process: int) -> requests.Session:
-    """The connections of a process; a fork must not write to those of its parent."""
-    session = requests.Session()
-    session.trust_env = False
-    session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
-    adapter = _Adapter(pool_connections=_POOL_SIZE, pool_maxsize=_POOL_SIZE)
-    session.mount("http://", adapter)
-    session.mount("https://", adapter)
-    return session
+def _adapter(process: int) -> _Adapter:
+    """The connections of a process; a fork must not write to those of its parent.
+
+    There is no requests.Session: it has a memory for cookies, reads .netrc, and follows redirects
+    by rules of its own.
+    """
+    return _Adapter(pool_connections=_POOL_SIZE, pool_maxsize=_POOL_SIZE)
 
 
 def _trusted(verify: bool | str) -> bool | str:

@@ -16,7 +16,7 @@ from flowtoy_dagster.flow.names import Names
 from flowtoy_dagster.flow.suggestions import nearest
 from flowtoy_dagster.flow.templating import parse, render
 from flowtoy_dagster.json_text import JsonError, dumps
-from flowtoy_dagster.providers.base import ProviderResult
+from flowtoy_dagster.providers.base import ProviderResult, meta_view
 
 PROCESS_KEYS = frozenset({"stdout", "stderr", "returncode", "json"})
 _ENVELOPE = frozenset({"success", "code", "notes", "data", "meta", "status"})
@@ -53,7 +53,7 @@ def extract(
             names = {
                 "result": _view(template, provider_type, result),
                 "status": result.status,
-                "meta": dict(result.meta),
+                "meta": meta_view(result.meta),
             }
             value = render(template, {**scope, **names})
     except TemplateError as error:

@@ -13,6 +13,7 @@ from flowtoy_dagster.flow.binding import SeenParams
 from flowtoy_dagster.flow.graph import Source
 from flowtoy_dagster.flow.names import Names
 from flowtoy_dagster.flow.templating import render_all
+from flowtoy_dagster.providers.base import meta_view
 
 
 class Upstream(Protocol):
@@ -104,7 +105,11 @@ def _facts(name: str, step: Upstream) -> Names:
         if fact == "outputs":
             return _outputs(name, step)
         if fact == "result":
-            return Names(step.result, lambda key: f"the result of step '{name}' has no '{key}'")
+            return Names(
+                step.result,
+                lambda key: f"the result of step '{name}' has no '{key}'",
+                lambda key, value: meta_view(value) if key == "meta" and value else value,
+            )
         return getattr(step, fact)
 
     return Names(facts, lambda fact: f"a step has no '{fact}'", load)
