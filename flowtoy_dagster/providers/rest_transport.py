@@ -175,10 +175,10 @@ class _Exchange(threading.Thread):
         """Take the body in; that of a redirect is overwritten by the next answer's."""
         self.answering = True
         self.body = bytearray()
-        transfer = {part.strip().lower() for part in _header(response, "transfer-encoding")}
-        if not transfer <= {"", "chunked", "identity"}:
-            raise NoAnswerError("the answer has a Transfer-Encoding that was not asked for")
         with response:
+            transfer = {part.strip().lower() for part in _header(response, "transfer-encoding")}
+            if not transfer <= {"", "chunked", "identity"}:
+                raise NoAnswerError("the answer has a Transfer-Encoding that was not asked for")
             pieces = response.raw.stream(_CHUNK, decode_content=False)
             for chunk in decoded(pieces, ",".join(_header(response, "content-encoding"))):
                 self.body += chunk
