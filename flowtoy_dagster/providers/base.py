@@ -23,6 +23,9 @@ class Learner(Protocol):
     def learn(self, values: Iterable[str]) -> None:
         """Hide these values too, from now on."""
 
+    def text(self, text: str) -> str:
+        """A text without what is secret."""
+
 
 class CallContext(Protocol):
     """What a provider may know of the attempt that calls it (`steps.context.StepContext`)."""

@@ -210,7 +210,7 @@ class RestProvider:
                 allow_redirects=settings.allow_redirects,
                 max_bytes=settings.max_response_bytes,
             )
-            return self._result(fetch(call)).as_returned()
+            return self._result(fetch(call, context.mask.text if context else str)).as_returned()
         except NoAnswerError as error:
             # By this a step's `retry.on` tells failures apart.
             kind = "timeout" if str(error).startswith(TIMED_OUT) else "connection"

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from urllib.parse import SplitResult, urljoin, urlsplit
 
 from flowtoy_dagster.providers.rest_content import Call
-from flowtoy_dagster.secrets import Mask, is_secret_name
+from flowtoy_dagster.secrets import is_secret_name
 
 MOST = 30
 """Redirects that one call follows."""
@@ -20,6 +20,8 @@ _CREDENTIALS = frozenset({"authorization", "proxy-authorization", "cookie", "hos
 _OF_A_BODY = re.compile(r"content-|transfer-encoding$", re.IGNORECASE)
 
 logger = logging.getLogger("flowtoy.rest")
+
+Hide = Callable[[str], str]
 
 
 class RedirectError(Exception):
@@ -38,7 +40,7 @@ def location_of(status: int, headers: Mapping[str, str]) -> str | None:
         return written
 
 
-def redirected(call: Call, url: str, status: int, location: str, mask: Mask) -> Call:
+def redirected(call: Call, url: str, status: int, location: str, hide: Hide) -> Call:
     """The call that follows a redirect.
 
     Credentials and bodies are for the host that the flow names: another one gets neither.
@@ -48,7 +50,7 @@ def redirected(call: Call, url: str, status: int, location: str, mask: Mask) -> 
         url: where it was sent.
         status: of the answer.
         location: where the answer redirects to.
-        mask: knows the step's secrets.
+        hide: gives a text without the step's secrets.
 
     Raises:
         RedirectError: the body would go to another host.
@@ -75,7 +77,7 @@ def redirected(call: Call, url: str, status: int, location: str, mask: Mask) -> 
                 f"({place.scheme}://{place.netloc}): the body is not sent there"
             )
         authorization = cert = None
-        headers = {k: v for k, v in headers.items() if not _is_secret(k, v, mask)}
+        headers = {k: v for k, v in headers.items() if not _is_secret(k, v, hide)}
     return replace(
         call, method=method, url=place.geturl(), params=(), headers=headers, body=body,
         authorization=authorization, cert=cert,
@@ -98,7 +100,7 @@ def _is_same_host(one: SplitResult, other: SplitResult) -> bool:
     return (one.scheme, ports) == ("http", [80, 443])
 
 
-def _is_secret(name: str, value: str | None, mask: Mask) -> bool:
+def _is_secret(name: str, value: str | None, hide: Hide) -> bool:
     if name.lower() in _CREDENTIALS or is_secret_name(name):
         return True
-    return value is not None and mask.text(value) != value
+    return value is not None and hide(value) != value

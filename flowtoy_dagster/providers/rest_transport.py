@@ -31,8 +31,7 @@ from flowtoy_dagster.providers.rest_errors import (
     plain_words,
     timed_out,
 )
-from flowtoy_dagster.providers.rest_redirects import MOST, location_of, redirected
-from flowtoy_dagster.secrets import Mask, active_mask
+from flowtoy_dagster.providers.rest_redirects import MOST, Hide, location_of, redirected
 
 _IDEMPOTENT = frozenset({"GET", "HEAD", "PUT", "DELETE", "OPTIONS"})
 _CHUNK = 1 << 16
@@ -43,15 +42,19 @@ _LONGEST_WAIT = 1e6
 """Seconds; more than this overflows what sockets and locks can wait."""
 
 
-def fetch(call: Call) -> Answer:
+def fetch(call: Call, hide: Hide = str) -> Answer:
     """Make a call.
+
+    Args:
+        call: what to send.
+        hide: gives a text without the step's secrets.
 
     Raises:
         NoAnswerError: the network, the server or a limit kept an answer from coming.
     """
     if call.verify is False:
         urllib3.disable_warnings(urllib3.exceptions.InsecureRequestWarning)
-    exchange = _Exchange(call, active_mask())
+    exchange = _Exchange(call, hide)
     started = time.perf_counter()
     exchange.start()
     try:
@@ -78,10 +81,10 @@ class _Exchange(threading.Thread):
     ends too. (A thread that waits for a name ends when the resolver gives up.)
     """
 
-    def __init__(self, call: Call, mask: Mask) -> None:
+    def __init__(self, call: Call, hide: Hide) -> None:
         super().__init__(name="flowtoy-rest", daemon=True)
         self.call = call
-        self.mask = mask
+        self.hide = hide
         self.url = call.url
         self.response: requests.Response | None = None
         self.body = bytearray()
@@ -123,7 +126,7 @@ class _Exchange(threading.Thread):
             if location is None or not call.allow_redirects:
                 return response
             self.redirected = True
-            call = redirected(call, self.url, response.status_code, location, self.mask)
+            call = redirected(call, self.url, response.status_code, location, self.hide)
         raise NoAnswerError(f"more than {MOST} redirects")
 
     def _send(self, call: Call) -> requests.Response:
