@@ -88,7 +88,9 @@ Level = Annotated[
 ]
 Debug = Annotated[bool, typer.Option("--debug", help="Show tracebacks.")]
 RunArgument = Annotated[
-    str, typer.Argument(metavar="RUN", help="An id, a unique beginning of one, or `last`.")
+    str,
+    typer.Argument(metavar="RUN",
+                   help="An id, a unique beginning of one, `last`, or `last:FLOW`."),
 ]
 
 

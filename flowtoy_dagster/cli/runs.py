@@ -136,7 +136,9 @@ def prune_runs(
     keep: Annotated[int, typer.Option("--keep", min=0, help="How many of the latest to keep.")],
     as_json: Json = False,
 ) -> None:
-    """Delete old runs: their events, outputs and logs. Unfinished runs are kept."""
+    """Delete old runs: their events, outputs and logs. Unfinished runs are kept,
+    and so are the runs of other jobs in the same home.
+    """
     from flowtoy_dagster.runs.history import History
 
     with History() as history:
@@ -145,6 +147,32 @@ def prune_runs(
         _print_json({"deleted": deleted})
     else:
         print(f"deleted {len(deleted)} run{'' if len(deleted) == 1 else 's'}", file=sys.stderr)
+
+
+@runs.command("repair", epilog="Example: flowtoy runs repair")
+def repair_runs(
+    run: Annotated[
+        Optional[str],  # noqa: UP045 - Typer reads this at run time
+        typer.Argument(metavar="[RUN]", help="One run; all by default."),
+    ] = None,
+) -> None:
+    """Close runs whose process is gone: store them as failed, and free their pools' slots.
+
+    Without RUN, those whose process is certainly gone; the others are listed and left as they are.
+    With the id of a run whose process can't be seen from here, as on another machine or in another
+    container, your word counts that it is gone: the run is closed, even if it still goes on.
+    """
+    from flowtoy_dagster.runs.history import LAST, History
+    from flowtoy_dagster.runs.repair import repair_all, repair_run
+
+    with History() as history:
+        if run is not None:
+            is_named = not run.startswith(LAST)
+            lines = [repair_run(history, history.find(run), is_named=is_named)]
+        else:
+            lines = list(repair_all(history)) or ["nothing to repair"]
+    for line in lines:
+        print(line, file=sys.stderr)
 
 
 def _print_status(status: RunStatus, parent: str | None, params: Mapping[str, Any]) -> None:

@@ -12,10 +12,10 @@ import dagster as dg
 from sqlalchemy.exc import DBAPIError
 
 from flowtoy_dagster.definitions import rebuild_arguments
-from flowtoy_dagster.engine.concurrency import free_slots
 from flowtoy_dagster.engine.instances import instance_facts
 from flowtoy_dagster.engine.names import CONFIG_TAG
 from flowtoy_dagster.flow.graph import Flow
+from flowtoy_dagster.runs.carriers import close_run
 from flowtoy_dagster.runs.history import History
 from flowtoy_dagster.runs.launch import create_run, worker_count
 from flowtoy_dagster.runs.processes import RunProcess
@@ -86,12 +86,9 @@ class BackgroundRun:
         run = self._instance.get_run_by_id(self.run_id)
         if run is None or run.is_finished:
             return
-        if run.status == dg.DagsterRunStatus.CANCELING:
-            self._instance.report_run_canceled(run)
-        else:
-            message = f"the process that carried this run {_how_it_ended(status)}"
-            self._instance.report_run_failed(run, message=message)
-        free_slots(self._instance, self.run_id)
+        close_run(
+            self._instance, run, f"the process that carried this run {_how_it_ended(status)}"
+        )
 
 
 def _how_it_ended(status: int) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +13,6 @@ from dagster import DagsterRunStatus
 from sqlalchemy.exc import DBAPIError
 from typing_extensions import Self
 
-from flowtoy_dagster.engine.concurrency import free_slots
 from flowtoy_dagster.engine.database import reason_of
 from flowtoy_dagster.engine.home import CONFIG_FILE, open_home
 from flowtoy_dagster.engine.instances import open_instance as open_as_configured
@@ -23,7 +22,7 @@ from flowtoy_dagster.errors import HomeError, RunError, UsageError
 from flowtoy_dagster.flow.graph import Flow
 from flowtoy_dagster.flow.policies import halts_run
 from flowtoy_dagster.load import load_flow, load_old_flow
-from flowtoy_dagster.runs.sessions import is_here, pid_of, session_id
+from flowtoy_dagster.runs.carriers import INTERRUPTED, is_interrupted, session_of
 from flowtoy_dagster.runs.states import RunStatus, StepStatus
 from flowtoy_dagster.runs.status import (
     FOLLOWED,
@@ -35,15 +34,8 @@ from flowtoy_dagster.runs.status import (
 from flowtoy_dagster.store.configs import configs_of
 from flowtoy_dagster.store.records import StepRecord, records_of
 
-SESSION_TAG = "flowtoy/session"
 ALL_STEPS = "(all steps)"
-INTERRUPTED = "interrupted: the process that carried this run is gone"
-_UNFINISHED = [
-    DagsterRunStatus.NOT_STARTED,
-    DagsterRunStatus.STARTING,
-    DagsterRunStatus.STARTED,
-    DagsterRunStatus.CANCELING,
-]
+LAST = "last"
 
 
 @dataclass(frozen=True)
@@ -77,7 +69,6 @@ class History:
         try:
             opened = (open_instance or open_as_configured)(self.home)
             self.instance = self._stack.enter_context(opened)
-            self.mark_interrupted()
         except DBAPIError as error:
             raise HomeError(f"the history in {self.home} can't be used: {error.orig}") from None
         except HomeError:
@@ -93,43 +84,71 @@ class History:
     def __exit__(self, *_: object) -> None:
         self._stack.close()
 
-    def mark_interrupted(self) -> None:
-        """Report the runs whose process is gone without a word as failed."""
-        unfinished = self.instance.get_runs(filters=dg.RunsFilter(statuses=_UNFINISHED))
-        for run in unfinished:
-            session = session_of(run)
-            if session and is_here(session) and pid_of(session) is None:
-                if run.status == DagsterRunStatus.CANCELING:
-                    self.instance.report_run_canceled(run, message=INTERRUPTED)
-                else:
-                    self.instance.report_run_failed(run, message=INTERRUPTED)
-                free_slots(self.instance, run.run_id)
-
     def runs(self, limit: int | None = None) -> list[RunSummary]:
-        """The latest runs, the newest first."""
-        return [_summary(record) for record in self.instance.get_run_records(limit=limit)]
+        """The latest runs of flows, the newest first."""
+        return [_summary(self.as_it_stands(record)) for record in self._records(limit=limit)]
+
+    def own_runs(self, statuses: Sequence[DagsterRunStatus] = ()) -> list[dg.DagsterRun]:
+        """The runs of flows, the newest first; a home may have those of other jobs too."""
+        return [record.dagster_run for record in self._records(statuses)]
+
+    def _records(
+        self,
+        statuses: Sequence[DagsterRunStatus] = (),
+        limit: int | None = None,
+        flow: str | None = None,
+    ) -> Sequence[dg.RunRecord]:
+        """The records of runs of flows, or of one flow, the newest first."""
+        names = [flow] if flow is not None else self._flow_names()
+        if not names:
+            return []
+        wanted = dg.RunsFilter(tags={FLOW_NAME_TAG: names}, statuses=list(statuses))
+        return self.instance.get_run_records(wanted, limit=limit)
+
+    def _flow_names(self) -> list[str]:
+        tags = self.instance.get_run_tags(tag_keys=[FLOW_NAME_TAG])
+        return sorted({name for _, values in tags for name in values})
+
+    def as_it_stands(self, record: dg.RunRecord) -> dg.RunRecord:
+        """A record as it is shown: that of a run whose process is gone tells of its end.
+
+        Nothing is stored. `flowtoy runs repair` does that, and whatever goes on from the run.
+        """
+        run = record.dagster_run
+        if not is_interrupted(self.instance, run):
+            return record
+        cancelled = run.status == DagsterRunStatus.CANCELING
+        status = DagsterRunStatus.CANCELED if cancelled else DagsterRunStatus.FAILURE
+        return record._replace(dagster_run=run.with_status(status))
 
     def find(self, wanted: str) -> dg.DagsterRun:
-        """The run of an id, of a unique beginning of one, or `last`.
+        """The run of an id, of a unique beginning of one, `last`, or `last:FLOW`.
 
         Raises:
-            UsageError: there is none, or several begin so.
+            UsageError: there is none, or several begin so, or it is a run of something else.
         """
-        exact = None if wanted == "last" else self.instance.get_run_by_id(wanted)
+        if wanted == LAST or wanted.startswith(f"{LAST}:"):
+            return self._latest(wanted[len(LAST) + 1 :] or None)
+        exact = self.instance.get_run_by_id(wanted)
         if exact is not None:
+            if FLOW_NAME_TAG not in exact.tags:
+                raise UsageError(f"run '{wanted}' is not a run of a flow; Dagster's tools show it")
             return exact
-        records = self.instance.get_run_records(limit=1 if wanted == "last" else None)
-        found = [r.dagster_run for r in records]
-        if wanted != "last":
-            found = [run for run in found if run.run_id.startswith(wanted)]
+        found = [run for run in self.own_runs() if run.run_id.startswith(wanted)]
         if len(found) == 1:
             return found[0]
         if found:
             ids = ", ".join(run.run_id[:12] for run in found[:5])
             raise UsageError(f"several runs begin with '{wanted}': {ids}")
-        if wanted == "last":
-            raise UsageError("there is no run yet")
         raise UsageError(f"there is no run '{wanted}'\n    flowtoy runs lists them")
+
+    def _latest(self, flow: str | None) -> dg.DagsterRun:
+        found = self._records(limit=1, flow=flow)
+        if found:
+            return found[0].dagster_run
+        if flow is None:
+            raise UsageError("there is no run yet")
+        raise UsageError(f"there is no run of a flow '{flow}'\n    flowtoy runs lists them")
 
     def flow(self, run: dg.DagsterRun, *, to_run: bool = False) -> Flow:
         """The flow as it was when the run was made.
@@ -164,8 +183,15 @@ class History:
         record = self.instance.get_run_record_by_id(run.run_id)
         read_log(builder, self.instance.all_logs(run.run_id, set(FOLLOWED)))
         if record is not None:
-            settle(builder, record)
+            self.settle(builder, record)
         return builder.status
+
+    def settle(self, builder: StatusBuilder, record: dg.RunRecord) -> None:
+        """Bring what events tell of a run in line with its record, read before them."""
+        shown = self.as_it_stands(record)
+        if shown is not record:
+            builder.status.error = INTERRUPTED
+        settle(builder, shown)
 
     def builder(self, run: dg.DagsterRun, flow: Flow) -> StatusBuilder:
         """A builder for a run of which no event has been read."""
@@ -237,8 +263,8 @@ class History:
         """Delete all but the latest `keep` runs, those that go on, and those whose outputs a kept
         one reuses; gives the ids.
         """
-        runs = [record.dagster_run for record in self.instance.get_run_records()]
-        kept = [run for index, run in enumerate(runs) if index < keep or not run.is_finished]
+        runs = self.own_runs()
+        kept = [run for index, run in enumerate(runs) if index < keep or self._goes_on(run)]
         # A retry's reused outputs are those of the runs before it.
         needed = {run.run_id for run in kept}
         by_id = {run.run_id: run for run in runs}
@@ -250,12 +276,15 @@ class History:
         old = [run for run in runs if run.run_id not in needed]
         for run in old:
             self.forget(run)
-        used = {self._reference(r.dagster_run) for r in self.instance.get_run_records()}
+        used = {self._reference(run) for run in self.own_runs()}
         self.configs.delete_unused(filter(None, used))
         # What writers that were killed left behind belongs to no run.
         self.configs.clean()
         self.store.clean()
         return [run.run_id for run in old]
+
+    def _goes_on(self, run: dg.DagsterRun) -> bool:
+        return not run.is_finished and not is_interrupted(self.instance, run)
 
     def forget(self, run: dg.DagsterRun) -> None:
         """Delete a run: its events, records and logs."""
@@ -265,18 +294,6 @@ class History:
         # Dagster empties the file of a run's events, and leaves it.
         for path in (self.home / "history" / "runs").glob(f"{run.run_id}.db*"):
             path.unlink(missing_ok=True)
-
-
-def session_of(run: dg.DagsterRun) -> str | None:
-    """The session that carries a run; None for runs that others launch."""
-    session, _, run_id = run.tags.get(SESSION_TAG, "").rpartition("/")
-    # A re-execution inherits the tags of its parent, which another process carried.
-    return session if run_id == run.run_id else None
-
-
-def session_tag(run_id: str, pid: int | None = None) -> str:
-    """The tag's value for a run that a process carries; this one by default."""
-    return f"{session_id(pid)}/{run_id}"
 
 
 def names_by_key(flow: Flow) -> dict[str, str]:

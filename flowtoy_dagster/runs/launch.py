@@ -36,8 +36,15 @@ from flowtoy_dagster.flow.graph import Flow
 from flowtoy_dagster.flow.sensitive import FlowSecrets, secret_outputs
 from flowtoy_dagster.json_text import loads_checked
 from flowtoy_dagster.load import Config, load_flow
-from flowtoy_dagster.runs.history import SESSION_TAG, History, session_tag
-from flowtoy_dagster.runs.states import Change, RunStatus
+from flowtoy_dagster.runs.carriers import (
+    SESSION_TAG,
+    UNFINISHED,
+    is_interrupted,
+    session_tag,
+)
+from flowtoy_dagster.runs.history import History
+from flowtoy_dagster.runs.states import Change, RunState, RunStatus
+from flowtoy_dagster.runs.status import run_state_of
 from flowtoy_dagster.secrets import Mask
 from flowtoy_dagster.store.configs import configs_of
 from flowtoy_dagster.store.outputs import OutputText
@@ -180,17 +187,28 @@ def start(
             notify(change)
 
     interrupted = follow(history.instance, job, run, take_in)
+    if interrupted:
+        builder.status.state = _end_of_interrupted(history.instance, run)
     for change in builder.finish(time.time()):
         notify(change)
     finished = finished_run(
         history, run, flow, builder.status, FlowSecrets(flow).mask(os.environ)
     )
-    if interrupted:
-        if builder.status.state not in ("cancelled", "failed", "succeeded"):
-            history.instance.report_run_canceled(run)
-            builder.status.state = "cancelled"
+    if interrupted and finished.status.state == "cancelled":
         raise RunInterrupted(f"interrupted: run {run.run_id[:8]} is cancelled", finished)
     return finished
+
+
+def _end_of_interrupted(instance: dg.DagsterInstance, run: dg.DagsterRun) -> RunState:
+    """How a run ended that was interrupted: the history decides, for everybody who looks later.
+
+    The interrupt may have come too late: then the run ended as it does.
+    """
+    current = instance.get_run_by_id(run.run_id)
+    if current is None or not current.is_finished:
+        instance.report_run_canceled(run)
+        return "cancelled"
+    return run_state_of(current.status)
 
 
 def create_run(
@@ -229,6 +247,8 @@ def create_run(
         arguments,  # type: ignore[arg-type] # Dagster's annotation allows one argument only
     )
     definition = job.get_definition()
+    if has_pools(definition):
+        _free_slots_of_the_dead(history)
     keys = step_keys(step.name for step in flow.steps)
     selected = [keys[name] for name in keys if only is None or name in only]
     run_id = str(uuid.uuid4())
@@ -251,6 +271,13 @@ def create_run(
         job_code_origin=job.get_python_origin(),
         remote_job_origin=remote_origin,
     )
+
+
+def _free_slots_of_the_dead(history: History) -> None:
+    """Give back the slots of pools that runs hold whose process is certainly gone."""
+    for run in history.own_runs(UNFINISHED):
+        if is_interrupted(history.instance, run):
+            free_slots(history.instance, run.run_id)
 
 
 def follow(

@@ -13,7 +13,7 @@ from flowtoy_dagster.engine.instances import instance_facts
 from flowtoy_dagster.engine.names import CONFIG_TAG
 from flowtoy_dagster.runs.background import BackgroundRun
 from flowtoy_dagster.runs.cancel import interrupt_elsewhere
-from flowtoy_dagster.runs.history import SESSION_TAG, session_tag
+from flowtoy_dagster.runs.carriers import SESSION_TAG, session_tag
 from flowtoy_dagster.runs.processes import RunProcess
 
 LAUNCHER = (__name__, "FlowtoyRunLauncher")
@@ -86,7 +86,7 @@ class FlowtoyRunLauncher(RunLauncher[DagsterInstance], ConfigurableClass):
             own.cancel()
             return True
         run = self._instance.get_run_by_id(run_id)
-        return run is not None and interrupt_elsewhere(self._instance, run)
+        return run is not None and interrupt_elsewhere(run)
 
     @property
     def is_idle(self) -> bool:

@@ -18,8 +18,10 @@ from flowtoy_dagster.flow.binding import bind
 from flowtoy_dagster.flow.graph import Flow, Step, Values
 from flowtoy_dagster.flow.sensitive import FlowSecrets
 from flowtoy_dagster.flow.suggestions import nearest
+from flowtoy_dagster.runs.carriers import carrier, close_run, is_interrupted, unseen
 from flowtoy_dagster.runs.history import History
 from flowtoy_dagster.runs.launch import FlowRun, Listener, start
+from flowtoy_dagster.runs.sessions import Carrier
 from flowtoy_dagster.runs.states import RunStatus
 
 
@@ -76,8 +78,7 @@ def plan_retry(
         UsageError: the run has not ended, there is no such step, or nothing is left to run.
         RunError: its configuration is not in this home.
     """
-    if not parent.is_finished:
-        raise UsageError(f"run {parent.run_id[:8]} has not ended; flowtoy cancel ends it")
+    parent = _ended(history, parent)
     before = history.flow(parent, to_run=flow is None)
     chosen = bind(flow or before, texts=params, files=params_files, before=before.values)
     differences = _differences(before, chosen)
@@ -92,6 +93,18 @@ def plan_retry(
     if not reasons:
         raise UsageError(f"every step of run {parent.run_id[:8]} succeeded: nothing to retry")
     return RetryPlan(parent, chosen, reasons, differences)
+
+
+def _ended(history: History, parent: dg.DagsterRun) -> dg.DagsterRun:
+    """A run that has ended; one whose process is gone is closed first."""
+    if parent.is_finished:
+        return parent
+    if is_interrupted(history.instance, parent):
+        close_run(history.instance, parent)
+        return history.find(parent.run_id)
+    if carrier(parent) is Carrier.UNKNOWN:
+        raise UsageError(f"it is not known that it has ended: {unseen(parent)}")
+    raise UsageError(f"run {parent.run_id[:8]} has not ended; flowtoy cancel ends it")
 
 
 def _first_reasons(

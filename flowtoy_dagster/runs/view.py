@@ -16,7 +16,7 @@ from flowtoy_dagster.json_text import dumps_checked
 from flowtoy_dagster.runs.history import History
 from flowtoy_dagster.runs.report import outputs_document, status_document
 from flowtoy_dagster.runs.states import RunStatus
-from flowtoy_dagster.runs.status import FOLLOWED, read_log, settle
+from flowtoy_dagster.runs.status import FOLLOWED, read_log
 from flowtoy_dagster.store.outputs import OutputText
 from flowtoy_dagster.store.records import StepRecord
 
@@ -146,7 +146,7 @@ class _FollowedRun:
             self._builder = self._history.builder(self._run, self._flow)
             self._cursor = None
         found = self._read_events()
-        settle(self._builder, record)
+        self._history.settle(self._builder, record)
         return found > 0 or self.status.state != before
 
     def _read_events(self) -> int:

@@ -94,13 +94,13 @@ def _prepare(saved: list[str] | None, run_config: dict[str, Any]) -> None:
 
 def _watch(instance: "dg.DagsterInstance", run: "dg.DagsterRun") -> None:
     """End at once when the one who asked for the run is gone; our workers follow."""
-    from flowtoy_dagster.engine.concurrency import free_slots
-    from flowtoy_dagster.runs.history import INTERRUPTED
+    from flowtoy_dagster.runs.carriers import close_run
 
     while os.read(0, _CHUNK):
         """Nothing more is said to us."""
-    instance.report_run_failed(run, message=INTERRUPTED)
-    free_slots(instance, run.run_id)
+    current = instance.get_run_by_id(run.run_id)
+    if current is not None and not current.is_finished:
+        close_run(instance, current)
     os._exit(1)
 
 
