@@ -2,9 +2,9 @@
 
 Dagster's own open a new engine for every event and compare schema revisions of three databases
 in every process. These subclasses keep one engine for each file and process, check the schema
-once for each version of Dagster in a home, write with `synchronous=NORMAL` in WAL mode, and give
-a new run's database by copying an empty one. The files are Dagster's own: a home can be read by
-an installation without this class, and the other way round.
+once for each version of Dagster in a home, don't wait for the disk at each event of a step, and
+give a new run's database by copying an empty one. The files are Dagster's own: a home can be read
+by an installation without this class, and the other way round.
 """
 
 import contextlib
@@ -102,13 +102,14 @@ def _make_engine(conn_string: str) -> Engine:
         pool_size=4,
         max_overflow=64,
     )
-    db.event.listen(engine, "connect", _be_quick)
+    db.event.listen(engine, "connect", _wait_for_the_disk)
     return engine
 
 
-def _be_quick(connection: sqlite3.Connection, _: Any) -> None:
-    # With WAL a power cut may lose the last events, never corrupt the file.
-    connection.execute("PRAGMA synchronous=NORMAL")
+def _wait_for_the_disk(connection: sqlite3.Connection, _: Any) -> None:
+    # A commit flushes the log of the file: what others have written without waiting, too. So the
+    # event of a run's end makes all events of its steps durable.
+    connection.execute("PRAGMA synchronous=FULL")
 
 
 class _Writer:
@@ -248,7 +249,8 @@ class WarmEventLogStorage(SqliteEventLogStorage):
             isolation_level=None,
             check_same_thread=False,
         )
-        _be_quick(connection, None)
+        # With WAL a power cut may lose the last events, and never corrupts the file.
+        connection.execute("PRAGMA synchronous=NORMAL")
         return connection
 
     def watch(self, run_id: str, cursor: str | None, callback: Callable[..., Any]) -> None:

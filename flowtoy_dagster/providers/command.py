@@ -17,10 +17,11 @@ from flowtoy_dagster.errors import TemplateError
 from flowtoy_dagster.flow.environment import TEXT_SINK, ShellQuoted, environment
 from flowtoy_dagster.flow.templating import is_template, render
 from flowtoy_dagster.flow.values import text
-from flowtoy_dagster.providers.shell import ShellScript
+from flowtoy_dagster.providers.shell import ShellScript, with_argument
 
 SHELL = "/bin/sh"
 _OPERATORS = frozenset("|&;<>()*?$`\n")
+_WORD_ENDS = frozenset(" \t\n;&|()")
 _ASSIGNMENT = re.compile(r"[A-Za-z_]\w*=")
 _HOLE = re.compile("\0(\\d+)\0")
 
@@ -71,10 +72,11 @@ def prepare(
     if shell or needs_shell(pieces):
         script = ShellScript(context, lenient=lenient)
         line = script.render(command.strip())
-        line = " ".join([line, *(script.reference(_argument(value)) for value in args)])
+        for value in args:
+            line = with_argument(line, script.reference(_argument(value)))
         return CommandLine((SHELL, "-c", line), script.variables, script=True)
     try:
-        words = shlex.split(pieces)
+        words = shlex.split(_without_comments(pieces))
     except ValueError as error:
         raise TemplateError(f"the command can't be split: {str(error).lower()}") from None
     bare = _outside_quotes(pieces)
@@ -119,16 +121,21 @@ def _argument(value: Any) -> str:
     return found
 
 
-def check_command(command: str) -> None:
-    """Raise ValueError where a command string can't be split."""
+def check_command(command: str, *, shell: bool = False) -> None:
+    """Raise ValueError where a command string can't be run.
+
+    Args:
+        command: as written.
+        shell: whether it goes to the shell even without operators, or that is not known.
+    """
     if "\0" in command:
         raise ValueError("a command can't hold a NUL character")
     pieces, _ = _take_out_templates(command.strip())
-    if not pieces.strip():
+    if not _without_comments(pieces).strip():
         raise ValueError("the command is empty")
-    if not needs_shell(pieces):
+    if not shell and not needs_shell(pieces):
         try:
-            shlex.split(pieces)
+            shlex.split(_without_comments(pieces))
         except ValueError as error:
             raise ValueError(f"the command can't be split: {str(error).lower()}") from None
 
@@ -136,20 +143,34 @@ def check_command(command: str) -> None:
 def needs_shell(command: str) -> bool:
     """Whether a command uses shell operators outside quotes."""
     previous = " "
-    for character, quoted in _characters(command):
+    for character, kind in _characters(command):
         home = character == "~" and previous.isspace()
-        if not quoted and (character in _OPERATORS or home):
+        if not kind and (character in _OPERATORS or home):
             return True
         previous = character
     return bool(_ASSIGNMENT.match(command))
 
 
-def _characters(command: str) -> Iterator[tuple[str, bool]]:
-    """Each character of a command, and whether it is quoted or escaped."""
+def _without_comments(command: str) -> str:
+    """A command without its comments, as a shell reads it; the ends of lines stay."""
+    return "".join(character for character, kind in _characters(command) if kind != "comment")
+
+
+def _characters(command: str) -> Iterator[tuple[str, str]]:
+    """Each character of a command, and whether it is `quoted` (or escaped), `comment` or `""`."""
     quote = ""
     escaped = False
+    comment = False
+    previous = "\n"
     for character in command:
-        yield character, escaped or bool(quote)
+        comment = (comment and character != "\n") or (
+            character == "#" and not quote and not escaped and previous in _WORD_ENDS
+        )
+        previous = "\\" if escaped else character
+        if comment:
+            yield character, "comment"
+            continue
+        yield character, "quoted" if escaped or quote else ""
         if escaped:
             escaped = False
         elif character == "\\" and quote != "'":
@@ -162,7 +183,7 @@ def _characters(command: str) -> Iterator[tuple[str, bool]]:
 
 def _outside_quotes(pieces: str) -> frozenset[int]:
     """The numbers of the holes that stand outside quotes."""
-    quoted = [within for _, within in _characters(pieces)]
+    quoted = [bool(kind) for _, kind in _characters(pieces)]
     return frozenset(
         int(hole[1]) for hole in _HOLE.finditer(pieces) if not quoted[hole.start()]
     )

@@ -7,7 +7,15 @@ import logging
 from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import BeforeValidator, Discriminator, Field, Tag, TypeAdapter, ValidationError
+from pydantic import (
+    BeforeValidator,
+    Discriminator,
+    Field,
+    Tag,
+    TypeAdapter,
+    ValidationError,
+    ValidationInfo,
+)
 
 from flowtoy_dagster.errors import TemplateError
 from flowtoy_dagster.flow.environment import search
@@ -18,7 +26,7 @@ from flowtoy_dagster.flow.values import text
 from flowtoy_dagster.json_text import loads
 from flowtoy_dagster.providers.base import CallContext, ProviderResult
 from flowtoy_dagster.providers.command import CommandLine, check_command, prepare
-from flowtoy_dagster.providers.shell import VALUE_PREFIX
+from flowtoy_dagster.providers.shell import VALUE_PREFIX, with_argument
 from flowtoy_dagster.providers.subprocesses import Finished, run_command, signal_name
 
 logger = logging.getLogger("flowtoy.process")
@@ -27,9 +35,10 @@ _SWITCH = TypeAdapter(bool)
 HIDDEN = "***"
 
 
-def _check_command(value: Any) -> Any:
+def _check_command(value: Any, info: ValidationInfo) -> Any:
     if isinstance(value, str):
-        check_command(value)
+        # What a template will say is not known yet.
+        check_command(value, shell=info.data.get("shell", False) is not False)
     elif isinstance(value, (list, tuple)):
         if not value:
             raise ValueError("the command is empty")
@@ -62,12 +71,13 @@ Codes = Annotated[
 class ProcessConfiguration(Strict):
     """The keys of a process source and of a request to it."""
 
+    # Before the command, which is checked by it.
+    shell: Templated[bool] = False
     command: Command | None = None
     args: Arguments = Field(default_factory=list)
     stdin: Any = None
     env: Templated[dict[str, Templated[Text] | None]] = Field(default_factory=dict)
     cwd: Templated[str] | None = None
-    shell: Templated[bool] = False
     pass_to: Templated[Literal["arg", "stdin", "template"]] = "arg"  # noqa: S105
     timeout: Templated[Timeout] | None = None
     template_strict: Templated[bool] = True
@@ -245,7 +255,7 @@ def _with_last_argument(line: CommandLine, value: str) -> CommandLine:
     name = f"{VALUE_PREFIX}{len(line.variables) + 1}"
     *start, script = line.argv
     variables = {**line.variables, name: value}
-    return CommandLine((*start, f'{script} "${{{name}}}"'), variables, script=True)
+    return CommandLine((*start, with_argument(script, f'"${{{name}}}"')), variables, script=True)
 
 
 def _program(line: CommandLine) -> str:

@@ -18,6 +18,7 @@ from flowtoy_dagster.flow.values import text
 
 VALUE_PREFIX = "FLOWTOY_VALUE_"
 _HERE_DOCUMENT = re.compile(r"<<(-?)\s*(\\?|['\"]?)([\w.-]+)['\"]?")
+_NOTHING = re.compile(r"(?!)()")
 _NUMBER = re.compile(r"\s*[-+]?\d+\s*")
 _PLAIN = ("plain", "paren", "backtick")
 _ARITHMETIC = ("arithmetic", "arithmetic paren")
@@ -86,6 +87,24 @@ class ShellScript:
         return name
 
 
+def with_argument(script: str, reference: str) -> str:
+    """A script with one more argument at the end of its last command.
+
+    Comments after that command are left out: they would swallow the argument.
+
+    Raises:
+        TemplateError: the script ends with a here-document, after which nothing can be added.
+    """
+    walked = _ShellText(script, _NOTHING, lambda number, state: "")
+    walked.result()
+    if walked.ends_in_here_document:
+        raise TemplateError(
+            "an argument can't be added to a script that ends with a here-document; "
+            "use a template in the script instead"
+        )
+    return f"{script[: walked.length].rstrip()} {reference}"
+
+
 class _ShellText:
     """Walks through a script, knows what quotes each hole stands in, and fills the holes."""
 
@@ -98,18 +117,31 @@ class _ShellText:
         self._states = ["plain"]
         self._delimiters: list[tuple[str, bool, bool]] = []
         self._out: list[str] = []
+        self.ends_in_here_document = False
+        self.length = 0
+        """Where the script ends, without the comments and blank lines after its last command."""
 
     def result(self) -> str:
         at_word_start = True
+        size = len(self._rest)
         while self._rest:
             hole = self._hole.match(self._rest)
+            ignored = not hole and self._is_ignored(at_word_start)
             if hole:
                 self._rest = self._rest[hole.end() :]
                 self._out.append(self._insert(int(hole[1]), self._states[-1]))
                 at_word_start = False
             else:
                 at_word_start = self._step(self._states[-1], at_word_start)
+            if not ignored:
+                self.length = size - len(self._rest)
         return "".join(self._out)
+
+    def _is_ignored(self, at_word_start: bool) -> bool:
+        """Whether what comes next is a blank or a comment between commands."""
+        if self._states[-1] not in _PLAIN or self._delimiters:
+            return False
+        return self._rest[0].isspace() or (self._rest[0] == "#" and at_word_start)
 
     def _take(self, count: int) -> str:
         taken, self._rest = self._rest[:count], self._rest[count:]
@@ -206,6 +238,7 @@ class _ShellText:
                 self._out.append(self._fill(line, state))
                 self._out.append(newline)
         self._delimiters.clear()
+        self.ends_in_here_document = not self._rest.strip()
 
     def _fill(self, line: str, state: str) -> str:
         return self._hole.sub(lambda hole: self._insert(int(hole[1]), state), line)

@@ -241,10 +241,12 @@ def test_schedules_come_with_their_flows(flows: Callable[..., Path]) -> None:
 def test_configurations_that_a_location_refers_to_are_not_pruned(
     flows: Callable[..., Path],
 ) -> None:
-    flows(shop=FETCH)
+    folder = flows(shop=FETCH)
     first = flow_repository()
     with History() as history:
         assert history.prune(0) == []
+    # With the file gone, nothing can save the configuration again.
+    (folder / "shop.yaml").unlink()
     assert list(rebuilt(first).get_job("shop").graph.node_dict) == ["fetch"]
 
 

@@ -12,7 +12,9 @@ from typing import Any
 
 import pytest
 
+from flowtoy_dagster.errors import ConfigError, TemplateError
 from flowtoy_dagster.flow.graph import Source, Step
+from flowtoy_dagster.load import load_flow
 from flowtoy_dagster.providers.base import Output, ProviderResult
 from flowtoy_dagster.providers.process import ProcessProvider
 from flowtoy_dagster.steps.context import StepContext
@@ -189,8 +191,81 @@ def test_too_much_output_ends_the_command(stream: str) -> None:
     assert result.notes[0].startswith(f"sh printed more than 10000 bytes on {stream}")
 
 
-def test_output_up_to_the_limit_is_kept() -> None:
-    assert run(command=["printf", "12345"], max_output_bytes=5).data["stdout"] == "12345"
+@pytest.mark.parametrize("redirect", ["", ">&2"], ids=["stdout", "stderr"])
+def test_output_up_to_the_limit_is_kept(redirect: str) -> None:
+    result = run(command=f"printf 12345 {redirect}", shell=True, max_output_bytes=5)
+    assert result.success, result.notes
+    assert result.data["stderr" if redirect else "stdout"] == "12345"
+    assert not run(command=f"printf 123456 {redirect}", shell=True, max_output_bytes=5).success
+
+
+SHOW = "show() { printf '<%s>' \"$@\"; }\nshow {{ 1 + 1 }} a"
+"""A script that shows its arguments; the first is a value."""
+
+
+@pytest.mark.parametrize(
+    ("script", "shown"),
+    [
+        (SHOW, "<2><a><x y>"),
+        (SHOW + "  # it's the last", "<2><a><x y>"),
+        (SHOW + "\n# don't\n\n  # won't", "<2><a><x y>"),
+        (SHOW + " b#c '#d' \\#e", "<2><a><b#c><#d><#e><x y>"),
+        ("# what's here\n" + SHOW, "<2><a><x y>"),
+        (SHOW.replace("{{ 1 + 1 }}", "one"), "<one><a><x y>"),
+    ],
+    ids=["plain", "a comment", "comments", "no comments", "a comment before", "no value"],
+)
+@pytest.mark.parametrize("way", ["payload", "args"])
+def test_an_argument_that_is_appended_to_a_script_reaches_its_last_command(
+    script: str, shown: str, way: str
+) -> None:
+    payload, args = ("x y", []) if way == "payload" else (None, ["x y"])
+    result = run(payload, command=script, shell=True, args=args)
+    assert result.data["stdout"] == shown
+
+
+def test_an_argument_can_not_be_appended_to_a_here_document() -> None:
+    script = "cat <<EOF\nit's {{ 1 + 1 }}\nEOF\n"
+    assert run(command=script).data["stdout"] == "it's 2\n"
+    assert run(command=script + "printf %s", args=["x"]).data["stdout"] == "it's 2\nx"
+    with pytest.raises(TemplateError, match="ends with a here-document"):
+        run(command=script, args=["x"])
+
+
+@pytest.mark.parametrize(
+    ("command", "printed"),
+    [
+        ("# don't run this twice\necho hello\n", "hello\n"),
+        ("# what's here\necho one\n# that's all", "one\n"),
+        ("echo one   # it's the first", "one\n"),
+        ("echo a#b '#c' \"#d\" \\#e", "a#b #c #d #e\n"),
+        ("echo x#'y z'", "x#y z\n"),
+        ("cat <<EOF\nit's # no comment\nEOF", "it's # no comment\n"),
+    ],
+)
+@pytest.mark.parametrize("shell", [False, True])
+def test_a_comment_is_what_a_shell_takes_for_one(
+    command: str, printed: str, shell: bool
+) -> None:
+    # language 11.3
+    assert run(command=command, shell=shell).data["stdout"] == printed
+    source = {"type": "process", "command": command, "shell": shell}
+    load_flow({"flow": [{"name": "a", "source": source}]})
+
+
+@pytest.mark.parametrize("command", ["# only", "  # it's\n"])
+def test_a_command_of_comments_alone_is_empty(command: str) -> None:
+    with pytest.raises(ConfigError, match="the command is empty"):
+        load_flow({"flow": [{"name": "a", "source": {"type": "process", "command": command}}]})
+
+
+def test_quotes_are_left_to_the_shell_that_is_asked_for() -> None:
+    command = "echo it's"
+    with pytest.raises(ConfigError, match="can't be split: no closing quotation"):
+        load_flow({"flow": [{"name": "a", "source": {"type": "process", "command": command}}]})
+    result = run(command=command, shell=True)
+    assert not result.success
+    assert "nterminated quoted string" in result.notes[0]
 
 
 @pytest.mark.parametrize("trap", ["", "trap '' TERM;"], ids=["willing", "deaf to TERM"])

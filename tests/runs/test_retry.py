@@ -300,3 +300,23 @@ def test_the_plan_is_told_a_line_a_step(steps: Callable[..., Any], tmp_path: Pat
         "c  runs    it was skipped: 'b' failed",
         "d  runs    it was skipped: 'b' failed",
     ]
+
+
+def test_pruning_keeps_what_a_kept_retry_reuses(
+    steps: Callable[..., Any], calls: Callable[[], Any], tmp_path: Path
+) -> None:
+    other = run_flow(steps(), 1)
+    (tmp_path / "c.fails").touch()
+    first = run_flow(steps(), 1)
+    (tmp_path / "c.fails").unlink()
+    _, second = retry()
+    with History() as history:
+        assert history.prune(1) == [other.run_id]
+        run = history.find("last")
+        assert run.run_id == second.run_id
+        records = dict(history.records(run, history.status(run)))
+    assert {name: record and record.outputs for name, record in records.items()} == {
+        "a": {"text": "a"}, "b": {"text": "b a"}, "c": {"text": "c b a"}, "d": {"text": "d a"},
+    }
+    with History() as history:
+        assert history.instance.has_run(first.run_id)
