@@ -46,6 +46,7 @@ def _load(name: str) -> None:
 
 
 _load("ports")
+_load("programs")
 
 
 def pytest_configure() -> None:

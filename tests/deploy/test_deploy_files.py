@@ -6,7 +6,6 @@ Their commands are run in tests/deploy/postgres/test_daemon.py.
 from __future__ import annotations
 
 import re
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -14,6 +13,7 @@ from typing import Any
 
 import pytest
 import yaml
+from programs import need  # type: ignore[import-not-found]
 
 FILES = Path(__file__).parents[2] / "docs" / "how-to" / "deploy"
 UNITS = sorted(FILES.glob("*.service"))
@@ -111,8 +111,7 @@ def test_the_workspace_finds_the_code_where_it_is_served(
 
 @pytest.mark.parametrize("unit", UNITS, ids=lambda unit: unit.name)
 def test_systemd_takes_the_unit(unit: Path, tmp_path: Path) -> None:
-    if shutil.which("systemd-analyze") is None:
-        pytest.skip("systemd is not installed")
+    need("systemd-analyze")
     for path in UNITS:
         # The programs are where the tests' own are, not where a deployment has them.
         text = path.read_text().replace("/opt/flowtoy/bin", str(BIN))

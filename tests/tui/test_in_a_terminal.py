@@ -18,6 +18,7 @@ from urllib.request import Request, urlopen
 
 import pytest
 from ports import unused_port  # type: ignore[import-not-found]
+from programs import need  # type: ignore[import-not-found]
 
 DEADLINE = 120.0
 FLOWTOY = f"{shlex.quote(sys.executable)} -m flowtoy_dagster"
@@ -74,6 +75,7 @@ class Tmux:
 @pytest.fixture
 def tmux(tmp_path: Path) -> Iterator[Tmux]:
     """A terminal of 80 columns and 24 lines."""
+    need("tmux")
     made = Tmux(tmp_path)
     yield made
     made("kill-server", check=False)
