@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Sequence
 from enum import Enum
 from pathlib import Path
@@ -114,23 +115,28 @@ def load_env_files(paths: Sequence[Path]) -> None:
     """
     if not paths:
         return
-    from dotenv import dotenv_values
     from dotenv.parser import parse_stream
+
+    from flowtoy_dagster.cli.env_files import values_of
 
     for path in paths:
         try:
             with open(path, encoding="utf-8") as file:
-                problems = [
-                    Problem("not a line of the form NAME=value",
-                            Location(str(path), binding.original.line, 1))
-                    for binding in parse_stream(file)
-                    if binding.error
-                ]
+                bindings = list(parse_stream(file))
         except (OSError, UnicodeDecodeError) as error:
             reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
             raise UsageError(f"can't read the env file '{path}': {str(reason).lower()}") from None
+        problems = [
+            Problem("not a line of the form NAME=value",
+                    Location(str(path), binding.original.line, 1))
+            for binding in bindings
+            if binding.error
+        ]
         if problems:
             raise ConfigError(problems)
-        for name, value in dotenv_values(path).items():
-            if value is not None:
-                os.environ.setdefault(name, value)
+        values, unset = values_of(bindings, os.environ)
+        for line, name in unset:
+            print(f"{path}:{line}: ${{{name}}} gives nothing: the variable is not set (in single "
+                  "quotes it stays as it is)", file=sys.stderr)
+        for name, value in values.items():
+            os.environ.setdefault(name, value)

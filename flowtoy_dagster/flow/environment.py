@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import binascii
 import functools
+import json
 import re
 import shlex
 from collections.abc import Callable, Mapping
@@ -14,15 +15,20 @@ import jinja2
 import jmespath
 from jinja2 import nodes
 from jinja2.compiler import CodeGenerator, Frame
+from jinja2.filters import make_attrgetter
 from jinja2.runtime import Context
 from jinja2.sandbox import SandboxedEnvironment
 
 from flowtoy_dagster.errors import TemplateError
+from flowtoy_dagster.flow.jmespath_runtime import Expression
 from flowtoy_dagster.flow.names import Missing, Names
 from flowtoy_dagster.flow.values import native, text, to_json
 from flowtoy_dagster.json_text import loads
 
 _JMESPATH_NOISE = re.compile(r"^(Invalid|Bad) jmespath expression: |(, for expression)?:$")
+_PYTHONS_OWN = (
+    ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError
+)
 TEXT_SINK = "__text_sink__"
 """Context key: a function that replaces how an expression's value becomes text."""
 
@@ -101,6 +107,9 @@ def search(expression: str, data: Any) -> Any:
     except jmespath.exceptions.JMESPathError as error:
         message = " ".join(str(error).split())
         raise TemplateError(f"jmespath '{expression}': {message}") from None
+    except _PYTHONS_OWN as error:
+        message = f"{type(error).__name__}: {error}"
+        raise TemplateError(f"jmespath '{expression}': {message}") from None
 
 
 def _jmespath(value: Any, expression: str) -> Any:
@@ -108,8 +117,8 @@ def _jmespath(value: Any, expression: str) -> Any:
 
 
 @functools.lru_cache(maxsize=1024)
-def _compiled_jmespath(expression: str) -> Any:
-    return jmespath.compile(expression)
+def _compiled_jmespath(expression: str) -> Expression:
+    return Expression(expression)
 
 
 def check_jmespath(expression: str) -> None:
@@ -146,11 +155,17 @@ def _shquote(value: Any) -> str:
     return quoted
 
 
-def _join(value: Any, separator: Any = "", attribute: str | None = None) -> str:
-    items = value
-    if attribute is not None:
-        items = [environment.getattr(item, attribute) for item in value]
-    return text(separator).join(text(item) for item in items)
+def _join(value: Any, d: Any = "", attribute: str | int | None = None) -> str:
+    # The names of the arguments are Jinja2's.
+    items = value if attribute is None else map(make_attrgetter(environment, attribute), value)
+    return text(d).join(text(item) for item in items)
+
+
+def _tojson(value: Any, indent: int | None = None) -> str:
+    compact = to_json(value)
+    if indent is None:
+        return compact
+    return json.dumps(loads(compact), ensure_ascii=False, indent=indent)
 
 
 environment = Environment(undefined=Missing, finalize=_finalize, keep_trailing_newline=True)
@@ -161,7 +176,7 @@ environment.filters.update(
     b64decode=_b64decode,
     shquote=_shquote,
     string=text,
-    tojson=to_json,
+    tojson=_tojson,
     join=_join,
 )
 lenient_environment = environment.overlay(undefined=jinja2.ChainableUndefined)

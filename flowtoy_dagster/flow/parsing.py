@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterator
 from typing import Any, NoReturn
 
@@ -18,6 +19,8 @@ MAX_EXPANDED_CHARACTERS = 16 * 1024 * 1024
 
 _TOO_DEEP = f"nested more than {MAX_DEPTH} levels deep"
 _OPEN = (0, 0, 0)
+_OPENED = re.compile(r"(?:[:\-]\s+|^\s*)(\{\{|\[|\{|\"|')")
+"""A value that begins with what YAML takes for the beginning of a list, mapping or quoted text."""
 _STRING_TAG = "tag:yaml.org,2002:str"
 _MERGE_TAG = "tag:yaml.org,2002:merge"
 _PLAIN_TAGS = {f"tag:yaml.org,2002:{name}" for name in ("null", "bool", "int", "float", "str")}
@@ -117,6 +120,8 @@ def _mark_at(text: str, position: int) -> yaml.Mark:
 
 
 def _hint(what: str, before: str) -> str | None:
+    if any("\u00a0" in line for line in before.rsplit("\n", 2)[-2:]):
+        return "there is a non-breaking space (U+00A0) here: write an ordinary space"
     if "cannot start any token" in what and before.endswith("\t"):
         return "indent with spaces, not tabs"
     if "mapping values are not allowed" in what:
@@ -124,10 +129,20 @@ def _hint(what: str, before: str) -> str | None:
     if "scanning an alias" in what:
         return "a value that begins with '*' must be quoted"
     if "did not find expected key" in what or "unhashable" in what:
-        return "a value that begins with '{{' must be quoted"
+        return _hint_on_flow_value(before)
     if "another document" in what:
         return "write the documents into files of their own; several files are merged"
     return None
+
+
+def _hint_on_flow_value(before: str) -> str | None:
+    """What to do where something follows a value in brackets, or a key is expected."""
+    line = before.rpartition("\n")[2]
+    found = _OPENED.search(line)
+    if found is None:
+        return None
+    shown = "{{" if found[1].startswith("{{") else found[1][0]
+    return f"a value that begins with '{shown}' must be quoted"
 
 
 class _Builder:

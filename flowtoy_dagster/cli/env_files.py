@@ -1,0 +1,53 @@
+"""What the lines of a dotenv file stand for (language 1.7).
+
+python-dotenv reads the lines. It expands `${NAME}` inside single quotes too, where every shell and
+every other reader of such files takes the text as it is; so values are expanded here.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from dotenv.parser import Binding
+
+_SINGLE_QUOTED = re.compile(r"[^=]*=[^\S\n]*'")
+_VARIABLE = re.compile(r"\$\{(?P<name>[^}:]*)(?::-(?P<default>[^}]*))?\}")
+
+
+def values_of(
+    bindings: Iterable[Binding], environment: Mapping[str, str]
+) -> tuple[dict[str, str], list[tuple[int, str]]]:
+    """The variables of a file, the last line of a name counts.
+
+    `${NAME}` and `${NAME:-default}` are expanded in values that are not in single quotes: from the
+    environment, or else from earlier lines.
+
+    Args:
+        bindings: the lines, none of which has an error.
+        environment: the variables that are set already.
+
+    Returns:
+        the values, and the line and name of each variable that was expanded and is not set.
+    """
+    values: dict[str, str] = {}
+    unset: list[tuple[int, str]] = []
+    for binding in bindings:
+        if binding.key is None or binding.value is None:
+            continue
+        value = binding.value
+        if not _SINGLE_QUOTED.match(binding.original.string.lstrip()):
+            known = {**values, **environment}
+
+            def expanded(found: re.Match[str], known: Mapping[str, str] = known,
+                         line: int = binding.original.line) -> str:
+                name, default = found["name"], found["default"]
+                if name not in known and default is None:
+                    unset.append((line, name))
+                return known.get(name, default or "")
+
+            value = _VARIABLE.sub(expanded, value)
+        values[binding.key] = value
+    return values, unset

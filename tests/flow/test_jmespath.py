@@ -1,0 +1,97 @@
+"""JMESPath by its specification, not by Python's equality and numbers (language 7.2)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from flowtoy_dagster.errors import ConfigError, TemplateError
+from flowtoy_dagster.flow.environment import check_jmespath, search
+from flowtoy_dagster.load import load_flow
+from flowtoy_dagster.providers.base import Headers
+
+
+@pytest.mark.parametrize(
+    ("expression", "data", "found"),
+    [
+        ("contains(@, `true`)", [1, 0], False),
+        ("contains(@, `1`)", [True], False),
+        ("contains(@, `0`)", [False, 0.0], True),
+        ("contains(@, `[1]`)", [[True]], False),
+        ("contains(@, `9`)", "b9", False),
+        ("contains(@, 'b')", "abc", True),
+        ("@ == `1`", True, False),
+        ("@ == `[true]`", [1], False),
+        ("@ == `{\"a\": 1}`", {"a": True}, False),
+        ("@ == `{\"a\": 1}`", {"a": 1.0}, True),
+        ("@ != `false`", 0, True),
+        ("[?@ == `true`]", [1, True, 1.0], [True]),
+        ("to_number(@)", "1_000", None),
+        ("to_number(@)", " 1", None),
+        ("to_number(@)", "1\n", None),
+        ("to_number(@)", "+1", None),
+        ("to_number(@)", "01", None),
+        ("to_number(@)", "nan", None),
+        ("to_number(@)", "inf", None),
+        ("to_number(@)", "1e999", None),
+        ("to_number(@)", "\u0661", None),
+        ("to_number(@)", "-1.5e2", -150.0),
+        ("to_number(@)", "12345678901234567890123", 12345678901234567890123),
+        ("to_number(@)", True, None),
+        ("[?price > `10`].sku", [{"sku": "a", "price": 19}, {"sku": "b", "price": "12"}], ["a"]),
+        ("@ > `10`", "12", None),
+        ("@ < `2`", True, None),
+        ("@ < `2`", None, None),
+        ("a < b", {"a": "x", "b": "y"}, True),
+        ("to_string(@)", {"a": "é"}, '{"a":"é"}'),
+        ("keys(@)", Headers({"A": 1}), ["A"]),
+        ('"content-type"', Headers({"Content-Type": "x"}), "x"),
+        ("max(@)", [1, 3, 2], 3),
+    ],
+)
+def test_values_are_those_of_json(expression: str, data: Any, found: Any) -> None:
+    given = search(expression, data)
+    assert given == found
+    assert type(given) is type(found)
+
+
+@pytest.mark.parametrize(
+    ("expression", "data"),
+    [
+        ("merge(defaults, own)", {"defaults": {"a": 1}, "own": None}),
+        ("length(@)", 1),
+        ("sort(@)", [1, "a"]),
+        ("sum(@)", ["a"]),
+        ("max_by(@, &a)", [{"a": 1}, {"a": "x"}]),
+        ("not_null(length(@))", 1),
+    ],
+)
+def test_wrong_types_are_errors(expression: str, data: Any) -> None:
+    with pytest.raises(TemplateError, match="jmespath"):
+        search(expression, data)
+
+
+@pytest.mark.parametrize(
+    ("expression", "why"),
+    [
+        ("lenght(a)", "there is no function 'lenght': did you mean 'length'?"),
+        ("a[?b == zzz(c)].[{x: length(a)}]", "there is no function 'zzz'"),
+        ("length(a, b)", r"length\(\) takes 1 argument, got 2"),
+        ("join(',')", r"join\(\) takes 2 arguments, got 1"),
+        ("merge()", r"merge\(\) takes at least 1 arguments, got 0"),
+        ("[::0]", "the step of a slice can't be 0"),
+        ("a[*].b[1:2:0] | c", "the step of a slice can't be 0"),
+        ("&a", "'&' makes an argument"),
+        ("[&a, b]", "'&' makes an argument"),
+        ("`1e999`", "that JSON can't hold"),
+        ("a == `[{\"b\": NaN}]`", "that JSON can't hold"),
+    ],
+)
+def test_what_can_not_be_right_is_an_error_before_anything_runs(expression: str, why: str) -> None:
+    with pytest.raises(ValueError, match=why):
+        check_jmespath(expression)
+    output = {"name": "x", "value": expression}
+    step = {"name": "a", "source": {"type": "process", "command": ["true"]}, "output": [output]}
+    with pytest.raises(ConfigError, match=why):
+        load_flow({"flow": [step]})
