@@ -244,3 +244,11 @@ def test_every_file_that_can_not_be_read_is_told(tmp_path: Path) -> None:
     with pytest.raises(ConfigError) as raised:
         read_files([tmp_path / "none.yaml", bad])
     assert len(raised.value.problems) == 2
+
+
+def test_a_merged_mapping_is_where_the_last_file_that_has_keys_for_it_has_it() -> None:
+    base = read_document("a:\n  x: 1\n", "base")
+    over = read_document("\n\na:\n    y: 2\n", "over")
+    empty = read_document("\n\n\na: {}\n", "empty")
+    assert str(merge(base, over).value["a"].mark.location) == "over:4:5"
+    assert str(merge(base, empty).value["a"].mark.location) == "base:2:3"

@@ -213,3 +213,41 @@ def test_steps_know_the_parameters_that_their_templates_name() -> None:
         "a": ("host", "page"), "b": ("host", "wait"),
         "c": ("host", "page", "unused", "wait"), "d": (),
     }
+
+
+def test_values_that_are_given_directly_win_over_files(tmp_path: Path) -> None:
+    (tmp_path / "values.yaml").write_text("n: 1\nm: 1\n")
+    files = [tmp_path / "values.yaml"]
+    flow = flow_with({"n": 0, "m": 0, "o": 0})
+    assert public(bind(flow, {"n": 2}, files=files)) == {"n": 2, "m": 1, "o": 0}
+    assert public(bind(flow, {"n": 2}, files=files, texts=["n=3"]))["n"] == 3
+
+
+@pytest.mark.parametrize(
+    ("given", "seen"),
+    [(2.0**53 - 1, 2**53 - 1), (-(2.0**53) + 1, -(2**53) + 1), (2.0**53, 2.0**53), (1e300, 1e300)],
+)
+def test_a_number_that_may_have_lost_digits_stays_one_with_a_fraction(
+    given: float, seen: float
+) -> None:
+    value = flow_with({"n": 0.5}).params["n"].native(given)
+    assert (value, type(value)) == (seen, type(seen))
+
+
+@pytest.mark.parametrize(
+    ("content", "why"),
+    [
+        ('{"n": 1e999, "i": 1234567890123456789012}', "too large"),
+        ('{"n": 1, "n": 2}', "the key 'n' is given twice"),
+        ('{"n": NaN}', "unexpected character|NaN is not"),
+        ('{"n": [1e999, 0.1234567890123456789012]}', "too large"),
+    ],
+)
+def test_json_of_parameters_that_can_not_be_held_is_an_error_in_its_file(
+    tmp_path: Path, content: str, why: str
+) -> None:
+    path = tmp_path / "values.json"
+    path.write_text(content)
+    with pytest.raises(ConfigError, match=why) as raised:
+        bind(flow_with({"n": {"type": "number", "default": 1}}), files=[path])
+    assert str(raised.value).startswith(f"{path}:1:1: ")

@@ -190,3 +190,8 @@ def test_a_missing_value_is_an_error_or_nothing() -> None:
         with pytest.raises(TemplateError, match="'v' is not a name"):
             line(command)
         prepare(command, [], shell=False, context={}, lenient=True)
+
+
+def test_with_is_a_statement_with_a_body() -> None:
+    command = "echo {% with x = 'a b' %}{{ x }} c{% endwith %} d"
+    assert line(command).argv == ("echo", "a b c", "d")
