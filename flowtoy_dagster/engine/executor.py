@@ -102,6 +102,7 @@ class WarmExecutor(MultiprocessExecutor):
             parent_state=plan.known_state.parent_state,
             environment=dict(os.environ),
             directory=os.getcwd(),
+            began=time.monotonic(),
         )
 
 

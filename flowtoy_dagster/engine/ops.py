@@ -46,6 +46,7 @@ class StepCompute:
 
     Attributes:
         host: the process in which it runs, where that is a worker of ours, which sets it.
+        began: when the run began, by the monotonic clock; set by a worker of ours, too.
     """
 
     def __init__(self, flow: Flow, step: Step, secrets: FlowSecrets, has_done: bool) -> None:
@@ -54,6 +55,7 @@ class StepCompute:
         self._has_done = has_done
         self._secrets = secrets
         self.host: Host | None = None
+        self.began: float | None = None
 
     def __call__(  # noqa: D102 - what Dagster calls
         self, context: dg.OpExecutionContext, inputs: Mapping[str, StepRecord]
@@ -61,9 +63,7 @@ class StepCompute:
         flow, step = self.flow, self.step
         upstream = {name: inputs[input_name(flow.step(name))] for name in step.upstream}
         started = _RunStart(context)
-        left = None
-        if flow.runner.timeout is not None:
-            left = started() + flow.runner.timeout - time.time()
+        left = self._seconds_left(started)
         params = self._params(context)
         run = RunInfo(context.run_id, flow.name, started, params)
         outcome = self._run(context, upstream, run, left)
@@ -128,6 +128,16 @@ class StepCompute:
         finally:
             repeater.close()
             mask.release()
+
+    def _seconds_left(self, started: "_RunStart") -> float | None:
+        """Seconds until the run's timeout passes; None where it has none."""
+        limit = self.flow.runner.timeout
+        if limit is None:
+            return None
+        if self.began is not None:
+            return limit - (time.monotonic() - self.began)
+        # The worker is Dagster's: only the history tells when the run began.
+        return min(limit, limit - (time.time() - started()))
 
     def _params(self, context: dg.OpExecutionContext) -> SeenParams:
         if not self.flow.params:

@@ -12,6 +12,8 @@ import multiprocessing
 import os
 import types
 from collections.abc import Callable, Iterator, Sequence
+from time import monotonic
+from time import sleep as pause
 from typing import Any
 
 from dagster import DagsterEvent, DagsterEventType, DagsterInstance, DagsterRun
@@ -20,6 +22,7 @@ from dagster._core.execution.context.system import (
     PlanExecutionContext,
     PlanOrchestrationContext,
 )
+from dagster._core.execution.plan import active
 from dagster._core.execution.plan.active import ActiveExecution, _pool_key_for_step
 from dagster._core.execution.plan.instance_concurrency_context import InstanceConcurrencyContext
 from dagster._core.execution.plan.plan import ExecutionPlan
@@ -43,7 +46,38 @@ HALT_TAG = "flowtoy/halts_run"
 ORDER_TAG = "flowtoy/order"
 
 
-class HaltingExecution(ActiveExecution):
+def rebound(function: Callable[..., Any], **names: Any) -> Callable[..., Any]:
+    """The same function, in which some global names stand for something else."""
+    assert isinstance(function, types.FunctionType)
+    return types.FunctionType(
+        function.__code__,
+        {**function.__globals__, **names},
+        function.__name__,
+        function.__defaults__,
+        function.__closure__,
+    )
+
+
+class _Monotonic:
+    """Stands for the module `time` where Dagster measures waits: its `time` can't be set."""
+
+    time = staticmethod(monotonic)
+    sleep = staticmethod(pause)
+
+
+class _SteadyExecution(ActiveExecution):
+    """Dagster's `ActiveExecution`, whose waits a clock that is set does not change."""
+
+    _update = rebound(ActiveExecution._update, time=_Monotonic)
+    sleep_interval = rebound(ActiveExecution.sleep_interval, time=_Monotonic)
+    handle_event = rebound(ActiveExecution.handle_event, time=_Monotonic)
+    concurrency_event_iterator = rebound(
+        ActiveExecution.concurrency_event_iterator, time=_Monotonic
+    )
+    assert "time" in vars(active)
+
+
+class HaltingExecution(_SteadyExecution):
     """The state of a plan that is being executed; a failed step tagged `HALT_TAG` halts it."""
 
     halted_by: str | None = None
@@ -168,18 +202,6 @@ class _HaltingPlan(ExecutionPlan):
 
     def start(self, *args: Any, **kwargs: Any) -> ActiveExecution:
         return HaltingExecution(self, *args, **kwargs)
-
-
-def rebound(function: Callable[..., Any], **names: Any) -> Callable[..., Any]:
-    """The same function, in which some global names stand for something else."""
-    assert isinstance(function, types.FunctionType)
-    return types.FunctionType(
-        function.__code__,
-        {**function.__globals__, **names},
-        function.__name__,
-        function.__defaults__,
-        function.__closure__,
-    )
 
 
 def _iterate_in_process(

@@ -54,7 +54,11 @@ STEPS_BEFORE_RENEWAL = 500
 
 @dataclass(frozen=True)
 class WorkerSetup:
-    """What all steps of a run have in common; sent to a worker once."""
+    """What all steps of a run have in common; sent to a worker once.
+
+    Attributes:
+        began: when the run began, by the monotonic clock, which all processes of a machine share.
+    """
 
     job: ReconstructableJob
     run: DagsterRun
@@ -64,6 +68,7 @@ class WorkerSetup:
     parent_state: PastExecutionState | None
     environment: Mapping[str, str]
     directory: str
+    began: float
 
 
 @dataclass(frozen=True)
@@ -257,19 +262,20 @@ class _Worker:
                 step_key=step_key,
             )
             plan = self._plan_for(step_key, task)
-            self._host_step(step_key, replace(self.host, lost=task.lost))
+            self._host_step(step_key, replace(self.host, lost=task.lost), self.setup.began)
             yield from ExecuteRunWithPlanIterable(
                 plan, inner_plan_execution_iterator, _StepContextManager(self, plan)
             )
         self.tainted = isolation.tainted
 
-    def _host_step(self, step_key: str, host: Host) -> None:
+    def _host_step(self, step_key: str, host: Host, began: float) -> None:
         """Tell the op of a step of a flow in what process it runs."""
         node = self.whole.definition.graph.node_dict.get(step_key)
         op = node.definition if node is not None else None
         compute = op.compute_fn if isinstance(op, dg.OpDefinition) else None
         if isinstance(compute, StepCompute):
             compute.host = host
+            compute.began = began
 
     def _plan_for(self, step_key: str, task: StepTask) -> ExecutionPlan:
         """The plan of one step, taken out of the whole plan, which is built once."""

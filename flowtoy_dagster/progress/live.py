@@ -13,6 +13,7 @@ from flowtoy_dagster.progress.area import Line, TerminalArea
 from flowtoy_dagster.progress.capture import StderrPipe
 from flowtoy_dagster.progress.rows import Board
 from flowtoy_dagster.progress.words import change_lines, name_width, summary
+from flowtoy_dagster.steady import steady_time
 from flowtoy_dagster.terminal import plain
 
 if TYPE_CHECKING:
@@ -74,7 +75,7 @@ class LiveProgress:
         with contextlib.suppress(OSError):  # the terminal may be gone
             rows: list[Line] = []
             if self._board is not None:
-                rows = list(self._board.final(self._area.size().lines, time.time()))
+                rows = list(self._board.final(self._area.size().lines, steady_time()))
             self._draw(rows, left)
 
     def summarize(self, status: RunStatus) -> None:
@@ -90,7 +91,7 @@ class LiveProgress:
             elapsed = time.monotonic() - self._started
             with contextlib.suppress(OSError):
                 height = self._area.size().lines
-                self._draw(list(self._board.frame(height, time.time(), elapsed)), others)
+                self._draw(list(self._board.frame(height, steady_time(), elapsed)), others)
 
     def _draw(self, rows: list[Line], others: list[str]) -> None:
         with self._lock:

@@ -62,7 +62,8 @@ def counts(status: RunStatus) -> str:
 
 
 def seconds(value: float) -> str:
-    """A time span for people."""
+    """A time span for people; never negative, though a clock may have been set in between."""
+    value = max(0.0, value)
     if value < 60:
         return f"{value:.1f} s"
     minutes, rest = divmod(round(value), 60)

@@ -7,7 +7,6 @@ import logging
 import os
 import signal
 import threading
-import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -46,6 +45,7 @@ from flowtoy_dagster.runs.history import History
 from flowtoy_dagster.runs.states import Change, RunState, RunStatus
 from flowtoy_dagster.runs.status import run_state_of
 from flowtoy_dagster.secrets import Mask
+from flowtoy_dagster.steady import steady_time
 from flowtoy_dagster.store.configs import configs_of
 from flowtoy_dagster.store.outputs import OutputText
 from flowtoy_dagster.store.records import StepRecord
@@ -182,14 +182,14 @@ def start(
     notify = on_change or (lambda change: None)
 
     def take_in(event: DagsterEvent) -> None:
-        change = builder.add(event, time.time())
+        change = builder.add(event, steady_time())
         if change is not None:
             notify(change)
 
     interrupted = follow(history.instance, job, run, take_in)
     if interrupted:
         builder.status.state = _end_of_interrupted(history.instance, run)
-    for change in builder.finish(time.time()):
+    for change in builder.finish(steady_time()):
         notify(change)
     finished = finished_run(
         history, run, flow, builder.status, FlowSecrets(flow).mask(os.environ)

@@ -42,7 +42,8 @@ class StepStatus:
         """Seconds from its start to its end."""
         if self.started_at is None or self.ended_at is None:
             return None
-        return self.ended_at - self.started_at
+        # The machine's clock may have been set meanwhile.
+        return max(0.0, self.ended_at - self.started_at)
 
 
 @dataclass
