@@ -6,6 +6,7 @@ import base64
 import binascii
 import functools
 import json
+import math
 import re
 import shlex
 from collections.abc import Callable, Mapping
@@ -42,6 +43,24 @@ class _CodeGenerator(CodeGenerator):
             self.visit(part, frame)
             self.write(", ")
         self.write("))")
+
+
+    def visit_Const(self, node: nodes.Const, frame: Frame) -> None:  # noqa: N802
+        # Jinja2 computes what is constant and writes `inf`, which is no name of Python's.
+        self.write(_literal(node.as_const(frame.eval_ctx)))
+
+
+def _literal(value: Any) -> str:
+    if isinstance(value, float) and not math.isfinite(value):
+        return f"float('{value}')"
+    if isinstance(value, tuple):
+        return "(" + "".join(f"{_literal(item)}, " for item in value) + ")"
+    if isinstance(value, list):
+        return "[" + ", ".join(map(_literal, value)) + "]"
+    if isinstance(value, dict):
+        parts = (f"{_literal(key)}: {_literal(item)}" for key, item in value.items())
+        return "{" + ", ".join(parts) + "}"
+    return repr(value)
 
 
 class Environment(SandboxedEnvironment):

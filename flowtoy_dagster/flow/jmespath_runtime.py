@@ -2,9 +2,10 @@
 
 What differs from the package: `true` is never 1, also within lists and in `contains`; a text is a
 number only as JSON writes numbers; a text and a number have no order (null); a wrong type is an
-error for every argument; unknown functions, wrong numbers of arguments, a slice with the step 0,
-an expression reference outside of a function and a literal that JSON can't hold are errors before
-anything runs. As in the package, two texts can be ordered, which the specification leaves out.
+error for every argument; a slice with the step 0, an expression reference outside of a function and
+a literal that JSON can't hold are errors; unknown functions and wrong numbers of arguments are
+errors before anything runs. As in the package, two texts can be ordered, which the specification
+leaves out.
 """
 
 from __future__ import annotations
@@ -108,29 +109,40 @@ class Expression:
 
     def __init__(self, written: str) -> None:
         self.tree = jmespath.parser.Parser().parse(written).parsed
-        mistake = next(_mistakes(self.tree), None)
-        if mistake is not None:
-            raise exceptions.JMESPathError(mistake)
+        unknown = next(_wrong_calls(self.tree), None)
+        if unknown is not None:
+            raise exceptions.JMESPathError(unknown)
+        self._mistake = next(_mistakes(self.tree), None)
 
     def search(self, data: Any) -> Any:
         """What it finds in data; raises JMESPathError or one of Python's own errors."""
+        if self._mistake is not None:
+            raise exceptions.JMESPathError(self._mistake)
         options = visitor.Options(custom_functions=_Functions())
         return _Interpreter(options).visit(self.tree, data)
 
 
-def _mistakes(node: Any, parent: str = "") -> Iterator[str]:
-    kind = node["type"]
-    if kind == "function_expression":
+def _wrong_calls(node: Any) -> Iterator[str]:
+    if node["type"] == "function_expression":
         yield from _function_mistakes(node["value"], len(node["children"]))
-    elif kind == "slice":
+    for child in node.get("children", ()):
+        if isinstance(child, dict):
+            yield from _wrong_calls(child)
+
+
+def _mistakes(node: Any, parent: str = "") -> Iterator[str]:
+    """What fails whatever the data is."""
+    kind = node["type"]
+    if kind == "slice":
         if node["children"][2:] == [0]:
             yield "the step of a slice can't be 0"
         return
-    elif kind == "literal":
-        if any(not math.isfinite(number) for number in _floats(node["value"])):
-            yield "a literal holds a number that JSON can't hold"
+    if kind == "literal":
+        for number in _floats(node["value"]):
+            if not math.isfinite(number):
+                yield f"JSON can't hold the number {number}"
         return
-    elif kind == "expref" and parent != "function_expression":
+    if kind == "expref" and parent != "function_expression":
         yield "'&' makes an argument of a function, and no value"
     for child in node.get("children", ()):
         if isinstance(child, dict):

@@ -38,3 +38,17 @@ def test_a_replaced_filter_takes_the_arguments_of_jinja2s(name: str) -> None:
 )
 def test_their_arguments_do_what_jinja2s_do(template: str, text: str) -> None:
     assert render(template + "{{ '' }}", {"rows": [{"a": {"b": 1}}, {"a": {"b": 2}}]}) == text
+
+
+@pytest.mark.parametrize(
+    ("template", "value"),
+    [
+        ("{{ ('inf' | float) > rows | length }}", True),
+        ("{{ [('-inf' | float), 1] | min < 0 }}", True),
+        ("{{ {'a': 'inf' | float}.a == 1e400 }}", True),
+        ("{{ (1e400, (2,)) | last | first }}", 2),
+        ("{% set low = 'inf' | float %}{{ [low, 3] | min }}", "3"),
+    ],
+)
+def test_infinity_is_a_number_within_a_template(template: str, value: object) -> None:
+    assert render(template, {"rows": []}) == value

@@ -80,12 +80,6 @@ def test_wrong_types_are_errors(expression: str, data: Any) -> None:
         ("length(a, b)", r"length\(\) takes 1 argument, got 2"),
         ("join(',')", r"join\(\) takes 2 arguments, got 1"),
         ("merge()", r"merge\(\) takes at least 1 arguments, got 0"),
-        ("[::0]", "the step of a slice can't be 0"),
-        ("a[*].b[1:2:0] | c", "the step of a slice can't be 0"),
-        ("&a", "'&' makes an argument"),
-        ("[&a, b]", "'&' makes an argument"),
-        ("`1e999`", "that JSON can't hold"),
-        ("a == `[{\"b\": NaN}]`", "that JSON can't hold"),
     ],
 )
 def test_what_can_not_be_right_is_an_error_before_anything_runs(expression: str, why: str) -> None:
@@ -95,3 +89,23 @@ def test_what_can_not_be_right_is_an_error_before_anything_runs(expression: str,
     step = {"name": "a", "source": {"type": "process", "command": ["true"]}, "output": [output]}
     with pytest.raises(ConfigError, match=why):
         load_flow({"flow": [step]})
+
+
+@pytest.mark.parametrize(
+    ("expression", "why"),
+    [
+        ("[::0]", "the step of a slice can't be 0"),
+        ("a[*].b[1:2:0] | c", "the step of a slice can't be 0"),
+        ("&a", "'&' makes an argument"),
+        ("[&a, b]", "'&' makes an argument"),
+        ("`1e999`", "JSON can't hold the number inf"),
+        ("a == `[{\"b\": NaN}]`", "JSON can't hold the number nan"),
+    ],
+)
+@pytest.mark.parametrize("data", [None, [1, 2], {"a": 1}])
+def test_what_fails_whatever_the_data_is_fails_the_step(
+    expression: str, why: str, data: Any
+) -> None:
+    check_jmespath(expression)
+    with pytest.raises(TemplateError, match=why):
+        search(expression, data)
