@@ -21,6 +21,9 @@ from flowtoy_dagster.providers.shell import ShellScript, with_argument
 
 SHELL = "/bin/sh"
 _OPERATORS = frozenset("|&;<>()*?$`\n")
+_SHELLS = frozenset({"sh", "bash", "dash", "ash", "ksh", "zsh"})
+_SCRIPT_OPTION = re.compile(r"-[A-Za-z]*c[A-Za-z]*")
+_OPTION_WITH_VALUE = re.compile(r"-[A-Za-z]*[oO]")
 _WORD_ENDS = frozenset(" \t\n;&|()")
 _ASSIGNMENT = re.compile(r"[A-Za-z_]\w*=")
 _HOLE = re.compile("\0(\\d+)\0")
@@ -63,11 +66,7 @@ def prepare(
     """
 
     if not isinstance(command, str):
-        parts = [
-            _render(part, context, lenient, field=f"command[{index}]")
-            for index, part in enumerate(command)
-        ]
-        return CommandLine((*parts, *map(_argument, args)))
+        return _prepare_list(command, args, context, lenient)
     pieces, units = _take_out_templates(command.strip())
     if shell or needs_shell(pieces):
         script = ShellScript(context, lenient=lenient)
@@ -85,8 +84,61 @@ def prepare(
         number = int(hole[1])
         return _render(units[number], context, lenient, unquote=number in bare)
 
-    argv = [_HOLE.sub(fill, word) for word in words]
-    return CommandLine((*argv, *map(_argument, args)))
+    script_at = script_index(words)
+    shell_script = ShellScript(context, lenient=lenient)
+    argv = []
+    for index, word in enumerate(words):
+        if index == script_at:
+            source = _HOLE.sub(lambda hole: units[int(hole[1])], word)
+            argv.append(shell_script.render(source))
+        else:
+            argv.append(_HOLE.sub(fill, word))
+    return CommandLine((*argv, *map(_argument, args)), shell_script.variables)
+
+
+def _prepare_list(
+    command: Sequence[Any], args: Sequence[Any], context: Mapping[str, Any], lenient: bool
+) -> CommandLine:
+    script_at = script_index(command)
+    shell_script = ShellScript(context, lenient=lenient)
+    argv = []
+    for index, part in enumerate(command):
+        field = f"command[{index}]"
+        if index == script_at:
+            try:
+                argv.append(shell_script.render(part))
+            except TemplateError as error:
+                raise TemplateError(error.message, error.field or field) from None
+        else:
+            argv.append(_render(part, context, lenient, field=field))
+    return CommandLine((*argv, *map(_argument, args)), shell_script.variables)
+
+
+def script_index(command: Sequence[Any]) -> int | None:
+    """Where a command, such as `["sh", "-c", "echo {{ x }}"]`, has a script with templates.
+
+    Returns:
+        None where it runs no shell, where the script has no template, or is nothing but one: that
+        is meant as code.
+    """
+    if not command or not _is_literal(command[0]):
+        return None
+    if command[0].rpartition("/")[2] not in _SHELLS:
+        return None
+    index, has_script = 1, False
+    while index < len(command) and _is_literal(command[index]) and command[index][:1] == "-":
+        option = command[index]
+        has_script = has_script or bool(_SCRIPT_OPTION.fullmatch(option))
+        index += 2 if _OPTION_WITH_VALUE.fullmatch(option) else 1
+    if not has_script or index >= len(command) or not isinstance(command[index], str):
+        return None
+    pieces, units = _take_out_templates(command[index])
+    units = units or _HOLE.findall(pieces)
+    return index if units and _HOLE.sub("", pieces).strip() else None
+
+
+def _is_literal(part: Any) -> bool:
+    return isinstance(part, str) and not is_template(part) and not _HOLE.search(part)
 
 
 def _render(

@@ -195,3 +195,56 @@ def test_a_missing_value_is_an_error_or_nothing() -> None:
 def test_with_is_a_statement_with_a_body() -> None:
     command = "echo {% with x = 'a b' %}{{ x }} c{% endwith %} d"
     assert line(command).argv == ("echo", "a b c", "d")
+
+
+# Commands that hand a script to a shell: how a value gets into it, and what is printed around it.
+INNER = {
+    "printf %s {{ v }}": ("", ""),
+    "printf %s '{{ v }}'": ("", ""),
+    'printf %s "a{{ v }}b"': ("a", "b"),
+    "printf %s {{ v | shquote }}": ("", ""),
+    "x={{ v }}; printf %s \"$x\" # it's {{ v }}": ("", ""),
+}
+
+
+@given(value=hostile)
+@example(value="$(touch hacked)")
+@settings(
+    deadline=None,
+    max_examples=10,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
+@pytest.mark.parametrize("script", INNER)
+def test_a_value_in_the_script_of_a_shell_is_never_code(
+    script: str, value: str, tmp_path: Path
+) -> None:
+    # language 11.3
+    before, after = INNER[script]
+    expected = f"{before}{value}{after}".encode()
+    for shell in (["sh", "-c"], ["/bin/bash", "-o", "errexit", "-uc"], ["bash", "--norc", "-ec"]):
+        assert printed(line([*shell, script], v=value), tmp_path) == expected
+    assert not (tmp_path / "hacked").exists()
+
+
+@pytest.mark.parametrize("value", ["a b", "$(touch hacked)", "'; touch hacked; '"])
+def test_a_value_in_the_quoted_script_of_a_command_string_is_never_code(
+    value: str, tmp_path: Path
+) -> None:
+    found = line("sh -ec 'printf %s {{ v }}' -", ["more"], v=value)
+    assert found.argv == ("sh", "-ec", 'printf %s "${FLOWTOY_VALUE_1}"', "-", "more")
+    assert printed(found, tmp_path) == value.encode()
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["sh", "-c", "{{ v }}"], ["sh", "-c", "echo one", "{{ v }}"], ["sh", "{{ v }} x"],
+        ["{{ v }}", "-c", "a {{ v }}"], ["echo", "-c", "a {{ v }}"], ["sh", "-e", "a {{ v }}"],
+        ["sh", "-c"], ["bash", "-o", "-c", "a {{ v }}"],
+    ],
+    ids=str,
+)
+def test_other_arguments_are_values_as_they_are(command: list[str]) -> None:
+    found = line(command, v="1 2")
+    assert found.argv == tuple(part.replace("{{ v }}", "1 2") for part in command)
+    assert found.variables == {}
