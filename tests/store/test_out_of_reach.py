@@ -62,7 +62,7 @@ async def ask(app: Any, path: str, query: str = "") -> bytes:
     async def receive() -> Any:
         for message in asked:
             return message
-        return await asyncio.Event().wait()  # this client never goes away
+        return {"type": "http.disconnect"}
 
     async def send(message: Any) -> None:
         sent.append(message)
@@ -71,7 +71,7 @@ async def ask(app: Any, path: str, query: str = "") -> bytes:
         "type": "http", "http_version": "1.1", "method": "GET", "scheme": "http", "path": path,
         "raw_path": urllib.parse.quote(path).encode(), "query_string": query.encode(),
         "root_path": "", "headers": [(b"host", b"localhost")], "server": ("localhost", 80),
-        "client": ("localhost", 1), "asgi": {"version": "3.0"},
+        "client": ("localhost", 1), "asgi": {"version": "3.0", "spec_version": "2.4"},
     }
     try:
         await app(scope, receive, send)
