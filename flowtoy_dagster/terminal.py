@@ -7,6 +7,7 @@ like another one. They are left out of what people read. JSON keeps them, as esc
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 import sys
@@ -45,9 +46,13 @@ def say(text: str, stream: TextIO | None = None) -> None:
         text: what others may have a part in.
         stream: by default stderr, at once.
     """
-    target = stream or sys.stderr
-    if target is not None:  # as it is where the descriptor was closed at the start
-        print(plain_lines(text), file=target, flush=stream is None)
+    if stream is not None:
+        print(plain_lines(text), file=stream)
+        return
+    # None where the descriptor was closed at the start. Where nobody can read, nobody is hurt.
+    with contextlib.suppress(OSError, ValueError):
+        if sys.stderr is not None:
+            print(plain_lines(text), file=sys.stderr, flush=True)
 
 
 def plain_json(text: str) -> str:

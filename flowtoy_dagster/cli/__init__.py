@@ -3,26 +3,34 @@
 from __future__ import annotations
 
 import atexit
+import contextlib
 import gc
 import os
+import signal
 import sys
 import threading
-import traceback
 from typing import NoReturn
 
+from flowtoy_dagster.cli.streams import (
+    INTERRUPTED,
+    end_at_interrupt,
+    open_missing_streams,
+)
 from flowtoy_dagster.errors import FlowtoyError
 from flowtoy_dagster.terminal import say
-
-INTERRUPTED = 130
 
 
 def main() -> NoReturn:
     """Run the command line and end the process with its exit code."""
     # Collecting while modules load finds nothing; the fork server's start turns it on again.
     gc.disable()
-    from flowtoy_dagster.cli.app import app
-
+    end_at_interrupt()
+    open_missing_streams()
+    # Where whoever started us ignores it, the exit codes of our children would be lost.
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     try:
+        from flowtoy_dagster.cli.app import app
+
         app(prog_name="flowtoy")
         code = 0
     except SystemExit as stop:
@@ -32,14 +40,14 @@ def main() -> NoReturn:
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         code = 1
     except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
+        say("interrupted")
         code = INTERRUPTED
     except FlowtoyError as error:
         code = _tell(str(error), error.exit_code)
     except Exception as error:  # noqa: BLE001 - the last place that can turn it into one line
         code = _tell(f"unexpected {type(error).__name__}: {error}", 1)
         if not wants_traceback():
-            print("    run with --debug to see where", file=sys.stderr)
+            say("    run with --debug to see where")
     sys.exit(code)
 
 
@@ -52,10 +60,10 @@ def command() -> NoReturn:
             raise
         # Taking thousands of modules apart takes as long as several steps.
         atexit._run_exitfuncs()
+        with contextlib.suppress(OSError, ValueError):
+            sys.stderr.flush()
         try:
-            for stream in (sys.stdout, sys.stderr):
-                if stream is not None:  # as it is where the descriptor was closed at the start
-                    stream.flush()
+            sys.stdout.flush()
         except (OSError, ValueError):
             raise stop from None  # Python says what could not be written
         os._exit(stop.code if isinstance(stop.code, int) else 1)
@@ -68,6 +76,8 @@ def wants_traceback() -> bool:
 
 def _tell(message: str, code: int) -> int:
     if wants_traceback():
-        say(traceback.format_exc())
+        import traceback
+
+        say(traceback.format_exc().rstrip())
     say(message)
     return code

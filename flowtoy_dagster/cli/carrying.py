@@ -9,6 +9,7 @@ import typer
 
 from flowtoy_dagster.cli.importing import import_quickly
 from flowtoy_dagster.cli.printing import OutputWriter
+from flowtoy_dagster.cli.streams import raise_interrupts
 from flowtoy_dagster.errors import RunError, RunInterrupted
 from flowtoy_dagster.flow.graph import Flow
 from flowtoy_dagster.progress import Progress
@@ -56,6 +57,7 @@ def carry_out(
         RunInterrupted: after the outputs that there are were printed.
     """
     interrupt = None
+    raise_interrupts()
     progress.start(flow, reused)
     try:
         finished = run(progress.show)

@@ -27,10 +27,7 @@ SHORTENED = 2000
 
 def claim_stdout() -> BinaryIO:
     """Keep stdout for the result: whatever else prints to it goes to stderr."""
-    if sys.stdout is None:  # whoever started us closed it
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-    else:
-        sys.stdout.flush()
+    sys.stdout.flush()
     result = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)
     return result

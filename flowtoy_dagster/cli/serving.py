@@ -93,7 +93,7 @@ class Door:
 
 
 def tell(text: str) -> None:
-    """Print to stderr at once."""
+    """Print to stderr at once, where it can be written."""
     say(text)
 
 

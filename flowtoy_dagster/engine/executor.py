@@ -39,11 +39,14 @@ from dagster._core.executor.multiprocess import MultiprocessExecutor
 from dagster_shared.error import SerializableErrorInfo
 from sqlalchemy.exc import DBAPIError
 
+from flowtoy_dagster.engine.forkserver import ForkServerError, WorkerStartError
+from flowtoy_dagster.engine.isolation import working_directory
 from flowtoy_dagster.engine.names import STEP_TAG
 from flowtoy_dagster.engine.pool import Report, StepEvent, StepLost, WorkerPool
 from flowtoy_dagster.engine.scheduling import HaltingExecution
 from flowtoy_dagster.engine.workers import StepTask, WorkerSetup
 from flowtoy_dagster.errors import RunError
+from flowtoy_dagster.providers.subprocesses import signal_name
 from flowtoy_dagster.steps.deadline import EXIT_UNINTERRUPTIBLE
 
 INTERRUPT_CHECK = 0.25
@@ -51,6 +54,7 @@ INTERRUPT_CHECK = 0.25
 LONGEST_STOP = 6.5
 """Seconds that steps have to end when the run is interrupted; commands get 5 of them."""
 STOP_MESSAGE = "Warm workers: received termination signal - interrupting running steps"
+_START_ERRORS = (ForkServerError.__name__, WorkerStartError.__name__)
 _INTERRUPTS = ("DagsterExecutionInterruptedError", "KeyboardInterrupt")
 
 
@@ -101,7 +105,7 @@ class WarmExecutor(MultiprocessExecutor):
             repository_load_data=plan.repository_load_data,
             parent_state=plan.known_state.parent_state,
             environment=dict(os.environ),
-            directory=os.getcwd(),
+            directory=working_directory(),
             began=time.monotonic(),
         )
 
@@ -270,8 +274,7 @@ def _how_it_died(lost: StepLost) -> str:
     elif lost.status >= 0:
         how = f"ended with exit code {lost.status}"
     else:
-        name = signal.Signals(-lost.status).name
-        how = f"was killed by signal {-lost.status} ({name})"
+        how = f"was killed by {signal_name(-lost.status)}"
         if lost.status == -signal.SIGKILL:
             how += ", perhaps because the machine ran out of memory"
         elif lost.status == -signal.SIGSEGV:
@@ -325,13 +328,20 @@ def iterate_run(
     """Execute a run that was created; gives each event when it has been stored.
 
     Raises:
-        RunError: the events can't be stored.
+        RunError: the events can't be stored, or workers can't be started.
     """
+    failure: SerializableErrorInfo | None = None
     try:
-        yield from execute_run_iterator(job, run, instance)
+        for event in execute_run_iterator(job, run, instance):
+            if event.is_job_failure:
+                failure = event.job_failure_data.error
+            yield event
     except (DBAPIError, sqlite3.Error) as error:
         reason = error.orig if isinstance(error, DBAPIError) else error
         raise RunError(f"the run's history can't be written: {reason}") from None
+    # Dagster has caught it, and made an event of it.
+    if failure is not None and failure.cls_name in _START_ERRORS:
+        raise RunError(failure.message.strip().partition(": ")[2])
 
 
 def retry_plan(

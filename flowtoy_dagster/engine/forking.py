@@ -19,6 +19,8 @@ import traceback
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from flowtoy_dagster.providers.process_tree import adopt_orphans, children
+
 END_TIMEOUT = 8.0
 """Seconds that workers have to end by themselves when the parent is gone."""
 NUMBER = struct.Struct("!I")
@@ -27,7 +29,6 @@ FAREWELL = 0xFFFFFFFF
 """Sent instead of a worker's number by a parent that ends as it means to."""
 _ORPHAN_GRACE = 2.0
 """Seconds between TERM and KILL for what a killed worker leaves behind."""
-_PR_SET_CHILD_SUBREAPER = 36
 
 
 class PreloadError(Exception):
@@ -59,7 +60,7 @@ def import_for_workers(preload: Sequence[str], entry: str) -> Callable[[int], No
     try:
         for name in [*preload, module]:
             importlib.import_module(name)
-    except BaseException as error:
+    except (Exception, SystemExit) as error:
         raise PreloadError(
             f"workers can't import '{name}': {type(error).__name__}: {error}"
         ) from error
@@ -107,7 +108,7 @@ class Server:
         """Serve until the parent is gone; never returns."""
         signal.set_wakeup_fd(self._wake_write)
         signal.signal(signal.SIGCHLD, lambda *_: None)
-        _adopt_orphans()
+        adopt_orphans()
         while True:
             patience = 0.1 if self._doomed else None
             sources: list[Any] = [self._control, self._wake_read]
@@ -131,7 +132,13 @@ class Server:
             self._farewell = data == NUMBER.pack(FAREWELL)
             return False
         (number,) = NUMBER.unpack(data)
-        pid = os.fork()
+        try:
+            pid = os.fork()
+        except OSError as error:
+            os.close(descriptors[0])
+            reason = (error.strerror or str(error)).lower()
+            _tell(self._control, unable=f"a worker can't be started: {reason}")
+            return True
         if pid == 0:
             self._become_worker(descriptors[0])
         os.close(descriptors[0])
@@ -166,7 +173,9 @@ class Server:
                 pid, status = os.waitpid(-1, os.WNOHANG)
                 if pid == 0:
                     return
-                self._doomed.pop(pid, None)
+                # What had a group of its own is adopted only now.
+                if self._doomed.pop(pid, None) is not None:
+                    self._doom_orphans()
                 number = self._workers.pop(pid, None)
                 if number is not None:
                     code = os.waitstatus_to_exitcode(status)
@@ -205,25 +214,6 @@ class Server:
             time.sleep(0.05)
             self._reap()
             self._end_doomed()
-
-
-def _adopt_orphans() -> None:
-    """Become the parent of what workers leave behind, where the system knows of such a thing."""
-    if sys.platform == "linux":
-        import ctypes
-
-        ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
-
-
-def children() -> list[int]:
-    """The child processes of this one, where the system tells."""
-    found: list[int] = []
-    with contextlib.suppress(OSError):
-        # The system has them by the thread that has started each.
-        for thread in os.listdir("/proc/self/task"):
-            with open(f"/proc/self/task/{thread}/children") as file:
-                found += map(int, file.read().split())
-    return found
 
 
 def _signal_all(pid: int, number: int) -> None:

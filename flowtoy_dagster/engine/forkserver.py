@@ -10,6 +10,7 @@ the parent is gone, however it went, the server ends its workers and itself.
 """
 
 import contextlib
+import fcntl
 import json
 import os
 import select
@@ -31,6 +32,7 @@ from flowtoy_dagster.engine.forking import (
     import_for_workers,
 )
 from flowtoy_dagster.errors import RunError
+from flowtoy_dagster.providers.subprocesses import signal_name
 
 SERVER_MODULE = "flowtoy_dagster.engine.forking"
 START_TIMEOUT = 60.0
@@ -39,6 +41,10 @@ START_TIMEOUT = 60.0
 
 class ForkServerError(RunError):
     """The fork server could not be started, or is gone."""
+
+
+class WorkerStartError(ForkServerError):
+    """The machine has no room for another worker."""
 
 
 @dataclass(frozen=True)
@@ -79,22 +85,30 @@ class ForkServer:
         Raises:
             ForkServerError: it could not be started.
         """
-        ours, theirs = socket.socketpair()
-        request = json.dumps({"preload": list(preload), "entry": entry, "path": sys.path})
+        # Python skips what is no text, such as a `Path` that a program has put there.
+        path = [entry for entry in sys.path if isinstance(entry, str)]
+        request = json.dumps({"preload": list(preload), "entry": entry, "path": path})
+        ours, theirs = socket_pair()
         try:
             process = subprocess.Popen(
                 [sys.executable, "-m", SERVER_MODULE, str(theirs.fileno())],
                 pass_fds=[theirs.fileno()],
                 stdin=subprocess.DEVNULL,
+                stdout=None if _is_open(1) else subprocess.DEVNULL,
+                stderr=None if _is_open(2) else subprocess.DEVNULL,
                 start_new_session=True,
             )
         except OSError as error:
-            raise ForkServerError(f"the fork server could not be started: {error}") from None
+            ours.close()
+            reason = f"{error.strerror}: '{error.filename}'" if error.filename else error.strerror
+            raise ForkServerError(f"the fork server could not be started: {reason}") from None
         finally:
             theirs.close()
         # From here on we wait for the process ourselves, as for one that was forked.
         process.returncode = 0
-        ours.sendall(request.encode() + b"\n")
+        # Where it has ended already, waiting for it tells why.
+        with contextlib.suppress(OSError):
+            ours.sendall(request.encode() + b"\n")
         return cls(ours, process.pid, ready=False)
 
     @classmethod
@@ -172,13 +186,15 @@ class ForkServer:
             data = self._socket.recv(1 << 16, socket.MSG_DONTWAIT)
         except BlockingIOError:
             return
-        except ConnectionResetError:
+        except OSError:
             data = b""
         if not data:
             raise ForkServerError(f"the fork server is gone: {self._how_it_ended()}")
         *lines, self._buffer = (self._buffer + data).split(b"\n")
         for line in lines:
             message = json.loads(line)
+            if "unable" in message:
+                raise WorkerStartError(message["unable"])
             if "failed" in message:
                 self.close()
                 raise ForkServerError(message["failed"])
@@ -226,7 +242,36 @@ class ForkServer:
         if not self._wait(2):
             return "it closed its socket"
         code = self._exit_code or 0
-        return f"killed by signal {-code}" if code < 0 else f"exit code {code}"
+        return f"killed by {signal_name(-code)}" if code < 0 else f"exit code {code}"
+
+
+def socket_pair() -> tuple[socket.socket, socket.socket]:
+    """Two sockets, neither of them where a standard stream belongs.
+
+    Raises:
+        WorkerStartError: this process has too many files open.
+    """
+    try:
+        first, second = socket.socketpair()
+        return _above_standard_streams(first), _above_standard_streams(second)
+    except OSError as error:
+        reason = (error.strerror or str(error)).lower()
+        raise WorkerStartError(f"a worker can't be started: {reason}") from None
+
+
+def _above_standard_streams(given: socket.socket) -> socket.socket:
+    if given.fileno() > 2:
+        return given
+    with given:  # the program was started with a stream closed
+        return socket.socket(fileno=fcntl.fcntl(given.fileno(), fcntl.F_DUPFD_CLOEXEC, 3))
+
+
+def _is_open(descriptor: int) -> bool:
+    try:
+        os.fstat(descriptor)
+    except OSError:
+        return False
+    return True
 
 
 def _kernel_threads() -> int:

@@ -1,5 +1,6 @@
 """Keeps what one step changes in its worker's process from the next step."""
 
+import contextlib
 import logging
 import os
 import signal
@@ -12,16 +13,24 @@ from typing import Any
 from typing_extensions import Self
 
 
+def working_directory() -> str | None:
+    """The working directory of this process; None where it was deleted."""
+    try:
+        return os.getcwd()
+    except OSError:
+        return None
+
+
 class Isolation:
     """On leaving, undoes changes of the environment, the working directory, the umask, the module
     search path, signal handlers and logging; `tainted` tells of what can't be undone.
 
     Args:
         environment: what each step starts with.
-        directory: where each step starts.
+        directory: where each step starts; None where that was deleted before the run.
     """
 
-    def __init__(self, environment: Mapping[str, str], directory: str) -> None:
+    def __init__(self, environment: Mapping[str, str], directory: str | None) -> None:
         self._environment = dict(environment)
         self._directory = directory
         self.tainted = False
@@ -63,12 +72,10 @@ class Isolation:
         if dict(os.environ) != self._environment:
             os.environ.clear()
             os.environ.update(self._environment)
-        try:
-            if os.getcwd() != self._directory:
+        if self._directory is not None and working_directory() != self._directory:
+            # Where the folder is gone, it is so for the one who started the run.
+            with contextlib.suppress(OSError):
                 os.chdir(self._directory)
-        except FileNotFoundError:
-            # The folder is gone; so it is for the one who started the run.
-            return
 
 
 def _loggers() -> dict[str, logging.Logger]:

@@ -3,7 +3,6 @@
 import contextlib
 import os
 import signal
-import socket
 import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -18,6 +17,8 @@ from flowtoy_dagster.engine.forkserver import (
     ForkServerError,
     WorkerEnd,
     WorkerStart,
+    WorkerStartError,
+    socket_pair,
 )
 
 PRELOAD = "flowtoy_dagster.engine.preload"
@@ -174,7 +175,7 @@ class WorkerPool:
             self._server = ForkServer.spawn(
                 (PRELOAD, DEFINITIONS, *modules_to_preload()), ENTRY
             )
-        ours, theirs = socket.socketpair()
+        ours, theirs = socket_pair()
         try:
             self._server.wait_until_ready()
             self._server.fork(self._next, theirs)
@@ -230,6 +231,8 @@ class WorkerPool:
                     worker.pid = item.pid
                 elif isinstance(item, WorkerEnd):
                     worker.ended = item.status
+        except WorkerStartError:
+            raise
         except ForkServerError:
             # Workers live on without it; another is started when one more is needed.
             self._server.close()

@@ -43,6 +43,7 @@ from flowtoy_dagster.engine.isolation import Isolation
 from flowtoy_dagster.engine.logs import configure_log
 from flowtoy_dagster.engine.ops import StepCompute
 from flowtoy_dagster.engine.scheduling import rebound
+from flowtoy_dagster.providers.process_tree import adopt_orphans
 from flowtoy_dagster.steps.context import Host
 from flowtoy_dagster.steps.deadline import exit_uninterruptible
 
@@ -67,7 +68,7 @@ class WorkerSetup:
     repository_load_data: RepositoryLoadData | None
     parent_state: PastExecutionState | None
     environment: Mapping[str, str]
-    directory: str
+    directory: str | None
     began: float
 
 
@@ -135,9 +136,12 @@ def main(descriptor: int) -> None:
     host = Host(give_up=exit_uninterruptible)
     signal.signal(signal.SIGTERM, lambda *_: _end_at_once(host))
     threading.Thread(target=_watch_parent, args=(descriptor, host), daemon=True).start()
+    adopt_orphans()
     os.environ.clear()
     os.environ.update(setup.environment)
-    os.chdir(setup.directory)
+    if setup.directory is not None:
+        with contextlib.suppress(OSError):  # deleted since; commands tell of it where they need it
+            os.chdir(setup.directory)
     configure_log()
     # A parent that is gone reads no more: there is nobody left to tell.
     with contextlib.suppress(BrokenPipeError), instance_of(setup.instance) as instance:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import time
 from collections.abc import Collection
@@ -51,4 +52,6 @@ class ProgressLines:
         self._print(summary(status, time.monotonic() - self._started))
 
     def _print(self, text: str) -> None:
-        print(plain(text), file=self._stream, flush=True)
+        # The log's disk may be full, or who read it may be gone: the run goes on.
+        with contextlib.suppress(OSError, ValueError):
+            print(plain(text), file=self._stream, flush=True)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import os
+import shutil
 from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar, Literal
 
@@ -262,13 +264,28 @@ def _program(line: CommandLine) -> str:
     return "the shell command" if line.script else line.argv[0]
 
 
+def _bad_interpreter(program: str, cwd: str | None) -> str | None:
+    """Why a file that exists can't be found: what its first line names does not exist."""
+    path = os.path.join(cwd or "", program) if "/" in program else shutil.which(program)
+    if path is None or not os.path.isfile(path):
+        return None
+    with contextlib.suppress(OSError), open(path, "rb") as file:
+        first = file.readline(256)
+        if first.startswith(b"#!"):
+            words = first[2:].rstrip(b"\n").decode("utf-8", "backslashreplace")
+            name = words.strip(" \t").split(" ")[0]
+            hint = " (the file has Windows line ends)" if name.endswith("\r") else ""
+            return f"'{program}' can't be executed: bad interpreter: {name!r} not found{hint}"
+    return f"'{program}' can't be executed: its loader or interpreter is not found"
+
+
 def _why_not_started(error: OSError | ValueError, line: CommandLine, cwd: str | None) -> str:
     if isinstance(error, ValueError):
         return f"{_program(line)} could not be started: {error}"
     if cwd is not None and error.filename == cwd:
         return f"the working directory '{cwd}' can't be entered: {(error.strerror or '').lower()}"
     if isinstance(error, FileNotFoundError):
-        return f"command not found: '{line.argv[0]}'"
+        return _bad_interpreter(line.argv[0], cwd) or f"command not found: '{line.argv[0]}'"
     if isinstance(error, PermissionError):
         return f"'{line.argv[0]}' can't be executed: permission denied"
     reason = (error.strerror or str(error)).lower()

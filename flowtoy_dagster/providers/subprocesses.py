@@ -1,4 +1,4 @@
-"""One command as a process group: fed, read within bounds, and ended whole."""
+"""One command with all that it starts: fed, read within bounds, and ended whole."""
 
 from __future__ import annotations
 
@@ -13,6 +13,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import IO
 
+from flowtoy_dagster.providers.process_tree import ProcessTree, children
+
 KILL_AFTER = 5.0
 """Seconds between TERM and KILL."""
 LINGER = 1.0
@@ -24,32 +26,33 @@ Tee = Callable[[str, bytes], None]
 
 
 class Processes:
-    """The commands that run now, each by its process group, which has its first process's id."""
+    """The commands that run now, each with all that it has started."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._groups: frozenset[int] = frozenset()
+        self._trees: frozenset[ProcessTree] = frozenset()
 
-    def add(self, group: int) -> None:
+    def add(self, tree: ProcessTree) -> None:
         """A command has started."""
         with self._lock:
-            self._groups |= {group}
+            self._trees |= {tree}
 
-    def discard(self, group: int) -> None:
-        """A command has ended, and nothing of its group is left to end."""
+    def discard(self, tree: ProcessTree) -> None:
+        """A command has ended, and nothing of it is left to end."""
         with self._lock:
-            self._groups -= {group}
+            self._trees -= {tree}
 
     def end_all(self, grace: float) -> None:
         """End every command: TERM, and KILL after `grace` seconds. Safe in a signal handler."""
-        groups = self._groups
-        for group in groups:
-            _signal_group(group, signal.SIGTERM if grace else signal.SIGKILL)
-        deadline = time.monotonic() + grace
-        while time.monotonic() < deadline and any(_signal_group(group, 0) for group in groups):
-            time.sleep(0.05)
-        for group in groups:
-            _signal_group(group, signal.SIGKILL)
+        trees = self._trees
+        if grace:
+            for tree in trees:
+                tree.signal(signal.SIGTERM)
+            deadline = time.monotonic() + grace
+            while time.monotonic() < deadline and any(tree.members() for tree in trees):
+                time.sleep(0.05)
+        for tree in trees:
+            tree.end(0)
 
 
 @dataclass(frozen=True)
@@ -87,7 +90,7 @@ def run_command(
         stdin: what it reads; nothing by default.
         variables: added to the environment.
         cwd: the working directory; ours by default.
-        timeout: seconds, after which its process group is ended.
+        timeout: seconds, after which all that it has started is ended.
         max_output_bytes: the most that stdout and stderr may each have.
         tee: called with `stdout` or `stderr` and each piece of it as it comes.
         deadline: a moment of the monotonic clock by which it is ended, too.
@@ -96,6 +99,7 @@ def run_command(
     Raises:
         OSError: it could not be started.
     """
+    before = children()
     process = subprocess.Popen(
         list(argv),
         stdin=subprocess.DEVNULL if stdin is None else subprocess.PIPE,
@@ -106,13 +110,14 @@ def run_command(
         start_new_session=True,
         bufsize=0,
     )
+    tree = ProcessTree(process.pid, before)
     running = processes or Processes()
-    running.add(process.pid)
-    conversation = _Conversation(process, stdin, max_output_bytes, tee)
+    running.add(tree)
+    conversation = _Conversation(process, tree, stdin, max_output_bytes, tee)
     try:
         reason = conversation.run(timeout, deadline)
         if reason is not None:
-            conversation.end_group()
+            conversation.end()
         return Finished(
             process.pid,
             process.wait(),
@@ -121,20 +126,27 @@ def run_command(
             reason,
         )
     except BaseException:
-        conversation.end_group()
+        conversation.end()
         raise
     finally:
-        running.discard(process.pid)
+        running.discard(tree)
         conversation.close()
+        tree.forget()
 
 
 class _Conversation:
     """The exchange with one process over its three pipes."""
 
     def __init__(
-        self, process: subprocess.Popen[bytes], stdin: bytes | None, limit: int, tee: Tee | None
+        self,
+        process: subprocess.Popen[bytes],
+        tree: ProcessTree,
+        stdin: bytes | None,
+        limit: int,
+        tee: Tee | None,
     ) -> None:
         self.process = process
+        self._tree = tree
         self.received = {"stdout": bytearray(), "stderr": bytearray()}
         self._limit = limit
         self._tee = tee
@@ -209,18 +221,9 @@ class _Conversation:
         self._selector.unregister(pipe)
         pipe.close()
 
-    def end_group(self) -> None:
-        """TERM to the whole process group, and KILL to what is left of it."""
-        if not _signal_group(self.process.pid, signal.SIGTERM):
-            self.process.wait()
-            return
-        deadline = time.monotonic() + KILL_AFTER
-        while time.monotonic() < deadline:
-            self.process.poll()
-            if not _signal_group(self.process.pid, 0):
-                break
-            time.sleep(0.02)
-        _signal_group(self.process.pid, signal.SIGKILL)
+    def end(self) -> None:
+        """TERM to all that the command has started, and KILL to what is left of it."""
+        self._tree.end(KILL_AFTER)
         self.process.wait()
 
     def close(self) -> None:
@@ -231,18 +234,15 @@ class _Conversation:
         self._selector.close()
 
 
-def _signal_group(group: int, number: int) -> bool:
-    """Send a signal to a process group; False where nothing of it is left."""
-    try:
-        os.killpg(group, number)
-    except (ProcessLookupError, PermissionError):
-        return False
-    return True
 
 
 def signal_name(number: int) -> str:
-    """`signal 9 (SIGKILL)`."""
+    """`signal 9 (SIGKILL)`; real-time signals by their distance: `signal 40 (SIGRTMIN+6)`."""
     try:
-        return f"signal {number} ({signal.Signals(number).name})"
+        name = signal.Signals(number).name
     except ValueError:
-        return f"signal {number}"
+        first = getattr(signal, "SIGRTMIN", None)
+        if first is None or not first < number < signal.SIGRTMAX:
+            return f"signal {number}"
+        name = f"SIGRTMIN+{number - first}"
+    return f"signal {number} ({name})"

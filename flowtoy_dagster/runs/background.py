@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import signal
 import threading
 from collections.abc import Mapping
 from typing import IO, Any
@@ -15,6 +14,7 @@ from flowtoy_dagster.definitions import rebuild_arguments
 from flowtoy_dagster.engine.instances import instance_facts
 from flowtoy_dagster.engine.names import CONFIG_TAG
 from flowtoy_dagster.flow.graph import Flow
+from flowtoy_dagster.providers.subprocesses import signal_name
 from flowtoy_dagster.runs.carriers import close_run
 from flowtoy_dagster.runs.history import History
 from flowtoy_dagster.runs.launch import create_run, worker_count
@@ -94,8 +94,7 @@ class BackgroundRun:
 def _how_it_ended(status: int) -> str:
     if status >= 0:
         return f"ended with exit code {status}"
-    name = signal.Signals(-status).name
-    return f"was killed by signal {-status} ({name})"
+    return f"was killed by {signal_name(-status)}"
 
 
 def launch_background(

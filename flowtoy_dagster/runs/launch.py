@@ -25,6 +25,7 @@ from flowtoy_dagster.engine.executor import (
     retry_plan,
 )
 from flowtoy_dagster.engine.home import open_home
+from flowtoy_dagster.engine.isolation import working_directory
 from flowtoy_dagster.engine.logs import dagster_level
 from flowtoy_dagster.engine.names import CONFIG_TAG, FLOW_NAME_TAG, step_keys
 from flowtoy_dagster.engine.params import keep_given_secrets, params_config

@@ -33,7 +33,7 @@ class RunProcess:
             stderr=target,
             start_new_session=True,
         )
-        self._say({"path": sys.path})
+        self._say({"path": [entry for entry in sys.path if isinstance(entry, str)]})
 
     @property
     def pid(self) -> int:

@@ -1,5 +1,6 @@
 """What has become of a run and its steps, from its events alone."""
 
+import re
 from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
@@ -147,7 +148,13 @@ class StatusBuilder:
         else:
             self.status.ended_at = timestamp
         if state == "failed":
-            self.status.error = event.message
+            error = event.job_failure_data.error if event.is_job_failure else None
+            self.status.error = event.message if error is None else _without_class(error.message)
+
+
+def _without_class(message: str) -> str:
+    """The first line of what Dagster has stored of an error of ours, without its class."""
+    return re.sub(r"^flowtoy_dagster(\.\w+)+: ", "", message.strip()).partition("\n")[0]
 
 
 def _reason(event: DagsterEvent) -> tuple[str, str, str]:

@@ -22,6 +22,8 @@ def main() -> None:
     # Started in the background of a script, signals are ignored and would be for ever.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT, signal.SIGTERM})
     requests = _Requests(0)
     sys.path[:] = requests.next()["path"]
 

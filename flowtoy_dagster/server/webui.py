@@ -13,9 +13,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from flowtoy_dagster.engine.forking import children
 from flowtoy_dagster.errors import RunInterrupted
 from flowtoy_dagster.flow.graph import Flow
+from flowtoy_dagster.providers.process_tree import children
 from flowtoy_dagster.runs.processes import RunProcess
 from flowtoy_dagster.server.connections import server_options
 from flowtoy_dagster.server.ending import Ending
@@ -166,7 +166,13 @@ class _Session:
         self._ending.wanted.wait()
 
     def _start(self, work: Callable[[], None]) -> threading.Thread:
-        thread = threading.Thread(target=work, daemon=True)
+        def shielded() -> None:
+            # Processes that it starts, such as the code location's, inherit this: a Ctrl-C in the
+            # terminal is for us, who then end them.
+            signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+            work()
+
+        thread = threading.Thread(target=shielded, daemon=True)
         self._threads.append(thread)
         thread.start()
         return thread

@@ -1,0 +1,133 @@
+"""All processes that a command has started: also those in groups and sessions of their own.
+
+`timeout`, `sudo`, `setsid` and shells with job control leave the command's process group, so it is
+not enough. A process belongs to a command that is its ancestor, or that leads its session; and in
+a worker, which adopts orphans, so does a child that came while the command ran.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import sys
+import time
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import psutil
+
+_PR_SET_CHILD_SUBREAPER = 36
+_LOOK = 0.05
+
+_adopted: set[int] = set()
+_adopts = False
+"""Whether this process is the parent of what its commands leave behind; set once, in workers."""
+
+
+def adopt_orphans() -> None:
+    """Become the parent of what children leave behind, where the system knows of such a thing."""
+    global _adopts  # noqa: PLW0603 - what a process is, it is for good
+    if sys.platform == "linux":
+        import ctypes
+
+        ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+        _adopts = True
+
+
+def children() -> list[int]:
+    """The child processes of this one, where the system tells."""
+    found: list[int] = []
+    with contextlib.suppress(OSError):
+        # The system has them by the thread that has started each.
+        for thread in os.listdir("/proc/self/task"):
+            with open(f"/proc/self/task/{thread}/children") as file:
+                found += map(int, file.read().split())
+    return found
+
+
+class ProcessTree:
+    """What one command has started.
+
+    Args:
+        pid: the command, which leads a session and a process group.
+        before: the children that this process had before the command was started.
+    """
+
+    def __init__(self, pid: int, before: Iterable[int]) -> None:
+        self.pid = pid
+        self._before = frozenset(before)
+
+    def end(self, grace: float) -> None:
+        """TERM to all of it, and KILL to what is left after `grace` seconds."""
+        if grace:
+            self.signal(signal.SIGTERM)
+            deadline = time.monotonic() + grace
+            while time.monotonic() < deadline and self.members():
+                time.sleep(_LOOK)
+        # What is killed may have started another in the meantime.
+        for _ in range(10):
+            if not self.signal(signal.SIGKILL):
+                return
+            time.sleep(0.01)
+
+    def signal(self, number: int) -> int:
+        """Send a signal to all of it; gives to how many processes."""
+        import psutil
+
+        members = self.members()
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(self.pid, number)
+        for process in members:
+            with contextlib.suppress(psutil.Error, ProcessLookupError):
+                if os.getpgid(process.pid) != self.pid:  # the others have it already
+                    process.send_signal(number)
+        return len(members)
+
+    def members(self) -> list[psutil.Process]:
+        """The processes of it that live."""
+        import psutil
+
+        roots = {self.pid, *self._adopted_children()}
+        roots.update(pid for pid in psutil.pids() if _session_of(pid) == self.pid)
+        roots.discard(os.getpid())
+        found: dict[int, psutil.Process] = {}
+        for pid in roots:
+            with contextlib.suppress(psutil.Error):
+                process = psutil.Process(pid)
+                for each in (process, *process.children(recursive=True)):
+                    found[each.pid] = each
+        return [process for process in found.values() if _lives(process)]
+
+    def _adopted_children(self) -> set[int]:
+        if not _adopts:
+            return set()
+        new = set(children()) - self._before - {self.pid}
+        _adopted.update(new)
+        return new
+
+    def forget(self) -> None:
+        """The command has ended: wait for what was adopted of it and has ended, too."""
+        self._adopted_children()
+        for pid in list(_adopted):
+            with contextlib.suppress(ChildProcessError):
+                if os.waitpid(pid, os.WNOHANG)[0] == 0:
+                    continue
+            _adopted.discard(pid)
+
+
+def _session_of(pid: int) -> int:
+    try:
+        return os.getsid(pid)
+    except OSError:
+        return -1
+
+
+def _lives(process: psutil.Process) -> bool:
+    import psutil
+
+    try:
+        return bool(process.status() != psutil.STATUS_ZOMBIE)
+    except psutil.Error:
+        return False
