@@ -46,13 +46,12 @@ def say(text: str, stream: TextIO | None = None) -> None:
         text: what others may have a part in.
         stream: by default stderr, at once.
     """
-    if stream is not None:
-        print(plain_lines(text), file=stream)
-        return
-    # None where the descriptor was closed at the start. Where nobody can read, nobody is hurt.
-    with contextlib.suppress(OSError, ValueError):
-        if sys.stderr is not None:
-            print(plain_lines(text), file=sys.stderr, flush=True)
+    target = stream or sys.stderr
+    # Where nobody can read what is for people on stderr, nothing that matters is lost.
+    errors = () if stream is not None else (OSError, ValueError)
+    with contextlib.suppress(*errors):
+        if target is not None:  # as it is where the descriptor was closed at the start
+            print(plain_lines(text), file=target, flush=stream is None)
 
 
 def plain_json(text: str) -> str:

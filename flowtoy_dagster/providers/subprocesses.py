@@ -101,12 +101,12 @@ def run_command(
     """
     before = children()
     process = subprocess.Popen(
-        list(argv),
+        [_octets(argument) for argument in argv],
         stdin=subprocess.DEVNULL if stdin is None else subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         cwd=cwd,
-        env={**os.environ, **variables} if variables else None,
+        env=_environment(variables) if variables else None,
         start_new_session=True,
         bufsize=0,
     )
@@ -132,6 +132,19 @@ def run_command(
         running.discard(tree)
         conversation.close()
         tree.forget()
+
+
+def _octets(value: str) -> bytes:
+    """What a program gets of a text; UTF-8 where the locale can't write it."""
+    try:
+        return os.fsencode(value)
+    except UnicodeEncodeError:
+        return value.encode("utf-8", "surrogateescape")
+
+
+def _environment(variables: Mapping[str, str]) -> dict[bytes, bytes]:
+    ours = {_octets(name): _octets(value) for name, value in variables.items()}
+    return {**os.environb, **ours}
 
 
 class _Conversation:

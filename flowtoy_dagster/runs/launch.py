@@ -237,7 +237,12 @@ def create_run(
 
     Returns:
         the job, as every process of the run builds it from what was saved, and the run.
+
+    Raises:
+        UsageError: the working directory is deleted; Dagster and steps need one.
     """
+    if working_directory() is None:
+        raise UsageError("the working directory is deleted\n    change to one that exists")
     flow = bound(flow)
     logger.debug("%s", describe_limits(flow, workers))
     reference = history.configs.save(flow.name, flow.config)

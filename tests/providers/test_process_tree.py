@@ -77,7 +77,7 @@ def test_every_signal_has_a_name(number: int, name: str) -> None:
 
 def why_not(program: str | Path, **more: Any) -> str:
     result = ProcessProvider({"command": [str(program)], **more}).call()
-    note: str = result["notes"][0]
+    note: str = result["status"]["notes"][0]
     return note
 
 
