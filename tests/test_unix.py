@@ -132,8 +132,8 @@ def test_ctrl_c_while_modules_load_is_an_interrupt_at_any_moment(
                  ["serve", path, "--port", "0"]]
     # What the installed command does, and a word of when Ctrl-C is its own.
     program = (
-        "from flowtoy_dagster.cli import command, streams; streams.end_at_interrupt();"
-        "streams.say('ready'); command()"
+        "import sys; from flowtoy_dagster.cli import command, streams; streams.end_at_interrupt();"
+        "print('ready', file=sys.stderr, flush=True); command()"
     )
     for number, arguments in enumerate(commands):
         process = subprocess.Popen(

@@ -16,8 +16,8 @@ from flowtoy_dagster.cli.streams import (
     end_at_interrupt,
     open_missing_streams,
 )
-from flowtoy_dagster.errors import FlowtoyError
-from flowtoy_dagster.terminal import say
+
+# What else is needed is imported below, where Ctrl-C is handled already.
 
 
 def main() -> NoReturn:
@@ -28,6 +28,9 @@ def main() -> NoReturn:
     open_missing_streams()
     # Where whoever started us ignores it, the exit codes of our children would be lost.
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    from flowtoy_dagster.errors import FlowtoyError
+    from flowtoy_dagster.terminal import say
+
     try:
         from flowtoy_dagster.cli.app import app
 
@@ -75,6 +78,8 @@ def wants_traceback() -> bool:
 
 
 def _tell(message: str, code: int) -> int:
+    from flowtoy_dagster.terminal import say
+
     if wants_traceback():
         import traceback
 

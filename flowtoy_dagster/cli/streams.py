@@ -7,8 +7,6 @@ import os
 import signal
 import sys
 
-from flowtoy_dagster.terminal import say
-
 INTERRUPTED = 130
 
 
@@ -40,7 +38,8 @@ def end_at_interrupt() -> None:
     """
 
     def end(*_: object) -> None:
-        say("interrupted")
+        with contextlib.suppress(OSError):
+            os.write(2, b"interrupted\n")
         os._exit(INTERRUPTED)
 
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
