@@ -16,11 +16,17 @@ import jinja2
 import jmespath
 from jinja2 import nodes
 from jinja2.compiler import CodeGenerator, Frame
+from jinja2.filters import FILTERS as DEFAULT_FILTERS
 from jinja2.filters import make_attrgetter
 from jinja2.runtime import Context
-from jinja2.sandbox import SandboxedEnvironment
+from jinja2.sandbox import (
+    ImmutableSandboxedEnvironment,
+    SecurityError,
+    modifies_known_mutable,
+)
 
 from flowtoy_dagster.errors import TemplateError
+from flowtoy_dagster.flow import bounds
 from flowtoy_dagster.flow.jmespath_runtime import Expression
 from flowtoy_dagster.flow.names import Missing, Names
 from flowtoy_dagster.flow.values import native, text, to_json
@@ -30,12 +36,13 @@ _JMESPATH_NOISE = re.compile(r"^(Invalid|Bad) jmespath expression: |(, for expre
 _PYTHONS_OWN = (
     ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError
 )
+_COUNTED = "__counted__"
 TEXT_SINK = "__text_sink__"
 """Context key: a function that replaces how an expression's value becomes text."""
 
 
 class _CodeGenerator(CodeGenerator):
-    """Makes `~` join texts as templates print them."""
+    """Makes `~` join texts as templates print them, and any constant be itself."""
 
     def visit_Concat(self, node: nodes.Concat, frame: Frame) -> None:  # noqa: N802 - Jinja2 calls it
         self.write("environment.concat_texts((")
@@ -63,14 +70,41 @@ def _literal(value: Any) -> str:
     return repr(value)
 
 
-class Environment(SandboxedEnvironment):
-    """Jinja2's sandbox with item lookup before attributes and JSON text."""
+class Environment(ImmutableSandboxedEnvironment):
+    """Jinja2's sandbox with item lookup before attributes, JSON text, and bounds."""
 
     code_generator_class = _CodeGenerator
+    intercepted_binops = frozenset({"+", "*", "**", "%"})
+
+    def _generate(self, source: nodes.Template, *args: Any, **kwargs: Any) -> str:
+        for loop in source.find_all(nodes.For):
+            loop.iter = nodes.Filter(loop.iter, _COUNTED, [], [], None, None, lineno=loop.lineno)
+            loop.iter.set_environment(self)
+        return super()._generate(source, *args, **kwargs)
+
+    def unsafe_undefined(self, obj: Any, attribute: str) -> jinja2.Undefined:
+        """What stands for something that templates must not reach."""
+        if modifies_known_mutable(obj, attribute):
+            kind = "mapping" if isinstance(obj, Mapping) else "list"
+            hint = f"a template can't change a {kind} by '{attribute}'; it may make a new one"
+            return self.undefined(hint=hint, exc=SecurityError)
+        return super().unsafe_undefined(obj, attribute)
+
+    def call_binop(self, context: Context, operator: str, left: Any, right: Any) -> Any:
+        """What an operator gives."""
+        bounds.check_operation(operator, left, right)
+        return super().call_binop(context, operator, left, right)
+
+    def call(self, context: Context, function: Any, /, *args: Any, **kwargs: Any) -> Any:
+        """What calling something gives."""
+        bounds.check_call(function, args, kwargs)
+        return super().call(context, function, *args, **kwargs)
 
     def concat_texts(self, parts: tuple[Any, ...]) -> str:
         """What `~` gives."""
-        return "".join(text(part) for part in parts)
+        found = [text(part) for part in parts]
+        bounds.check_length(sum(map(len, found)))
+        return "".join(found)
 
     def getattr(self, obj: Any, attribute: str) -> Any:
         """What `obj.attribute` gives."""
@@ -88,9 +122,14 @@ class Environment(SandboxedEnvironment):
                 if isinstance(obj, Names) and name not in ("items", "keys", "values", "get"):
                     return self.undefined(hint=obj.why_missing(name))
         found = otherwise(obj, name)
-        if isinstance(found, jinja2.Undefined) and type(obj) in (dict, list):
+        if _is_absent(found) and type(obj) in (dict, list):
             return self.undefined(hint=_why_not_in(obj, name))
         return found
+
+
+def _is_absent(found: Any) -> bool:
+    """Whether a name is not there, which is something else than out of reach."""
+    return isinstance(found, jinja2.Undefined) and found._undefined_exception is not SecurityError
 
 
 def _why_not_in(obj: Any, name: Any) -> str:
@@ -184,7 +223,38 @@ def _tojson(value: Any, indent: int | None = None) -> str:
     compact = to_json(value)
     if indent is None:
         return compact
+    bounds.check_widths([indent * (compact.count(",") + 2)])
     return json.dumps(loads(compact), ensure_ascii=False, indent=indent)
+
+
+@jinja2.pass_context
+def _counted(context: Context, items: Any) -> Any:
+    rounds = context.get(bounds.BUDGET)
+    return rounds.counted(items) if rounds else items
+
+
+def _bounded(name: str, check: Callable[..., None]) -> Any:
+    """A filter of Jinja2's own that is called only where its result is not too large."""
+    original = DEFAULT_FILTERS[name]
+
+    @functools.wraps(original)
+    def within_bounds(*args: Any, **kwargs: Any) -> Any:
+        check(*args, **kwargs)
+        return original(*args, **kwargs)
+
+    return within_bounds
+
+
+def _check_padding(*args: Any, **kwargs: Any) -> None:
+    bounds.check_widths([*args, *kwargs.values()])
+
+
+def _check_format(text: Any, *args: Any, **kwargs: Any) -> None:
+    bounds.check_format(str(text), [*args, *kwargs.values()])
+
+
+def _check_replacement(eval_context: Any, text: Any, old: Any, new: Any, *_: Any) -> None:
+    bounds.check_replacement(str(text), str(old), str(new))
 
 
 environment = Environment(undefined=Missing, finalize=_finalize, keep_trailing_newline=True)
@@ -198,4 +268,10 @@ environment.filters.update(
     tojson=_tojson,
     join=_join,
 )
+environment.filters[_COUNTED] = _counted
+environment.filters.update(
+    {name: _bounded(name, _check_padding) for name in ("center", "indent", "batch", "slice")}
+)
+environment.filters["format"] = _bounded("format", _check_format)
+environment.filters["replace"] = _bounded("replace", _check_replacement)
 lenient_environment = environment.overlay(undefined=jinja2.ChainableUndefined)

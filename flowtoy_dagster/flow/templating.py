@@ -14,6 +14,7 @@ import jinja2
 from jinja2 import nodes
 
 from flowtoy_dagster.errors import TemplateError
+from flowtoy_dagster.flow.bounds import BUDGET, Rounds
 from flowtoy_dagster.flow.environment import environment, lenient_environment
 from flowtoy_dagster.flow.values import native, plain, text, to_json
 
@@ -72,8 +73,8 @@ def render(source: str, context: Mapping[str, Any], *, lenient: bool = False) ->
     try:
         template, expression = _compile(source, lenient)
         if expression is None:
-            return template.render(context)
-        scope = template.new_context(dict(context))
+            return template.render({**context, BUDGET: Rounds()})
+        scope = template.new_context({**context, BUDGET: Rounds()})
         for _ in template.root_render_func(scope):
             pass
         value = scope.vars[_VALUE]
@@ -89,6 +90,10 @@ def render(source: str, context: Mapping[str, Any], *, lenient: bool = False) ->
         raise TemplateError(str(error) or type(error).__name__) from None
     except (RecursionError, MemoryError) as error:
         raise TemplateError(f"too large or too deep: {type(error).__name__}") from None
+    except TemplateError:
+        raise
+    except Exception as error:  # noqa: BLE001 - filters raise whatever their work on a value raises
+        raise TemplateError(f"{type(error).__name__}: {error}".rstrip(": ")) from None
 
 
 def render_all(
