@@ -1,5 +1,8 @@
 """The IO manager: hands a step the records of the steps before it."""
 
+from collections.abc import Callable
+from functools import partial
+
 from dagster import InitResourceContext, InputContext, IOManager, OutputContext, io_manager
 
 from flowtoy_dagster.store.records import RecordStore, StepRecord, records_of
@@ -18,11 +21,14 @@ class RecordIOManager(IOManager):
     def handle_output(self, context: OutputContext, obj: object) -> None:
         """Nothing: what passes along an edge is in the store already."""
 
-    def load_input(self, context: InputContext) -> StepRecord:
+    def load_input(self, context: InputContext) -> Callable[[], StepRecord]:
+        """What opens a record: the op calls it, so that a record that can't be read is a failure
+        of the step, with a reason and under its policy.
+        """
         upstream = context.upstream_output
         assert upstream is not None
         assert upstream.step_key is not None
-        return self.store.step(upstream.run_id, upstream.step_key)
+        return partial(self.store.step, upstream.run_id, upstream.step_key)
 
 
 @io_manager(config_schema={})

@@ -1,9 +1,11 @@
 """What an op does: run its step, keep the record, and tell Dagster how it went."""
 
+import logging
 import os
 import time
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
 import dagster as dg
@@ -20,12 +22,16 @@ from flowtoy_dagster.flow.binding import SeenParams, see_params
 from flowtoy_dagster.flow.graph import Flow, Step
 from flowtoy_dagster.flow.sensitive import FlowSecrets, secret_outputs
 from flowtoy_dagster.secrets import Mask
-from flowtoy_dagster.steps.attempts import StepOutcome, run_step
+from flowtoy_dagster.steps.attempts import StepOutcome, fail_step, run_step
+from flowtoy_dagster.steps.chain import Failed
 from flowtoy_dagster.steps.context import Host, StepContext
 from flowtoy_dagster.steps.mask import StepMask
-from flowtoy_dagster.steps.scope import RunInfo
+from flowtoy_dagster.steps.scope import RunInfo, build_scope
 from flowtoy_dagster.steps.stages import RUN_OUT_OF_TIME
+from flowtoy_dagster.steps.words import one_line
 from flowtoy_dagster.store.records import StepRecord
+
+logger = logging.getLogger("flowtoy.step")
 
 RESULT = "result"
 """The output of a step that succeeded."""
@@ -58,15 +64,19 @@ class StepCompute:
         self.began: float | None = None
 
     def __call__(  # noqa: D102 - what Dagster calls
-        self, context: dg.OpExecutionContext, inputs: Mapping[str, StepRecord]
+        self, context: dg.OpExecutionContext, inputs: Mapping[str, Callable[[], StepRecord]]
     ) -> Iterator[Any]:
         flow, step = self.flow, self.step
-        upstream = {name: inputs[input_name(flow.step(name))] for name in step.upstream}
         started = _RunStart(context)
-        left = self._seconds_left(started)
-        params = self._params(context)
-        run = RunInfo(context.run_id, flow.name, started, params)
-        outcome = self._run(context, upstream, run, left)
+        left = None
+        attempt = self._bare(context, started)
+        try:
+            left = self._seconds_left(started)
+            upstream = {name: inputs[input_name(flow.step(name))]() for name in step.upstream}
+            attempt = self._attempt(context, attempt, upstream, left)
+            outcome = self._run(context, attempt, upstream)
+        except Exception as error:  # noqa: BLE001 - whatever it is, the step has failed
+            outcome = _failed(attempt, "the step could not be started", error)
         if self.host is not None and self.host.cancelled.is_set():
             # The run was killed, and we are about to be: this is no failure of the step's.
             time.sleep(KILLED_WITHIN)
@@ -75,15 +85,9 @@ class StepCompute:
                 outcome
             )
         key = context.op_handle.name
-        manager: RecordIOManager = getattr(context.resources, IO_MANAGER)
-        try:
-            summaries = manager.store.write(context.run_id, key, outcome, step.keep_result)
-        except OSError as error:
-            # Nothing that a retry could trust was left behind; the step has failed.
-            reason = (error.strerror or str(error)).lower()
-            raise self._failure(
-                StepOutcome(f"its outputs could not be written: {reason}", mask=outcome.mask)
-            ) from None
+        outcome, summaries = self._write(context, attempt, outcome)
+        if outcome.retry_in is not None:
+            raise dg.RetryRequested(outcome.max_retries, outcome.retry_in)
         # The record is in place before anything is yielded: dependents may start on the event.
         if self._has_done:
             yield dg.Output(key, DONE)
@@ -97,34 +101,77 @@ class StepCompute:
             context.log.error("Step '%s' failed and is tolerated: %s", step.name, reason)
             yield self._failed_check(outcome)
 
-    def _run(
-        self,
-        context: dg.OpExecutionContext,
-        upstream: Mapping[str, StepRecord],
-        run: RunInfo,
-        left: float | None,
-    ) -> StepOutcome:
-        mask = StepMask(
-            self._mask(upstream).including(run.params.secrets),
-            holding=any(output.secret for output in self.step.outputs),
-        )
-        repeater = _Repeater(mask)
-        attempt = StepContext(
+    def _write(
+        self, context: dg.OpExecutionContext, attempt: StepContext, outcome: StepOutcome
+    ) -> tuple[StepOutcome, Mapping[str, Any]]:
+        """Keep the record; where it can't be kept, the step has failed, and that is kept."""
+        manager: RecordIOManager = getattr(context.resources, IO_MANAGER)
+        place = context.run_id, context.op_handle.name
+        keep = self.step.keep_result
+        try:
+            return outcome, manager.store.write(*place, outcome, keep)
+        except Exception as error:  # noqa: BLE001 - whatever it is, the step has failed
+            # Nothing that a retry could trust was left behind.
+            attempt.work.result = None
+            failed = _failed(attempt, "its outputs could not be written", error)
+        if failed.retry_in is None and self.step.on_error != "fail":
+            try:
+                return failed, manager.store.write(*place, failed, keep)
+            except Exception:  # noqa: BLE001 - the reason is known; nobody can go on from here
+                raise self._failure(failed) from None
+        if failed.retry_in is None:
+            raise self._failure(failed)
+        return failed, {}
+
+    def _bare(self, context: dg.OpExecutionContext, started: "_RunStart") -> StepContext:
+        """The context of an attempt of which nothing is known but the step."""
+        return StepContext(
             step=self.step,
-            run=run,
+            run=RunInfo(context.run_id, self.flow.name, started),
             attempt=context.retry_number + 1,
-            deadline=None if left is None else time.monotonic() + left,
-            mask=mask,
-            output=repeater,
+            mask=StepMask(self._secrets.mask(os.environ)),
             host=self.host or Host(),
             interrupts=(KeyboardInterrupt, DagsterExecutionInterruptedError),
         )
+
+    def _attempt(
+        self,
+        context: dg.OpExecutionContext,
+        bare: StepContext,
+        upstream: Mapping[str, StepRecord],
+        left: float | None,
+    ) -> StepContext:
+        """The same with what was looked up."""
+        params = self._params(context)
+        mask = StepMask(
+            self._mask(upstream).including(params.secrets),
+            holding=any(output.secret for output in self.step.outputs),
+        )
+        run = replace(bare.run, params=params)
+        return replace(
+            bare,
+            run=run,
+            scope=build_scope(upstream, self.flow.sources, run),
+            deadline=None if left is None else time.monotonic() + left,
+            mask=mask,
+        )
+
+    def _run(
+        self,
+        context: dg.OpExecutionContext,
+        attempt: StepContext,
+        upstream: Mapping[str, StepRecord],
+    ) -> StepOutcome:
+        mask = attempt.mask
+        repeater = _Repeater(mask)
         logs = context.instance.compute_log_manager
         if isinstance(logs, DirectComputeLogManager):
             logs.mask_with(mask)
         try:
             with hidden_storage(), log_masked_by(mask):
-                return run_step(attempt, self.flow.sources, upstream)
+                return run_step(
+                    replace(attempt, output=repeater), self.flow.sources, upstream
+                )
         finally:
             repeater.close()
             mask.release()
@@ -142,8 +189,8 @@ class StepCompute:
     def _params(self, context: dg.OpExecutionContext) -> SeenParams:
         if not self.flow.params:
             return SeenParams()
-        flow: Flow = getattr(context.resources, PARAMS)
-        return see_params(flow, os.environ)
+        load: Callable[[], Flow] = getattr(context.resources, PARAMS)
+        return see_params(load(), os.environ)
 
     def _mask(self, upstream: Mapping[str, StepRecord]) -> Mask:
         known: set[str] = set()
@@ -180,6 +227,15 @@ class StepCompute:
                 description=bounded(outcome.error or ""),
                 metadata=self._facts(outcome),
             )
+
+
+def _failed(attempt: StepContext, what: str, error: Exception) -> StepOutcome:
+    """The outcome of an attempt that was broken by something outside of it."""
+    logger.debug("step '%s': %s", attempt.step.name, what, exc_info=error)
+    reason = one_line(error)
+    if isinstance(error, OSError) and error.strerror:
+        reason = error.strerror.lower()
+    return fail_step(attempt, Failed(f"{what}: {reason}", "raised"))
 
 
 class _Repeater:

@@ -4,7 +4,7 @@ Its configuration is kept with the run, so secret parameters are not part of it:
 for them is in the store of the run's records, for its owner alone.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -44,12 +44,17 @@ def params_resource(flow: Flow, job_name: str, mask: Mask) -> dict[str, dg.Resou
         if not param.secret
     }
 
-    def open_params(context: dg.InitResourceContext) -> Flow:
-        run, instance = context.run, context.instance
-        secret: Mapping[str, Any] = {}
-        if run is not None and instance is not None:
-            secret = _given_secrets(flow, run, instance)
-        return replace(flow, values=Values(dict(context.resource_config), secret))
+    def open_params(context: dg.InitResourceContext) -> Callable[[], Flow]:
+        run, instance, public = context.run, context.instance, dict(context.resource_config)
+
+        def load() -> Flow:
+            secret: Mapping[str, Any] = {}
+            if run is not None and instance is not None:
+                secret = _given_secrets(flow, run, instance)
+            return replace(flow, values=Values(public, secret))
+
+        # The op calls it: what goes wrong is a failure of the step, with its reason.
+        return load
 
     description = "What the flow lets whoever starts it choose."
     return {PARAMS: dg.ResourceDefinition(open_params, schema, description)}

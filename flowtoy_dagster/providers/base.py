@@ -129,7 +129,11 @@ class ProviderResult:
 
     @classmethod
     def of(cls, returned: Any) -> ProviderResult:
-        """The result in what a provider returned; without `status` it is data of a success."""
+        """The result in what a provider returned; without `status` it is data of a success.
+
+        Raises:
+            ValueError: the status can't be used.
+        """
         if not (isinstance(returned, Mapping) and "status" in returned):
             return cls(True, data=returned)
         status = returned.get("status")
@@ -138,11 +142,25 @@ class ProviderResult:
         meta = returned.get("meta")
         return cls(
             success=bool(status.get("success", True)),
-            code=status.get("code"),
+            code=_code(status.get("code")),
             notes=_notes(status.get("notes")),
             data=returned.get("data"),
             meta=meta if isinstance(meta, Mapping) else {},
         )
+
+
+def _code(code: Any) -> int | None:
+    if code is None:
+        return None
+    if isinstance(code, int) and not isinstance(code, bool) and abs(code) < 1 << 63:
+        return int(code)
+    shown = _shown(code)
+    raise ValueError(f"'code' must be a whole number of at most 64 bits, or null, not {shown}")
+
+
+def _shown(value: Any) -> str:
+    kind = f"a value of type '{type(value).__name__}'"
+    return repr(value) if isinstance(value, str) and len(value) < 40 else kind
 
 
 def _notes(notes: Any) -> tuple[str, ...]:

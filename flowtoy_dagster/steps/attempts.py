@@ -80,7 +80,7 @@ def run_step(
     context.work.called = describe(context.step.source)
     outcome = bounded_by(context, _attempt)
     if isinstance(outcome, Failed):
-        return _failed(context, outcome)
+        return fail_step(context, outcome)
     assert not isinstance(outcome, Skipped)
     return StepOutcome(
         outputs=outcome.outputs,
@@ -111,8 +111,8 @@ def _attempt(context: StepContext) -> Outcome:
     return ATTEMPT(context)
 
 
-def _failed(context: StepContext, failure: Failed) -> StepOutcome:
-    """The outcome of a failed attempt, and whether another should follow."""
+def fail_step(context: StepContext, failure: Failed) -> StepOutcome:
+    """The outcome of a failed attempt, under the step's policy: whether another should follow."""
     mask, result = context.mask.current, context.work.result
     delay, most = _next_attempt(context, failure)
     return StepOutcome(

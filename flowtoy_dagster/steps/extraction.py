@@ -159,7 +159,7 @@ def _is_json_already(output: OutputConfig, provider_type: str) -> bool:
         return False
     if output.type in ("raw", "json"):
         return True
-    return output.type == "jmespath" and "(" not in (output.value or "")
+    return output.type == "jmespath" and not set("(&") & set(output.value or "")
 
 
 def _refuse_what_json_cannot_hold(name: str, value: Any) -> None:

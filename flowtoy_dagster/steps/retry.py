@@ -99,7 +99,7 @@ def _names_of(result: ProviderResult | None, kind: str) -> set[str]:
 def delay_before(retry: RetryConfig, attempt: int, result: ProviderResult | None) -> float:
     """Seconds to wait before the retry that follows attempt number `attempt` (from 1)."""
     base = float(retry.delay)
-    factors = {"constant": 1.0, "linear": attempt, "exponential": 2.0 ** (attempt - 1)}
+    factors = {"constant": 1.0, "linear": attempt, "exponential": 2.0 ** min(attempt - 1, 64)}
     delay = min(base * factors[retry.backoff], 24 * 3600.0)
     if retry.jitter == "full":
         delay = random.uniform(0, delay)  # noqa: S311 - spreads load, protects nothing
@@ -113,7 +113,9 @@ def _retry_after(result: ProviderResult | None) -> float:
     if result is None or result.code not in (429, 503):
         return 0.0
     headers = result.meta.get("headers")
-    found = [v for k, v in (headers or {}).items() if k.lower() == "retry-after"]
+    if not isinstance(headers, Mapping):
+        return 0.0
+    found = [str(v) for k, v in headers.items() if str(k).lower() == "retry-after"]
     if not found:
         return 0.0
     try:

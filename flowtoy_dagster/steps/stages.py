@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import logging
 import time
 from collections.abc import Mapping
@@ -14,6 +15,7 @@ from flowtoy_dagster.errors import StepError, TemplateError
 from flowtoy_dagster.flow.draft import explain
 from flowtoy_dagster.flow.graph import Source, Step
 from flowtoy_dagster.flow.templating import render_all
+from flowtoy_dagster.json_text import JsonError, dumps
 from flowtoy_dagster.providers.base import (
     Provider,
     ProviderResult,
@@ -85,8 +87,21 @@ def render(context: StepContext, following: Next) -> Outcome:
 def call(context: StepContext, following: Next) -> Outcome:
     """Call the provider."""
     step, work = context.step, context.work
-    provider = _construct(context, work.configuration)
-    work.result = ProviderResult.of(_call(context, provider, work.payload))
+    configuration, payload = work.configuration, work.payload
+    if builtin(step.source.type) is None:
+        # The code of others may change what it is given; parameters and outputs stay as they are.
+        configuration, payload = copy.deepcopy((configuration, payload))
+    provider = _construct(context, configuration)
+    returned = _call(context, provider, payload)
+    try:
+        work.result = ProviderResult.of(returned)
+    except Exception as error:
+        logger.debug("the result of '%s' can't be used", step.source.type, exc_info=True)
+        return Failed(
+            f"the provider '{step.source.type}' returned a result that can't be used: "
+            f"{one_line(error)}",
+            "raised",
+        )
     if not work.result.success:
         return Failed(_failure(step, work.result), "provider")
     return following(context)
@@ -96,6 +111,7 @@ def extract_outputs(context: StepContext, following: Next) -> Outcome:
     """Take the outputs out of the result."""
     step, work = context.step, context.work
     assert work.result is not None
+    is_builtin = builtin(step.source.type) is not None
     try:
         for output in step.outputs:
             work.outputs[output.name] = extract(
@@ -103,6 +119,11 @@ def extract_outputs(context: StepContext, following: Next) -> Outcome:
             )
     except StepError as error:
         return Failed(error.message, "provider")
+    if step.keep_result and not is_builtin:
+        try:
+            dumps({"data": work.result.data, "meta": dict(work.result.meta)})
+        except JsonError as error:
+            return Failed(f"its result can't be kept for other steps: {error}", "provider")
     return following(context)
 
 
