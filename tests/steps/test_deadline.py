@@ -107,3 +107,72 @@ def test_python_code_that_is_left_in_a_thread_ends() -> None:
     with pytest.raises(OutOfTime):
         in_a_thread(lambda: within(0.05, endless))
     assert ended.wait(PATIENCE)
+
+
+def test_the_alarm_of_somebody_else_goes_on_afterwards() -> None:
+    """A host of ours may have a timer of its own, with its own handler."""
+    rings: list[float] = []
+    theirs = signal.signal(signal.SIGALRM, lambda *_: rings.append(time.monotonic()))
+    began = time.monotonic()
+    signal.setitimer(signal.ITIMER_REAL, 0.4)
+    try:
+        with pytest.raises(OutOfTime):
+            within(0.05, for_ever)
+        assert 0 < signal.getitimer(signal.ITIMER_REAL)[0] <= 0.4
+        end = time.monotonic() + PATIENCE
+        while not rings and time.monotonic() < end:
+            time.sleep(0.01)
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, theirs)
+    assert len(rings) == 1
+    assert rings[0] - began >= 0.4
+
+
+def test_no_alarm_and_no_watchdog_is_left_near_the_limit(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Functions that end just when their time does: what rings late must ring for nobody."""
+    monkeypatch.setattr("flowtoy_dagster.steps.deadline.GRACE", 0.05)
+    late: list[int] = []
+    running: list[int] = []
+    before = signal.getsignal(signal.SIGALRM)
+
+    def busy(seconds: float) -> None:
+        end = time.monotonic() + seconds
+        while time.monotonic() < end:
+            pass
+
+    for number in range(400):
+        running.append(number)
+        with contextlib.suppress(OutOfTime):
+            within(
+                0.002,
+                lambda: busy(0.0019),
+                lambda number=number: None if number in running else late.append(number),
+            )
+        running.clear()
+        assert signal.getsignal(signal.SIGALRM) is before
+        # Only the tests' own timeout may be there.
+        left, interval = signal.getitimer(signal.ITIMER_REAL)
+        assert interval == 0
+        assert left == 0 or left > 1
+    busy(0.1)
+    watchdogs = [t for t in threading.enumerate() if t.name == "flowtoy-watchdog"]
+    for watchdog in watchdogs:
+        watchdog.join(PATIENCE)
+    assert late == []
+
+
+def test_what_catches_everything_is_interrupted_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("flowtoy_dagster.steps.deadline.GRACE", 0.05)
+    caught: list[BaseException] = []
+
+    def stubborn() -> None:
+        try:
+            for_ever()
+        except BaseException as error:
+            caught.append(error)
+        for_ever()
+
+    with pytest.raises(OutOfTime):
+        within(0.05, stubborn)
+    assert len(caught) == 1
