@@ -1,45 +1,39 @@
 """Which values are secret, and how they are hidden (language 13).
 
-A `Mask` replaces the values it knows, and the forms in which they may travel (base64, URL-quoted,
-escaped in JSON), by `***`, in text, in JSON data and in streams of bytes.
+A `Mask` replaces the values that it knows by `***`, in whatever form they are met (`secret_forms`),
+in text, in the texts of JSON data and in streams of bytes.
 """
 
 from __future__ import annotations
 
 import base64
+import binascii
 import functools
-import json
 import re
 import urllib.parse
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
+from flowtoy_dagster.secret_forms import SHORTEST, Finder
+from flowtoy_dagster.secret_names import is_plain_name, is_secret_name, words_of
+
 HIDDEN = "***"
-SHORTEST = 4
-"""Characters below which a value is not masked: it would hide half of every text."""
 
 STORAGE_VARIABLE = "FLOWTOY_STORAGE"
 """The environment variable with the address of the database that keeps the runs."""
-_WORDS = ("password", "passwd", "secret", "token", "api_key", "apikey", "private_key", "credential")
-_ENDINGS = ("_pw", "_key")
-
-
-def is_secret_variable(name: str) -> bool:
-    """Whether an environment variable of this name holds a secret."""
-    return is_secret_name(name) or name.lower() == "key"
-
-
-def is_secret_name(name: str) -> bool:
-    """Whether a key of this name holds a secret.
-
-    `key` alone is no such name: as a mapping's key it is too common.
-    """
-    plain = name.lower().replace("-", "_")
-    return (
-        any(word in plain for word in _WORDS)
-        or plain.endswith(_ENDINGS)
-        or plain in ("pw", "bearer", "authorization", "proxy_authorization")
-    )
+_EVERYDAY = words_of(
+    "true false null none undefined test tests testing user users username admin administrator "
+    "root guest public private anonymous name default password passwd secret secrets token tokens "
+    "basic bearer postgres postgresql mysql localhost example production development staging prod "
+    "string text value json http https info debug warning error auto main master enabled "
+    "disabled required optional"
+)
+"""Words that everybody knows; to mask them would damage texts and hide nothing."""
+_SCHEMES = ("bearer", "basic", "token", "apikey", "negotiate", "digest")
+_USERINFO = re.compile(r"([a-z][a-z0-9+.-]*)://([^\s/?#'\"]*)@", re.IGNORECASE)
+_ASSIGNED = re.compile(r"([A-Za-z][\w.-]*)[ ]?=[ ]?(\"[^\"]*\"|'[^']*'|[^\s;&,'\"#]+)")
+_LONE_USER = 16
+"""Characters from which a user without a password in a URL of HTTP is a token."""
 
 
 def storage_secrets(environment: Mapping[str, str]) -> set[str]:
@@ -62,41 +56,119 @@ def storage_secrets(environment: Mapping[str, str]) -> set[str]:
 
 
 def secret_values_in(configuration: Any) -> Iterator[str]:
-    """The values under secret names, at any depth of a configuration."""
+    """The secrets of a configuration: texts under secret names, and passwords within others.
+
+    Numbers, true and false are none, and neither are keys.
+    """
     if isinstance(configuration, Mapping):
         for key, value in configuration.items():
             if isinstance(key, str) and is_secret_name(key):
-                yield from texts_in(value)
+                yield from _texts_below(value)
             else:
                 yield from secret_values_in(value)
     elif isinstance(configuration, (list, tuple)):
         for value in configuration:
             yield from secret_values_in(value)
+    elif isinstance(configuration, str):
+        yield from secrets_within(configuration)
+
+
+def _texts_below(value: Any) -> Iterator[str]:
+    """The texts of a value under a secret name, without those that say whose secret it is."""
+    if isinstance(value, Mapping):
+        for key, item in value.items():
+            if is_plain_name(str(key)):
+                yield from secret_values_in(item)
+            else:
+                yield from _texts_below(item)
+    elif isinstance(value, (list, tuple)):
+        for item in value:
+            yield from _texts_below(item)
+    elif isinstance(value, str):
+        yield value
+        yield from _credentials(value)
+        yield from secrets_within(value)
+
+
+def _credentials(value: str) -> Iterator[str]:
+    """What stands behind `Bearer` or `Basic` in a header's value."""
+    scheme, blank, rest = value.strip().partition(" ")
+    if not blank or scheme.lower() not in _SCHEMES:
+        return
+    yield rest.strip()
+    try:
+        pair = base64.b64decode(rest.strip(), validate=True).decode()
+    except (binascii.Error, UnicodeDecodeError):
+        return
+    if scheme.lower() == "basic" and ":" in pair:
+        yield pair.partition(":")[2]
+
+
+def secrets_within(text: str) -> Iterator[str]:
+    """Passwords that are part of a text: of a URL, or behind `password=` and its like."""
+    if "://" in text:
+        for scheme, userinfo in _USERINFO.findall(text):
+            user, colon, password = userinfo.partition(":")
+            lone = not colon and scheme.lower() in ("http", "https") and len(user) >= _LONE_USER
+            yield from _decoded(user if lone else password)
+    if "=" in text:
+        for name, value in _ASSIGNED.findall(text):
+            if is_secret_name(name):
+                yield from _decoded(value.strip("'\""))
+
+
+def _decoded(value: str) -> Iterator[str]:
+    # A template, or a shell's variable, stands for a secret and is none.
+    if value and "{{" not in value and not value.startswith("$"):
+        yield value
+        yield urllib.parse.unquote(value)
 
 
 def texts_in(value: Any) -> Iterator[str]:
-    """Every scalar of a value as text, if it is long enough to be masked."""
-    if isinstance(value, Mapping):
-        for item in value.values():
-            yield from texts_in(item)
-    elif isinstance(value, (list, tuple)):
-        for item in value:
-            yield from texts_in(item)
-    elif isinstance(value, (str, int, float)) and not isinstance(value, bool):
-        text = str(value)
+    """Every text of a value that is secret as a whole, if it is long enough to be masked.
+
+    A number is one only where it is the whole value; true and false never are.
+    """
+    if isinstance(value, (int, float)) and not isinstance(value, bool):
+        value = str(value)
+    for text in _all_texts(value):
         if len(text) >= SHORTEST:
             yield text
+
+
+def _all_texts(value: Any) -> Iterator[str]:
+    if isinstance(value, Mapping):
+        for item in value.values():
+            yield from _all_texts(item)
+    elif isinstance(value, (list, tuple)):
+        for item in value:
+            yield from _all_texts(item)
+    elif isinstance(value, str):
+        yield value
+
+
+def hide(value: Any) -> Any:
+    """A value that is secret as a whole: its shape and its keys stay, nothing else."""
+    if isinstance(value, Mapping):
+        return {key: hide(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [hide(item) for item in value]
+    return None if value is None else HIDDEN
 
 
 class Mask:
     """Knows secret values and hides them.
 
     Args:
-        values: the secrets; those that are too short are left out.
+        values: the secrets; those that are too short are left out, and everyday words.
     """
 
     def __init__(self, values: Iterable[str] = ()) -> None:
-        self._values = frozenset(value for value in values if len(value) >= SHORTEST)
+        self._values = frozenset(
+            value
+            for value in values
+            if len(value) >= SHORTEST and value.strip().lower() not in _EVERYDAY
+        )
 
     @property
     def values(self) -> frozenset[str]:
@@ -113,98 +185,60 @@ class Mask:
 
     def text(self, text: str) -> str:
         """A text without the secrets."""
-        return self._pattern.sub(HIDDEN, text) if self._values else text
+        if not self._values or len(text) < SHORTEST:
+            return text
+        data = text.encode("utf-8", "surrogatepass")
+        spans = self._finder.spans(data)
+        # A character is not cut in two by a form in another encoding.
+        whole = [(_begin(data, start), _end(data, end)) for start, end in spans]
+        return _without(data, whole).decode("utf-8", "surrogatepass") if spans else text
 
     def data(self, value: Any) -> Any:
-        """JSON data without the secrets; it stays JSON data of the same shape."""
+        """JSON data without the secrets in its texts; keys, numbers, true and false stay."""
         if not self._values:
             return value
         if isinstance(value, Mapping):
-            return {self.text(str(key)): self.data(item) for key, item in value.items()}
+            return {key: self.data(item) for key, item in value.items()}
         if isinstance(value, (list, tuple)):
             return [self.data(item) for item in value]
-        if isinstance(value, str):
-            return self.text(value)
-        if isinstance(value, (int, float)) and not isinstance(value, bool):
-            return HIDDEN if self._pattern.search(json.dumps(value)) else value
-        return value
+        return self.text(value) if isinstance(value, str) else value
 
     def octets(self, data: bytes) -> bytes:
-        """Bytes without the secrets in UTF-8."""
-        if not self._values:
-            return data
-        return self._bytes_pattern.sub(HIDDEN.encode(), data)
+        """Bytes without the secrets in them."""
+        return _without(data, self._finder.spans(data)) if self._values else data
 
     def held_back(self, data: bytes) -> int:
         """How many bytes at the end of a stream's part may be the beginning of a secret."""
-        if not self._values:
-            return 0
-        seen = 0
-        for match in self._bytes_pattern.finditer(data):
-            if match.end() == len(data) and self._may_go_on(match[0]):
-                return len(data) - match.start()
-            seen = match.end()
-        # What belongs to a secret that is there already begins no other one.
-        for count in range(min(len(data) - seen, self._longest - 1), 0, -1):
-            if self._may_go_on(data[-count:]):
-                return count
-        return 0
+        return self._finder.held_back(data) if self._values and data else 0
 
-    def _may_go_on(self, data: bytes) -> bool:
-        return any(len(form) > len(data) and form.startswith(data) for form in self._byte_forms)
+    def shortened(self, text: str, most: int, more: str = "…") -> str:
+        """A text without the secrets, and then of at most `most` characters before `more`.
+
+        What is cut first can't be masked any more.
+        """
+        hidden = self.text(text)
+        return hidden if len(hidden) <= most else hidden[:most] + more
 
     @functools.cached_property
-    def _forms(self) -> list[str]:
-        forms = {form for value in self._values for form in forms_of(value)}
-        # The longest first, so that none is left over from inside another.
-        return sorted(forms, key=lambda form: (-len(form), form))
-
-    @functools.cached_property
-    def _byte_forms(self) -> list[bytes]:
-        return [form.encode() for form in self._forms]
-
-    @functools.cached_property
-    def _longest(self) -> int:
-        return max(map(len, self._byte_forms), default=0)
-
-    @functools.cached_property
-    def _pattern(self) -> re.Pattern[str]:
-        return re.compile("|".join(map(re.escape, self._forms)))
-
-    @functools.cached_property
-    def _bytes_pattern(self) -> re.Pattern[bytes]:
-        return re.compile(b"|".join(map(re.escape, self._byte_forms)))
+    def _finder(self) -> Finder:
+        return Finder(self._values)
 
 
-@functools.lru_cache(maxsize=1024)
-def forms_of(value: str) -> frozenset[str]:
-    """The forms in which a secret may be met."""
-    forms = {value, value.strip()}
-    forms |= {line.strip() for line in value.splitlines()}
-    for text in list(forms):
-        forms |= {
-            json.dumps(text)[1:-1],
-            json.dumps(text, ensure_ascii=False)[1:-1],
-            json.dumps(json.dumps(text))[3:-3],
-            repr(text)[1:-1],
-            urllib.parse.quote(text),
-            urllib.parse.quote(text, safe=""),
-            urllib.parse.quote_plus(text),
-        }
-    forms |= _base64_forms(value.encode())
-    return frozenset(form for form in forms if len(form) >= SHORTEST)
+def _without(data: bytes, spans: Iterable[tuple[int, int]]) -> bytes:
+    parts, position = [], 0
+    for start, end in spans:
+        parts += [data[position:start], HIDDEN.encode()]
+        position = end
+    return b"".join([*parts, data[position:]])
 
 
-def _base64_forms(data: bytes) -> set[str]:
-    """Base64 of a value, alone and as part of something longer at each of three offsets."""
-    forms = set()
-    for offset in range(3):
-        encoded = base64.b64encode(b"\0" * offset + data).decode().rstrip("=")
-        # Characters that also depend on the neighbours are left out.
-        start = (offset * 8 + 5) // 6
-        end = (offset + len(data)) * 8 // 6
-        core = encoded[start:end] if offset or end < len(encoded) else encoded
-        if len(core) >= SHORTEST + 2:
-            forms |= {core, core.replace("+", "-").replace("/", "_")}
-    whole = base64.b64encode(data).decode()
-    return forms | {whole, whole.rstrip("="), base64.urlsafe_b64encode(data).decode()}
+def _begin(data: bytes, start: int) -> int:
+    while start > 0 and data[start] & 0xC0 == 0x80:
+        start -= 1
+    return start
+
+
+def _end(data: bytes, end: int) -> int:
+    while end < len(data) and data[end] & 0xC0 == 0x80:
+        end += 1
+    return end

@@ -145,7 +145,7 @@ class StepCompute:
         params = self._params(context)
         mask = StepMask(
             self._mask(upstream).including(params.secrets),
-            holding=any(output.secret for output in self.step.outputs),
+            holding=any(output.is_secret for output in self.step.outputs),
         )
         run = replace(bare.run, params=params)
         return replace(

@@ -10,7 +10,7 @@ from flowtoy_dagster.flow.fields import is_free
 from flowtoy_dagster.flow.models import ScheduleConfig, SourceConfig
 from flowtoy_dagster.flow.params import Param, ParamConfig
 from flowtoy_dagster.flow.suggestions import nearest, show
-from flowtoy_dagster.secrets import is_secret_variable
+from flowtoy_dagster.secret_names import is_secret_name
 
 _NAME = re.compile(r"[^\W\d][\w-]*")
 
@@ -43,7 +43,7 @@ def _read_params(draft: Draft, raw: Any) -> None:
         config, broken = salvage(draft, ParamConfig, value, place, {"type": "string"})
         if config is None or broken:
             continue
-        secret = is_secret_variable(name) if config.secret is None else config.secret
+        secret = is_secret_name(name) if config.secret is None else config.secret
         if secret and config.enum is not None:
             draft.refuse((*place, "enum"), "a secret parameter takes no enum", key=True)
             continue

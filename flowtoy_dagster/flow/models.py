@@ -32,6 +32,7 @@ from flowtoy_dagster.flow.fields import (
 from flowtoy_dagster.flow.params import ParamConfig
 from flowtoy_dagster.flow.suggestions import show
 from flowtoy_dagster.flow.templating import is_template
+from flowtoy_dagster.secret_names import is_secret_name
 
 OnError = Literal["fail", "skip", "continue"]
 OutputType = Literal["raw", "json", "jmespath", "template"]
@@ -130,7 +131,12 @@ class OutputConfig(Strict):
     name: Name
     type: OutputType
     value: str | None = None
-    secret: bool = False
+    secret: bool | None = None
+
+    @property
+    def is_secret(self) -> bool:
+        """Whether its value is a secret: as it says, else by its name (language 7.4)."""
+        return is_secret_name(self.name) if self.secret is None else self.secret
 
     @model_validator(mode="before")
     @classmethod

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -11,9 +12,12 @@ from flowtoy_dagster.flow.binding import see_params
 from flowtoy_dagster.flow.graph import Flow
 from flowtoy_dagster.flow.references import TemplateMistake, references, templates_in
 from flowtoy_dagster.flow.templating import is_template
-from flowtoy_dagster.secrets import Mask, is_secret_variable, secret_values_in, storage_secrets
+from flowtoy_dagster.secrets import Mask, secret_values_in, storage_secrets
 
-_SCHEMES = ("bearer ", "basic ", "token ")
+_WORD = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_ALL_VARIABLES = frozenset({"env", "printenv", "environ", "export", "declare", "typeset"})
+"""Words of a command that may print every variable."""
+_OWN_WORDS = ("type", "source", "base", "name", "description", "executor")
 
 
 class FlowSecrets:
@@ -28,46 +32,60 @@ class FlowSecrets:
 
     def mask(self, environment: Mapping[str, str]) -> Mask:
         """A mask that hides the flow's secrets, with the variables' values in `environment`."""
-        values = {environment[name] for name in self._names if name in environment}
-        if self._reads_any_variable:
-            values |= {value for name, value in environment.items() if is_secret_variable(name)}
+        values: set[str] = set()
+        for name, value in environment.items():
+            if name in self._mentioned or self._reads_any_variable:
+                values |= set(secret_values_in({name: value}))
         values |= see_params(self._flow, environment).secrets
         return self._written.including(values | storage_secrets(environment))
 
     @functools.cached_property
-    def _config(self) -> Mapping[str, Any]:
-        """The configuration without what is said of parameters, which know their secrets."""
-        return {k: v for k, v in self._flow.config.items() if k not in ("params", "schedule")}
+    def _config(self) -> list[Any]:
+        """The parts of the configuration that may hold secrets.
+
+        The names of sources and steps make nothing secret; parameters know by themselves.
+        """
+        config = self._flow.config
+        sources = config.get("sources")
+        named = list(sources.values()) if isinstance(sources, Mapping) else []
+        others = [v for k, v in config.items() if k not in ("params", "schedule", "sources")]
+        return [*named, *others]
 
     @functools.cached_property
     def _written(self) -> Mask:
-        written = {value for value in secret_values_in(self._config) if not is_template(value)}
-        credentials = {
-            value.split(" ", 1)[1] for value in written if value.lower().startswith(_SCHEMES)
-        }
-        return Mask(written | credentials)
+        return Mask(value for value in secret_values_in(self._config) if not is_template(value))
 
     @functools.cached_property
-    def _names(self) -> frozenset[str]:
-        mentioned = {name for name in self._variables if name is not None}
+    def _mentioned(self) -> frozenset[str]:
+        """Everything that may be the name of a variable: in templates, commands and scripts."""
+        return frozenset(
+            word for text in _texts(self._config) for word in _WORD.findall(text)
+        )
+
+    @functools.cached_property
+    def _reads_any_variable(self) -> bool:
+        """Whether variables may be read whose names the configuration does not hold."""
+        if self._prints_variables:
+            return True
         for mapping in _mappings(self._config):
             names = mapping.get("vars")
-            listed = [names] if isinstance(names, str) else names or []
-            mentioned |= {name for name in listed if isinstance(name, str)}
-        return frozenset(filter(is_secret_variable, mentioned))
-
-    @property
-    def _reads_any_variable(self) -> bool:
-        return None in self._variables
-
-    @functools.cached_property
-    def _variables(self) -> frozenset[str | None]:
-        """The variables that templates read; None stands for any."""
-        found: set[str | None] = set()
+            if any(is_template(name) for name in _listed(names)):
+                return True
         for _, template in templates_in(self._flow.config):
             with contextlib.suppress(TemplateMistake):
-                found |= {r.step for r in references(template) if r.root == "env"}
-        return frozenset(found)
+                if any(r.root == "env" and r.step is None for r in references(template)):
+                    return True
+        return False
+
+    @functools.cached_property
+    def _prints_variables(self) -> bool:
+        """Whether a text that is no template for `env` names what prints every variable."""
+        texts = (text for text in _texts(self._config) if not is_template(text))
+        return any(_ALL_VARIABLES & set(_WORD.findall(text)) for text in texts)
+
+
+def _listed(names: Any) -> list[Any]:
+    return list(names) if isinstance(names, (list, tuple)) else [names]
 
 
 def _mappings(value: Any) -> Iterator[Mapping[str, Any]]:
@@ -80,6 +98,19 @@ def _mappings(value: Any) -> Iterator[Mapping[str, Any]]:
             yield from _mappings(item)
 
 
+def _texts(value: Any) -> Iterator[str]:
+    """The texts of a configuration that a step may read, but for the language's own words."""
+    if isinstance(value, Mapping):
+        for key, item in value.items():
+            if key not in _OWN_WORDS or not isinstance(item, str):
+                yield from _texts(item)
+    elif isinstance(value, (list, tuple)):
+        for item in value:
+            yield from _texts(item)
+    elif isinstance(value, str):
+        yield value
+
+
 def secret_outputs(flow: Flow, step: str) -> frozenset[str]:
-    """The names of a step's outputs that are marked secret."""
-    return frozenset(output.name for output in flow.step(step).outputs if output.secret)
+    """The names of a step's outputs that are secret as a whole."""
+    return frozenset(output.name for output in flow.step(step).outputs if output.is_secret)

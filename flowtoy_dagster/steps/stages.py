@@ -130,7 +130,7 @@ def extract_outputs(context: StepContext, following: Next) -> Outcome:
 def learn(context: StepContext, following: Next) -> Outcome:
     """Learn the values of secret outputs."""
     for output in context.step.outputs:
-        if output.secret:
+        if output.is_secret:
             context.mask.learn(texts_in(context.work.outputs[output.name]))
     return Succeeded(context.work.outputs)
 
