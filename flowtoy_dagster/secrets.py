@@ -219,6 +219,17 @@ class Mask:
         hidden = self.text(text)
         return hidden if len(hidden) <= most else hidden[:most] + more
 
+    def head(self, text: str, most: int) -> str:
+        """The first part of a text, of at most `most` characters, without the secrets.
+
+        A secret that the cut goes through is left out.
+        """
+        if len(text) <= most:
+            return self.text(text)
+        data = text[:most].encode("utf-8", "surrogatepass")
+        kept = data[: len(data) - self.held_back(data)]
+        return self.text(kept.decode("utf-8", "ignore"))
+
     @functools.cached_property
     def _finder(self) -> Finder:
         return Finder(self._values)

@@ -54,21 +54,20 @@ class OutputWriter:
 
     def write(self, outputs: Outputs) -> None:
         """Write all outputs; `outputs` gives each step's name and its JSON text, or None."""
+        documents: list[_Document] = []
         try:
             if self._file is not None:
-                self._file.write(_Document(self._compact, False).parts(outputs()))
+                documents.append(_Document(self._compact, False))
+                self._file.write(documents[-1].parts(outputs()))
         finally:
-            self._print(outputs)
-
-    def _print(self, outputs: Outputs) -> None:
-        if self._quiet:
-            return
-        document = _Document(self._compact, self._shorten)
-        parts = document.parts(outputs())
-        for part in _escaped(parts) if self._stdout.isatty() else parts:
-            self._stdout.write(part)
-        self._stdout.flush()
-        if document.shortened:
+            if not self._quiet:
+                documents.append(_Document(self._compact, self._shorten))
+                parts = documents[-1].parts(outputs())
+                self._stdout.writelines(_escaped(parts) if self._stdout.isatty() else parts)
+                self._stdout.flush()
+        if any(document.masked for document in documents):
+            print("secret values are masked (***); --show-secrets prints them", file=sys.stderr)
+        if any(document.shortened for document in documents):
             print("long values are shortened; -j prints all", file=sys.stderr)
 
 
@@ -79,12 +78,13 @@ def _escaped(parts: Iterable[bytes]) -> Iterator[bytes]:
 
 
 class _Document:
-    """The JSON document of all outputs, in parts; notes whether a value was shortened."""
+    """The JSON document of all outputs, in parts; notes whether a value was shortened or masked."""
 
     def __init__(self, compact: bool, shorten: bool) -> None:
         self._compact = compact
         self._shorten = shorten
         self.shortened = False
+        self.masked = False
 
     def parts(self, outputs: Iterable[tuple[str, OutputText | None]]) -> Iterator[bytes]:
         separator = b"{\n"
@@ -95,6 +95,7 @@ class _Document:
         yield b"{}\n" if separator == b"{\n" else b"\n}\n"
 
     def _body(self, text: OutputText | None) -> Iterator[bytes]:
+        self.masked = self.masked or (text is not None and text.has_secrets)
         if text is None:
             yield b"null"
         elif self._compact or (text.size > LARGE and not self._shorten):

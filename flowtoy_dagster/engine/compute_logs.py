@@ -20,8 +20,7 @@ from flowtoy_dagster.store.files import make_private_folder
 _alone = threading.RLock()
 """Held while a step's output is captured: steps in several threads share the descriptors."""
 _CHUNK = 1 << 16
-_LONGEST_HOLD = 0.5
-"""Seconds for which the beginning of what may be a secret is held back."""
+_DISCARDED = b"(what this step printed is not kept: its secret outputs are not known)\n"
 
 
 class DirectComputeLogManager(LocalComputeLogManager):
@@ -106,10 +105,8 @@ class _Capture:
     def _pump(self) -> None:
         open_ends = set(self._ends)
         while open_ends:
-            patience = _LONGEST_HOLD if any(self._held) else None
-            ready, _, _ = select.select([*open_ends, self._wake], [], [], patience)
-            if not ready and not self.mask.is_holding:
-                self._write_held()
+            # What may be the beginning of a secret is held back until more comes, or the end.
+            ready, _, _ = select.select([*open_ends, self._wake], [], [])
             done = self._done.is_set()
             for end in [e for e in open_ends if done or e in ready]:
                 # What a child that was left behind still prints is not waited for.
@@ -128,13 +125,14 @@ class _Capture:
             if not data:
                 return False
             data = self._held[index] + data
-            held = len(data) if self.mask.is_holding else self.mask.held_back(data)
+            waits = self.mask.is_holding or self.mask.is_discarding
+            held = len(data) if waits else self.mask.held_back(data)
             self._held[index] = data[len(data) - held :] if held else b""
             self._write(index, data[: len(data) - held])
 
     def _write_held(self) -> None:
         for index, data in enumerate(self._held):
-            self._write(index, data)
+            self._write(index, _DISCARDED if data and self.mask.is_discarding else data)
         self._held = [b"", b""]
 
     def _write(self, index: int, data: bytes) -> None:

@@ -251,6 +251,9 @@ class _Repeater:
         self._held = {"stdout": b"", "stderr": b""}
 
     def __call__(self, stream: str, data: bytes) -> None:
+        if self._mask.is_holding:
+            self._held[stream] += data
+            return
         mask, shown = self._mask.current, self._held[stream] + data
         held = mask.held_back(shown)
         self._held[stream] = shown[len(shown) - held :] if held else b""
@@ -258,7 +261,12 @@ class _Repeater:
         self._print(stream, self._bounds[stream].add(hidden))
 
     def close(self) -> None:
-        """Print what was held back, and the last part of what was too much."""
+        """Print what was held back, and the last part of what was too much.
+
+        What still waits for secret outputs, which nobody knows now, is not printed.
+        """
+        if self._mask.is_holding:
+            self._held = {"stdout": b"", "stderr": b""}
         for stream, bound in self._bounds.items():
             rest = bound.add(self._mask.octets(self._held[stream]))
             self._print(stream, rest + bound.close())

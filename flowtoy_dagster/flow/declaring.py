@@ -9,7 +9,7 @@ from flowtoy_dagster.flow.draft import Draft, salvage
 from flowtoy_dagster.flow.fields import is_free
 from flowtoy_dagster.flow.models import ScheduleConfig, SourceConfig
 from flowtoy_dagster.flow.params import Param, ParamConfig
-from flowtoy_dagster.flow.suggestions import nearest, show
+from flowtoy_dagster.flow.suggestions import nearest, not_showing, show
 from flowtoy_dagster.secret_names import is_secret_name
 
 _NAME = re.compile(r"[^\W\d][\w-]*")
@@ -40,7 +40,9 @@ def _read_params(draft: Draft, raw: Any) -> None:
             hint = "letters, digits, '_' and '-', beginning with a letter"
             draft.refuse(place, message, hint, key=True)
             continue
-        config, broken = salvage(draft, ParamConfig, value, place, {"type": "string"})
+        declared = value.get("secret") if isinstance(value, dict) else None
+        with not_showing(declared is True or (declared is None and is_secret_name(name))):
+            config, broken = salvage(draft, ParamConfig, value, place, {"type": "string"})
         if config is None or broken:
             continue
         secret = is_secret_name(name) if config.secret is None else config.secret

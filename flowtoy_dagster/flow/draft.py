@@ -29,7 +29,8 @@ from flowtoy_dagster.flow.models import (
     StepConfig,
 )
 from flowtoy_dagster.flow.params import Param
-from flowtoy_dagster.flow.suggestions import nearest, show
+from flowtoy_dagster.flow.suggestions import nearest, not_showing, show, without_value
+from flowtoy_dagster.secret_names import is_secret_name
 
 Path = Sequence[str | int]
 BROKEN_SOURCE = "<broken>"
@@ -105,6 +106,7 @@ class Draft:
         """
         mark = self.document.root.nearest(path, key=key)
         place = mark.location
+        message = without_value(message)
         if place.file == NO_FILE:
             shown = "".join(f"[{p}]" if isinstance(p, int) else f".{p}" for p in path).lstrip(".")
             text = f"{shown}: {message}" if shown and not dependency else message
@@ -143,7 +145,8 @@ class Draft:
             else:
                 self.refuse(where, str(error))
         else:
-            self.refuse(where, *explain(detail))
+            with not_showing(_is_secret_place(where)):
+                self.refuse(where, *explain(detail))
 
     def place_of(self, within: Path, places: Sequence[Path]) -> tuple[str | int, ...] | None:
         """Where the configuration key that `within` begins with stands: the first of `places`."""
@@ -245,6 +248,12 @@ def salvage(
         return model.model_validate({**spare, **rest}, context=STATIC), broken
     except ValidationError:
         return None, broken
+
+
+def _is_secret_place(path: Path) -> bool:
+    """Whether a value there is a secret; the names of sources and parameters are no keys."""
+    keys = path[2:] if path[:1] in (("sources",), ("params",)) else path
+    return any(isinstance(key, str) and is_secret_name(key) for key in keys)
 
 
 def _fields_of(error: ValidationError) -> frozenset[str]:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import functools
 import heapq
 from collections import Counter, defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any
 
@@ -107,8 +109,29 @@ def _pairs(text: str) -> set[str]:
     return {framed[at : at + 2] for at in range(len(framed) - 1)}
 
 
+NOT_SHOWN = "a value that is not shown"
+_secret: ContextVar[bool] = ContextVar("_secret", default=False)
+
+
+@contextlib.contextmanager
+def not_showing(is_secret: bool) -> Iterator[None]:
+    """Show no values in the words of errors, within a block, if they may be secrets."""
+    token = _secret.set(is_secret or _secret.get())
+    try:
+        yield
+    finally:
+        _secret.reset(token)
+
+
+def without_value(message: str) -> str:
+    """The words of an error without the mention of a value that is not shown."""
+    return message.replace(f", got {NOT_SHOWN}", "").replace(NOT_SHOWN, "it")
+
+
 def show(value: Any) -> str:
     """A received value, short and in the language's words."""
+    if _secret.get() and not (value is None or isinstance(value, (bool, dict, list, tuple))):
+        return NOT_SHOWN
     if value is None:
         return "nothing (null)"
     if isinstance(value, bool):

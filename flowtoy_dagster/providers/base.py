@@ -20,11 +20,14 @@ Output = Callable[[str, bytes], None]
 class Learner(Protocol):
     """Hides what is secret in everything that is shown of a step."""
 
+    def text(self, text: str) -> str:
+        """A text without the secrets; to be used before a text is cut or changed."""
+
+    def head(self, text: str, most: int) -> str:
+        """The first part of a text, of at most `most` characters, without the secrets."""
+
     def learn(self, values: Iterable[str]) -> None:
         """Hide these values too, from now on."""
-
-    def text(self, text: str) -> str:
-        """A text without what is secret."""
 
 
 class CallContext(Protocol):
@@ -215,6 +218,11 @@ def call_provider(provider: Provider, payload: Any, context: CallContext) -> Any
     except (TypeError, ValueError):  # a callable that Python can't look into
         wanted = False
     return call(payload, context=context) if wanted else call(payload)
+
+
+def first_part(text: str, most: int, context: CallContext | None) -> str:
+    """The first part of a text, without the secrets that the calling step knows."""
+    return context.mask.head(text, most) if context is not None else text[:most]
 
 
 ProviderClass = Callable[[dict[str, Any]], Provider]

@@ -26,7 +26,7 @@ from flowtoy_dagster.flow.suggestions import show
 from flowtoy_dagster.flow.templating import render_all
 from flowtoy_dagster.flow.values import text
 from flowtoy_dagster.json_text import loads
-from flowtoy_dagster.providers.base import CallContext, ProviderResult
+from flowtoy_dagster.providers.base import CallContext, ProviderResult, first_part
 from flowtoy_dagster.providers.command import CommandLine, check_command, prepare
 from flowtoy_dagster.providers.shell import VALUE_PREFIX, with_argument
 from flowtoy_dagster.providers.subprocesses import Finished, run_command, signal_name
@@ -35,6 +35,7 @@ logger = logging.getLogger("flowtoy.process")
 
 _SWITCH = TypeAdapter(bool)
 HIDDEN = "***"
+_SHOWN_LINE = 300
 
 
 def _check_command(value: Any, info: ValidationInfo) -> Any:
@@ -172,7 +173,7 @@ class ProcessProvider:
             note = _why_not_started(error, line, settings.cwd)
             return ProviderResult(False, None, (note,)).as_returned()
         logger.info("%s ended with code %s", _program(line), finished.returncode)
-        return self._result(finished, line).as_returned()
+        return self._result(finished, line, context).as_returned()
 
     def _command_line(self, payload: Any) -> CommandLine:
         settings = self.configuration
@@ -183,7 +184,9 @@ class ProcessProvider:
         command = settings.command or ""
         return prepare(command, settings.args, shell=settings.shell, context=names)
 
-    def _result(self, finished: Finished, line: CommandLine) -> ProviderResult:
+    def _result(
+        self, finished: Finished, line: CommandLine, context: CallContext | None
+    ) -> ProviderResult:
         stdout = finished.stdout.decode("utf-8", "replace")
         stderr = finished.stderr.decode("utf-8", "replace")
         code = finished.returncode
@@ -197,7 +200,8 @@ class ProcessProvider:
             note = f"{program} {how}"
         if note is not None:
             lines = stderr.strip().splitlines()
-            note = f"{note}: {lines[-1].strip()[:300]}" if lines else note
+            if lines:
+                note += f": {first_part(lines[-1].strip(), _SHOWN_LINE, context)}"
         else:
             with contextlib.suppress(ValueError):
                 data["json"] = loads(finished.stdout)

@@ -199,7 +199,7 @@ class RestProvider:
             call = Call(
                 method=settings.method,
                 url=url,
-                label=_shown(url),
+                label=_cut(context.mask.text(_shown(url)) if context else _shown(url)),
                 params=params,
                 headers=headers,
                 body=body,
@@ -210,7 +210,8 @@ class RestProvider:
                 allow_redirects=settings.allow_redirects,
                 max_bytes=settings.max_response_bytes,
             )
-            return self._result(fetch(call, context.mask.text if context else str)).as_returned()
+            answer = fetch(call, context.mask.text if context else str)
+            return self._result(answer, context).as_returned()
         except NoAnswerError as error:
             # By this a step's `retry.on` tells failures apart.
             kind = "timeout" if str(error).startswith(TIMED_OUT) else "connection"
@@ -248,11 +249,11 @@ class RestProvider:
             return body, "text/plain; charset=utf-8"
         return None, None
 
-    def _result(self, answer: Answer) -> ProviderResult:
+    def _result(self, answer: Answer, context: CallContext | None) -> ProviderResult:
         expected = self.configuration.expect
         success = answer.status in expected if expected else 200 <= answer.status < 300
         body = answer.text
-        notes = () if success else (status_note(answer.status, body),)
+        notes = () if success else (status_note(answer.status, body, context),)
         try:
             data = answer_data(answer)
         except JsonError as error:
@@ -287,8 +288,11 @@ def _without_user(url: str) -> str:
 
 def _shown(url: str) -> str:
     """A URL in one short line, without its user, query and fragment."""
-    shown = " ".join(re.split(r"[?#]", _without_user(url), maxsplit=1)[0].split())
-    return shown if len(shown) <= _SHOWN_URL else shown[:_SHOWN_URL] + "…"
+    return " ".join(re.split(r"[?#]", _without_user(url), maxsplit=1)[0].split())
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= _SHOWN_URL else text[:_SHOWN_URL] + "…"
 
 
 def _pairs(written: Mapping[str, tuple[str | None, ...]]) -> list[tuple[str, str]]:

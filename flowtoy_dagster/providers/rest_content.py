@@ -15,6 +15,7 @@ from urllib.parse import unquote_to_bytes
 
 from flowtoy_dagster.flow.templating import text, to_json
 from flowtoy_dagster.json_text import JsonError, loads
+from flowtoy_dagster.providers.base import CallContext, first_part
 
 _SHOWN_BODY = 200
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
@@ -187,9 +188,15 @@ def answer_data(answer: Answer) -> Any:
     return answer.text
 
 
-def status_note(status: int, body: str) -> str:
-    """The note on a status that is not a success, with the first part of the body in one line."""
+def status_note(status: int, body: str, context: CallContext | None = None) -> str:
+    """The note on a status that is not a success, with the first part of the body in one line.
+
+    Args:
+        status: the status.
+        body: the body.
+        context: knows the secrets that the body may hold.
+    """
     # A few more than are shown, as white space shrinks.
-    line = " ".join(body[: _SHOWN_BODY * 10].split())
+    line = " ".join(first_part(body, _SHOWN_BODY * 10, context).split())
     shown = "".join(c if c.isprintable() else "\ufffd" for c in line[:_SHOWN_BODY])
     return f"HTTP status {status}" + (f": {shown}" if shown else "")

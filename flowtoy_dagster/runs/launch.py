@@ -100,9 +100,9 @@ class FlowRun:
         self, *, show_secrets: bool = False
     ) -> Iterator[tuple[str, OutputText | None]]:
         """Each step's name and its outputs as stored JSON text; None where it has none."""
-        mask = Mask() if show_secrets else self.mask
         for name, record in self._records:
-            yield name, None if record is None else OutputText(record, mask)
+            text = None if record is None else OutputText(record, self.mask, show_secrets)
+            yield name, text
 
 
 def worker_count(flow: Flow, max_workers: int | None) -> int:

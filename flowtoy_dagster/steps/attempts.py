@@ -24,6 +24,8 @@ from flowtoy_dagster.steps.words import one_line
 logger = logging.getLogger("flowtoy.step")
 
 STDERR_LINES = 10
+SHOWN_CALL = 110
+"""Characters of what is called that a failure shows."""
 POLICY_SECONDS = 10.0
 """How long the templates of `retry` may take."""
 
@@ -42,6 +44,7 @@ class StepOutcome:
         max_retries: how often it may be tried again in all.
         mask: hides what the step knows to be secret; `error` and `stderr` are masked already.
         secrets: what it learned to be secret while it ran.
+        hidden: the names of the outputs that are secret as a whole.
     """
 
     error: str | None = None
@@ -53,6 +56,7 @@ class StepOutcome:
     max_retries: int = 0
     mask: Mask = field(default_factory=Mask)
     secrets: frozenset[str] = frozenset()
+    hidden: frozenset[str] = frozenset()
 
     @property
     def succeeded(self) -> bool:
@@ -87,6 +91,7 @@ def run_step(
         result=context.work.result,
         mask=context.mask.current,
         secrets=context.mask.learned,
+        hidden=frozenset(o.name for o in context.step.outputs if o.is_secret),
     )
 
 
@@ -100,7 +105,7 @@ def bounded_by(context: StepContext, work: Next) -> Outcome:
         raise
     except BaseException as error:
         logger.debug("step '%s' failed unexpectedly", context.step.name, exc_info=True)
-        return Failed(f"failed unexpectedly: {one_line(error)}", "raised")
+        return Failed(f"failed unexpectedly: {one_line(error, context.mask.text)}", "raised")
 
 
 def _attempt(context: StepContext) -> Outcome:
@@ -113,18 +118,32 @@ def _attempt(context: StepContext) -> Outcome:
 
 def fail_step(context: StepContext, failure: Failed) -> StepOutcome:
     """The outcome of a failed attempt, under the step's policy: whether another should follow."""
-    mask, result = context.mask.current, context.work.result
     delay, most = _next_attempt(context, failure)
+    mask, result, reason = context.mask.current, context.work.result, failure.reason
+    if context.mask.is_holding:
+        # Nobody knows what is secret in what the provider said.
+        reason = _own_words(context, failure)
+        result = replace(result, notes=(), data=None) if result is not None else None
     return StepOutcome(
-        error=mask.text(failure.reason),
+        error=mask.text(reason),
         result=result,
         stderr=mask.text(_last_lines(result)) if result is not None else "",
-        called=mask.text(context.work.called),
+        called=mask.shortened(context.work.called, SHOWN_CALL),
         retry_in=delay,
         max_retries=most,
         mask=mask,
         secrets=context.mask.learned,
     )
+
+
+def _own_words(context: StepContext, failure: Failed) -> str:
+    """Why an attempt failed, without anything that the provider said."""
+    if failure.kind not in ("provider", "raised"):
+        return failure.reason
+    code = context.work.result.code if context.work.result is not None else None
+    names = ", ".join(f"'{o.name}'" for o in context.step.outputs if o.is_secret)
+    failed = "the call failed" + (f" with code {code}" if code is not None else "")
+    return f"{failed}; what it said is not kept, as it may hold a secret output: {names}"
 
 
 def _next_attempt(context: StepContext, failure: Failed) -> tuple[float | None, int]:

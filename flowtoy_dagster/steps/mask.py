@@ -22,6 +22,7 @@ class StepMask:
         self._current = known or Mask()
         self._learned: frozenset[str] = frozenset()
         self._holding = holding
+        self._discarding = False
 
     @property
     def current(self) -> Mask:
@@ -45,16 +46,29 @@ class StepMask:
             self._learned |= more
             self._current = self._current.including(more)
 
-    def release(self) -> None:
-        """All secret outputs are known, or there will be none: nothing waits any longer."""
+    @property
+    def is_discarding(self) -> bool:
+        """Whether what waited must not be kept: nobody knows what in it is secret."""
+        return self._discarding
+
+    def complete(self) -> None:
+        """All secret outputs are known: nothing waits any longer."""
         self._holding = False
+
+    def release(self) -> None:
+        """No more secret outputs will be known: what waits for them still is discarded."""
+        self._discarding, self._holding = self._holding, False
 
     def text(self, text: str) -> str:
         """A text without the secrets."""
         return self._current.text(text)
 
+    def head(self, text: str, most: int) -> str:
+        """The first part of a text, without the secrets."""
+        return self._current.head(text, most)
+
     def octets(self, data: bytes) -> bytes:
-        """Bytes without the secrets in UTF-8."""
+        """Bytes without the secrets in them."""
         return self._current.octets(data)
 
     def held_back(self, data: bytes) -> int:
@@ -92,6 +106,11 @@ class SharedMask:
     def is_holding(self) -> bool:
         """Whether one of the steps must see its secret outputs first."""
         return any(mask.is_holding for mask in self._masks)
+
+    @property
+    def is_discarding(self) -> bool:
+        """Whether what one of the steps printed must not be kept."""
+        return any(mask.is_discarding for mask in self._masks)
 
     def text(self, text: str) -> str:
         """A text without the secrets."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import logging
 import time
@@ -99,26 +100,35 @@ def call(context: StepContext, following: Next) -> Outcome:
         logger.debug("the result of '%s' can't be used", step.source.type, exc_info=True)
         return Failed(
             f"the provider '{step.source.type}' returned a result that can't be used: "
-            f"{one_line(error)}",
+            f"{one_line(error, context.mask.text)}",
             "raised",
         )
     if not work.result.success:
-        return Failed(_failure(step, work.result), "provider")
+        _learn_from_failure(context, work.result)
+        return Failed(_failure(context, work.result), "provider")
     return following(context)
 
 
 def extract_outputs(context: StepContext, following: Next) -> Outcome:
-    """Take the outputs out of the result."""
+    """Take the outputs out of the result, and learn those that are secret."""
     step, work = context.step, context.work
     assert work.result is not None
     is_builtin = builtin(step.source.type) is not None
-    try:
-        for output in step.outputs:
-            work.outputs[output.name] = extract(
-                output, step.source.type, work.result, context.scope
-            )
-    except StepError as error:
-        return Failed(error.message, "provider")
+    values: dict[str, Any] = {}
+    problems: dict[str, str] = {}
+    # Secret ones first: nothing that fails afterwards may show them.
+    for output in sorted(step.outputs, key=lambda output: not output.is_secret):
+        try:
+            values[output.name] = extract(output, step.source.type, work.result, context.scope)
+        except StepError as error:
+            problems[output.name] = error.message
+            continue
+        if output.is_secret:
+            context.mask.learn(texts_in(values[output.name]))
+    _complete(context, values)
+    if problems:
+        return Failed(next(problems[o.name] for o in step.outputs if o.name in problems))
+    work.outputs = {output.name: values[output.name] for output in step.outputs}
     if step.keep_result and not is_builtin:
         try:
             dumps({"data": work.result.data, "meta": dict(work.result.meta)})
@@ -127,15 +137,30 @@ def extract_outputs(context: StepContext, following: Next) -> Outcome:
     return following(context)
 
 
-def learn(context: StepContext, following: Next) -> Outcome:
-    """Learn the values of secret outputs."""
+def _learn_from_failure(context: StepContext, result: ProviderResult) -> None:
+    """Learn the secret outputs that a result has although the call failed."""
+    values: dict[str, Any] = {}
     for output in context.step.outputs:
         if output.is_secret:
-            context.mask.learn(texts_in(context.work.outputs[output.name]))
+            with contextlib.suppress(Exception):
+                found = extract(output, context.step.source.type, result, context.scope)
+                context.mask.learn(texts_in(found))
+                values[output.name] = found
+    _complete(context, values)
+
+
+def _complete(context: StepContext, values: Mapping[str, Any]) -> None:
+    """Let go of what the step printed, if every secret output is known."""
+    if all(values.get(o.name) is not None for o in context.step.outputs if o.is_secret):
+        context.mask.complete()
+
+
+def give(context: StepContext, following: Next) -> Outcome:
+    """End the attempt with its outputs."""
     return Succeeded(context.work.outputs)
 
 
-ATTEMPT = chain((hold_deadline, render, call, extract_outputs, learn))
+ATTEMPT = chain((hold_deadline, render, call, extract_outputs, give))
 """One attempt of a step."""
 
 
@@ -176,13 +201,13 @@ def _construct(context: StepContext, configuration: dict[str, Any]) -> Provider:
     except ProviderUnavailable as error:
         raise StepError(str(error)) from None
     except ValidationError as error:
-        raise StepError(_first_mistake(step, error)) from None
+        raise StepError(_first_mistake(context, error)) from None
     except _passing(context):
         raise
     except BaseException as error:
         logger.debug("the provider '%s' refused its configuration", kind, exc_info=True)
         raise StepError(
-            f"the provider '{kind}' refused its configuration: {one_line(error)}"
+            f"the provider '{kind}' refused its configuration: {one_line(error, context.mask.text)}"
         ) from None
 
 
@@ -194,7 +219,7 @@ def _call(context: StepContext, provider: Provider, payload: Any) -> Any:
         raise
     except BaseException as error:
         logger.debug("the provider '%s' raised", kind, exc_info=True)
-        message = f"the provider '{kind}' raised {one_line(error)}"
+        message = f"the provider '{kind}' raised {one_line(error, context.mask.text)}"
         raise StepError(message, "raised") from None
 
 
@@ -208,8 +233,10 @@ def _field(step: Step, within: str | None) -> str:
     return f"{'input' if key in step.request_keys else 'source'}.{within}"
 
 
-def _first_mistake(step: Step, error: ValidationError) -> str:
-    detail = error.errors()[0]
+def _first_mistake(context: StepContext, error: ValidationError) -> str:
+    step, detail = context.step, error.errors()[0]
+    # What is shown of a value is cut, so it is masked before.
+    detail["input"] = context.mask.current.data(detail["input"])
     parts = [str(part) for part in detail["loc"]]
     place = ".".join(part for part in parts if not part.startswith(("function-", "<")))
     cause = detail.get("ctx", {}).get("error")
@@ -217,7 +244,9 @@ def _first_mistake(step: Step, error: ValidationError) -> str:
     return f"{_field(step, place)}: {message}"
 
 
-def _failure(step: Step, result: ProviderResult) -> str:
+def _failure(context: StepContext, result: ProviderResult) -> str:
     if result.notes:
-        return "; ".join(" ".join(note.split()) for note in result.notes)
-    return f"the provider '{step.source.type}' reported a failure (code {result.code})"
+        # Masked first: a secret with two blanks in it would not be found with one.
+        hidden = (context.mask.text(note) for note in result.notes)
+        return "; ".join(" ".join(note.split()) for note in hidden)
+    return f"the provider '{context.step.source.type}' reported a failure (code {result.code})"

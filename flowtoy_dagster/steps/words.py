@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 
-def one_line(error: BaseException) -> str:
-    """The type and the text of an exception in one line, whatever its own methods do."""
+
+def one_line(error: BaseException, hide: Callable[[str], str] = str) -> str:
+    """The type and the text of an exception in one line, whatever its own methods do.
+
+    Args:
+        error: the exception.
+        hide: hides secrets, before white space in them is made one.
+    """
     name = type(error).__name__
     try:
-        message = " ".join(str(error).split())
+        message = " ".join(hide(str(error)).split())
     except Exception:  # noqa: BLE001 - the text of an exception of others can raise, too
         return name
     return f"{name}: {message}" if message else name

@@ -24,7 +24,7 @@ from typing import Any, BinaryIO
 
 from flowtoy_dagster.errors import RunError
 from flowtoy_dagster.json_text import dumps, dumps_checked, loads_checked
-from flowtoy_dagster.secrets import Mask, texts_in
+from flowtoy_dagster.secrets import HIDDEN, Mask, texts_in
 from flowtoy_dagster.steps.attempts import StepOutcome
 from flowtoy_dagster.store.store import Store, open_store
 
@@ -139,6 +139,11 @@ class StepRecord:
         """What the step learned to be secret; the file is for its owner alone."""
         secrets: list[str] = self.header["secrets"]
         return secrets
+
+    @property
+    def hidden(self) -> frozenset[str]:
+        """The names of the outputs that are secret as a whole; records of 0.1.0 tell none."""
+        return frozenset(self.header.get("hidden") or ())
 
     def secrets_with(self, marked: Iterable[str]) -> set[str]:
         """What the step learned, and the values of its outputs that are `marked` secret."""
@@ -277,6 +282,7 @@ class RecordStore:
             "success": result.success if result else False,
             "code": result.code if result else None,
             "notes": [outcome.mask.text(note) for note in result.notes] if result else [],
+            "hidden": sorted(outcome.hidden),
             "secrets": _secrets_to_keep(outcome, encoded.values()),
             "sizes": {name: len(value) for name, value in encoded.items()},
         }
@@ -290,7 +296,7 @@ class RecordStore:
                 file.write(dumps({"data": result.data, "meta": dict(result.meta)}) + b"\n")
             file.write(_end(file.tell()))
         return {
-            name: summarize(value, encoded[name], outcome.mask)
+            name: summarize(value, encoded[name], outcome.mask, hidden=name in outcome.hidden)
             for name, value in outcome.outputs.items()
         }
 
@@ -363,15 +369,27 @@ def records_of(storage_directory: str) -> RecordStore:
     return RecordStore(open_store(old.parent / RECORDS_FOLDER), open_store(old))
 
 
-def summarize(value: Any, encoded: bytes, mask: Mask) -> OutputSummary:
-    """What may be shown of a value, given its JSON and what must be hidden of it."""
+def summarize(
+    value: Any, encoded: bytes, mask: Mask, *, hidden: bool = False
+) -> OutputSummary:
+    """What may be shown of a value, given its JSON and what must be hidden of it.
+
+    Args:
+        value: the value.
+        encoded: its JSON.
+        mask: hides the secrets that may be in it.
+        hidden: whether it is a secret as a whole, of which nothing is shown.
+    """
     kinds = {type(None): "null", bool: "true or false", int: "number", float: "number",
              str: "text", list: "list", tuple: "list"}
     items = len(value) if isinstance(value, (list, tuple, Mapping)) else None
-    # More than is shown, so that no secret is cut in two before it is hidden.
+    if hidden:
+        return OutputSummary(kinds.get(type(value), "object"), len(encoded), None, HIDDEN)
+    # Masked before it is cut, so that no part of a secret is left.
     start = encoded[:PREVIEW_BYTES].decode("utf-8", "ignore")
-    hidden = mask.text(start)
-    preview = hidden[:PREVIEW_CHARACTERS]
-    if len(preview) < len(hidden) or len(encoded) > PREVIEW_BYTES:
+    is_all = len(encoded) <= PREVIEW_BYTES
+    shown = mask.text(start) if is_all else mask.head(start + " ", len(start))
+    preview = shown[:PREVIEW_CHARACTERS]
+    if len(preview) < len(shown) or not is_all:
         preview += "…"
     return OutputSummary(kinds.get(type(value), "object"), len(encoded), items, preview)
