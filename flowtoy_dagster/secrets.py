@@ -56,9 +56,8 @@ def storage_secrets(environment: Mapping[str, str]) -> set[str]:
 
 
 def secret_values_in(configuration: Any) -> Iterator[str]:
-    """The secrets of a configuration: texts under secret names, and passwords within others.
-
-    Numbers, true and false are none, and neither are keys.
+    """The secrets of a configuration: texts and whole numbers under secret names, and passwords
+    within other texts. Fractions, true and false are none, and neither are keys.
     """
     if isinstance(configuration, Mapping):
         for key, value in configuration.items():
@@ -88,6 +87,8 @@ def _texts_below(value: Any) -> Iterator[str]:
         yield value
         yield from _credentials(value)
         yield from secrets_within(value)
+    elif isinstance(value, int) and not isinstance(value, bool):
+        yield str(value)  # `password: 12345678`, which is sent as text
 
 
 def _credentials(value: str) -> Iterator[str]:

@@ -82,17 +82,17 @@ def test_names_of_what_is_no_secret(name: str) -> None:
 
 
 def test_values_under_secret_keys_at_any_depth() -> None:
-    # language 13.1: not numbers, not switches, not who somebody is
+    # language 13.1: not switches, not who somebody is
     found = secret_values_in(
         {
             "url": "http://plain",
             "api_key": "first secret",
             "max_tokens": "4096 of them",
             "headers": {"Authorization": "Bearer second", "Accept": "text/plain"},
-            "list": [{"credentials": {"username": "somebody", "pins": ["third", 99, None, True]}}],
+            "list": [{"credentials": {"username": "somebody", "pins": ["third", 98765, 1.5, None, True]}}],
         }
     )
-    assert set(found) == {"first secret", "Bearer second", "second", "third"}
+    assert set(found) == {"first secret", "Bearer second", "second", "third", "98765"}
 
 
 @pytest.mark.parametrize(
