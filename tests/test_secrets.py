@@ -89,7 +89,8 @@ def test_values_under_secret_keys_at_any_depth() -> None:
             "api_key": "first secret",
             "max_tokens": "4096 of them",
             "headers": {"Authorization": "Bearer second", "Accept": "text/plain"},
-            "list": [{"credentials": {"username": "somebody", "pins": ["third", 98765, 1.5, None, True]}}],
+            "list": [{"credentials": {"username": "somebody",
+                                      "pins": ["third", 98765, 1.5, None, True]}}],
         }
     )
     assert set(found) == {"first secret", "Bearer second", "second", "third", "98765"}
