@@ -126,8 +126,12 @@ def test_no_secret_gets_into_the_database(
           - name: fails
             source: process
             input: {command: [sh, -c, "echo $0 >&2; exit 1", "{{ env.MY_TOKEN }}"]}
+          - name: makes a token and fails
+            source: process
+            input: {command: [sh, -c, "printf '%s-in-flight\\n' made | tee /dev/stderr; exit 1"]}
+            output: [{name: token, value: access_token}]
     """)
-    secrets = ["from-the-environment", "written-in-the-flow", servers.PASSWORD, servers.QUOTED,
+    secrets = ["made-in-flight", "from-the-environment", "written-in-the-flow", servers.PASSWORD, servers.QUOTED,
                address, urllib.parse.quote(servers.PASSWORD)]
     done = flowtoy("run", path, "-j", env={
         "MY_TOKEN": "from-the-environment", "START_PYTHON": "1",
