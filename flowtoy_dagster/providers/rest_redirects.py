@@ -9,7 +9,7 @@ from dataclasses import replace
 from urllib.parse import SplitResult, urljoin, urlsplit
 
 from flowtoy_dagster.providers.rest_content import Call
-from flowtoy_dagster.secrets import is_secret_name
+from flowtoy_dagster.secret_names import is_secret_name
 
 MOST = 30
 """Redirects that one call follows."""

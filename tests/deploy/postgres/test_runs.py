@@ -131,8 +131,8 @@ def test_no_secret_gets_into_the_database(
             input: {command: [sh, -c, "printf '%s-in-flight\\n' made | tee /dev/stderr; exit 1"]}
             output: [{name: token, value: access_token}]
     """)
-    secrets = ["made-in-flight", "from-the-environment", "written-in-the-flow", servers.PASSWORD, servers.QUOTED,
-               address, urllib.parse.quote(servers.PASSWORD)]
+    secrets = ["made-in-flight", "from-the-environment", "written-in-the-flow",
+               servers.PASSWORD, servers.QUOTED, address, urllib.parse.quote(servers.PASSWORD)]
     done = flowtoy("run", path, "-j", env={
         "MY_TOKEN": "from-the-environment", "START_PYTHON": "1",
     })
