@@ -25,7 +25,7 @@ _WORD_LENGTH = 8
 """Characters below which a word or a number is masked only where it stands alone."""
 _SHORTEST_BASE64 = 5
 _DEPTH = 3
-_MOST_VIEWS = 32
+_MOST_VIEWS = 128
 _FEW = 200
 """Short anchors up to which each is searched by itself."""
 _GRAM = 4
@@ -265,13 +265,16 @@ class Finder:
         views = [View(data)]
         seen = {data}
         yield views[0]
-        for _ in range(_DEPTH):
+        for depth in range(_DEPTH):
             below: list[View] = []
             for view in views:
                 for escapes in ESCAPES:
                     if escapes.hint not in view.data or len(seen) >= _MOST_VIEWS:
                         continue
                     if escapes.hint == b"+" and not self._has_blanks:
+                        continue
+                    # The same three times is common (JSON in JSON in JSON), a mixture is not.
+                    if depth == _DEPTH - 1 and escapes is not view.escapes:
                         continue
                     undone = View(view.data, escapes, view, unfinished=unfinished)
                     if undone.data not in seen:

@@ -102,6 +102,7 @@ class View:
         *, unfinished: bool = False,
     ) -> None:
         self.above = above
+        self.escapes = escapes
         self.data = data
         self.cut: int | None = None
         self._starts: list[int] = []
