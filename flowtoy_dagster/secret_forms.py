@@ -24,7 +24,9 @@ SHORTEST = 4
 _WORD_LENGTH = 8
 """Characters below which a word or a number is masked only where it stands alone."""
 _SHORTEST_BASE64 = 5
-_DEPTH = 3
+_DEPTH = 4
+_MIXED = 2
+"""Escapes of different kinds within each other that are undone; of one kind, `_DEPTH`."""
 _MOST_VIEWS = 128
 _FEW = 200
 """Short anchors up to which each is searched by itself."""
@@ -110,9 +112,10 @@ def _encodings(text: str) -> set[bytes]:
 
 
 def _wide(text: str) -> set[bytes]:
-    """UTF-16 of either order, as it is and in JSON."""
+    """UTF-16 of either order: as it is, and where it is taken for UTF-8, also in JSON."""
     data = text.encode("utf-16-le", "surrogatepass").rstrip(b"\0")
-    return {data, json.dumps(data.decode("latin-1"))[1:-1].encode()}
+    taken = data.decode("utf-8", "replace")
+    return {data, taken.encode(), json.dumps(taken)[1:-1].encode()}
 
 
 def _base64_forms(data: bytes) -> Iterator[bytes]:
@@ -273,8 +276,8 @@ class Finder:
                         continue
                     if escapes.hint == b"+" and not self._has_blanks:
                         continue
-                    # The same three times is common (JSON in JSON in JSON), a mixture is not.
-                    if depth == _DEPTH - 1 and escapes is not view.escapes:
+                    # JSON in JSON in JSON is common, such a mixture is not.
+                    if depth >= _MIXED and escapes is not view.escapes:
                         continue
                     undone = View(view.data, escapes, view, unfinished=unfinished)
                     if undone.data not in seen:

@@ -11,7 +11,7 @@ import urllib.parse
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from flowtoy_dagster.flow.sensitive import FlowSecrets, secret_outputs
@@ -241,6 +241,7 @@ def test_nothing_is_left_of_a_value_that_is_secret_as_a_whole() -> None:
 
 
 # language 13.2
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(value=values, known=st.lists(secrets, max_size=3))
 def test_masked_data_is_json_of_the_same_shape(value: Any, known: list[str]) -> None:
     hidden = json.loads(json.dumps(Mask(known).data(value)))
@@ -248,6 +249,7 @@ def test_masked_data_is_json_of_the_same_shape(value: Any, known: list[str]) -> 
 
 
 # language 13.2
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(secret=secrets, before=texts, after=texts, name=st.sampled_from(sorted(forms(SECRET))))
 def test_masked_text_holds_no_form(secret: str, before: str, after: str, name: str) -> None:
     form = forms(secret)[name]
@@ -257,6 +259,7 @@ def test_masked_text_holds_no_form(secret: str, before: str, after: str, name: s
 
 
 # language 13.2
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(
     secret=secrets, padding=st.lists(texts, min_size=2, max_size=4), data=st.data(),
     more=st.lists(secrets, max_size=2),
