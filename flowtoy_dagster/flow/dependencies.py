@@ -134,7 +134,7 @@ class _Connector:
         return found
 
     def _hint_for(self, missing: str, dependent: str) -> str:
-        near = nearest(missing, self.by_name, but=dependent)
+        near = nearest(missing, (view.name for view in self.views), but=dependent)
         return f"{near.question[:-1]} for '{missing}'?" if near.question else near.hint
 
     def _above(self, view: StepView) -> list[str]:
