@@ -333,7 +333,7 @@ def iterate_run(
     failure: SerializableErrorInfo | None = None
     try:
         for event in execute_run_iterator(job, run, instance):
-            if event.is_job_failure:
+            if event.is_job_failure and event.event_specific_data is not None:
                 failure = event.job_failure_data.error
             yield event
     except (DBAPIError, sqlite3.Error) as error:

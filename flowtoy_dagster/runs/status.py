@@ -148,7 +148,8 @@ class StatusBuilder:
         else:
             self.status.ended_at = timestamp
         if state == "failed":
-            error = event.job_failure_data.error if event.is_job_failure else None
+            # None where a run was reported as failed from outside.
+            error = event.job_failure_data.error if event.event_specific_data else None
             self.status.error = event.message if error is None else _without_class(error.message)
 
 
