@@ -252,6 +252,8 @@ def salvage(
 
 def _is_secret_place(path: Path) -> bool:
     """Whether a value there is a secret; the names of sources and parameters are no keys."""
+    if len(path) > 1 and path[-1] == "secret" and "output" in path[2:4]:
+        return False  # `secret: true`, a word of the language
     keys = path[2:] if path[:1] in (("sources",), ("params",)) else path
     return any(isinstance(key, str) and is_secret_name(key) for key in keys)
 
