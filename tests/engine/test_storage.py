@@ -161,7 +161,14 @@ def test_every_connection_is_quick_and_every_database_in_wal_mode(home: Path) ->
             with connect() as connection:
                 synchronous = connection.exec_driver_sql("PRAGMA synchronous").scalar()
                 assert synchronous == 2  # FULL: what is committed here is on the disk
+                # A connection that was there before the change learns of it when it reads.
+                connection.exec_driver_sql("SELECT * FROM sqlite_master").all()
                 assert connection.exec_driver_sql("PRAGMA journal_mode").scalar() == "wal"
+        files = [*home.rglob("*.db"), *home.rglob("*.shard")]
+        assert len(files) == 5  # runs, schedules, the index, this run, and an empty one
+        for file in files:
+            assert file.read_bytes()[18:20] == b"\2\2", file  # the versions that mean WAL
+            assert file.stat().st_mode & 0o777 == 0o600, file
 
 
 def descriptors(home: Path) -> list[str]:
