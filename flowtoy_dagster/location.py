@@ -122,13 +122,8 @@ class FlowLocation:
         text = remembered(key)
         self.is_rebuilt = text is not None
         if text is None:
-            for files in find():
-                self._load(files)
-            if not self._flows:
-                _LOG.warning("no flow was found: %s names files and folders", PATH_VARIABLE)
-            else:
-                here = json.dumps([key, os.getcwd(), *map(os.environ.get, VARIABLES)])
-                self._configs.hold(here, (saved.reference for saved in self._flows.values()))
+            with self._configs.keeping():
+                self._load_all(key)
             text = json.dumps(self._flows)
         else:
             self._flows = {name: SavedFlow(*saved) for name, saved in json.loads(text).items()}
@@ -166,6 +161,15 @@ class FlowLocation:
             return MadeFlow(placeholder_job(name, saved.name, config[BROKEN]))
         return self._make(load_flow(config, saved.name), name)
 
+    def _load_all(self, key: str) -> None:
+        for files in self._find():
+            self._load(files)
+        if not self._flows:
+            _LOG.warning("no flow was found: %s names files and folders", PATH_VARIABLE)
+        else:
+            here = json.dumps([key, os.getcwd(), *map(os.environ.get, VARIABLES)])
+            self._configs.hold(here, (saved.reference for saved in self._flows.values()))
+
     def _key(self, name: str) -> tuple[Path, str, SavedFlow]:
         return self._home, name, self._flows[name]
 
@@ -198,8 +202,9 @@ class FlowLocation:
     def _config(self, name: str, saved: SavedFlow) -> dict[str, Any]:
         found = self._configs.read(saved.reference)
         if found is None:
-            self._save_again()
-            found = self._configs.read(saved.reference)
+            with self._configs.keeping():
+                self._save_again()
+                found = self._configs.read(saved.reference)
         if found is None:
             raise RunError(
                 f"the configuration of job '{name}' is gone from {self._home}, and the files "

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -265,35 +265,60 @@ class History:
         """
         runs = self.own_runs()
         kept = [run for index, run in enumerate(runs) if index < keep or self._goes_on(run)]
-        # A retry's reused outputs are those of the runs before it.
-        needed = {run.run_id for run in kept}
-        by_id = {run.run_id: run for run in runs}
-        for run in kept:
-            parent = by_id.get(run.parent_run_id or "")
-            while parent is not None and parent.run_id not in needed:
-                needed.add(parent.run_id)
-                parent = by_id.get(parent.parent_run_id or "")
-        old = [run for run in runs if run.run_id not in needed]
-        for run in old:
-            self.forget(run)
-        used = {self._reference(run) for run in self.own_runs()}
-        self.configs.delete_unused(filter(None, used))
+        known = {run.run_id for run in runs}
+        needed = _with_parents(kept, runs)
+        deleted = []
+        for run in (run for run in runs if run.run_id not in needed):
+            # A retry is made in `keeping`: of a run that is there, and before that one goes.
+            with self.configs.alone():
+                needed |= self._needed_by_new_runs(known)
+                if run.run_id in needed:
+                    continue
+                self.instance.delete_run(run.run_id)
+            self._forget_files(run)
+            deleted.append(run.run_id)
+        self.configs.delete_unused(self._references)
         # What writers that were killed left behind belongs to no run.
         self.configs.clean()
         self.store.clean()
-        return [run.run_id for run in old]
+        return deleted
+
+    def _needed_by_new_runs(self, known: set[str]) -> set[str]:
+        """The runs that are not known yet, which are from now on, and those that they reuse."""
+        newest = self._records(limit=1)
+        if not newest or newest[0].dagster_run.run_id in known:
+            return set()
+        runs = self.own_runs()
+        new = [run for run in runs if run.run_id not in known]
+        known.update(run.run_id for run in new)
+        return _with_parents(new, runs)
+
+    def _references(self) -> set[str]:
+        """The references of the configurations that runs have."""
+        return {found for run in self.own_runs() if (found := self._reference(run)) is not None}
 
     def _goes_on(self, run: dg.DagsterRun) -> bool:
         return not run.is_finished and not is_interrupted(self.instance, run)
 
-    def forget(self, run: dg.DagsterRun) -> None:
-        """Delete a run: its events, records and logs."""
-        self.instance.delete_run(run.run_id)
+    def _forget_files(self, run: dg.DagsterRun) -> None:
+        """Delete the records and logs of a run that is deleted."""
         self.store.delete(run.run_id)
         shutil.rmtree(self.home / "storage" / run.run_id, ignore_errors=True)
         # Dagster empties the file of a run's events, and leaves it.
         for path in (self.home / "history" / "runs").glob(f"{run.run_id}.db*"):
             path.unlink(missing_ok=True)
+
+
+def _with_parents(kept: Iterable[dg.DagsterRun], runs: Iterable[dg.DagsterRun]) -> set[str]:
+    """The ids of runs and of those before them: a retry's reused outputs are theirs."""
+    by_id = {run.run_id: run for run in runs}
+    needed = set()
+    for run in kept:
+        current: dg.DagsterRun | None = run
+        while current is not None and current.run_id not in needed:
+            needed.add(current.run_id)
+            current = by_id.get(current.parent_run_id or "")
+    return needed
 
 
 def names_by_key(flow: Flow) -> dict[str, str]:

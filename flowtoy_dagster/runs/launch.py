@@ -30,7 +30,7 @@ from flowtoy_dagster.engine.logs import dagster_level
 from flowtoy_dagster.engine.names import CONFIG_TAG, FLOW_NAME_TAG, step_keys
 from flowtoy_dagster.engine.params import keep_given_secrets, params_config
 from flowtoy_dagster.engine.workers import prepare
-from flowtoy_dagster.errors import RunInterrupted, UsageError
+from flowtoy_dagster.errors import RunError, RunInterrupted, UsageError
 from flowtoy_dagster.flow.binding import bind, bound
 from flowtoy_dagster.flow.graph import Flow
 from flowtoy_dagster.flow.sensitive import FlowSecrets, secret_outputs
@@ -240,11 +240,28 @@ def create_run(
 
     Raises:
         UsageError: the working directory is deleted; Dagster and steps need one.
+        RunError: the parent has been deleted.
     """
     if working_directory() is None:
         raise UsageError("the working directory is deleted\n    change to one that exists")
     flow = bound(flow)
     logger.debug("%s", describe_limits(flow, workers))
+    run_id = str(uuid.uuid4())
+    own_tags = FlowSecrets(flow).mask(os.environ).data({**(tags or {}), FLOW_NAME_TAG: flow.name})
+    own_tags[SESSION_TAG] = session_tag(run_id, carrier)
+    with history.configs.keeping():
+        if parent is not None and not history.instance.has_run(parent.run_id):
+            raise RunError(f"run {parent.run_id[:8]} has been deleted meanwhile")
+        job, reference = _saved_job(history, flow)
+        own_tags[CONFIG_TAG] = reference
+        run = _store_run(
+            history, flow, job, workers, run_id, own_tags, parent, only, remote_origin
+        )
+    return job, run
+
+
+def _saved_job(history: History, flow: Flow) -> tuple[ReconstructableJob, str]:
+    """A flow's job, as it is built from what is saved now, and the reference of that."""
     reference = history.configs.save(flow.name, flow.config)
     arguments = rebuild_arguments(history.home, reference)
     job = dg.build_reconstructable_job(
@@ -252,25 +269,35 @@ def create_run(
         "rebuild_job",
         arguments,  # type: ignore[arg-type] # Dagster's annotation allows one argument only
     )
+    return job, reference
+
+
+def _store_run(
+    history: History,
+    flow: Flow,
+    job: ReconstructableJob,
+    workers: int,
+    run_id: str,
+    tags: Mapping[str, str],
+    parent: dg.DagsterRun | None,
+    only: frozenset[str] | None,
+    remote_origin: Any,
+) -> dg.DagsterRun:
     definition = job.get_definition()
     if has_pools(definition):
         _free_slots_of_the_dead(history)
     keys = step_keys(step.name for step in flow.steps)
     selected = [keys[name] for name in keys if only is None or name in only]
-    run_id = str(uuid.uuid4())
-    own_tags = FlowSecrets(flow).mask(os.environ).data({**(tags or {}), FLOW_NAME_TAG: flow.name})
-    own_tags |= {CONFIG_TAG: reference, SESSION_TAG: session_tag(run_id, carrier)}
     config = run_config(flow, workers)
     keep_given_secrets(flow, run_id, history.instance)
-    return job, history.instance.create_run_for_job(
+    plan = None
+    if parent is not None:
+        plan = retry_plan(job, parent, selected, history.instance, config)
+    return history.instance.create_run_for_job(
         job_def=definition,
-        execution_plan=(
-            retry_plan(job, parent, selected, history.instance, config)
-            if parent is not None
-            else None
-        ),
+        execution_plan=plan,
         run_config=config,
-        tags={**definition.run_tags, **own_tags},
+        tags={**definition.run_tags, **tags},
         run_id=run_id,
         parent_run_id=parent.run_id if parent else None,
         root_run_id=(parent.root_run_id or parent.run_id) if parent else None,
@@ -328,8 +355,10 @@ def run_config(flow: Flow, workers: int) -> dict[str, Any]:
 def prepare_run(flow: Flow, max_workers: int | None) -> None:
     """Build what all workers of a run need, in the process that their server is forked off."""
     flow, home = bound(flow), open_home()
-    arguments = rebuild_arguments(home, configs_of(home).save(flow.name, flow.config))
-    prepare(rebuild_job(*arguments), run_config(flow, worker_count(flow, max_workers)))
+    configs = configs_of(home)
+    with configs.keeping():
+        job = rebuild_job(*rebuild_arguments(home, configs.save(flow.name, flow.config)))
+    prepare(job, run_config(flow, worker_count(flow, max_workers)))
 
 
 def finished_run(

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import logging
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -74,12 +76,49 @@ class ConfigStore:
         saved = loads(data)
         return saved["name"], saved["config"]
 
-    def delete_unused(self, used: Iterable[str]) -> None:
-        """Delete all configurations but those that are used or that a code location holds."""
-        kept = {*used, *self.held()}
-        for key in list(self._store.list()):
-            if key.endswith(_CONFIG) and key.removesuffix(_CONFIG) not in kept:
-                self._store.delete(key)
+    def delete_unused(self, used: Callable[[], Iterable[str]]) -> None:
+        """Delete all configurations but those that are used or that a code location holds.
+
+        Args:
+            used: gives the references that are used; called when nobody else is between saving
+                one and storing what uses it.
+        """
+        with self.alone():
+            kept = {*used(), *self.held()}
+            for key in list(self._store.list()):
+                if key.endswith(_CONFIG) and key.removesuffix(_CONFIG) not in kept:
+                    self._store.delete(key)
+
+    def keeping(self) -> AbstractContextManager[None]:
+        """While the block runs, nothing is deleted: not what is saved in it, either.
+
+        For whoever saves a configuration, until a run or a code location is stored that uses it.
+
+        Raises:
+            HomeError: the home can't be written.
+        """
+        return self._lock(alone=False)
+
+    def alone(self) -> AbstractContextManager[None]:
+        """While the block runs, nobody else is in `keeping`; waits for those who are.
+
+        Raises:
+            HomeError: the home can't be written.
+        """
+        return self._lock(alone=True)
+
+    @contextlib.contextmanager
+    def _lock(self, *, alone: bool) -> Iterator[None]:
+        with ExitStack() as stack:
+            try:
+                stack.enter_context(self._store.lock(alone=alone))
+            except OSError as error:
+                raise self._unwritable(error) from None
+            yield
+
+    def _unwritable(self, error: OSError) -> HomeError:
+        reason = (error.strerror or str(error)).lower()
+        return HomeError(f"the home folder {self._place} can't be written: {reason}")
 
     def hold(self, location: str, references: Iterable[str]) -> None:
         """Hold configurations for a code location, in place of those that it held before.
@@ -123,10 +162,7 @@ class ConfigStore:
         try:
             self._store.put(key, data)
         except OSError as error:
-            reason = (error.strerror or str(error)).lower()
-            raise HomeError(
-                f"the home folder {self._place} can't be written: {reason}"
-            ) from None
+            raise self._unwritable(error) from None
 
     def _read(self, reference: str) -> bytes | None:
         """The bytes of a configuration, if they are those that were saved."""

@@ -69,6 +69,32 @@ def write_whole(path: Path, data: bytes | Iterable[bytes], mode: int = PRIVATE) 
             file.writelines(data)
 
 
+@contextlib.contextmanager
+def locked_file(path: Path, *, alone: bool) -> Iterator[None]:
+    """Hold a lock on a file while the block runs; it is made where there is none.
+
+    The lock is the block's, not the process's: it holds between threads too. It ends with the
+    process, however that ends.
+
+    Args:
+        path: the file; its folder must exist.
+        alone: whether nobody else may hold it; otherwise all who don't want it alone may.
+
+    Raises:
+        OSError: the file can't be opened.
+    """
+    with open(os.open(path, os.O_RDWR | os.O_CREAT, PRIVATE), "rb") as file:
+        # Some file systems have no locks.
+        with contextlib.suppress(OSError):
+            fcntl.flock(file, fcntl.LOCK_EX if alone else fcntl.LOCK_SH)
+        try:
+            yield
+        finally:
+            # Closing would not do for a process that was forked meanwhile.
+            with contextlib.suppress(OSError):
+                fcntl.flock(file, fcntl.LOCK_UN)
+
+
 def sync_folder(folder: Path) -> None:
     """Flush a folder's entries to the disk, where its file system can.
 

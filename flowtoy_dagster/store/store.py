@@ -17,14 +17,15 @@ from typing import BinaryIO
 
 from flowtoy_dagster.errors import UsageError
 from flowtoy_dagster.store.files import (
-    PART_SUFFIX,
     PRIVATE_FOLDER,
+    locked_file,
     make_private_folder,
     remove_parts,
     whole_file,
 )
 
 _SEGMENT = re.compile(r"[A-Za-z0-9_%~=+@-][A-Za-z0-9_%~=+@. -]{0,199}")
+_LOCK = ".lock"
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+)://")
 
 
@@ -74,6 +75,16 @@ class Store(ABC):
     @abstractmethod
     def list(self, prefix: str | None = None) -> Iterator[str]:
         """The keys of all pieces, or of those below a key, in no order."""
+
+    @abstractmethod
+    def lock(self, *, alone: bool) -> AbstractContextManager[None]:
+        """Hold the store's lock while a block runs, with others or alone.
+
+        It binds those who ask for it, in whatever thread or process, and nobody else.
+
+        Raises:
+            OSError: it can't be had.
+        """
 
     @abstractmethod
     def clean(self) -> int:
@@ -144,9 +155,15 @@ class FolderStore(Store):
     def list(self, prefix: str | None = None) -> Iterator[str]:  # noqa: D102 - see Store
         start = self._folder if prefix is None else self._path(prefix)
         for path in start.rglob("*"):
-            is_part = path.name.startswith(".") and path.name.endswith(PART_SUFFIX)
-            if path.is_file() and not is_part:
+            # No key begins so: it is the lock, or a file that is being written.
+            if path.is_file() and not path.name.startswith("."):
                 yield path.relative_to(self._folder).as_posix()
+
+    @contextlib.contextmanager
+    def lock(self, *, alone: bool) -> Iterator[None]:  # noqa: D102 - see Store
+        make_private_folder(self._folder)
+        with locked_file(self._folder / _LOCK, alone=alone):
+            yield
 
     def clean(self) -> int:  # noqa: D102 - see Store
         return remove_parts(self._folder)

@@ -107,7 +107,7 @@ def test_what_a_location_holds_stays_and_what_nobody_uses_goes(
     kept, used, unused = (configs.save(name, CONFIG) for name in "abc")
     configs.hold("here", [kept])
     configs.hold("there", [])
-    configs.delete_unused([used])
+    configs.delete_unused(lambda: [used])
     assert configs.held() == {kept}
     assert configs.read(kept)
     assert configs.read(used)
