@@ -88,6 +88,7 @@ def test_all_members_of_a_gzip_body_are_read(server: Server) -> None:
         ("deflate", b"\xff\xff\xff\xff"),
         ("deflate, gzip", gzip.compress(b"\xff\xff\xff")),
     ],
+    ids=["no gzip", "gzip", "after gzip", "after deflate", "no deflate", "no deflate in gzip"],
 )
 def test_damage_is_a_failure(server: Server, coding: str, body: bytes) -> None:
     server.answers["/"] = plain(body, Content_Encoding=coding)
