@@ -37,10 +37,11 @@ from dagster._core.executor.multiprocess import (
 )
 from dagster._core.log_manager import DagsterLogManager
 
+# A step whose `continue` edges alone lead to a failed one must start.
+_OUTPUTS_ALONE = StepDependencyConfig(require_upstream_step_success=False)
 FLOW_EXECUTION: dict[str, Any] = {
     "retries": RetryMode.ENABLED,
-    # A step whose `continue` edges alone lead to a failed one must start.
-    "step_dependency_config": StepDependencyConfig(require_upstream_step_success=False),
+    "step_dependency_config": _OUTPUTS_ALONE,
 }
 HALT_TAG = "flowtoy/halts_run"
 ORDER_TAG = "flowtoy/order"
@@ -83,8 +84,10 @@ class HaltingExecution(_SteadyExecution):
     halted_by: str | None = None
     _seen: tuple[int, ...] | None = None
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
+    def __init__(self, execution_plan: ExecutionPlan, *args: Any, **kwargs: Any) -> None:
+        if is_of_flow(execution_plan):
+            kwargs["step_dependency_config"] = _OUTPUTS_ALONE
+        super().__init__(execution_plan, *args, **kwargs)
         self._held_back: list[str] = []
         # Limits by tag or pool may pass over a step that is ready for one behind it.
         self._chooses_among_ready = bool(self._tag_concurrency_limits) or any(
@@ -197,17 +200,34 @@ def _place_of(step: ExecutionStep) -> int:
     return int((step.tags or {}).get(ORDER_TAG, 0))
 
 
-class _HaltingPlan(ExecutionPlan):
-    """A plan whose execution can halt."""
+def is_of_flow(plan: ExecutionPlan) -> bool:
+    """Whether a plan's steps are those of a flow."""
+    return any(
+        ORDER_TAG in (step.tags or {})
+        for step in plan.step_dict.values()
+        if isinstance(step, ExecutionStep)
+    )
+
+
+class HaltingPlan(ExecutionPlan):
+    """A plan whose execution can halt.
+
+    Attributes:
+        started: whether it has been started in the one way that keeps the rules of the language.
+    """
+
+    started = False
 
     def start(self, *args: Any, **kwargs: Any) -> ActiveExecution:
+        self.started = True
         return HaltingExecution(self, *args, **kwargs)
 
 
-def _iterate_in_process(
+def iterate_in_process(
     job_context: PlanExecutionContext, execution_plan: ExecutionPlan
 ) -> Iterator[DagsterEvent]:
-    plan = _HaltingPlan._make(execution_plan)
+    """Dagster's own function of that purpose, for runs that can halt."""
+    plan = HaltingPlan._make(execution_plan)
     yield from in_process.inprocess_execution_iterator(job_context, plan)
 
 
@@ -253,6 +273,6 @@ class HaltingInProcessExecutor(InProcessExecutor):
     """Dagster's in-process executor, with runs that can halt."""
 
     execute = rebound(
-        InProcessExecutor.execute, inprocess_execution_iterator=_iterate_in_process
+        InProcessExecutor.execute, inprocess_execution_iterator=iterate_in_process
     )
     assert "inprocess_execution_iterator" in vars(in_process)

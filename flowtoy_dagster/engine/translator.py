@@ -18,12 +18,14 @@ from flowtoy_dagster.engine.names import (
     step_keys,
 )
 from flowtoy_dagster.engine.ops import DONE, RESULT, StepCompute, input_name
+from flowtoy_dagster.engine.other_executors import FlowJob, keeping_the_rules
 from flowtoy_dagster.engine.params import PARAMS, params_resource
 from flowtoy_dagster.engine.scheduling import HALT_TAG, ORDER_TAG
 from flowtoy_dagster.flow.graph import Flow, Step
 from flowtoy_dagster.flow.models import retry_config
 from flowtoy_dagster.flow.policies import halts_run, has_tolerant_dependents, rule_between
 from flowtoy_dagster.flow.sensitive import FlowSecrets
+from flowtoy_dagster.flow.tags import check_run_tags, check_step_tags
 from flowtoy_dagster.providers.registry import describe
 from flowtoy_dagster.secrets import Mask
 
@@ -81,13 +83,16 @@ class FlowTranslator:
             tags: added to the flow's own.
             saved: the hash under which the flow's configuration is in the home folder; a tag
                 by which runs that Dagster launches are known.
+
+        Raises:
+            ValueError: a tag has a value that Dagster can't use.
         """
         job_name = name or dagster_name(flow.name)
         keys = step_keys(step.name for step in flow.steps)
         # What a snapshot of the job would show for ever must not hold a secret.
         secrets = FlowSecrets(flow)
         mask = secrets.mask(os.environ)
-        all_tags = {**flow.tags, **(tags or {}), FLOW_NAME_TAG: flow.name}
+        all_tags = {**flow.tags, **check_run_tags(tags or {}), FLOW_NAME_TAG: flow.name}
         ops = {step.name: self._op(flow, step, job_name, secrets, mask) for step in flow.steps}
         graph = GraphDefinition(
             name=job_name,
@@ -103,13 +108,14 @@ class FlowTranslator:
                 for step in flow.steps
             },
         )
-        return graph.to_job(
+        job = graph.to_job(
             name=job_name,
             resource_defs={IO_MANAGER: record_io_manager, **params_resource(flow, job_name, mask)},
-            executor_def=executor,
+            executor_def=keeping_the_rules(executor),
             tags={**mask.data(all_tags), **({CONFIG_TAG: saved} if saved else {})},
             metadata={FLOW_TAG: mask.text(flow.name)},
         )
+        return FlowJob.of(job)
 
     def _op(
         self, flow: Flow, step: Step, job_name: str, secrets: FlowSecrets, mask: Mask
@@ -117,7 +123,7 @@ class FlowTranslator:
         spec = self.step_spec(flow, step)
         if spec.retry is not None:
             step = replace(step, retry=retry_config(spec.retry))
-        tags = {KIND_TAG: spec.kind or step.source.type, **spec.tags}
+        tags = {KIND_TAG: spec.kind or step.source.type, **check_step_tags(spec.tags)}
         tags = {**mask.data(tags), STEP_TAG: mask.text(step.name), ORDER_TAG: str(step.index)}
         tags.update(limit_tags(flow, step))
         if halts_run(flow, step):

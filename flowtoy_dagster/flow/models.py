@@ -31,12 +31,14 @@ from flowtoy_dagster.flow.fields import (
 )
 from flowtoy_dagster.flow.params import ParamConfig
 from flowtoy_dagster.flow.suggestions import show
+from flowtoy_dagster.flow.tags import check_run_tags, check_step_tags
 from flowtoy_dagster.flow.templating import is_template
 from flowtoy_dagster.secret_names import is_secret_name
 
 OnError = Literal["fail", "skip", "continue"]
 OutputType = Literal["raw", "json", "jmespath", "template"]
-Tags = dict[str, Text]
+StepTags = Annotated[dict[str, Text], AfterValidator(check_step_tags)]
+RunTags = Annotated[dict[str, Text], AfterValidator(check_run_tags)]
 
 SOURCE_KEYS = ("type", "configuration", "description", "concurrency", "pool")
 DERIVED_KEYS = ("base", "override")
@@ -224,7 +226,7 @@ class StepConfig(Strict):
     group: Name | None = None
     pool: Pool | None = None
     description: str | None = None
-    tags: Tags = Field(default_factory=dict)
+    tags: StepTags = Field(default_factory=dict)
 
     @field_validator("output", "depends_on", mode="before")
     @classmethod
@@ -269,7 +271,7 @@ class FlowConfig(Strict):
 
     name: Name
     description: str | None = None
-    tags: Tags = Field(default_factory=dict)
+    tags: RunTags = Field(default_factory=dict)
     sources: dict[str, SourceConfig] = Field(default_factory=dict)
     flow: tuple[StepConfig, ...] = Field(min_length=1)
     runner: RunnerConfig = Field(default_factory=RunnerConfig)

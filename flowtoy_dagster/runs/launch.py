@@ -34,6 +34,7 @@ from flowtoy_dagster.errors import RunError, RunInterrupted, UsageError
 from flowtoy_dagster.flow.binding import bind, bound
 from flowtoy_dagster.flow.graph import Flow
 from flowtoy_dagster.flow.sensitive import FlowSecrets, secret_outputs
+from flowtoy_dagster.flow.tags import check_run_tags
 from flowtoy_dagster.json_text import loads_checked
 from flowtoy_dagster.load import Config, load_flow
 from flowtoy_dagster.runs.carriers import (
@@ -241,13 +242,15 @@ def create_run(
     Raises:
         UsageError: the working directory is deleted; Dagster and steps need one.
         RunError: the parent has been deleted.
+        ValueError: a tag has a value that Dagster can't use.
     """
     if working_directory() is None:
         raise UsageError("the working directory is deleted\n    change to one that exists")
+    given = check_run_tags(tags or {})
     flow = bound(flow)
     logger.debug("%s", describe_limits(flow, workers))
     run_id = str(uuid.uuid4())
-    own_tags = FlowSecrets(flow).mask(os.environ).data({**(tags or {}), FLOW_NAME_TAG: flow.name})
+    own_tags = FlowSecrets(flow).mask(os.environ).data({**given, FLOW_NAME_TAG: flow.name})
     own_tags[SESSION_TAG] = session_tag(run_id, carrier)
     with history.configs.keeping():
         if parent is not None and not history.instance.has_run(parent.run_id):

@@ -112,7 +112,8 @@ class StatusBuilder:
                     return f"'{name}' {'failed' if state == 'failed' else 'was skipped'}"
         if self._halted_by is not None:
             return f"the run was halted when '{self._halted_by}' failed"
-        return "the run ended before it"
+        told = f": {self.status.error}" if self.status.error else ""
+        return f"the run ended before it{told}"
 
     def _was_interrupted(self) -> bool:
         told = [self.status.error, *(step.error for step in self.status.steps.values())]

@@ -231,6 +231,9 @@ IMPORTED: dict[str, str] = {
 """What is imported: a class or function with its parameters, a tuple with its fields, …"""
 
 MEMBERS: dict[str, str] = {
+    "dagster:JobDefinition.as_ephemeral_job":
+        "(self, resource_defs, input_values, op_selection=…, asset_selection=…)",
+    "dagster:JobDefinition._copy": "(self, **kwargs)",
     **{
         f"dagster_webserver.webserver:DagsterWebserver.{name}": shape
         for name, shape in {
