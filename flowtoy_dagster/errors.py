@@ -37,7 +37,7 @@ DEPENDENCIES_HEADING = "Flow configuration has invalid dependencies:"
 
 @dataclass(frozen=True)
 class Problem:
-    """One thing that is wrong with a configuration.
+    """One thing that is wrong with a configuration, or that may not be as it is meant: a warning.
 
     Attributes:
         message: what is wrong, in one or a few plain lines.
@@ -59,8 +59,15 @@ class Problem:
             place = str(self.location) if self.location else ""
             note = ": ".join(part for part in (place, self.hint) if part)
             return [f"  {self.message}", *([f"    {note}"] if note else [])]
+        return self._lines(self.message)
+
+    def warning_lines(self) -> list[str]:
+        """The same where nothing stands in the way of a run."""
+        return self._lines(f"warning: {self.message}")
+
+    def _lines(self, message: str) -> list[str]:
         place = f"{self.location}: " if self.location else ""
-        return [f"{place}{self.message}", *([f"    {self.hint}"] if self.hint else [])]
+        return [f"{place}{message}", *([f"    {self.hint}"] if self.hint else [])]
 
 
 class FlowtoyError(Exception):

@@ -189,6 +189,8 @@ class FlowLocation:
             reference = self._configs.save(flow.name, flow.config)
             self._flows[name] = SavedFlow(flow.name, reference)
             self._make(flow, name)
+            for warning in flow.warnings:
+                _LOG.warning("%s", "\n".join(warning.warning_lines()))
         except HomeError:
             raise
         except Exception as error:  # one flow must not take the others down

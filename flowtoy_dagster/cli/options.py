@@ -106,6 +106,14 @@ def with_params(flow: Flow, param: list[str] | None, params_file: list[Path] | N
     return bind(flow, texts=param or (), files=params_file or ())
 
 
+def show_warnings(flow: Flow) -> None:
+    """Print what may not be as it is meant in a flow."""
+    from flowtoy_dagster.terminal import say
+
+    for warning in flow.warnings:
+        say("\n".join(warning.warning_lines()))
+
+
 def load_env_files(paths: Sequence[Path]) -> None:
     """Set the variables of dotenv files; those already set win (language 1.7).
 

@@ -23,6 +23,7 @@ from flowtoy_dagster.cli.options import (
     ShowSecrets,
     Timeout,
     load_env_files,
+    show_warnings,
 )
 from flowtoy_dagster.terminal import say
 
@@ -83,6 +84,7 @@ def retry(
                 params_files=params_file or (),
             )
             plan = replace(plan, flow=with_timeout(plan.flow, timeout))
+            show_warnings(plan.flow)
             for line in plan.lines():
                 say(line)
             workers = worker_count(plan.flow, max_workers)

@@ -23,6 +23,7 @@ from flowtoy_dagster.cli.options import (
     Timeout,
     Token,
     load_env_files,
+    show_warnings,
     with_params,
 )
 
@@ -74,6 +75,7 @@ def run(
     stdout = claim_stdout()
     writer = OutputWriter(stdout, as_json=as_json, quiet=quiet, file=output_file)
     flow = with_params(with_timeout(load_flow(config), timeout), param, params_file)
+    show_warnings(flow)
     door = None
     if status_port is not None:
         door = Door.take(LOCAL, status_port, token)

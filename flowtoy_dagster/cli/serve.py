@@ -22,6 +22,7 @@ from flowtoy_dagster.cli.options import (
     Timeout,
     Token,
     load_env_files,
+    show_warnings,
     with_params,
 )
 from flowtoy_dagster.cli.serving import DEFAULT_PORT, LOCAL
@@ -65,6 +66,7 @@ def serve(
     set_log_level(log_level.value)
     writer = OutputWriter(claim_stdout(), as_json=True, quiet=True, file=None)
     flow = with_params(with_timeout(load_flow(config), timeout), param, params_file)
+    show_warnings(flow)
     door = Door.take(host, port, token, allow_host)
     door.publish(address_file)
     door.warn()

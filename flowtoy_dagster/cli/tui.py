@@ -21,6 +21,7 @@ from flowtoy_dagster.cli.options import (
     ParamsFile,
     Token,
     load_env_files,
+    show_warnings,
     with_params,
 )
 from flowtoy_dagster.cli.serving import LOCAL, URL_VARIABLE, Door, status_server, tell
@@ -84,6 +85,7 @@ def tui(
 
         set_log_level(log_level.value)
         flow = with_params(load_flow(config or []), param, params_file)
+        show_warnings(flow)
         _need_terminal()
         door = None
         if status_port is not None:

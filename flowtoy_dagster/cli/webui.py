@@ -23,6 +23,7 @@ from flowtoy_dagster.cli.options import (
     Port,
     Token,
     load_env_files,
+    show_warnings,
     with_params,
 )
 from flowtoy_dagster.cli.serving import DEFAULT_PORT, LOCAL, URL_VARIABLE, Door, tell
@@ -88,6 +89,7 @@ def webui(
     from flowtoy_dagster.server.webui import WebOptions, serve_flow
 
     flow = with_params(load_flow(config or []), param, params_file)
+    show_warnings(flow)
     door = Door.take(host, port, token, allow_host)
     options = WebOptions(max_workers, door.hosts, door.token, read_only)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -17,8 +16,6 @@ from flowtoy_dagster.flow.graph import Flow, InputKind, Source, Step
 from flowtoy_dagster.flow.loading import Document
 from flowtoy_dagster.flow.models import DerivedSource, RunnerConfig, SourceConfig
 from flowtoy_dagster.flow.suggestions import nearest
-
-logger = logging.getLogger("flowtoy")
 
 Path = tuple[str | int, ...]
 
@@ -74,9 +71,7 @@ class _Builder:
             if self._knows_type(source.type, ("sources", name)):
                 for finding in self.catalog.check(source.type, source.configuration, False):
                     place: Path = ("sources", name)
-                    self._refuse_finding(
-                        finding, self.draft.place_of(finding.path, [place]) or place
-                    )
+                    self._note(finding, self.draft.place_of(finding.path, [place]) or place)
         self._check_unique_names()
         views = [self._view(step) for step in self.draft.steps]
         self._warn_of_unusable_sources()
@@ -95,6 +90,7 @@ class _Builder:
             tags={key: str(value) for key, value in (self.draft.top.get("tags") or {}).items()},
             params=self.draft.params,
             schedules=self.draft.schedules,
+            warnings=tuple(sorted(self.draft.warnings, key=lambda warning: warning.order)),
         )
 
     def _step(self, view: StepView, links: Links) -> Step:
@@ -165,19 +161,20 @@ class _Builder:
             view.places.append((*path, "source", "override"))
         elif isinstance(written, SourceConfig):
             view.places.append((*path, "source"))
+        if source.name is not None:
+            view.places.append(("sources", source.name))
         for finding in self.catalog.check(source.type, configuration, complete):
             place = self.draft.place_of(finding.path, view.places)
             if place is not None or not finding.path:
-                self._refuse_finding(finding, place or path)
-        if source.name is not None:
-            # What is wrong with a named source was told where it stands.
-            view.places.append(("sources", source.name))
+                # What was told of a named source already, where it stands, is not told again.
+                self._note(finding, place or path)
         view.source = Source(source.type, configuration, source.name)
         return view
 
-    def _refuse_finding(self, finding: Finding, place: Path) -> None:
+    def _note(self, finding: Finding, place: Path) -> None:
+        note = self.draft.warn if finding.warning else self.draft.refuse
         where = (*place, *finding.path)
-        self.draft.refuse(where, finding.message, finding.hint, key=finding.key)
+        note(where, finding.message, finding.hint, key=finding.key, line=finding.line)
 
     def _resolve(self, step: StepDraft) -> Source | None:
         written = step.config.source
@@ -232,7 +229,7 @@ class _Builder:
             if source.type in self.catalog.types():
                 reason = self.catalog.why_unusable(source.type)
                 if reason:
-                    logger.warning("source '%s' can't be used: %s", name, reason)
+                    self.draft.warn(("sources", name), f"source '{name}' can't be used: {reason}")
 
     def _classify(self, value: Any, source: Source, path: Path) -> _Input:
         if value is None:

@@ -9,19 +9,23 @@ from typing import Any, Protocol
 
 @dataclass(frozen=True)
 class Finding:
-    """Something wrong with a provider's configuration.
+    """Something wrong with a provider's configuration, or a warning about it.
 
     Attributes:
         path: keys and indexes within the configuration.
         message: what is wrong.
         hint: the mend.
         key: whether the key is wrong rather than its value.
+        line: the line within a text, from 1.
+        warning: whether it stands in no run's way.
     """
 
     path: tuple[str | int, ...]
     message: str
     hint: str | None = None
     key: bool = False
+    line: int | None = None
+    warning: bool = False
 
 
 class Catalog(Protocol):
@@ -39,7 +43,7 @@ class Catalog(Protocol):
     def check(
         self, type_name: str, configuration: Mapping[str, Any], complete: bool
     ) -> list[Finding]:
-        """What is wrong with a configuration as written.
+        """What is wrong with a configuration as written, and what to warn of.
 
         Args:
             type_name: the provider's type.

@@ -82,6 +82,7 @@ class Draft:
     schedules: tuple[ScheduleConfig, ...] = ()
     top: dict[str, Any] = field(default_factory=dict)
     problems: list[Problem] = field(default_factory=list)
+    warnings: list[Problem] = field(default_factory=list)
     _told: set[tuple[str, Location | None]] = field(default_factory=set)
 
     def refuse(
@@ -104,25 +105,51 @@ class Draft:
             line: the line within a template, from 1.
             dependency: told under the heading of invalid dependencies.
         """
+        problem = self._problem(path, message, hint, key=key, line=line, dependency=dependency)
+        self._add(problem, self.problems)
+
+    def warn(
+        self,
+        path: Path,
+        message: str,
+        hint: str | None = None,
+        *,
+        key: bool = False,
+        line: int | None = None,
+    ) -> None:
+        """Note what stands in no run's way; takes what `refuse` takes."""
+        problem = self._problem(path, message, hint, key=key, line=line, dependency=False)
+        self._add(problem, self.warnings)
+
+    def _problem(
+        self,
+        path: Path,
+        message: str,
+        hint: str | None,
+        *,
+        key: bool,
+        line: int | None,
+        dependency: bool,
+    ) -> Problem:
         mark = self.document.root.nearest(path, key=key)
         place = mark.location
         message = without_value(message)
         if place.file == NO_FILE:
             shown = "".join(f"[{p}]" if isinstance(p, int) else f".{p}" for p in path).lstrip(".")
             text = f"{shown}: {message}" if shown and not dependency else message
-            self._add(Problem(text, None, hint, dependency, len(self.problems)))
-            return
+            order = len(self.problems) + len(self.warnings)
+            return Problem(text, None, hint, dependency, order)
         if line is not None and mark.block:
             place = Location(place.file, place.line + line, 1)
         elif line is not None and line > 1:
             place = Location(place.file, place.line + line - 1, 1)
-        self._add(Problem(message, place, hint, dependency, mark.order))
+        return Problem(message, place, hint, dependency, mark.order)
 
-    def _add(self, problem: Problem) -> None:
+    def _add(self, problem: Problem, to: list[Problem]) -> None:
         told = (problem.message, problem.location)
         if told not in self._told:
             self._told.add(told)
-            self.problems.append(problem)
+            to.append(problem)
 
     def refuse_all(self, error: ValidationError, path: Path, model: type[Strict]) -> None:
         """Note every error that pydantic found in the part at `path`."""

@@ -21,6 +21,8 @@ from flowtoy_dagster.flow.templating import is_template
 
 STATIC = {"static": True}
 """Validation context for values as written, in which templates stand for what they will give."""
+PARTIAL = {**STATIC, "partial": True}
+"""The same for a part of a configuration, to which a step may add more."""
 
 FREE_PREFIX = "x-"
 
@@ -68,7 +70,7 @@ def is_free(key: object) -> bool:
 def _let_templates_pass(
     value: Any, handler: ValidatorFunctionWrapHandler, info: ValidationInfo
 ) -> Any:
-    if info.context is STATIC and isinstance(value, str) and is_template(value):
+    if info.context in (STATIC, PARTIAL) and isinstance(value, str) and is_template(value):
         return value
     return handler(value)
 

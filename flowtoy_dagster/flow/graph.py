@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from flowtoy_dagster.errors import Problem
 from flowtoy_dagster.flow.models import (
     OnError,
     OutputConfig,
@@ -116,6 +117,7 @@ class Flow:
         params: the parameters by name, in file order.
         schedules: when Dagster starts it by itself.
         values: what the parameters are, once somebody has chosen.
+        warnings: what may not be as it is meant, in file order.
     """
 
     name: str
@@ -128,6 +130,7 @@ class Flow:
     params: Mapping[str, Param] = field(default_factory=dict)
     schedules: tuple[ScheduleConfig, ...] = ()
     values: Values | None = None
+    warnings: tuple[Problem, ...] = ()
 
     @functools.cached_property
     def by_name(self) -> Mapping[str, Step]:

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Protocol
 
+from flowtoy_dagster.flow.catalog import Finding
 from flowtoy_dagster.flow.fields import Strict
 from flowtoy_dagster.flow.templating import render_all
 from flowtoy_dagster.providers.subprocesses import Processes
@@ -183,6 +184,10 @@ class BuiltinProvider(Provider, Protocol):
     @classmethod
     def missing(cls, configuration: Mapping[str, Any]) -> str | None:
         """What a complete configuration lacks to make a call, or None."""
+
+    @classmethod
+    def warnings(cls, configuration: Mapping[str, Any]) -> list[Finding]:
+        """What to warn of in a complete and valid configuration."""
 
     @classmethod
     def render(

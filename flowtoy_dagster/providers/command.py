@@ -17,16 +17,13 @@ from flowtoy_dagster.errors import TemplateError
 from flowtoy_dagster.flow.environment import TEXT_SINK, ShellQuoted, environment
 from flowtoy_dagster.flow.templating import is_template, render
 from flowtoy_dagster.flow.values import text
+from flowtoy_dagster.providers.programs import HOLE, SHELLS, code_words
 from flowtoy_dagster.providers.shell import ShellScript, with_argument
 
 SHELL = "/bin/sh"
 _OPERATORS = frozenset("|&;<>()*?$`\n")
-_SHELLS = frozenset({"sh", "bash", "dash", "ash", "ksh", "zsh"})
-_SCRIPT_OPTION = re.compile(r"-[A-Za-z]*c[A-Za-z]*")
-_OPTION_WITH_VALUE = re.compile(r"-[A-Za-z]*[oO]")
 _WORD_ENDS = frozenset(" \t\n;&|()")
 _ASSIGNMENT = re.compile(r"[A-Za-z_]\w*=")
-_HOLE = re.compile("\0(\\d+)\0")
 
 
 @dataclass(frozen=True)
@@ -64,10 +61,9 @@ def prepare(
     Raises:
         TemplateError: a template can't be rendered, or a value can't be passed.
     """
-
     if not isinstance(command, str):
         return _prepare_list(command, args, context, lenient)
-    pieces, units = _take_out_templates(command.strip())
+    pieces, units = take_out_templates(command.strip())
     if shell or needs_shell(pieces):
         script = ShellScript(context, lenient=lenient)
         line = script.render(command.strip())
@@ -75,36 +71,36 @@ def prepare(
             line = with_argument(line, script.reference(_argument(value)))
         return CommandLine((SHELL, "-c", line), script.variables, script=True)
     try:
-        words = shlex.split(_without_comments(pieces))
+        words = shlex.split(without_comments(pieces))
     except ValueError as error:
         raise TemplateError(f"the command can't be split: {str(error).lower()}") from None
-    bare = _outside_quotes(pieces)
+    bare = outside_quotes(pieces)
 
     def fill(hole: re.Match[str]) -> str:
         number = int(hole[1])
         return _render(units[number], context, lenient, unquote=number in bare)
 
-    script_at = script_index(words)
+    scripts = script_indexes(words)
     shell_script = ShellScript(context, lenient=lenient)
     argv = []
     for index, word in enumerate(words):
-        if index == script_at:
-            source = _HOLE.sub(lambda hole: units[int(hole[1])], word)
+        if index in scripts:
+            source = HOLE.sub(lambda hole: units[int(hole[1])], word)
             argv.append(shell_script.render(source))
         else:
-            argv.append(_HOLE.sub(fill, word))
+            argv.append(HOLE.sub(fill, word))
     return CommandLine((*argv, *map(_argument, args)), shell_script.variables)
 
 
 def _prepare_list(
     command: Sequence[Any], args: Sequence[Any], context: Mapping[str, Any], lenient: bool
 ) -> CommandLine:
-    script_at = script_index(command)
+    scripts = script_indexes(with_holes(command)) if any(map(is_template, command)) else ()
     shell_script = ShellScript(context, lenient=lenient)
     argv = []
     for index, part in enumerate(command):
         field = f"command[{index}]"
-        if index == script_at:
+        if index in scripts:
             try:
                 argv.append(shell_script.render(part))
             except TemplateError as error:
@@ -114,31 +110,29 @@ def _prepare_list(
     return CommandLine((*argv, *map(_argument, args)), shell_script.variables)
 
 
-def script_index(command: Sequence[Any]) -> int | None:
-    """Where a command, such as `["sh", "-c", "echo {{ x }}"]`, has a script with templates.
+def script_indexes(words: Sequence[str]) -> frozenset[int]:
+    """Which words, such as the last of `sh -c "echo {{ x }}"`, are scripts with templates.
 
-    Returns:
-        None where it runs no shell, where the script has no template, or is nothing but one: that
-        is meant as code.
+    A script that is nothing but one template is meant as code, and none of them.
+
+    Args:
+        words: of a command, with holes for templates.
     """
-    if not command or not _is_literal(command[0]):
-        return None
-    if command[0].rpartition("/")[2] not in _SHELLS:
-        return None
-    index, has_script = 1, False
-    while index < len(command) and _is_literal(command[index]) and command[index][:1] == "-":
-        option = command[index]
-        has_script = has_script or bool(_SCRIPT_OPTION.fullmatch(option))
-        index += 2 if _OPTION_WITH_VALUE.fullmatch(option) else 1
-    if not has_script or index >= len(command) or not isinstance(command[index], str):
-        return None
-    pieces, units = _take_out_templates(command[index])
-    units = units or _HOLE.findall(pieces)
-    return index if units and _HOLE.sub("", pieces).strip() else None
+    return frozenset(
+        code.index
+        for code in code_words(words)
+        if code.program in SHELLS
+        and code.passes_variables
+        and HOLE.search(words[code.index])
+        and HOLE.sub("", words[code.index]).strip()
+    )
 
 
-def _is_literal(part: Any) -> bool:
-    return isinstance(part, str) and not is_template(part) and not _HOLE.search(part)
+def with_holes(command: Sequence[Any]) -> list[str]:
+    """The words of a command, with a numbered hole for each template in a word."""
+    return [
+        take_out_templates(part)[0] if isinstance(part, str) else text(part) for part in command
+    ]
 
 
 def _render(
@@ -182,12 +176,12 @@ def check_command(command: str, *, shell: bool = False) -> None:
     """
     if "\0" in command:
         raise ValueError("a command can't hold a NUL character")
-    pieces, _ = _take_out_templates(command.strip())
-    if not _without_comments(pieces).strip():
+    pieces, _ = take_out_templates(command.strip())
+    if not without_comments(pieces).strip():
         raise ValueError("the command is empty")
     if not shell and not needs_shell(pieces):
         try:
-            shlex.split(_without_comments(pieces))
+            shlex.split(without_comments(pieces))
         except ValueError as error:
             raise ValueError(f"the command can't be split: {str(error).lower()}") from None
 
@@ -203,7 +197,7 @@ def needs_shell(command: str) -> bool:
     return bool(_ASSIGNMENT.match(command))
 
 
-def _without_comments(command: str) -> str:
+def without_comments(command: str) -> str:
     """A command without its comments, as a shell reads it; the ends of lines stay."""
     return "".join(character for character, kind in _characters(command) if kind != "comment")
 
@@ -233,15 +227,15 @@ def _characters(command: str) -> Iterator[tuple[str, str]]:
             quote = character
 
 
-def _outside_quotes(pieces: str) -> frozenset[int]:
+def outside_quotes(pieces: str) -> frozenset[int]:
     """The numbers of the holes that stand outside quotes."""
     quoted = [bool(kind) for _, kind in _characters(pieces)]
     return frozenset(
-        int(hole[1]) for hole in _HOLE.finditer(pieces) if not quoted[hole.start()]
+        int(hole[1]) for hole in HOLE.finditer(pieces) if not quoted[hole.start()]
     )
 
 
-def _take_out_templates(command: str) -> tuple[str, list[str]]:
+def take_out_templates(command: str) -> tuple[str, list[str]]:
     """The command with each template replaced by a numbered hole, and the templates.
 
     A statement with a body (`{% if … %}…{% endif %}`) is one template.

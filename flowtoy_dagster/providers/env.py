@@ -8,6 +8,7 @@ from typing import Annotated, Any, ClassVar
 
 from pydantic import BeforeValidator
 
+from flowtoy_dagster.flow.catalog import Finding
 from flowtoy_dagster.flow.fields import Name, Strict, Templated
 from flowtoy_dagster.providers.base import ProviderResult, render_configuration
 
@@ -42,6 +43,11 @@ class EnvProvider:
         """What is called, in a few words."""
         names = configuration.get("vars") or ()
         return "environment variables " + ", ".join([names] if isinstance(names, str) else names)
+
+    @classmethod
+    def warnings(cls, configuration: Mapping[str, Any]) -> list[Finding]:
+        """Nothing."""
+        return []
 
     @classmethod
     def render(

@@ -20,6 +20,7 @@ from pydantic import (
 )
 
 from flowtoy_dagster.errors import TemplateError
+from flowtoy_dagster.flow.catalog import Finding
 from flowtoy_dagster.flow.environment import search
 from flowtoy_dagster.flow.fields import Strict, Templated, Text, Timeout, Whole
 from flowtoy_dagster.flow.suggestions import show
@@ -27,6 +28,7 @@ from flowtoy_dagster.flow.templating import render_all
 from flowtoy_dagster.flow.values import text
 from flowtoy_dagster.json_text import loads
 from flowtoy_dagster.providers.base import CallContext, ProviderResult, first_part
+from flowtoy_dagster.providers.code_warnings import code_findings
 from flowtoy_dagster.providers.command import CommandLine, check_command, prepare
 from flowtoy_dagster.providers.shell import VALUE_PREFIX, with_argument
 from flowtoy_dagster.providers.subprocesses import Finished, run_command, signal_name
@@ -40,8 +42,9 @@ _SHOWN_LINE = 300
 
 def _check_command(value: Any, info: ValidationInfo) -> Any:
     if isinstance(value, str):
-        # What a template will say is not known yet.
-        check_command(value, shell=info.data.get("shell", False) is not False)
+        # What a template will say is not known yet, nor what a step adds to a source.
+        unknown = bool(info.context and info.context.get("partial"))
+        check_command(value, shell=unknown or info.data.get("shell", False) is not False)
     elif isinstance(value, (list, tuple)):
         if not value:
             raise ValueError("the command is empty")
@@ -109,6 +112,11 @@ class ProcessProvider:
     def missing(cls, configuration: Mapping[str, Any]) -> str | None:
         """What a call would lack, or None."""
         return None if configuration.get("command") is not None else "a process needs a 'command'"
+
+    @classmethod
+    def warnings(cls, configuration: Mapping[str, Any]) -> list[Finding]:
+        """Templates whose values a program would read as code."""
+        return code_findings(configuration)
 
     @classmethod
     def describe(cls, configuration: Mapping[str, Any]) -> str:

@@ -13,7 +13,7 @@ from pydantic import BaseModel, ValidationError
 
 from flowtoy_dagster.flow.catalog import Finding
 from flowtoy_dagster.flow.draft import explain
-from flowtoy_dagster.flow.fields import STATIC
+from flowtoy_dagster.flow.fields import PARTIAL, STATIC
 from flowtoy_dagster.flow.graph import Source
 from flowtoy_dagster.flow.models import SOURCE_KEYS
 from flowtoy_dagster.flow.suggestions import nearest
@@ -121,16 +121,19 @@ class InstalledProviders:
     def check(
         self, type_name: str, configuration: Mapping[str, Any], complete: bool
     ) -> list[Finding]:
-        """What a built-in provider's model says of a configuration."""
+        """What a built-in provider says of a configuration."""
         provider = builtin(type_name)
         if provider is None:
             return []
         try:
-            provider.configuration_model.model_validate(dict(configuration), context=STATIC)
+            context = STATIC if complete else PARTIAL
+            provider.configuration_model.model_validate(dict(configuration), context=context)
         except ValidationError as error:
             return [finding for item in error.errors() for finding in _finding(item, provider)]
         lacking = provider.missing(configuration) if complete else None
-        return [Finding((), lacking)] if lacking else []
+        if lacking or not complete:
+            return [Finding((), lacking)] if lacking else []
+        return provider.warnings(configuration)
 
 
 def _finding(detail: Any, provider: type[BuiltinProvider]) -> list[Finding]:

@@ -11,6 +11,7 @@ from urllib.parse import urlencode
 from pydantic import BeforeValidator, ConfigDict, Field, model_validator
 
 from flowtoy_dagster.errors import TemplateError
+from flowtoy_dagster.flow.catalog import Finding
 from flowtoy_dagster.flow.fields import Misplaced, Name, Strict, Templated, Text, Timeout, Whole
 from flowtoy_dagster.flow.templating import text, to_json
 from flowtoy_dagster.json_text import JsonError
@@ -173,6 +174,11 @@ class RestProvider:
         base, url = (str(configuration.get(key) or "") for key in ("base_url", "url"))
         shown = method.upper() if method.upper() in METHODS else method
         return f"{shown} {_shown(_join(base, url))}".rstrip()
+
+    @classmethod
+    def warnings(cls, configuration: Mapping[str, Any]) -> list[Finding]:
+        """Nothing."""
+        return []
 
     @classmethod
     def render(

@@ -75,6 +75,29 @@ def test_a_run_prints_its_outputs_and_tells_on_stderr_how_it_goes(
     assert "\x1b" not in done.stderr
 
 
+def test_warnings_go_to_stderr_before_the_run_and_change_nothing_else(
+    flowtoy: Run, write: Write
+) -> None:
+    path = write("""
+flow:
+  - name: a
+    source: process
+    input: {command: [awk, 'BEGIN {print "{{ env.HOME }}"}']}
+    output: [{name: text, value: stdout}]
+""")
+    done = flowtoy("run", path, "-j")
+    assert done.code == 0, done.stderr
+    assert done.json == {"a": {"text": f"{os.environ['HOME']}\n"}}
+    lines = done.stderr.splitlines()
+    message = "'awk' reads the value of this template as code"
+    assert lines[0] == f"{path}:5:28: warning: {message}"
+    assert lines[1].startswith("    give it as a variable in 'env'")
+    assert "a  running" in lines[2]
+    assert done.stderr.count("warning: ") == 1
+    again = flowtoy("retry", "last", "--from", "a", "-q")
+    assert f"warning: flow[0].input.command[1]: {message}" in again.stderr.splitlines()
+
+
 def test_a_failed_run_exits_with_1_and_shows_what_failed_and_why(
     flowtoy: Run, write: Write
 ) -> None:

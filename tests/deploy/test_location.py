@@ -146,6 +146,18 @@ def test_a_broken_file_becomes_a_job_that_tells_what_is_wrong(
     assert outputs_of(first.get_job("good")) == {"fetch": {"x": OUTPUT}}
 
 
+def test_warnings_of_a_flow_are_logged_where_it_is_loaded(
+    flows: Callable[..., Path], caplog: pytest.LogCaptureFixture
+) -> None:
+    folder = flows(a='flow: [{name: a, source: process, input: {command: [awk, "{{ env.V }}"]}}]')
+    with caplog.at_level(logging.WARNING, "dagster.flowtoy"):
+        repository = flow_repository()
+        rebuilt(repository).get_all_jobs()
+    (record,) = (each for each in caplog.records if each.name == "dagster.flowtoy")
+    message = "warning: 'awk' reads the value of this template as code"
+    assert record.getMessage().startswith(f"{folder}/a.yaml:1:57: {message}\n    give it as a")
+
+
 OUTPUT = {"stdout": "one\n", "stderr": "", "returncode": 0}
 
 

@@ -30,8 +30,9 @@ def line(command: Any, args: Any = (), *, shell: bool = False, **names: Any) -> 
 
 def printed(command: CommandLine, folder: Path) -> bytes:
     done = subprocess.run(
-        command.argv, capture_output=True, cwd=folder, env={**os.environ, **command.variables}
-    )
+        command.argv, capture_output=True, cwd=folder, env={**os.environ, **command.variables},
+        stdin=subprocess.DEVNULL,
+    )  # fmt: skip
     assert done.returncode == 0, done.stderr
     return done.stdout
 
@@ -221,8 +222,14 @@ def test_a_value_in_the_script_of_a_shell_is_never_code(
     # language 11.3
     before, after = INNER[script]
     expected = f"{before}{value}{after}".encode()
-    for shell in (["sh", "-c"], ["/bin/bash", "-o", "errexit", "-uc"], ["bash", "--norc", "-ec"]):
+    shells: list[list[str]] = [
+        ["sh", "-c"], ["/bin/bash", "-o", "errexit", "-uc"], ["bash", "--norc", "-ec"],
+        ["env", "A=1", "timeout", "-k", "1", "60", "sh", "-c"], ["xargs", "-n", "1", "sh", "-c"],
+    ]  # fmt: skip
+    for shell in shells:
         assert printed(line([*shell, script], v=value), tmp_path) == expected
+    find = ["find", ".", "-maxdepth", "0", "-exec", "sh", "-c", script, ";"]
+    assert printed(line(find, v=value), tmp_path) == expected
     assert not (tmp_path / "hacked").exists()
 
 
