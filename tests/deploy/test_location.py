@@ -155,7 +155,7 @@ def test_warnings_of_a_flow_are_logged_where_it_is_loaded(
         rebuilt(repository).get_all_jobs()
     (record,) = (each for each in caplog.records if each.name == "dagster.flowtoy")
     message = "warning: 'awk' reads the value of this template as code"
-    assert record.getMessage().startswith(f"{folder}/a.yaml:1:57: {message}\n    give it as a")
+    assert record.getMessage().startswith(f"{folder}/a.yaml:1:58: {message}\n    give it as a")
 
 
 OUTPUT = {"stdout": "one\n", "stderr": "", "returncode": 0}
