@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
 import threading
 import time
@@ -218,11 +219,22 @@ def bounded(timeout: float, context: CallContext | None) -> float:
 def call_provider(provider: Provider, payload: Any, context: CallContext) -> Any:
     """What a provider's `call` returns; it gets the context where it has an argument for it."""
     call: Callable[..., Any] = provider.call
-    try:
-        wanted = "context" in inspect.signature(call).parameters
-    except (TypeError, ValueError):  # a callable that Python can't look into
-        wanted = False
+    # A provider is made for each call, and its method is a new object, but not its function.
+    function = getattr(call, "__func__", None)
+    wanted = _takes_context(call) if function is None else _function_takes_context(function)
     return call(payload, context=context) if wanted else call(payload)
+
+
+def _takes_context(call: Callable[..., Any]) -> bool:
+    try:
+        return "context" in inspect.signature(call).parameters
+    except (TypeError, ValueError):  # a callable that Python can't look into
+        return False
+
+
+@functools.lru_cache(maxsize=64)
+def _function_takes_context(function: Callable[..., Any]) -> bool:
+    return _takes_context(function)
 
 
 def first_part(text: str, most: int, context: CallContext | None) -> str:

@@ -6,6 +6,7 @@ place asks. A script that is misread here can split a value into words but never
 
 from __future__ import annotations
 
+import functools
 import re
 import secrets
 from collections.abc import Callable, Mapping
@@ -38,7 +39,11 @@ class ShellScript:
         self._lenient = lenient
         # Data that looks like a hole must not be taken for one.
         self._nonce = secrets.randbelow(10**12)
-        self._hole = re.compile(f"\0{self._nonce}:(\\d+)\0")
+
+    @functools.cached_property
+    def _hole(self) -> re.Pattern[str]:
+        # Where no value is rendered, the pattern is not needed, and takes long to make.
+        return re.compile(f"\0{self._nonce}:(\\d+)\0")
 
     def render(self, source: str) -> str:
         """The script; every value in it is a reference."""
