@@ -17,6 +17,21 @@ _SINGLE_QUOTED = re.compile(r"[^=]*=[^\S\n]*'")
 _VARIABLE = re.compile(r"\$\{(?P<name>[^}:]*)(?::-(?P<default>[^}]*))?\}")
 
 
+def line_of(binding: Binding) -> int:
+    """The line of a variable; python-dotenv gives that of the blank lines before it."""
+    before = binding.original.string
+    return binding.original.line + before[: len(before) - len(before.lstrip())].count("\n")
+
+
+def mistake_of(binding: Binding) -> str | None:
+    """What is wrong with a line, or None."""
+    if binding.error:
+        return "not a line of the form NAME=value"
+    if "\0" in f"{binding.key}{binding.value}":
+        return "an environment variable can't hold a null character"
+    return None
+
+
 def values_of(
     bindings: Iterable[Binding], environment: Mapping[str, str]
 ) -> tuple[dict[str, str], list[tuple[int, str]]]:
@@ -42,7 +57,7 @@ def values_of(
             known = {**values, **environment}
 
             def expanded(found: re.Match[str], known: Mapping[str, str] = known,
-                         line: int = binding.original.line) -> str:
+                         line: int = line_of(binding)) -> str:
                 name, default = found["name"], found["default"]
                 if name not in known and default is None:
                     unset.append((line, name))

@@ -125,20 +125,19 @@ def load_env_files(paths: Sequence[Path]) -> None:
         return
     from dotenv.parser import parse_stream
 
-    from flowtoy_dagster.cli.env_files import values_of
+    from flowtoy_dagster.cli.env_files import line_of, mistake_of, values_of
 
     for path in paths:
         try:
-            with open(path, encoding="utf-8") as file:
+            with open(path, encoding="utf-8-sig") as file:
                 bindings = list(parse_stream(file))
         except (OSError, UnicodeDecodeError) as error:
             reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
             raise UsageError(f"can't read the env file '{path}': {str(reason).lower()}") from None
         problems = [
-            Problem("not a line of the form NAME=value",
-                    Location(str(path), binding.original.line, 1))
+            Problem(wrong, Location(str(path), line_of(binding), 1))
             for binding in bindings
-            if binding.error
+            if (wrong := mistake_of(binding))
         ]
         if problems:
             raise ConfigError(problems)

@@ -1,0 +1,232 @@
+"""Each row of docs/reference/library-defaults.md holds."""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from flowtoy_dagster.cli.options import UsageError, load_env_files
+from flowtoy_dagster.errors import ConfigError, TemplateError
+from flowtoy_dagster.flow.document import Node
+from flowtoy_dagster.flow.environment import search
+from flowtoy_dagster.flow.parsing import read_document
+from flowtoy_dagster.flow.templating import render
+from flowtoy_dagster.load import load_flow
+
+PAGE = Path(__file__).parents[2] / "docs" / "reference" / "library-defaults.md"
+
+
+class Wrong(str):
+    """Instead of a value: words of the error."""
+
+    __slots__ = ()
+
+
+TEMPLATES: dict[str, list[tuple[str, Any]]] = {
+    "escaping": [("{{ s }}!", "<b>!"), ("{{ s | e }}", "&lt;b&gt;"), ("{{ s | safe }}", "<b>")],
+    "missing names": [
+        ("{{ m.nope }}", Wrong("there is no key 'nope'")), ("{{ m.nope.x | default(1) }}", 1),
+        ("{{ rows[9] is defined }}", False), ("{% if m.nope %}a{% endif %}", ""),
+    ],
+    "line breaks and blanks": [
+        ("a{{ s }}\n\n", "a<b>\n\n"), ("{% if true %}\n  x\n{% endif %}\n", "\n  x\n\n"),
+        ("a \n{%- if true -%}\n b{% endif %}", "ab"), ("## x\n# {{ s }}", "## x\n# <b>"),
+    ],
+    "tags": [
+        ("{% with a = 1 %}{% filter upper %}x{% endfilter %}{% endwith %}{% raw %}{{{% endraw %}",
+         "X{{"),
+        ("{% macro f() %}{{ caller() }}{% endmacro %}{% call f() %}x{% endcall %}", "x"),
+        ("{% do rows.append(1) %}", Wrong("unknown tag 'do'")),
+        ("{% for r in rows %}{% break %}{% endfor %}", Wrong("unknown tag 'break'")),
+        ("{% trans %}a{% endtrans %}", Wrong("unknown tag 'trans'")),
+        ("{% debug %}", Wrong("unknown tag 'debug'")),
+    ],
+    "attributes": [
+        ("{{ m.items }}", 2), ("{{ s.__class__ }}", Wrong("is unsafe")),
+        ("{{ ''['__class__'] }}", Wrong("is unsafe")),
+        ("{{ s | attr('__class__') }}", Wrong("is unsafe")),
+    ],
+    "changes": [("{{ rows.append(1) }}", Wrong("a template can't change a list by 'append'"))],
+    "values as text": [
+        ("{{ rows | string }}", "[1,2]"), ("{{ [m, 1] | join(' ') }}", '{"items":2,"b":"<"} 1'),
+        ("{{ m | tojson }}", '{"items":2,"b":"<"}'), ("{{ rows ~ true }}", "[1,2]true"),
+    ],
+    "Python's form": [
+        ("{{ '%s' % [true] }}", "[True]"), ("{{ '{}'.format([none]) }}", "[None]"),
+        ("{{ '%s' | format([true]) }}", "[True]"), ("{{ [true] | pprint }}", "[True]"),
+        ("{{ '%s' % ([true] | tojson) }}", "[true]"),
+    ],
+    "no number": [
+        ("{{ 'x' | int }}", 0), ("{{ 'x' | int(-1) }}", -1), ("{{ '1.5' | int }}", 1),
+        ("{{ 'x' | float }}", 0.0),
+    ],
+    "numbers": [
+        ("{{ 4 / 2 }}", 2.0), ("{{ 4 // 2 }}", 2), ("{{ 2.5 | round }}", 2.0),
+        ("{{ 1 == true }}", True), ("{{ 1 | jmespath('@ == `true`') }}", False),
+    ],
+    "iterators": [
+        ("{{ rows | map('string') }}", ["1", "2"]), ("{{ rows | select('odd') }}", [1]),
+        ("{{ range(2) }}", [0, 1]), ("{{ {'a': 1}.items() }}", [["a", 1]]),
+    ],
+    "what is no data": [
+        ("{{ s.upper }}", Wrong("it is not data")), ("{{ namespace(a=1) }}", Wrong("not data")),
+        ("{{ cycler(1) }}", Wrong("not data")),
+    ],
+    "`range`": [
+        ("{{ range(100000) | length }}", 100_000), ("{{ range(100001) | length }}", Wrong("100000"))
+    ],
+}  # fmt: skip
+
+EXPRESSIONS: dict[str, list[tuple[str, Any]]] = {
+    "order of texts": [("'a' < 'b'", True), ("'b' >= 'c'", False), ("'a' < `1`", None)],
+    "equality": [
+        ("`true` == `1`", False), ("contains(`[1]`, `true`)", False), ("`[1]` == `[true]`", False),
+        ("`1` == `1.0`", True),
+    ],
+    "`to_number`": [
+        ("to_number('1_000')", None), ("to_number(' 1')", None), ("to_number('inf')", None),
+        ("to_number('-1.5e1')", -15.0),
+    ],
+    "mistakes": [
+        ("nope(@)", Wrong("there is no function 'nope'")), ("length()", Wrong("takes 1 argument")),
+        ("length(`1`)", Wrong("invalid type")), ("[::0]", Wrong("step of a slice")),
+        ("&a", Wrong("'&' makes an argument")),
+    ],
+}  # fmt: skip
+
+FILES: dict[str, list[tuple[str, Any]]] = {
+    "words": [
+        ("[yes, on, True, no, off, ~, '', y, n, tRue]",
+         [True, True, True, False, False, None, "", "y", "n", "tRue"]), ("", None),
+    ],
+    "numbers": [
+        ("[010, 0x1F, 0b11, 1_000, 1:30, 12:30:45, +1, .5, 1.0e+3]",
+         [8, 31, 3, 1000, 90, 45045, 1, 0.5, 1000.0]),
+        ("[0o10, 089, 1e3, '010', \"1:30\"]", ["0o10", "089", "1e3", "010", "1:30"]),
+    ],
+    "no numbers of JSON": [
+        (number, Wrong("not a number that JSON can hold")) for number in (".inf", "-.INF", ".NaN")
+    ],
+    "dates": [("[2024-01-31, 2024-01-31T10:00:00Z]", ["2024-01-31", "2024-01-31T10:00:00Z"])],
+    "tags": [
+        ('[!!str 1, !!int "3", !!float 3, !!bool yes, !!null ""]', ["1", 3, 3.0, True, None]),
+        ("!!timestamp 2024-01-31", "2024-01-31"), ("!!binary aGk=", Wrong("'!!binary' is not")),
+        ("!!set {a}", Wrong("'!!set'")), ("!x 1", Wrong("tag '!x'")),
+        ("!!python/name:os.system", Wrong("is not allowed")),
+    ],
+    "keys": [
+        ("{on: 1, 1: 2, null: 3, 0x1: 4}", {"on": 1, "1": 2, "null": 3, "0x1": 4}),
+        ("{a: 1, 'a': 2}", Wrong("the key 'a' is given twice")),
+    ],
+    "merge keys": [
+        ("{a: 2, <<: {a: 1, b: 1}}", {"b": 1, "a": 2}),
+        ("{<<: [{a: 1}, {a: 2, b: 3}]}", {"a": 1, "b": 3}), ("{<<: x}", Wrong("takes a mapping")),
+    ],
+    "aliases": [
+        ("[&a [1], *a]", [[1], [1]]), ("&a [*a]", Wrong("refers to itself")),
+        ("*a", Wrong("undefined alias")),
+    ],
+}  # fmt: skip
+
+VARIABLES: dict[str, list[tuple[str, Any]]] = {
+    "`export`": [("export V=1", "1")],
+    "values without quotes": [("V =  a b#c  # d", "a b#c"), (r"V=a\n\\", r"a\n\\")],
+    "double quotes": [
+        (r'V="a\n\t\"\\"', 'a\n\t"\\'), (r'V="\x41\u0041"', r"\x41\u0041"), ('V="a\nb"', "a\nb")
+    ],
+    "single quotes": [(r"V='\n\'\\ ${W}'", "\\n'\\ ${W}"), ("V='a\nb'", "a\nb")],
+    "`${NAME}`": [
+        ("V=a${W}", "aset"), ('V="${N:-d}"', "d"), ("V=$W", "$W"), (r"V=\${W}", r"\set")
+    ],
+    "given twice": [("V=1\nV=2", "2"), ("W=other\nV=${W}", "set")],
+    "no value": [("V=", ""), ("V", None)],
+    "wrong lines": [
+        (text, Wrong(":2:1: not a line of the form NAME=value"))
+        for text in ("\nV='a", '\nV="a" b', "\n=a", "\nV: a")
+    ] + [("\nV=a\0b", Wrong(":2:1: .*null character")), ("\nV\0=b", Wrong(":2:1: .*null char"))],
+    "encoding of the file": [
+        ("\ufeffV=é", "é"), ("W=a\r\nV=1\r\n", "1"), ("V=\udcff", Wrong("not utf-8")),
+    ],
+}  # fmt: skip
+
+
+def rows(table: dict[str, list[tuple[str, Any]]]) -> Any:
+    cases = [
+        pytest.param(*case, id=f"{row}-{case[0][:20]!a}") for row in table for case in table[row]
+    ]
+    return pytest.mark.parametrize(("written", "expected"), cases)
+
+
+def test_every_row_of_the_page_is_tested() -> None:
+    titles = re.findall(r"^\| (.+?) \|", PAGE.read_text(encoding="utf-8"), re.MULTILINE)
+    tested = [*TEMPLATES, *EXPRESSIONS, *FILES, "encoding", *VARIABLES]
+    assert [title for title in titles if title != "what"] == tested
+
+
+@rows(TEMPLATES)
+def test_templates(written: str, expected: Any) -> None:
+    context = {"s": "<b>", "rows": [1, 2], "m": {"items": 2, "b": "<"}}
+    if isinstance(expected, Wrong):
+        with pytest.raises(TemplateError, match=re.escape(expected)):
+            render(written, context)
+        return
+    given = render(written, context)
+    assert given == expected
+    assert type(given) is type(expected)
+
+
+@rows(EXPRESSIONS)
+def test_expressions(written: str, expected: Any) -> None:
+    if isinstance(expected, Wrong):
+        with pytest.raises(TemplateError, match=re.escape(expected)):
+            search(written, {})
+    else:
+        assert search(written, {}) == expected
+
+
+def plain(node: Node) -> Any:
+    if isinstance(node.value, dict):
+        return {key: plain(value) for key, value in node.value.items()}
+    return [plain(item) for item in node.value] if isinstance(node.value, list) else node.value
+
+
+@rows(FILES)
+def test_yaml(written: str, expected: Any) -> None:
+    text = f"key: {written}\n"
+    if isinstance(expected, Wrong):
+        with pytest.raises(ConfigError, match=re.escape(expected)):
+            read_document(text, "f.yaml")
+    else:
+        assert repr(plain(read_document(text, "f.yaml"))) == repr({"key": expected})
+
+
+def test_encodings_of_flows(tmp_path: Path) -> None:
+    path = tmp_path / "flow.yaml"
+    written = "name: é\nflow: [{name: a, source: env}]\n"
+    for encoding in ("utf-8", "utf-8-sig"):
+        path.write_text(written, encoding=encoding)
+        assert load_flow(path).name == "é"
+    for encoding in ("utf-16", "latin-1"):
+        path.write_text(written, encoding=encoding)
+        with pytest.raises(ConfigError, match="not UTF-8 text"):
+            load_flow(path)
+
+
+@rows(VARIABLES)
+def test_dotenv(
+    written: str, expected: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "environ", {"W": "set"})
+    path = tmp_path / "variables.env"
+    path.write_bytes(written.encode("utf-8", "surrogateescape"))
+    if isinstance(expected, Wrong):
+        with pytest.raises((ConfigError, UsageError), match=expected):
+            load_env_files([path])
+        assert os.environ == {"W": "set"}
+    else:
+        load_env_files([path])
+        assert os.environ.get("V") == expected
