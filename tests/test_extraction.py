@@ -98,6 +98,21 @@ def test_leading_names_of_a_process_are_its_own_or_its_jsons(
     assert get(process(stdout), expression, provider="process") == expected
 
 
+def test_what_is_behind_a_pipe_is_no_leading_name() -> None:
+    inside = process('[{"stdout": 1, "code": 2}]')
+    assert get(inside, "[0] | stdout", provider="process") == 1
+    assert get([{"code": 2}], "[0] | code") == 2
+
+
+@pytest.mark.parametrize("provider", ["rest", "process", "env", "other"])
+@pytest.mark.parametrize("expression", ["sum(x)", "{total: [sum(x)]}", "avg(x)", "x.sum(@)"])
+def test_what_a_function_gives_is_a_number_that_json_can_hold(
+    provider: str, expression: str
+) -> None:
+    with pytest.raises(StepError, match="output 'out'"):
+        get({"x": [1e308, 1e308]}, expression, provider=provider)
+
+
 @pytest.mark.parametrize("expression", ["a", "a.b[0]", "[0]", "@", "a[?b]", "*.a"])
 def test_an_expression_that_finds_nothing_gives_null(expression: str) -> None:
     assert get(process("plain"), expression, provider="process") is None

@@ -102,6 +102,23 @@ def check_replacement(text: Any, old: Any, new: Any) -> None:
         check_length(len(text) + text.count(old) * len(new))
 
 
+def within_length(parts: Iterable[str], between: int = 0) -> Iterator[str]:
+    """The same texts, as long as all of them together are not too long.
+
+    Args:
+        parts: texts that will be joined.
+        between: characters that come between two of them.
+
+    Raises:
+        TemplateError: they are too long.
+    """
+    length = 0
+    for part in parts:
+        length += len(part) + between
+        check_length(length)
+        yield part
+
+
 def _largest(values: Iterable[Any]) -> int:
     return max((value for value in values if isinstance(value, int)), default=0)
 

@@ -24,6 +24,7 @@ from jinja2.sandbox import (
     ImmutableSandboxedEnvironment,
     modifies_known_mutable,
 )
+from jinja2.utils import generate_lorem_ipsum
 
 from flowtoy_dagster.errors import TemplateError
 from flowtoy_dagster.flow import bounds
@@ -216,15 +217,16 @@ def _shquote(value: Any) -> str:
 def _join(value: Any, d: Any = "", attribute: str | int | None = None) -> str:
     # The names of the arguments are Jinja2's.
     items = value if attribute is None else map(make_attrgetter(environment, attribute), value)
-    return text(d).join(text(item) for item in items)
+    return text(d).join(bounds.within_length((text(item) for item in items), len(text(d))))
 
 
 def _tojson(value: Any, indent: int | None = None) -> str:
     compact = to_json(value)
     if indent is None:
         return compact
-    bounds.check_widths([indent * (compact.count(",") + 2)])
-    return json.dumps(loads(compact), ensure_ascii=False, indent=indent)
+    encoder = json.JSONEncoder(ensure_ascii=False, indent=indent)
+    bounds.check_widths([indent])
+    return "".join(bounds.within_length(encoder.iterencode(loads(compact))))
 
 
 @jinja2.pass_context
@@ -249,6 +251,26 @@ def _check_padding(*args: Any, **kwargs: Any) -> None:
     bounds.check_widths([*args, *kwargs.values()])
 
 
+def _check_indent(text: Any, width: Any = 4, *_: Any, **named: Any) -> None:
+    width = named.get("width", width)
+    size = width if isinstance(width, int) else len(str(width))
+    bounds.check_length(size * (str(text).count("\n") + 1))
+
+
+def _check_wrapping(
+    _: Any, text: Any, width: Any = 79, break_long_words: Any = True, wrapstring: Any = None,
+    *__: Any, **___: Any,
+) -> None:  # fmt: skip
+    lines = len(str(text)) // max(int(width), 1) + str(text).count("\n") + str(text).count(" ")
+    bounds.check_length(lines * len(str(wrapstring or "")))
+
+
+def _lipsum(n: int = 5, html: bool = True, min: int = 20, max: int = 100) -> str:  # noqa: A002
+    # A word of it has at most 16 characters, with what separates it from the next.
+    bounds.check_length(n * max * 16)
+    return generate_lorem_ipsum(n, html, min, max)
+
+
 def _check_format(text: Any, *args: Any, **kwargs: Any) -> None:
     bounds.check_format(str(text), [*args, *kwargs.values()])
 
@@ -270,8 +292,11 @@ environment.filters.update(
 )
 environment.filters[_COUNTED] = _counted
 environment.filters.update(
-    {name: _bounded(name, _check_padding) for name in ("center", "indent", "batch", "slice")}
+    {name: _bounded(name, _check_padding) for name in ("center", "batch", "slice")}
 )
+environment.filters["indent"] = _bounded("indent", _check_indent)
+environment.filters["wordwrap"] = _bounded("wordwrap", _check_wrapping)
+environment.globals["lipsum"] = _lipsum
 environment.filters["format"] = _bounded("format", _check_format)
 environment.filters["replace"] = _bounded("replace", _check_replacement)
 lenient_environment = environment.overlay(undefined=jinja2.ChainableUndefined)

@@ -263,3 +263,21 @@ def test_outputs_of_a_step_that_failed_are_missing(monkeypatch: pytest.MonkeyPat
     assert run.outputs["asks"] == {"text": "none failed 6\n"}
     assert "flows.bad.x is missing" in (run.status.steps["needs"].error or "")
     assert "the step 'bad' was not successful" in (run.status.steps["needs"].error or "")
+
+
+def test_a_skipped_step_blames_what_failed_before_what_was_skipped() -> None:
+    # language 9.6
+    fails, works = ({"type": "process", "command": [name]} for name in ("false", "true"))
+    run = run_flow(
+        {
+            "runner": {"executor": "in_process", "on_error": "skip"},
+            "flow": [
+                {"name": "first", "source": fails},
+                {"name": "skipped", "source": works, "depends_on": "first"},
+                {"name": "second", "source": fails},
+                {"name": "last", "source": works, "depends_on": ["skipped", "second"]},
+            ],
+        }
+    )
+    assert run.status.steps["skipped"].error == "'first' failed"
+    assert run.status.steps["last"].error == "'second' failed"

@@ -24,6 +24,13 @@ from flowtoy_dagster.flow.templating import render
         "{{ ('a' * 10**5).replace('', 'b' * 10**5) }}", "{{ 'a' | indent(10**9, true) }}",
         "{{ 'a\tb'.expandtabs(10**9) }}", "{{ [1] | batch(10**9, 0) | list }}",
         "{{ {'a': 1} | tojson(indent=10**9) }}",
+        "{{ [[[[1, 2], 3], 4], 5] | tojson(indent=10**7) }}",
+        "{{ range(10**5) | join('x' * 10**5) }}",
+        "{{ (['x' * 10**5] * 10**4) | join }}",
+        "{{ ('\\n' * 10**4) | indent(10**4, blank=true) }}",
+        "{{ ('\\n' * 10**4) | indent('x' * 10**4, blank=true) }}",
+        "{{ 'a b c' | wordwrap(1, wrapstring='x' * 10**8) }}", "{{ lipsum(n=10**9) }}",
+        "{{ ('a ' * 10**4) | wordwrap(1, wrapstring='x' * 10**5) }}",
         "{% set ns = namespace(s='xx') %}{% for i in range(60) %}{% set ns.s = ns.s + ns.s %}"
         "{% endfor %}",
         "{% set ns = namespace(s='xx') %}{% for i in range(60) %}{% set ns.s = ns.s ~ ns.s %}"

@@ -302,6 +302,21 @@ def test_the_plan_is_told_a_line_a_step(steps: Callable[..., Any], tmp_path: Pat
     ]
 
 
+def test_a_step_that_failed_itself_says_so_although_it_depends_on_one_that_runs(
+    steps: Callable[..., Any], tmp_path: Path
+) -> None:
+    (tmp_path / "b.fails").touch()
+    run_flow(steps())
+    with History() as history:
+        plan = plan_retry(history, history.find("last"), from_step="a")
+    assert plan.reasons == {
+        "a": "you asked to start from it",
+        "b": "it failed: sh exited with code 3",
+        "c": "it was skipped: 'b' failed",
+        "d": "it was skipped: the run was halted when 'b' failed",
+    }
+
+
 def test_pruning_keeps_what_a_kept_retry_reuses(
     steps: Callable[..., Any], calls: Callable[[], Any], tmp_path: Path
 ) -> None:
