@@ -28,7 +28,6 @@ from dagster._core.execution.api import create_execution_plan, execute_run_itera
 from dagster._core.execution.context.system import PlanOrchestrationContext
 from dagster._core.execution.plan.active import ActiveExecution
 from dagster._core.execution.plan.inputs import FromMultipleSources
-from dagster._core.execution.plan.instance_concurrency_context import InstanceConcurrencyContext
 from dagster._core.execution.plan.outputs import StepOutputHandle
 from dagster._core.execution.plan.plan import ExecutionPlan
 from dagster._core.execution.plan.state import KnownExecutionState
@@ -43,7 +42,7 @@ from flowtoy_dagster.engine.forkserver import ForkServerError, WorkerStartError
 from flowtoy_dagster.engine.isolation import working_directory
 from flowtoy_dagster.engine.names import STEP_TAG
 from flowtoy_dagster.engine.pool import Report, StepEvent, StepLost, WorkerPool
-from flowtoy_dagster.engine.scheduling import HaltingExecution
+from flowtoy_dagster.engine.scheduling import HaltingExecution, SteadyClaims
 from flowtoy_dagster.engine.workers import StepTask, WorkerSetup
 from flowtoy_dagster.errors import RunError
 from flowtoy_dagster.providers.subprocesses import signal_name
@@ -73,7 +72,7 @@ class WarmExecutor(MultiprocessExecutor):
         )
         with ExitStack() as stack:
             concurrency = stack.enter_context(
-                InstanceConcurrencyContext(plan_context.instance, plan_context.dagster_run)
+                SteadyClaims(plan_context.instance, plan_context.dagster_run)
             )
             active = stack.enter_context(
                 HaltingExecution(

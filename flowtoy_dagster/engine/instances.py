@@ -2,6 +2,7 @@
 
 import logging
 import threading
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from dagster._serdes import ConfigurableClassData
 from dagster._utils.hosted_user_process import recon_job_from_origin
 
 from flowtoy_dagster.engine.logs import build_handlers
+from flowtoy_dagster.engine.run_clock import offset_of
 
 _QUIET = {"telemetry": {"enabled": False}, "nux": {"enabled": False}}
 _COORDINATOR = ConfigurableClassData("dagster._core.run_coordinator", "DefaultRunCoordinator", "{}")
@@ -20,7 +22,7 @@ _CLASS = ConfigurableClassData(__name__, "QuietInstance", "{}")
 
 
 class QuietInstance(dg.DagsterInstance):
-    """Dagster's instance, which leaves the logging of its process alone.
+    """Dagster's instance, which leaves the logging of its process alone, with the clocks of runs.
 
     Dagster's own calls `logging.config.dictConfig` at the start of each run, also where
     `dagster.yaml` has no `python_logs`. That closes every handler of the process, and it waits for
@@ -29,6 +31,7 @@ class QuietInstance(dg.DagsterInstance):
 
     _handlers: Sequence[logging.Handler] | None = None
     _building = threading.Lock()
+    _latest: tuple[str, float | None] = "", None
 
     def get_yaml_python_handlers(self) -> Sequence[logging.Handler]:
         """The handlers of `python_logs` in `dagster.yaml`; built once."""
@@ -39,6 +42,24 @@ class QuietInstance(dg.DagsterInstance):
             if self._handlers is None:
                 self._handlers = build_handlers(config)
             return self._handlers
+
+    def handle_new_event(self, event: dg.EventLogEntry, **options: Any) -> None:
+        """Store an event, with the time that its run's clock shows."""
+        offset = self._offset(event.run_id)
+        if offset is not None:
+            event = event._replace(timestamp=offset + time.monotonic())
+        super().handle_new_event(event, **options)
+
+    def _offset(self, run_id: str) -> float | None:
+        """From the monotonic clock to a run's; that of the latest run is remembered."""
+        known, offset = self._latest
+        if known != run_id:
+            run = self.get_run_by_id(run_id) if run_id else None
+            if run is None:
+                return None
+            offset = offset_of(run.tags, run_id)
+            self._latest = run_id, offset
+        return offset
 
     def dispose(self) -> None:
         """Close the instance, and its handlers."""

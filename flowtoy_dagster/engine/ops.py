@@ -18,6 +18,7 @@ from flowtoy_dagster.engine.io import IO_MANAGER, RecordIOManager
 from flowtoy_dagster.engine.log_bound import LogBound
 from flowtoy_dagster.engine.logs import log_masked_by
 from flowtoy_dagster.engine.params import PARAMS
+from flowtoy_dagster.engine.run_clock import run_time
 from flowtoy_dagster.flow.binding import SeenParams, see_params
 from flowtoy_dagster.flow.graph import Flow, Step
 from flowtoy_dagster.flow.sensitive import FlowSecrets, secret_outputs
@@ -71,7 +72,7 @@ class StepCompute:
         left = None
         attempt = self._bare(context, started)
         try:
-            left = self._seconds_left(started)
+            left = self._seconds_left(context, started)
             upstream = {name: inputs[input_name(flow.step(name))]() for name in step.upstream}
             attempt = self._attempt(context, attempt, upstream, left)
             outcome = self._run(context, attempt, upstream)
@@ -176,7 +177,9 @@ class StepCompute:
             repeater.close()
             mask.release()
 
-    def _seconds_left(self, started: "_RunStart") -> float | None:
+    def _seconds_left(
+        self, context: dg.OpExecutionContext, started: "_RunStart"
+    ) -> float | None:
         """Seconds until the run's timeout passes; None where it has none."""
         limit = self.flow.runner.timeout
         if limit is None:
@@ -184,7 +187,8 @@ class StepCompute:
         if self.began is not None:
             return limit - (time.monotonic() - self.began)
         # The worker is Dagster's: only the history tells when the run began.
-        return min(limit, limit - (time.time() - started()))
+        now = run_time(context.run.tags, context.run_id)
+        return min(limit, limit - (now - started()))
 
     def _params(self, context: dg.OpExecutionContext) -> SeenParams:
         if not self.flow.params:

@@ -22,7 +22,7 @@ from dagster._core.execution.context.system import (
     PlanExecutionContext,
     PlanOrchestrationContext,
 )
-from dagster._core.execution.plan import active
+from dagster._core.execution.plan import active, instance_concurrency_context
 from dagster._core.execution.plan.active import ActiveExecution, _pool_key_for_step
 from dagster._core.execution.plan.instance_concurrency_context import InstanceConcurrencyContext
 from dagster._core.execution.plan.plan import ExecutionPlan
@@ -76,6 +76,16 @@ class _SteadyExecution(ActiveExecution):
         ActiveExecution.concurrency_event_iterator, time=_Monotonic
     )
     assert "time" in vars(active)
+
+
+class SteadyClaims(InstanceConcurrencyContext):
+    """Dagster's waiting for slots of pools, which a clock that is set does not change."""
+
+    claim = rebound(InstanceConcurrencyContext.claim, time=_Monotonic)
+    interval_to_next_pending_claim_check = rebound(
+        InstanceConcurrencyContext.interval_to_next_pending_claim_check, time=_Monotonic
+    )
+    assert "time" in vars(instance_concurrency_context)
 
 
 class HaltingExecution(_SteadyExecution):
@@ -223,12 +233,18 @@ class HaltingPlan(ExecutionPlan):
         return HaltingExecution(self, *args, **kwargs)
 
 
+_iterate_with_steady_claims = rebound(
+    in_process.inprocess_execution_iterator, InstanceConcurrencyContext=SteadyClaims
+)
+assert "InstanceConcurrencyContext" in vars(in_process)
+
+
 def iterate_in_process(
     job_context: PlanExecutionContext, execution_plan: ExecutionPlan
 ) -> Iterator[DagsterEvent]:
     """Dagster's own function of that purpose, for runs that can halt."""
     plan = HaltingPlan._make(execution_plan)
-    yield from in_process.inprocess_execution_iterator(job_context, plan)
+    yield from _iterate_with_steady_claims(job_context, plan)
 
 
 def _quiet_log_manager(instance: DagsterInstance, run: DagsterRun) -> DagsterLogManager:
@@ -261,12 +277,13 @@ class HaltingMultiprocessExecutor(MultiprocessExecutor):
     _execute = rebound(
         MultiprocessExecutor.execute,
         ActiveExecution=HaltingExecution,
+        InstanceConcurrencyContext=SteadyClaims,
         execute_step_out_of_process=rebound(
             multiprocess.execute_step_out_of_process,
             MultiprocessExecutorChildProcessCommand=_QuietCommand,
         ),
     )
-    assert "ActiveExecution" in vars(multiprocess)
+    assert {"ActiveExecution", "InstanceConcurrencyContext"} <= vars(multiprocess).keys()
 
 
 class HaltingInProcessExecutor(InProcessExecutor):

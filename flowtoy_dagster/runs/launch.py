@@ -29,6 +29,7 @@ from flowtoy_dagster.engine.isolation import working_directory
 from flowtoy_dagster.engine.logs import dagster_level
 from flowtoy_dagster.engine.names import CONFIG_TAG, FLOW_NAME_TAG, step_keys
 from flowtoy_dagster.engine.params import keep_given_secrets, params_config
+from flowtoy_dagster.engine.run_clock import CLOCK_TAG, clock_tag
 from flowtoy_dagster.engine.workers import prepare
 from flowtoy_dagster.errors import RunError, RunInterrupted, UsageError
 from flowtoy_dagster.flow.binding import bind, bound
@@ -251,7 +252,7 @@ def create_run(
     logger.debug("%s", describe_limits(flow, workers))
     run_id = str(uuid.uuid4())
     own_tags = FlowSecrets(flow).mask(os.environ).data({**given, FLOW_NAME_TAG: flow.name})
-    own_tags[SESSION_TAG] = session_tag(run_id, carrier)
+    own_tags |= {SESSION_TAG: session_tag(run_id, carrier), CLOCK_TAG: clock_tag(run_id)}
     with history.configs.keeping():
         if parent is not None and not history.instance.has_run(parent.run_id):
             raise RunError(f"run {parent.run_id[:8]} has been deleted meanwhile")

@@ -11,6 +11,7 @@ from typing_extensions import Self
 
 from flowtoy_dagster.engine.instances import instance_facts
 from flowtoy_dagster.engine.names import CONFIG_TAG
+from flowtoy_dagster.engine.run_clock import CLOCK_TAG, clock_tag
 from flowtoy_dagster.runs.background import BackgroundRun
 from flowtoy_dagster.runs.cancel import interrupt_elsewhere
 from flowtoy_dagster.runs.carriers import SESSION_TAG, session_tag
@@ -66,7 +67,11 @@ class FlowtoyRunLauncher(RunLauncher[DagsterInstance], ConfigurableClass):
         run = context.dagster_run
         process = RunProcess()
         # It has its parent's tags: that one's process, and perhaps an older configuration.
-        tags = {**self._config_tag(run), SESSION_TAG: session_tag(run.run_id, process.pid)}
+        tags = {
+            **self._config_tag(run),
+            SESSION_TAG: session_tag(run.run_id, process.pid),
+            CLOCK_TAG: clock_tag(run.run_id),
+        }
         self._instance.add_run_tags(run.run_id, tags)
         process.carry(run.run_id, run.run_config, instance_facts(self._instance))
         self.add(BackgroundRun(self._instance, run.run_id, process))
