@@ -9,12 +9,16 @@ import os
 import signal
 import sys
 import threading
+from collections.abc import Callable
 from typing import NoReturn
 
 from flowtoy_dagster.cli.streams import (
     INTERRUPTED,
+    StdoutError,
+    discard_stdout,
     end_at_interrupt,
     open_missing_streams,
+    watch_stdout,
 )
 
 # What else is needed is imported below, where Ctrl-C is handled already.
@@ -34,14 +38,16 @@ def main() -> NoReturn:
     try:
         from flowtoy_dagster.cli.app import app
 
-        app(prog_name="flowtoy")
-        code = 0
-    except SystemExit as stop:
-        code = stop.code if isinstance(stop.code, int) else int(stop.code is not None)
+        watch_stdout()
+        code = _code_of(app)
+        sys.stdout.flush()
     except BrokenPipeError:
         # Whoever read our output has had enough of it.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        discard_stdout()
         code = 1
+    except StdoutError as error:
+        discard_stdout()
+        code = _tell(str(error), error.exit_code)
     except KeyboardInterrupt:
         say("interrupted")
         code = INTERRUPTED
@@ -52,6 +58,15 @@ def main() -> NoReturn:
         if not wants_traceback():
             say("    run with --debug to see where")
     sys.exit(code)
+
+
+def _code_of(app: Callable[..., object]) -> int:
+    """Call the command line; its exit code, where it ends as it means to."""
+    try:
+        app(prog_name="flowtoy")
+    except SystemExit as stop:
+        return stop.code if isinstance(stop.code, int) else int(stop.code is not None)
+    return 0
 
 
 def command() -> NoReturn:

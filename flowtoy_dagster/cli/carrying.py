@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import os
+import signal
 from collections.abc import Callable, Collection
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import typer
+from typing_extensions import Self
 
 from flowtoy_dagster.cli.importing import import_quickly
 from flowtoy_dagster.cli.printing import OutputWriter
@@ -56,6 +59,55 @@ def carry_out(
     Raises:
         RunInterrupted: after the outputs that there are were printed.
     """
+    with _LateTerm() as late:
+        _carry_out(flow, lambda show: run(late.after(show)), writer, progress,
+                   show_secrets=show_secrets, reused=reused)
+
+
+class _LateTerm:
+    """SIGTERM that comes when the run has ended and its outputs are printed.
+
+    It can't cancel the run any more. So the first is only reported, for the outputs to be whole and
+    the exit code to tell how the run ended; another one ends the process.
+    """
+
+    def __init__(self) -> None:
+        self._has_run = False
+
+    def after(self, show: Callable[[Change], None]) -> Callable[[Change], None]:
+        """The same function, which notes that the run has begun."""
+
+        def noting(change: Change) -> None:
+            self._has_run = True
+            show(change)
+
+        return noting
+
+    def __enter__(self) -> Self:
+        # While the run goes on it has a handler of its own; this one is put back at its end.
+        self._previous = signal.signal(signal.SIGTERM, self._hear)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        signal.signal(signal.SIGTERM, self._previous or signal.SIG_DFL)
+
+    def _hear(self, number: int, _: Any) -> None:
+        signal.signal(number, signal.SIG_DFL)
+        if self._has_run:
+            say("the run has ended before SIGTERM came; its outputs are being printed")
+        else:
+            os.kill(os.getpid(), number)
+
+
+def _carry_out(
+    flow: Flow,
+    run: Callable[[Callable[[Change], None]], FlowRun],
+    writer: OutputWriter,
+    progress: Progress,
+    *,
+    show_secrets: bool,
+    reused: Collection[str],
+) -> None:
     interrupt = None
     raise_interrupts()
     progress.start(flow, reused)

@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from flowtoy_dagster.cli.output_file import OutputFile
+from flowtoy_dagster.cli.streams import StdoutError, discard_stdout, printing_to
 from flowtoy_dagster.json_text import loads_checked
-from flowtoy_dagster.terminal import plain_json
+from flowtoy_dagster.terminal import plain_json, say
 
 if TYPE_CHECKING:
     from flowtoy_dagster.store.outputs import OutputText
@@ -28,7 +29,7 @@ SHORTENED = 2000
 def claim_stdout() -> BinaryIO:
     """Keep stdout for the result: whatever else prints to it goes to stderr."""
     sys.stdout.flush()
-    result = os.fdopen(os.dup(1), "wb")
+    result = printing_to(os.dup(1), closefd=True)
     os.dup2(2, 1)
     return result
 
@@ -63,12 +64,21 @@ class OutputWriter:
             if not self._quiet:
                 documents.append(_Document(self._compact, self._shorten))
                 parts = documents[-1].parts(outputs())
-                self._stdout.writelines(_escaped(parts) if self._stdout.isatty() else parts)
-                self._stdout.flush()
+                self._print(_escaped(parts) if self._stdout.isatty() else parts)
         if any(document.masked for document in documents):
-            print("secret values are masked (***); --show-secrets prints them", file=sys.stderr)
+            say("secret values are masked (***); --show-secrets prints them")
         if any(document.shortened for document in documents):
-            print("long values are shortened; -j prints all", file=sys.stderr)
+            say("long values are shortened; -j prints all")
+
+    def _print(self, parts: Iterable[bytes]) -> None:
+        try:
+            self._stdout.writelines(parts)
+            self._stdout.flush()
+        except StdoutError as error:
+            discard_stdout(self._stdout.fileno())
+            raise StdoutError(
+                f"{error}\n    the run has ended; flowtoy runs outputs prints its outputs"
+            ) from None
 
 
 def _escaped(parts: Iterable[bytes]) -> Iterator[bytes]:

@@ -60,9 +60,7 @@ class BackgroundRun:
         self._killer = threading.Timer(PATIENCE, self.kill)
         self._killer.daemon = True
         self._killer.start()
-        run = self._instance.get_run_by_id(self.run_id)
-        if run is not None and not run.is_finished:
-            self._instance.report_run_canceling(run)
+        # Nothing is stored here: a run that is ending ends as it does.
         self._process.interrupt()
 
     def kill(self) -> None:
@@ -87,7 +85,10 @@ class BackgroundRun:
         if run is None or run.is_finished:
             return
         close_run(
-            self._instance, run, f"the process that carried this run {_how_it_ended(status)}"
+            self._instance,
+            run,
+            f"the process that carried this run {_how_it_ended(status)}",
+            cancelled=self._killer is not None,
         )
 
 

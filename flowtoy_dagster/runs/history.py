@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
@@ -83,6 +85,30 @@ class History:
 
     def __exit__(self, *_: object) -> None:
         self._stack.close()
+
+    @contextlib.contextmanager
+    def remaining(self) -> Iterator[None]:
+        """While the block runs, the home must stay what it is.
+
+        Raises:
+            RunError: it was deleted or replaced, and with it what the block has written.
+        """
+        folders = [each for each in (self.home, self.home / "history") if each.is_dir()]
+        with ExitStack() as stack:
+            # What is open keeps its number: nothing new can be taken for it.
+            before = [(folder, stack.enter_context(_opened(folder))) for folder in folders]
+            lost = RunError(
+                f"the home folder {self.home} was deleted while the run went on: "
+                "its history and outputs are lost"
+            )
+            try:
+                yield
+            except Exception as error:
+                if not all(_is_still(*each) for each in before):
+                    raise lost from error
+                raise
+            if not all(_is_still(*each) for each in before):
+                raise lost
 
     def runs(self, limit: int | None = None) -> list[RunSummary]:
         """The latest runs of flows, the newest first."""
@@ -307,6 +333,23 @@ class History:
         # Dagster empties the file of a run's events, and leaves it.
         for path in (self.home / "history" / "runs").glob(f"{run.run_id}.db*"):
             path.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def _opened(folder: Path) -> Iterator[int]:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+def _is_still(folder: Path, descriptor: int) -> bool:
+    """Whether a folder is the one that was opened."""
+    try:
+        return os.path.samestat(folder.stat(), os.fstat(descriptor))
+    except OSError:
+        return False
 
 
 def _with_parents(kept: Iterable[dg.DagsterRun], runs: Iterable[dg.DagsterRun]) -> set[str]:

@@ -189,7 +189,8 @@ def start(
         if change is not None:
             notify(change)
 
-    interrupted = follow(history.instance, job, run, take_in)
+    with history.remaining():
+        interrupted = follow(history.instance, job, run, take_in)
     if interrupted:
         builder.status.state = _end_of_interrupted(history.instance, run)
     for change in builder.finish(steady_time()):

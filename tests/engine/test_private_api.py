@@ -95,6 +95,7 @@ IMPORTED: dict[str, str] = {
         "step_dependency_config=…)"
     ),
     "dagster._core.execution.plan:active": "module",
+    "dagster._core.execution.plan:instance_concurrency_context": "module",
     "dagster._core.execution.plan.active:ActiveExecution": (
         "(execution_plan, retry_mode, sort_key_fn=…, max_concurrent=…, "
         "tag_concurrency_limits=…, instance_concurrency_context=…, step_dependency_config=…)"

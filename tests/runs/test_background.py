@@ -121,3 +121,34 @@ def test_a_run_ends_with_the_process_that_has_asked_for_it(
     found = history.find("last")
     wait_until(lambda: history.status(found).state == "failed", "the history tells")
     assert "interrupted" in (history.status(found).error or "")
+
+
+def test_a_run_that_succeeds_although_it_was_to_be_cancelled_has_succeeded(
+    history: History, write: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    ends = WAITS.replace("while :;", "while ! [ -e end ];")
+    process = RunProcess()
+    run = launch_background(history, load_flow(write(ends)), process=process)
+    command_of(tmp_path)
+    # As if it came when the last step had ended.
+    monkeypatch.setattr(process, "interrupt", lambda: None)
+    run.cancel()
+    stored = history.instance.get_run_by_id(run.run_id)
+    assert stored is not None
+    assert stored.status == dg.DagsterRunStatus.STARTED
+    (tmp_path / "end").touch()
+    assert run.wait(DEADLINE)
+    assert history.status(history.find(run.run_id)).state == "succeeded"
+
+
+def test_a_run_that_is_cancelled_before_its_process_listens_is_cancelled(
+    history: History, write: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    process = RunProcess()
+    monkeypatch.setattr(process, "carry", lambda *_: None)  # it still loads modules
+    run = launch_background(history, load_flow(write(WAITS)), process=process)
+    run.cancel()
+    run.kill()
+    assert run.wait(DEADLINE)
+    assert history.status(history.find(run.run_id)).state == "cancelled"

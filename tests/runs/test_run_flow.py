@@ -15,7 +15,7 @@ from typing import Any
 import dagster as dg
 import pytest
 
-from flowtoy_dagster import UsageError, load_flow, run_flow
+from flowtoy_dagster import RunError, UsageError, load_flow, run_flow
 from flowtoy_dagster.runs.launch import FlowRun, worker_count
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
@@ -339,3 +339,15 @@ def test_eight_runs_at_once_on_one_new_home_lose_nothing(
             assert told >= {(key, kind) for key in "abc" for kind in whole}
             assert (None, "PIPELINE_START") in told
             assert (None, "PIPELINE_SUCCESS") in told
+
+
+@pytest.mark.parametrize("executor", ["in_process", "warm"])
+def test_a_home_that_is_deleted_while_a_run_goes_on_is_an_error(
+    executor: str, made_home: Path
+) -> None:
+    gone = {
+        "name": "gone", "source": {"type": "process"},
+        "input": {"command": ["rm", "-rf", str(made_home)]},
+    }
+    with pytest.raises(RunError, match=r"the home folder .* was deleted while the run went on"):
+        run_flow({"runner": {"executor": executor}, "flow": [gone]}, 1)

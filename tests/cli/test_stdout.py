@@ -1,0 +1,63 @@
+"""What a command prints to a stdout that can't be written, and signals while it prints."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from flowtoy_dagster.cli.carrying import _LateTerm
+from flowtoy_dagster.cli.printing import OutputWriter
+from flowtoy_dagster.cli.streams import StdoutError, printing_to
+from flowtoy_dagster.runs.states import Change, StepStatus
+
+FULL = Path("/dev/full")
+needs_full = pytest.mark.skipif(not FULL.exists(), reason="needs a device that is always full")
+
+
+@needs_full
+def test_outputs_that_cannot_be_printed_are_one_clear_error() -> None:
+    stdout = printing_to(os.open(FULL, os.O_WRONLY), closefd=True)
+    writer = OutputWriter(stdout, as_json=True, quiet=False, file=None)
+    with pytest.raises(StdoutError, match="can't write to stdout: no space left on device") as told:
+        writer.write(lambda: [("a", None)])
+    assert "flowtoy runs outputs" in str(told.value)
+    assert told.value.exit_code == 1
+    stdout.close()  # what it still holds goes nowhere, and is no second error
+
+
+@needs_full
+def test_whatever_a_command_prints_to_a_full_disk_is_one_clear_error() -> None:
+    with FULL.open("wb") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "flowtoy_dagster", "--help"],
+            stdout=full, stderr=subprocess.PIPE, text=True, timeout=100,
+        )
+    assert (done.returncode, done.stderr) == (1, "can't write to stdout: no space left on device\n")
+
+
+@pytest.fixture
+def signals() -> Iterator[list[int]]:
+    """The SIGTERMs that reach the handler of before."""
+    heard: list[int] = []
+    previous = signal.signal(signal.SIGTERM, lambda number, _: heard.append(number))
+    yield heard
+    signal.signal(signal.SIGTERM, previous)
+
+
+def test_sigterm_after_a_runs_end_leaves_its_outputs_whole(
+    signals: list[int], capsys: pytest.CaptureFixture[str]
+) -> None:
+    with _LateTerm() as late:
+        late.after(lambda change: None)(Change(StepStatus("a"), 0.0))
+        os.kill(os.getpid(), signal.SIGTERM)
+        assert "the run has ended before SIGTERM came" in capsys.readouterr().err
+        # Another one does not wait.
+        assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
+    os.kill(os.getpid(), signal.SIGTERM)
+    assert signals == [signal.SIGTERM]
