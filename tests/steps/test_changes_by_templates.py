@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from types import MappingProxyType
 from typing import Any
 
@@ -10,6 +11,7 @@ import pytest
 
 from flowtoy_dagster.errors import ConfigError
 from flowtoy_dagster.flow.binding import SeenParams
+from flowtoy_dagster.flow.graph import Source
 from flowtoy_dagster.load import load_flow
 from flowtoy_dagster.steps.attempts import StepOutcome, run_step
 from flowtoy_dagster.steps.context import StepContext
@@ -36,7 +38,9 @@ def answer(payload: Any) -> dict[str, Any]:
 
 @pytest.mark.parametrize("change", CHANGES)
 @pytest.mark.parametrize(
-    "form", ["{{{{ {} }}}}", "x{{{{ {} }}}}", "{{% set _ = {} %}}", "{{% if {} %}}{{% endif %}}"]
+    "form",
+    ["{{{{ {} }}}}", "x{{{{ {} }}}}", "{{% set _ = {} %}}{{{{ 1 }}}}",
+     "{{% if {} %}}{{{{ 1 }}}}{{% endif %}}"],
 )
 def test_an_output_that_would_change_its_siblings_fails_with_a_reason(
     run_call: Run, change: str, form: str
@@ -103,10 +107,10 @@ def test_a_provider_that_changes_what_it_gets_changes_neither_parameters_nor_out
     monkeypatch.setattr("flowtoy_dagster.steps.stages.provider_class", lambda _: Spoiler)
     flow = load_flow(
         {
-            "params": {"rows": {"type": "json"}},
+            "params": {"rows": {"type": "list"}},
             "flow": [
                 {"name": "one", "source": "env", "output": [{"name": "out"}]},
-                {"name": "two", "source": {"type": "other", "rows": "{{ params.rows }}"},
+                {"name": "two", "source": {"type": "process", "command": ["true"]},
                  "input": {"params": "{{ params.rows }}", "output": "{{ flows.one.out }}"},
                  "output": [{"name": "x", "type": "raw"}]},
             ],
@@ -115,8 +119,10 @@ def test_a_provider_that_changes_what_it_gets_changes_neither_parameters_nor_out
     run = RunInfo("r1", "f", lambda: 0.0, SeenParams(MappingProxyType(params)))
     upstream = type("Done", (), {"state": "succeeded", "error": None, "result": {},
                                  "outputs": {"out": output}})()  # fmt: skip
+    source = Source("other", {"rows": "{{ params.rows }}"})
+    step = replace(flow.step("two"), source=source)
     for _ in range(2):
-        outcome = run_step(StepContext(flow.step("two"), run), flow.sources, {"one": upstream})
-        assert outcome.outputs == {"x": {"params": [1, "spoiled"], "output": {"deep": []}}}
+        outcome = run_step(StepContext(step, run), flow.sources, {"one": upstream})
+        assert outcome.outputs == {"x": {"params": [1, "spoiled", "spoiled"], "output": {"deep": []}}}
     assert params == {"rows": [1]}
     assert output == {"deep": [1]}
