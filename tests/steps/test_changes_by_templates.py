@@ -123,6 +123,7 @@ def test_a_provider_that_changes_what_it_gets_changes_neither_parameters_nor_out
     step = replace(flow.step("two"), source=source)
     for _ in range(2):
         outcome = run_step(StepContext(step, run), flow.sources, {"one": upstream})
-        assert outcome.outputs == {"x": {"params": [1, "spoiled", "spoiled"], "output": {"deep": []}}}
+        spoiled = {"params": [1, "spoiled", "spoiled"], "output": {"deep": []}}
+        assert outcome.outputs == {"x": spoiled}
     assert params == {"rows": [1]}
     assert output == {"deep": [1]}
