@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 _KEYWORDS = frozenset({"if", "then", "else", "elif", "do", "while", "until", "!", "{", "}"})
 _ASSIGNMENT = re.compile(r"[A-Za-z_]\w*=")
-_HERE_DOCUMENT = re.compile(r"<<(-?)[ \t]*\\?(['\"]?)([\w.-]+)\2")
+_HERE_DOCUMENT = re.compile(r"<<(-?)[ \t]*\\?(['\"]?)([A-Za-z_][\w.-]*)\2")
 _REDIRECTION = re.compile(r"(?:<<<|[<>]&?|>>|>\||&>>?)[ \t]*")
 
 

@@ -66,6 +66,7 @@ CODE = [
     (f"find . | while read f; do A=1 python -c {V} > out; done", "python"),
     (f"if a\nthen 2>err ssh host ls {V}\nfi", "ssh"),
     (f"cat <<END\nit's\nEND\nawk {V}", "awk"),
+    (f"echo $((1 << 2))\nawk {V}", "awk"),
     ("ssh host ls {{ env.V | shquote }}", "ssh"),
     ("awk '{{ env.V | shquote }}'", "awk"),
     ("perl -e 'f({{ env.V | tojson }})'", "perl"),
