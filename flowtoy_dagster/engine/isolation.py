@@ -4,6 +4,7 @@ import contextlib
 import logging
 import os
 import signal
+import socket
 import sys
 import threading
 from collections.abc import Mapping
@@ -11,6 +12,9 @@ from types import TracebackType
 from typing import Any
 
 from typing_extensions import Self
+
+_OF_THE_RUN = frozenset({signal.SIGINT, signal.SIGTERM})
+"""The signals by which a run is interrupted; they are not forgotten."""
 
 
 def working_directory() -> str | None:
@@ -23,7 +27,7 @@ def working_directory() -> str | None:
 
 class Isolation:
     """On leaving, undoes changes of the environment, the working directory, the umask, the module
-    search path, signal handlers and logging; `tainted` tells of what can't be undone.
+    search path, signals, timers and logging; `tainted` tells of what can't be undone.
 
     Args:
         environment: what each step starts with.
@@ -47,6 +51,8 @@ class Isolation:
             for number in signal.valid_signals()
             if number not in (signal.SIGKILL, signal.SIGSTOP)
         }
+        self._blocked = signal.pthread_sigmask(signal.SIG_BLOCK, ())
+        self._socket_timeout = socket.getdefaulttimeout()
         self._logging = _logging_state()
         return self
 
@@ -60,13 +66,25 @@ class Isolation:
         os.umask(self._umask)
         sys.path[:] = self._path
         sys.stdin, sys.stdout, sys.stderr = self._streams
-        for number, handler in self._signals.items():
-            if signal.getsignal(number) is not handler and handler is not None:
-                signal.signal(number, handler)
+        socket.setdefaulttimeout(self._socket_timeout)
+        self._restore_signals()
         _restore_logging(self._logging)
         self.tainted = any(
             thread.is_alive() for thread in threading.enumerate() if thread not in self._threads
         )
+
+    def _restore_signals(self) -> None:
+        """Stop timers, put handlers back, and forget what was sent while it was blocked."""
+        # First of all: a timer that rings when its handler is gone would end the worker.
+        for timer in (signal.ITIMER_REAL, signal.ITIMER_VIRTUAL, signal.ITIMER_PROF):
+            signal.setitimer(timer, 0)
+        blocked = signal.pthread_sigmask(signal.SIG_BLOCK, ()) - self._blocked
+        for number in blocked & self._signals.keys() - _OF_THE_RUN:
+            signal.signal(number, signal.SIG_IGN)  # this drops it where it waits
+        for number, handler in self._signals.items():
+            if signal.getsignal(number) is not handler and handler is not None:
+                signal.signal(number, handler)
+        signal.pthread_sigmask(signal.SIG_SETMASK, self._blocked)
 
     def _restore_place(self) -> None:
         if dict(os.environ) != self._environment:

@@ -1,0 +1,70 @@
+"""What a step leaves in its worker's process, and what the next one finds."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from flowtoy_dagster.engine.isolation import Isolation
+
+
+def rings_soon() -> None:
+    signal.signal(signal.SIGALRM, lambda *_: None)
+    signal.setitimer(signal.ITIMER_REAL, 3600)
+
+
+def counts_its_time() -> None:
+    signal.setitimer(signal.ITIMER_PROF, 3600)
+    signal.setitimer(signal.ITIMER_VIRTUAL, 3600)
+
+
+def blocks_and_gets_a_signal() -> None:
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGUSR1, signal.SIGUSR2})
+    os.kill(os.getpid(), signal.SIGUSR1)  # by default it would end the process
+
+
+def gives_up_early() -> None:
+    socket.setdefaulttimeout(0.001)
+
+
+def state() -> tuple[object, ...]:
+    timers = (signal.ITIMER_REAL, signal.ITIMER_VIRTUAL, signal.ITIMER_PROF)
+    return (
+        [signal.getitimer(timer) for timer in timers],
+        signal.pthread_sigmask(signal.SIG_BLOCK, ()),
+        signal.sigpending(),
+        [signal.getsignal(n) for n in (signal.SIGALRM, signal.SIGUSR1, signal.SIGUSR2)],
+        socket.getdefaulttimeout(),
+    )
+
+
+@pytest.mark.parametrize(
+    "leaves", [rings_soon, counts_its_time, blocks_and_gets_a_signal, gives_up_early]
+)
+def test_what_a_step_leaves_does_not_reach_the_next(
+    leaves: Callable[[], None], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    waits = signal.setitimer(signal.ITIMER_REAL, 0)  # the test's own limit
+    before = state()
+    with Isolation(dict(os.environ), str(tmp_path)) as isolation:
+        leaves()
+        assert state() != before
+    after = state()
+    signal.setitimer(signal.ITIMER_REAL, *waits)
+    assert after == before
+    assert not isolation.tainted
+
+
+def test_a_timer_that_a_step_leaves_makes_its_worker_end(tmp_path: Path) -> None:
+    timer = threading.Timer(3600, lambda: None)
+    with Isolation(dict(os.environ), None) as isolation:
+        timer.start()
+    timer.cancel()
+    assert isolation.tainted
