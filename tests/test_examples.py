@@ -85,8 +85,8 @@ def test_mixed_fetches_with_a_token_and_merges() -> None:
     # Every list is refused without the token, which shows that it is passed on.
     outputs = outputs_of(run_example("mixed.yaml", shop_options=("--require-token",)))
     assert list(outputs) == ["authenticate", "fetch_users", "fetch_products", "combine_data"]
-    assert re.fullmatch(r"[\w-]{32}", outputs.pop("authenticate")["token"])
     assert outputs == {
+        "authenticate": {"token": "***"},  # secret by its name
         "fetch_users": {"users": shop.USERS},
         "fetch_products": {"products": shop.PRODUCTS},
         "combine_data": {"combined": MERGED},

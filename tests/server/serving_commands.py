@@ -55,7 +55,10 @@ def ask(url: str, method: str = "GET", headers: Mapping[str, str] | None = None)
         path = parts.path + (f"?{parts.query}" if parts.query else "")
         connection.request(method, path or "/", headers=dict(headers or {}))
         response = connection.getresponse()
-        found = {name.lower(): value for name, value in response.getheaders()}
+        found: dict[str, str] = {}
+        for name, value in response.getheaders():
+            before = found.get(name.lower())
+            found[name.lower()] = value if before is None else f"{before}; {value}"
         return Answer(response.status, found, response.read())
     finally:
         connection.close()

@@ -81,6 +81,7 @@ def test_the_page_follows_a_run(
     assert bars["users"]["x"] < bars["orders"]["x"] + bars["orders"]["width"]
     assert bars["orders"]["x"] < bars["users"]["x"] + bars["users"]["width"]
     assert bars[EVIL]["x"] >= bars["users"]["x"] + bars["users"]["width"] - 1
+    # A browser holds a page to every policy that it is sent.
     policy = served.ask("/flow").headers["content-security-policy"]
     assert "default-src 'none'" in policy
     assert "unsafe" not in policy
