@@ -31,7 +31,7 @@ SECRET = 'h0r$e "battery" sta/ple+ü&\\ it\'s'
 secrets = st.text(
     st.characters(exclude_characters="*", exclude_categories=("Cs", "Zs", "Zl", "Zp", "Cc")),
     min_size=8, max_size=20,
-)
+).filter(lambda secret: Mask([secret]).values)  # words that everybody knows are none
 texts = st.text(st.characters(exclude_categories=("Cs",)), max_size=30)
 values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False)
