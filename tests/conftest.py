@@ -18,20 +18,23 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import hypothesis
 import pytest
 
 ROOT = Path(__file__).parent.parent
 CHROMIUM = "/usr/bin/chromium"
-QUICK_FOLDERS = ("flow", "providers")
+QUICK_FOLDERS = ("flow", "providers", "steps")
 QUICK_FILES = (
-    "conformance/test_valid_flows.py", "deploy/test_component.py", "deploy/test_discovery.py",
+    "conformance/test_valid_flows.py", "deploy/test_discovery.py",
     "deploy/test_location.py", "engine/test_names.py", "engine/test_private_api.py",
     "engine/test_records.py", "engine/test_translator.py", "language/test_params.py",
-    "language/test_schedules.py", "runs/test_run_flow.py", "server/test_status_api.py",
+    "language/test_schedules.py", "runs/test_run_flow.py",
     "test_errors.py", "test_extraction.py", "test_limits.py", "test_packaging.py",
     "test_progress.py", "test_secrets.py", "test_step.py", "tui/test_page.py",
 )
 """What `--quick` runs: other versions of Python and of what is required show in these."""
+_COMMANDS, _SOME_COMMANDS = "test_command_line_", ("valid_guide_words", "valid_diamond")
+_MANY_RUNS = ("test_eight_runs_at_once", "test_a_process_with_threads")
 _FOREIGN = ("DAGSTER_", "FLOWTOY_", "RUNNER_STATUS_URL", "NO_COLOR", "FORCE_COLOR")
 STARTED_WITH = {k: v for k, v in os.environ.items() if not k.startswith(_FOREIGN)}
 
@@ -49,8 +52,13 @@ _load("ports")
 _load("programs")
 
 
-def pytest_configure() -> None:
+hypothesis.settings.register_profile("quick", max_examples=20)
+
+
+def pytest_configure(config: pytest.Config) -> None:
     """Let SIGINT be what it is in a terminal: shells have their background jobs ignore it."""
+    if config.getoption("--quick"):
+        hypothesis.settings.load_profile("quick")
     if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
@@ -77,12 +85,20 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
     return None if chosen else True
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+def _is_quick(item: pytest.Item) -> bool:
+    if item.name.startswith(_COMMANDS):
+        return any(case in item.name for case in _SOME_COMMANDS)
+    return not item.name.startswith(_MANY_RUNS)
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Start those first that may take longest, so that none of them is left for the end.
 
     Each worker is given an equal part of the list, so the modules with such tests are dealt out to
     the beginnings of the parts.
     """
+    if config.getoption("--quick"):
+        items[:] = [item for item in items if _is_quick(item)]
     slow: dict[str, list[pytest.Item]] = {}
     for item in sorted(items, key=_limit, reverse=True):
         if _limit(item):
