@@ -42,7 +42,7 @@ class Problem:
     Attributes:
         message: what is wrong, in one or a few plain lines.
         location: where; None where a configuration came from no file.
-        hint: the mend, where one is likely.
+        hint: how to fix it, where that is likely.
         dependency: whether it is told under the heading of invalid dependencies.
         order: position in reading order over all files; sorts the report.
     """

@@ -14,7 +14,7 @@ class Finding:
     Attributes:
         path: keys and indexes within the configuration.
         message: what is wrong.
-        hint: the mend.
+        hint: how to fix it.
         key: whether the key is wrong rather than its value.
         line: the line within a text, from 1.
         warning: whether it stands in no run's way.

@@ -100,7 +100,7 @@ class Draft:
         Args:
             path: keys and indexes from the top.
             message: what is wrong.
-            hint: the mend.
+            hint: how to fix it.
             key: the place of the key rather than of its value.
             line: the line within a template, from 1.
             dependency: told under the heading of invalid dependencies.
@@ -306,7 +306,7 @@ def _alternatives(expected: str) -> list[str]:
 
 
 def explain(detail: ErrorDetails) -> tuple[str, str | None]:
-    """What is wrong with a value, in the language's words, and the mend."""
+    """What is wrong with a value, in the language's words, and how to fix it."""
     kind, value = detail["type"], detail["input"]
     if kind == "string_type" and isinstance(value, (bool, int, float)):
         return f"expected text, got {show(value)}", "put it in quotes"

@@ -41,7 +41,6 @@ StepTags = Annotated[dict[str, Text], AfterValidator(check_step_tags)]
 RunTags = Annotated[dict[str, Text], AfterValidator(check_run_tags)]
 
 SOURCE_KEYS = ("type", "configuration", "description", "concurrency", "pool")
-DERIVED_KEYS = ("base", "override")
 
 
 def _check_pool(value: str) -> str:

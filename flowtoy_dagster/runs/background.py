@@ -51,7 +51,7 @@ class BackgroundRun:
         return self._ended.wait(timeout)
 
     def cancel(self) -> None:
-        """Ask the run to end. It has `PATIENCE` seconds; who asks twice does not want to wait."""
+        """Ask the run to end. It has `PATIENCE` seconds; a second call ends it at once."""
         if self.ended:
             return
         if self._killer is not None:

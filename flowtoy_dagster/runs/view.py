@@ -21,7 +21,7 @@ from flowtoy_dagster.store.outputs import OutputText
 from flowtoy_dagster.store.records import StepRecord
 
 PAUSE = 0.15
-"""Seconds for which what was read is good enough for everybody who asks."""
+"""Seconds for which all readers get what was read last."""
 _BATCH = 1000
 _KEPT = 4 << 20
 """Bytes of outputs up to which their document is kept between readers."""

@@ -16,7 +16,7 @@ from flowtoy_dagster.server.serving import run_app
 from flowtoy_dagster.server.status_api import AnswerError, status_app
 
 PAUSE = 0.5
-"""Seconds for which what was read is good enough for everybody who asks."""
+"""Seconds for which all readers get what was read last."""
 _KEPT = 4 << 20
 """Bytes of outputs up to which they are kept between readers."""
 

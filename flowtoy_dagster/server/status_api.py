@@ -24,7 +24,7 @@ from flowtoy_dagster.errors import FlowtoyError
 from flowtoy_dagster.json_text import dumps_checked
 
 MOST_A_SECOND = 250
-"""Answers; who asks in vain for what can't have changed waits, rather than the run."""
+"""Answers; further readers of what can't have changed wait, so that the run does not."""
 MOST_AT_ONCE = 100
 HEADERS = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
 

@@ -69,7 +69,7 @@ def is_worth_a_retry(retry: RetryConfig, result: ProviderResult | None, kind: st
     Args:
         retry: the step's settings.
         result: what the provider gave, if it was called.
-        kind: `provider`, `timeout`, `crash`, `raised`, or `configuration`, which never mends.
+        kind: `provider`, `timeout`, `crash`, `raised`, or `configuration`, which is permanent.
     """
     if kind == "configuration":
         return False

@@ -44,7 +44,7 @@ class Source(Protocol):
         """What a step has printed so far; None where that can't be known."""
 
     def cancel(self) -> None:
-        """Ask the run to end; who asks twice does not want to wait."""
+        """Ask the run to end; a second call ends it at once."""
 
     def retry(self) -> None:
         """Run again what failed or was skipped; `status` is of the new run from then on."""
@@ -131,7 +131,7 @@ class RunHere:
         ]
 
     def cancel(self) -> None:
-        """Ask the run to end; who asks twice does not want to wait."""
+        """Ask the run to end; a second call ends it at once."""
         self._run.cancel()
 
     def retry(self) -> None:
