@@ -27,14 +27,16 @@ def test_no_more_steps_than_its_concurrency_use_a_source_at_once(
     derived = {"base": "api", "override": {"method": "GET"}}
     done = run_flow(
         {
-            "sources": {"api": {"type": "rest", "url": meter.url, "concurrency": 2}},
+            "sources": {
+                "api": {"type": "rest", "url": meter.url, "concurrency": 2, "timeout": 120}
+            },
             "flow": [
                 {"name": f"s{n}", "source": derived if n % 2 else "api"} for n in range(count)
             ],
             "runner": {"executor": executor, "max_workers": 5},
         }
     )
-    assert done.success
+    assert done.success, [step.error for step in done.status.steps.values()]
     assert (meter.most, meter.served) == (2, count)
 
 
