@@ -9,11 +9,11 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from flowtoy_dagster.component import FlowtoyFlowComponent as FlowtoyFlowComponent
     from flowtoy_dagster.definitions import build_definitions as build_definitions
     from flowtoy_dagster.definitions import build_job as build_job
-    from flowtoy_dagster.engine.translator import FlowTranslator as FlowTranslator
-    from flowtoy_dagster.engine.translator import StepSpec as StepSpec
+    from flowtoy_dagster.deployment.component import FlowtoyFlowComponent as FlowtoyFlowComponent
+    from flowtoy_dagster.engine.jobs.translator import FlowTranslator as FlowTranslator
+    from flowtoy_dagster.engine.jobs.translator import StepSpec as StepSpec
     from flowtoy_dagster.errors import ConfigError as ConfigError
     from flowtoy_dagster.errors import FlowtoyError as FlowtoyError
     from flowtoy_dagster.errors import HomeError as HomeError
@@ -22,29 +22,29 @@ if TYPE_CHECKING:
     from flowtoy_dagster.errors import RunError as RunError
     from flowtoy_dagster.errors import RunInterrupted as RunInterrupted
     from flowtoy_dagster.errors import UsageError as UsageError
-    from flowtoy_dagster.load import load_flow as load_flow
-    from flowtoy_dagster.runs.launch import FlowRun as FlowRun
-    from flowtoy_dagster.runs.launch import run_flow as run_flow
+    from flowtoy_dagster.loader import load_flow as load_flow
+    from flowtoy_dagster.runs.run import FlowRun as FlowRun
+    from flowtoy_dagster.runs.run import run_flow as run_flow
 
 __version__ = "0.1.0"
 
 _HOMES = {
     "ConfigError": "errors",
-    "FlowRun": "runs.launch",
-    "FlowTranslator": "engine.translator",
+    "FlowRun": "runs.run",
+    "FlowTranslator": "engine.jobs.translator",
     "FlowtoyError": "errors",
-    "FlowtoyFlowComponent": "component",
+    "FlowtoyFlowComponent": "deployment.component",
     "HomeError": "errors",
     "Location": "errors",
     "Problem": "errors",
     "RunError": "errors",
     "RunInterrupted": "errors",
-    "StepSpec": "engine.translator",
+    "StepSpec": "engine.jobs.translator",
     "UsageError": "errors",
     "build_definitions": "definitions",
     "build_job": "definitions",
-    "load_flow": "load",
-    "run_flow": "runs.launch",
+    "load_flow": "loader",
+    "run_flow": "runs.run",
 }
 
 __all__ = [*sorted(_HOMES), "__version__"]  # noqa: PLE0604 - a list of names, all text

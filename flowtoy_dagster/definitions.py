@@ -8,14 +8,14 @@ from typing import cast
 
 import dagster as dg
 
-from flowtoy_dagster.discovery import flows_here, flows_in
-from flowtoy_dagster.engine.home import home_folder
-from flowtoy_dagster.engine.reconstruction import load_repository
-from flowtoy_dagster.engine.translator import FlowTranslator
+from flowtoy_dagster.deployment.discovery import flows_here, flows_in
+from flowtoy_dagster.deployment.location import FlowLocation, JobMaker
+from flowtoy_dagster.engine.jobs.reconstruction import load_repository
+from flowtoy_dagster.engine.jobs.translator import FlowTranslator
+from flowtoy_dagster.engine.storage.home import home_folder
 from flowtoy_dagster.errors import HomeError, RunError
 from flowtoy_dagster.flow.graph import Flow
-from flowtoy_dagster.load import Config, load_flow
-from flowtoy_dagster.location import FlowLocation, JobMaker
+from flowtoy_dagster.loader import Config, load_flow
 from flowtoy_dagster.store.configs import configs_of
 
 

@@ -249,7 +249,7 @@ def databases(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A home whose databases have been made, which takes a second or more, to be copied."""
     import dagster as dg
 
-    from flowtoy_dagster.engine.home import open_home
+    from flowtoy_dagster.engine.storage.home import open_home
 
     home = open_home(tmp_path_factory.mktemp("made-once") / "home")
     with dg.DagsterInstance.from_config(str(home)):
@@ -260,7 +260,7 @@ def databases(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def made_home(home: Path, databases: Path) -> Path:
     """The home folder of this test, as if it had been used before."""
-    from flowtoy_dagster.engine.home import open_home
+    from flowtoy_dagster.engine.storage.home import open_home
 
     open_home(home)
     for name in ("history", "schedules"):

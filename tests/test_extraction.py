@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from flowtoy_dagster.errors import StepError
-from flowtoy_dagster.flow.models import OutputConfig
+from flowtoy_dagster.flow.schema.models import OutputConfig
 from flowtoy_dagster.providers.base import ProviderResult
 from flowtoy_dagster.steps.extraction import extract
 

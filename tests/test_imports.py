@@ -83,7 +83,7 @@ def test_a_quick_answer_does_not_import_dagster(
     ("code", "unwanted"),
     [
         pytest.param("import flowtoy_dagster", {*HEAVY, "typer", "pydantic", "yaml"}, id="root"),
-        pytest.param("import flowtoy_dagster.load", {*HEAVY, "typer"}, id="load"),
+        pytest.param("import flowtoy_dagster.loader", {*HEAVY, "typer"}, id="load"),
         pytest.param(
             "from flowtoy_dagster import ConfigError, load_flow\n"
             "load_flow({'flow': [{'name': 'a', 'source': {'type': 'rest', 'url': 'http://x'}}]})",

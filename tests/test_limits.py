@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from flowtoy_dagster.errors import StepError
-from flowtoy_dagster.flow.fields import STATIC
-from flowtoy_dagster.flow.models import RetryConfig
+from flowtoy_dagster.flow.schema.fields import STATIC
+from flowtoy_dagster.flow.schema.models import RetryConfig
 from flowtoy_dagster.providers.base import ProviderResult
 from flowtoy_dagster.steps.retry import (
     delay_before,

@@ -14,16 +14,16 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from flowtoy_dagster.flow.sensitive import FlowSecrets, secret_outputs
-from flowtoy_dagster.load import load_flow
-from flowtoy_dagster.secret_names import is_secret_name
-from flowtoy_dagster.secrets import (
+from flowtoy_dagster.flow.secrets_of_flow import FlowSecrets, secret_outputs
+from flowtoy_dagster.loader import load_flow
+from flowtoy_dagster.masking.mask import (
     HIDDEN,
     Mask,
     hide,
     secret_values_in,
     texts_in,
 )
+from flowtoy_dagster.masking.names import is_secret_name
 
 SECRET = 'h0r$e "battery" sta/ple+ü&\\ it\'s'
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from flowtoy_dagster.load import load_flow
+from flowtoy_dagster.loader import load_flow
 from flowtoy_dagster.steps.attempts import StepOutcome, run_step
 from flowtoy_dagster.steps.context import StepContext
 from flowtoy_dagster.steps.scope import RunInfo

@@ -22,8 +22,8 @@ from typing import Any
 
 MODULES = (
     "flowtoy_dagster.cli.app",
-    "flowtoy_dagster.cli.carrying",
-    "flowtoy_dagster.providers.rest",
+    "flowtoy_dagster.cli.shared.execute",
+    "flowtoy_dagster.providers.rest.provider",
     "flowtoy_dagster.runs.cancel",
     "flowtoy_dagster.runs.retry",
 )
@@ -76,8 +76,8 @@ def _follow(descriptors: list[int]) -> None:
 def main() -> None:
     """Import, serve, and end as the command that was asked for."""
     del sys.path[0]  # this folder
-    from flowtoy_dagster.engine.forking import import_for_workers
-    from flowtoy_dagster.engine.pool import DEFINITIONS, ENTRY, PRELOAD
+    from flowtoy_dagster.engine.executors.warm.forkserver_process import import_for_workers
+    from flowtoy_dagster.engine.executors.warm.pool import DEFINITIONS, ENTRY, PRELOAD
 
     import_for_workers((*MODULES, PRELOAD, DEFINITIONS), ENTRY)
     # A Ctrl-C is for pytest, which then lets this process end.

@@ -12,7 +12,7 @@ import threading
 from collections.abc import Callable
 from typing import NoReturn
 
-from flowtoy_dagster.cli.streams import (
+from flowtoy_dagster.cli.shared.streams import (
     INTERRUPTED,
     StdoutError,
     discard_stdout,

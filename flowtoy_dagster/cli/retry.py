@@ -8,7 +8,7 @@ from typing import Annotated, Optional
 
 import typer
 
-from flowtoy_dagster.cli.options import (
+from flowtoy_dagster.cli.shared.options import (
     AsJson,
     Debug,
     EnvFile,
@@ -52,9 +52,9 @@ def retry(
     debug: Debug = False,
 ) -> None:
     """Run again what failed or was skipped, with the outputs that succeeded steps already have."""
-    from flowtoy_dagster.cli.printing import OutputWriter, claim_stdout
-    from flowtoy_dagster.engine.logs import set_log_level
-    from flowtoy_dagster.load import load_flow, with_timeout
+    from flowtoy_dagster.cli.shared.printing import OutputWriter, claim_stdout
+    from flowtoy_dagster.engine.storage.console_log import set_log_level
+    from flowtoy_dagster.loader import load_flow, with_timeout
     from flowtoy_dagster.progress import progress_on_stderr
 
     load_env_files(env_file or [])
@@ -63,16 +63,16 @@ def retry(
     writer = OutputWriter(stdout, as_json=as_json, quiet=quiet, file=output_file)
     given = load_flow(config) if config else None
 
-    from flowtoy_dagster.engine.pool import fork_off_server
+    from flowtoy_dagster.engine.executors.warm.pool import fork_off_server
 
     with progress_on_stderr() as progress:
         # Before the home is opened: what is open must not be shared with the workers' server.
         fork_off_server()
 
-        from flowtoy_dagster.cli.carrying import carry_out
+        from flowtoy_dagster.cli.shared.execute import carry_out
         from flowtoy_dagster.runs.history import History
-        from flowtoy_dagster.runs.launch import worker_count
         from flowtoy_dagster.runs.retry import plan_retry, retry_run
+        from flowtoy_dagster.runs.run import worker_count
 
         with History() as history:
             plan = plan_retry(

@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Annotated, Any, Optional
 
 import typer
 
-from flowtoy_dagster.cli.options import RunArgument, ShowSecrets
+from flowtoy_dagster.cli.shared.options import RunArgument, ShowSecrets
 from flowtoy_dagster.terminal import plain, plain_json, say
 
 if TYPE_CHECKING:
-    from flowtoy_dagster.runs.states import RunStatus
+    from flowtoy_dagster.runs.status.models import RunStatus
 
 runs = typer.Typer(
     help="List, show and prune the runs of the home folder.",
@@ -58,10 +58,10 @@ def show_run(run: RunArgument, as_json: Json = False) -> None:
     """Show a run: its state, and each step's."""
     import os
 
-    from flowtoy_dagster.flow.binding import shown_params
-    from flowtoy_dagster.flow.sensitive import FlowSecrets
+    from flowtoy_dagster.flow.param_values import shown_params
+    from flowtoy_dagster.flow.secrets_of_flow import FlowSecrets
     from flowtoy_dagster.runs.history import History
-    from flowtoy_dagster.runs.report import status_document
+    from flowtoy_dagster.runs.status.status_document import status_document
 
     with History() as history:
         found = history.find(run)
@@ -84,10 +84,10 @@ def show_outputs(
     """Print the outputs of a run's steps."""
     import os
 
-    from flowtoy_dagster.cli.printing import OutputWriter, claim_stdout
-    from flowtoy_dagster.flow.sensitive import FlowSecrets
+    from flowtoy_dagster.cli.shared.printing import OutputWriter, claim_stdout
+    from flowtoy_dagster.flow.secrets_of_flow import FlowSecrets
     from flowtoy_dagster.runs.history import History
-    from flowtoy_dagster.runs.launch import finished_run
+    from flowtoy_dagster.runs.run import finished_run
 
     writer = OutputWriter(claim_stdout(), as_json=as_json, quiet=False, file=None)
     with History() as history:
@@ -110,7 +110,7 @@ def show_logs(
 ) -> None:
     """Print what steps have printed so far; works while the run goes on."""
     from flowtoy_dagster.errors import UsageError
-    from flowtoy_dagster.flow.suggestions import nearest
+    from flowtoy_dagster.flow.files.suggestions import nearest
     from flowtoy_dagster.runs.history import History
 
     with History() as history:

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from flowtoy_dagster.cli.importing import import_quickly
-from flowtoy_dagster.cli.options import (
+from flowtoy_dagster.cli.shared.options import (
     AddressFile,
     AllowHost,
     Debug,
@@ -25,7 +25,7 @@ from flowtoy_dagster.cli.options import (
     show_warnings,
     with_params,
 )
-from flowtoy_dagster.cli.serving import DEFAULT_PORT, LOCAL
+from flowtoy_dagster.cli.shared.serving import DEFAULT_PORT, LOCAL
 
 
 def serve(
@@ -53,13 +53,13 @@ def serve(
     `/flow` is a page that shows both. The exit code is that of `flowtoy run`: Ctrl-C after the run
     has ended is no interruption.
     """
-    import_quickly("flowtoy_dagster.load")
+    import_quickly("flowtoy_dagster.loader")
 
-    from flowtoy_dagster.cli.carrying import carry_out, prepare_process
-    from flowtoy_dagster.cli.printing import OutputWriter, claim_stdout
-    from flowtoy_dagster.cli.serving import Door, served, tell
-    from flowtoy_dagster.engine.logs import set_log_level
-    from flowtoy_dagster.load import load_flow, with_timeout
+    from flowtoy_dagster.cli.shared.execute import carry_out, prepare_process
+    from flowtoy_dagster.cli.shared.printing import OutputWriter, claim_stdout
+    from flowtoy_dagster.cli.shared.serving import Door, served, tell
+    from flowtoy_dagster.engine.storage.console_log import set_log_level
+    from flowtoy_dagster.loader import load_flow, with_timeout
     from flowtoy_dagster.progress import progress_on_stderr
 
     load_env_files(env_file or [])
@@ -74,7 +74,7 @@ def serve(
     with progress_on_stderr() as progress:
         prepare_process(flow, max_workers)
         with served(door) as show_run:
-            from flowtoy_dagster.runs.launch import run_flow
+            from flowtoy_dagster.runs.run import run_flow
 
             carry_out(
                 flow,

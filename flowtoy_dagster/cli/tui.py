@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Optional
 
 import typer
 
-from flowtoy_dagster.cli.options import (
+from flowtoy_dagster.cli.shared.options import (
     AddressFile,
     Debug,
     EnvFile,
@@ -24,7 +24,7 @@ from flowtoy_dagster.cli.options import (
     show_warnings,
     with_params,
 )
-from flowtoy_dagster.cli.serving import LOCAL, URL_VARIABLE, Door, status_server, tell
+from flowtoy_dagster.cli.shared.serving import LOCAL, URL_VARIABLE, Door, status_server, tell
 from flowtoy_dagster.errors import UsageError
 
 if TYPE_CHECKING:
@@ -80,8 +80,8 @@ def tui(
     if url:
         code = _watch(url, show_logs)
     else:
-        from flowtoy_dagster.engine.logs import set_log_level
-        from flowtoy_dagster.load import load_flow
+        from flowtoy_dagster.engine.storage.console_log import set_log_level
+        from flowtoy_dagster.loader import load_flow
 
         set_log_level(log_level.value)
         flow = with_params(load_flow(config or []), param, params_file)
@@ -98,7 +98,7 @@ def tui(
 
 
 def _watch(url: str, show_logs: bool) -> int:
-    from flowtoy_dagster.runs.remote import RemoteRun
+    from flowtoy_dagster.runs.status.remote import RemoteRun
     from flowtoy_dagster.tui.sources import RunElsewhere
 
     source = RunElsewhere(RemoteRun(url))
@@ -117,7 +117,7 @@ def _run(flow: Flow, max_workers: int | None, show_logs: bool, door: Door | None
         if door is not None:
             show_run = stack.enter_context(status_server(door)).show
         messages = stack.enter_context(messages_kept())
-        from flowtoy_dagster.runs.processes import RunProcess
+        from flowtoy_dagster.runs.processes.run_process import RunProcess
 
         # It imports Dagster while we do.
         process = RunProcess(messages)

@@ -9,7 +9,7 @@ from typing import Annotated, Optional
 
 import typer
 
-from flowtoy_dagster.cli.options import (
+from flowtoy_dagster.cli.shared.options import (
     AddressFile,
     AllowHost,
     Debug,
@@ -26,7 +26,7 @@ from flowtoy_dagster.cli.options import (
     show_warnings,
     with_params,
 )
-from flowtoy_dagster.cli.serving import DEFAULT_PORT, LOCAL, URL_VARIABLE, Door, tell
+from flowtoy_dagster.cli.shared.serving import DEFAULT_PORT, LOCAL, URL_VARIABLE, Door, tell
 from flowtoy_dagster.errors import UsageError
 
 
@@ -66,9 +66,9 @@ def webui(
     what each step printed and its outputs; steps can be run again there. Ctrl-C ends the server and
     a run that goes on. The status API is on the same port.
     """
-    from flowtoy_dagster.cli.printing import claim_stdout
-    from flowtoy_dagster.engine.logs import set_log_level
-    from flowtoy_dagster.load import load_flow
+    from flowtoy_dagster.cli.shared.printing import claim_stdout
+    from flowtoy_dagster.engine.storage.console_log import set_log_level
+    from flowtoy_dagster.loader import load_flow
 
     if config and status_url:
         raise UsageError("give either the files of a flow or --status-url")
@@ -121,7 +121,7 @@ def _show_elsewhere(
 
 
 def _open(door: Door) -> None:
-    from flowtoy_dagster.server.browser import open_page
+    from flowtoy_dagster.server.http.browser import open_page
 
     def work() -> None:
         if not open_page(door.url("/"), secret=door.token is not None):

@@ -8,14 +8,14 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from flowtoy_dagster.errors import Problem
-from flowtoy_dagster.flow.models import (
+from flowtoy_dagster.flow.schema.models import (
     OnError,
     OutputConfig,
     RetryConfig,
     RunnerConfig,
     ScheduleConfig,
 )
-from flowtoy_dagster.flow.params import Param
+from flowtoy_dagster.flow.schema.params import Param
 
 InputKind = Literal["none", "payload", "request"]
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Protocol, TextIO
 from flowtoy_dagster.flow.graph import Flow
 
 if TYPE_CHECKING:
-    from flowtoy_dagster.runs.states import Change, RunStatus
+    from flowtoy_dagster.runs.status.models import Change, RunStatus
 
 
 class Progress(Protocol):

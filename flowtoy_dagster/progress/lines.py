@@ -13,7 +13,7 @@ from flowtoy_dagster.progress.words import change_lines, name_width, summary
 from flowtoy_dagster.terminal import plain
 
 if TYPE_CHECKING:
-    from flowtoy_dagster.runs.states import Change, RunStatus
+    from flowtoy_dagster.runs.status.models import Change, RunStatus
 
 
 class ProgressLines:

@@ -17,7 +17,7 @@ from flowtoy_dagster.steady import steady_time
 from flowtoy_dagster.terminal import plain
 
 if TYPE_CHECKING:
-    from flowtoy_dagster.runs.states import Change, RunStatus
+    from flowtoy_dagster.runs.status.models import Change, RunStatus
 
 INTERVAL = 0.125
 """Seconds between two drawings."""

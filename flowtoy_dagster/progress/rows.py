@@ -12,7 +12,7 @@ from flowtoy_dagster.progress.words import name_width, seconds, what
 from flowtoy_dagster.terminal import plain
 
 if TYPE_CHECKING:
-    from flowtoy_dagster.runs.states import Change
+    from flowtoy_dagster.runs.status.models import Change
 
 RECENT = 5
 """Steps that have ended that are shown where there is no room for all."""

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from flowtoy_dagster.runs.states import Change, RunStatus
+    from flowtoy_dagster.runs.status.models import Change, RunStatus
 
 
 def change_lines(change: Change, width: int) -> Iterator[str]:

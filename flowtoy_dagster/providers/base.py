@@ -10,9 +10,9 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Protocol
 
-from flowtoy_dagster.flow.catalog import Finding
-from flowtoy_dagster.flow.fields import Strict
-from flowtoy_dagster.flow.templating import render_all
+from flowtoy_dagster.flow.compile.catalog import Finding
+from flowtoy_dagster.flow.schema.fields import Strict
+from flowtoy_dagster.flow.templates.render import render_all
 from flowtoy_dagster.providers.subprocesses import Processes
 
 Output = Callable[[str, bytes], None]

@@ -8,8 +8,8 @@ from typing import Annotated, Any, ClassVar
 
 from pydantic import BeforeValidator
 
-from flowtoy_dagster.flow.catalog import Finding
-from flowtoy_dagster.flow.fields import Name, Strict, Templated
+from flowtoy_dagster.flow.compile.catalog import Finding
+from flowtoy_dagster.flow.schema.fields import Name, Strict, Templated
 from flowtoy_dagster.providers.base import ProviderResult, render_configuration
 
 

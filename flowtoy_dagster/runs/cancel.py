@@ -10,16 +10,16 @@ import time
 import dagster as dg
 
 from flowtoy_dagster.errors import RunError, UsageError
-from flowtoy_dagster.runs.carriers import (
+from flowtoy_dagster.runs.history import History
+from flowtoy_dagster.runs.sessions.carriers import (
     carrier,
     close_run,
     is_interrupted,
     session_of,
     unseen,
 )
-from flowtoy_dagster.runs.history import History
-from flowtoy_dagster.runs.sessions import Carrier, Session
-from flowtoy_dagster.runs.status import run_state_of
+from flowtoy_dagster.runs.sessions.sessions import Carrier, Session
+from flowtoy_dagster.runs.status.event_reader import run_state_of
 
 PATIENCE = 15.0
 """Seconds that a run has to end once it was asked to."""

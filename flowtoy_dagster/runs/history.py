@@ -15,24 +15,25 @@ from dagster import DagsterRunStatus
 from sqlalchemy.exc import DBAPIError
 from typing_extensions import Self
 
-from flowtoy_dagster.engine.database import reason_of
-from flowtoy_dagster.engine.home import CONFIG_FILE, open_home
-from flowtoy_dagster.engine.instances import open_instance as open_as_configured
-from flowtoy_dagster.engine.names import CONFIG_TAG, FLOW_NAME_TAG, step_keys
-from flowtoy_dagster.engine.params import with_values_of
+from flowtoy_dagster.engine.jobs.dagster_names import step_keys
+from flowtoy_dagster.engine.jobs.params import with_values_of
+from flowtoy_dagster.engine.storage.address import reason_of
+from flowtoy_dagster.engine.storage.home import CONFIG_FILE, open_home
+from flowtoy_dagster.engine.storage.instances import open_instance as open_as_configured
+from flowtoy_dagster.engine.tags import CONFIG_TAG, FLOW_TAG
 from flowtoy_dagster.errors import HomeError, RunError, UsageError
 from flowtoy_dagster.flow.graph import Flow
 from flowtoy_dagster.flow.policies import halts_run
-from flowtoy_dagster.load import load_flow, load_old_flow
-from flowtoy_dagster.runs.carriers import INTERRUPTED, is_interrupted, session_of
-from flowtoy_dagster.runs.states import RunStatus, StepStatus
-from flowtoy_dagster.runs.status import (
+from flowtoy_dagster.loader import load_flow, load_old_flow
+from flowtoy_dagster.runs.sessions.carriers import INTERRUPTED, is_interrupted, session_of
+from flowtoy_dagster.runs.status.event_reader import (
     FOLLOWED,
     StatusBuilder,
     read_log,
     run_state_of,
     settle,
 )
+from flowtoy_dagster.runs.status.models import RunStatus, StepStatus
 from flowtoy_dagster.store.configs import configs_of
 from flowtoy_dagster.store.records import StepRecord, records_of
 
@@ -128,11 +129,11 @@ class History:
         names = [flow] if flow is not None else self._flow_names()
         if not names:
             return []
-        wanted = dg.RunsFilter(tags={FLOW_NAME_TAG: names}, statuses=list(statuses))
+        wanted = dg.RunsFilter(tags={FLOW_TAG: names}, statuses=list(statuses))
         return self.instance.get_run_records(wanted, limit=limit)
 
     def _flow_names(self) -> list[str]:
-        tags = self.instance.get_run_tags(tag_keys=[FLOW_NAME_TAG])
+        tags = self.instance.get_run_tags(tag_keys=[FLOW_TAG])
         return sorted({name for _, values in tags for name in values})
 
     def as_it_stands(self, record: dg.RunRecord) -> dg.RunRecord:
@@ -157,7 +158,7 @@ class History:
             return self._latest(wanted[len(LAST) + 1 :] or None)
         exact = self.instance.get_run_by_id(wanted)
         if exact is not None:
-            if FLOW_NAME_TAG not in exact.tags:
+            if FLOW_TAG not in exact.tags:
                 raise UsageError(f"run '{wanted}' is not a run of a flow; Dagster's tools show it")
             return exact
         found = [run for run in self.own_runs() if run.run_id.startswith(wanted)]
@@ -373,7 +374,7 @@ def _summary(record: dg.RunRecord) -> RunSummary:
     run = record.dagster_run
     return RunSummary(
         run.run_id,
-        run.tags.get(FLOW_NAME_TAG, run.job_name),
+        run.tags.get(FLOW_TAG, run.job_name),
         run_state_of(run.status),
         record.start_time,
         record.end_time,

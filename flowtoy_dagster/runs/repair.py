@@ -7,7 +7,8 @@ from collections.abc import Iterator
 import dagster as dg
 
 from flowtoy_dagster.errors import UsageError
-from flowtoy_dagster.runs.carriers import (
+from flowtoy_dagster.runs.history import History
+from flowtoy_dagster.runs.sessions.carriers import (
     CLOSED_UNSEEN,
     UNFINISHED,
     carrier,
@@ -15,8 +16,7 @@ from flowtoy_dagster.runs.carriers import (
     is_interrupted,
     unseen,
 )
-from flowtoy_dagster.runs.history import History
-from flowtoy_dagster.runs.sessions import Carrier
+from flowtoy_dagster.runs.sessions.sessions import Carrier
 
 
 def repair_all(history: History) -> Iterator[str]:

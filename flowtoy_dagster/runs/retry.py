@@ -12,17 +12,17 @@ from pathlib import Path
 import dagster as dg
 import yaml
 
-from flowtoy_dagster.engine.names import step_keys
+from flowtoy_dagster.engine.jobs.dagster_names import step_keys
 from flowtoy_dagster.errors import UsageError
-from flowtoy_dagster.flow.binding import bind
+from flowtoy_dagster.flow.files.suggestions import nearest
 from flowtoy_dagster.flow.graph import Flow, Step, Values
-from flowtoy_dagster.flow.sensitive import FlowSecrets
-from flowtoy_dagster.flow.suggestions import nearest
-from flowtoy_dagster.runs.carriers import carrier, close_run, is_interrupted, unseen
+from flowtoy_dagster.flow.param_values import bind
+from flowtoy_dagster.flow.secrets_of_flow import FlowSecrets
 from flowtoy_dagster.runs.history import History
-from flowtoy_dagster.runs.launch import FlowRun, Listener, start
-from flowtoy_dagster.runs.sessions import Carrier
-from flowtoy_dagster.runs.states import RunStatus
+from flowtoy_dagster.runs.run import FlowRun, Listener, start
+from flowtoy_dagster.runs.sessions.carriers import carrier, close_run, is_interrupted, unseen
+from flowtoy_dagster.runs.sessions.sessions import Carrier
+from flowtoy_dagster.runs.status.models import RunStatus
 
 
 @dataclass(frozen=True)

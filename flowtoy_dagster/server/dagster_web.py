@@ -17,7 +17,7 @@ from dagster._core.remote_origin import (
 )
 from dagster._core.types.loadable_target_origin import LoadableTargetOrigin
 
-from flowtoy_dagster.server.private_folder import private_folder
+from flowtoy_dagster.server.http.private_folder import private_folder
 
 MODULE = "flowtoy_dagster.definitions"
 """The module of our code location, and its name: that of a deployment which names none."""

@@ -16,11 +16,11 @@ from typing import TYPE_CHECKING, Any
 from flowtoy_dagster.errors import RunInterrupted
 from flowtoy_dagster.flow.graph import Flow
 from flowtoy_dagster.providers.process_tree import children
-from flowtoy_dagster.runs.processes import RunProcess
-from flowtoy_dagster.server.connections import server_options
-from flowtoy_dagster.server.ending import Ending
-from flowtoy_dagster.server.guard import Guard
-from flowtoy_dagster.server.listening import Listener
+from flowtoy_dagster.runs.processes.run_process import RunProcess
+from flowtoy_dagster.server.http.connections import server_options
+from flowtoy_dagster.server.http.guard import Guard
+from flowtoy_dagster.server.http.shutdown import Ending
+from flowtoy_dagster.server.http.socket import Listener
 
 if TYPE_CHECKING:
     from flowtoy_dagster.runs.history import History
@@ -87,9 +87,9 @@ def serve_flow(
         process = RunProcess()
         found = _name_files(files)
 
-        from flowtoy_dagster.engine.instances import serving_instance
+        from flowtoy_dagster.engine.storage.instances import serving_instance
         from flowtoy_dagster.runs.history import History
-        from flowtoy_dagster.runs.launcher import LAUNCHER
+        from flowtoy_dagster.runs.processes.dagster_launcher import LAUNCHER
 
         with History(open_instance=lambda home: serving_instance(home, LAUNCHER)) as history:
             session = _Session(history, listener, options, ending)
@@ -116,7 +116,7 @@ class _Session:
     def __init__(
         self, history: History, listener: Listener, options: WebOptions, ending: Ending
     ) -> None:
-        from flowtoy_dagster.runs.launcher import FlowtoyRunLauncher
+        from flowtoy_dagster.runs.processes.dagster_launcher import FlowtoyRunLauncher
 
         self._history = history
         self._listener = listener
@@ -131,8 +131,8 @@ class _Session:
 
     def start_run(self, flow: Flow, process: RunProcess) -> None:
         """Start the first run."""
-        from flowtoy_dagster.engine.names import dagster_name
-        from flowtoy_dagster.runs.background import launch_background
+        from flowtoy_dagster.engine.jobs.dagster_names import dagster_name
+        from flowtoy_dagster.runs.processes.background_run import launch_background
         from flowtoy_dagster.server.dagster_web import flow_job
 
         self._launcher.add(
@@ -183,7 +183,7 @@ class _Session:
         from starlette.responses import RedirectResponse
         from starlette.routing import Mount, Route
 
-        from flowtoy_dagster.runs.view import RunView
+        from flowtoy_dagster.runs.live_view import RunView
         from flowtoy_dagster.server.dagster_web import GRAPHQL, DagsterWeb
         from flowtoy_dagster.server.page_routes import page_routes
         from flowtoy_dagster.server.status_api import status_routes

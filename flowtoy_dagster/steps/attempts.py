@@ -10,9 +10,9 @@ from typing import Any
 
 from flowtoy_dagster.errors import StepError
 from flowtoy_dagster.flow.graph import Source
+from flowtoy_dagster.masking.mask import Mask
 from flowtoy_dagster.providers.base import ProviderResult
-from flowtoy_dagster.providers.registry import describe
-from flowtoy_dagster.secrets import Mask
+from flowtoy_dagster.providers.kinds import describe
 from flowtoy_dagster.steps.chain import Failed, Next, Outcome, Skipped
 from flowtoy_dagster.steps.context import StepContext
 from flowtoy_dagster.steps.deadline import OutOfTime, within

@@ -10,11 +10,11 @@ import jmespath.parser
 from jinja2 import nodes
 
 from flowtoy_dagster.errors import StepError, TemplateError
-from flowtoy_dagster.flow.environment import search
-from flowtoy_dagster.flow.models import OutputConfig
-from flowtoy_dagster.flow.names import Names
-from flowtoy_dagster.flow.suggestions import nearest
-from flowtoy_dagster.flow.templating import parse, render
+from flowtoy_dagster.flow.files.suggestions import nearest
+from flowtoy_dagster.flow.schema.models import OutputConfig
+from flowtoy_dagster.flow.templates.jinja import search
+from flowtoy_dagster.flow.templates.names import Names
+from flowtoy_dagster.flow.templates.render import parse, render
 from flowtoy_dagster.json_text import JsonError, dumps
 from flowtoy_dagster.providers.base import ProviderResult, meta_view
 

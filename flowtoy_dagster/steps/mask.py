@@ -6,7 +6,7 @@ import contextlib
 import threading
 from collections.abc import Iterable, Iterator
 
-from flowtoy_dagster.secrets import Mask
+from flowtoy_dagster.masking.mask import Mask
 
 
 class StepMask:

@@ -9,9 +9,9 @@ from email.utils import parsedate_to_datetime
 from typing import Any
 
 from flowtoy_dagster.errors import StepError, TemplateError
-from flowtoy_dagster.flow.durations import seconds
-from flowtoy_dagster.flow.models import RetryConfig
-from flowtoy_dagster.flow.templating import is_template, render
+from flowtoy_dagster.flow.schema.durations import seconds
+from flowtoy_dagster.flow.schema.models import RetryConfig
+from flowtoy_dagster.flow.templates.render import is_template, render
 from flowtoy_dagster.providers.base import ProviderResult
 
 LONGEST_RETRY_AFTER = 3600.0

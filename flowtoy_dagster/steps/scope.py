@@ -9,10 +9,10 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from flowtoy_dagster.errors import TemplateError
-from flowtoy_dagster.flow.binding import SeenParams
 from flowtoy_dagster.flow.graph import Source
-from flowtoy_dagster.flow.names import Names
-from flowtoy_dagster.flow.templating import render_all
+from flowtoy_dagster.flow.param_values import SeenParams
+from flowtoy_dagster.flow.templates.names import Names
+from flowtoy_dagster.flow.templates.render import render_all
 from flowtoy_dagster.providers.base import meta_view
 
 

@@ -13,24 +13,24 @@ from typing import Any
 from pydantic import ValidationError
 
 from flowtoy_dagster.errors import StepError, TemplateError
-from flowtoy_dagster.flow.draft import explain
+from flowtoy_dagster.flow.compile.validate import explain
 from flowtoy_dagster.flow.graph import Source, Step
-from flowtoy_dagster.flow.templating import render_all
+from flowtoy_dagster.flow.templates.render import render_all
 from flowtoy_dagster.json_text import JsonError, dumps
+from flowtoy_dagster.masking.mask import secret_values_in, texts_in
 from flowtoy_dagster.providers.base import (
     Provider,
     ProviderResult,
     call_provider,
     render_configuration,
 )
-from flowtoy_dagster.providers.command import CommandLine
-from flowtoy_dagster.providers.registry import (
+from flowtoy_dagster.providers.kinds import (
     ProviderUnavailable,
     builtin,
     describe,
     provider_class,
 )
-from flowtoy_dagster.secrets import secret_values_in, texts_in
+from flowtoy_dagster.providers.process.command import CommandLine
 from flowtoy_dagster.steps.chain import Failed, Next, Outcome, Succeeded, chain
 from flowtoy_dagster.steps.context import StepContext
 from flowtoy_dagster.steps.deadline import OutOfTime, within

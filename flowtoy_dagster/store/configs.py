@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from flowtoy_dagster.errors import HomeError
-from flowtoy_dagster.flow.values import to_json
+from flowtoy_dagster.flow.templates.values import to_json
 from flowtoy_dagster.json_text import loads
 from flowtoy_dagster.store.store import Store, open_store
 

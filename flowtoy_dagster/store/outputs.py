@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from flowtoy_dagster.json_text import dumps_checked, loads_checked
-from flowtoy_dagster.secrets import Mask, hide
+from flowtoy_dagster.masking.mask import Mask, hide
 from flowtoy_dagster.store.records import StepRecord
 
 

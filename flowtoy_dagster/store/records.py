@@ -24,7 +24,7 @@ from typing import Any, BinaryIO
 
 from flowtoy_dagster.errors import RunError
 from flowtoy_dagster.json_text import dumps, dumps_checked, loads_checked
-from flowtoy_dagster.secrets import HIDDEN, Mask, texts_in
+from flowtoy_dagster.masking.mask import HIDDEN, Mask, texts_in
 from flowtoy_dagster.steps.attempts import StepOutcome
 from flowtoy_dagster.store.store import Store, open_store
 

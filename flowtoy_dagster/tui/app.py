@@ -17,7 +17,7 @@ from textual.containers import Container, VerticalScroll
 from textual.message import Message
 from textual.widgets import Footer, Static
 
-from flowtoy_dagster.runs.states import RunStatus, StepStatus
+from flowtoy_dagster.runs.status.models import RunStatus, StepStatus
 from flowtoy_dagster.terminal import plain
 from flowtoy_dagster.tui.question import Question
 from flowtoy_dagster.tui.sources import Source

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from typing import IO
 
 from flowtoy_dagster.progress.words import summary
-from flowtoy_dagster.runs.states import RunStatus
+from flowtoy_dagster.runs.status.models import RunStatus
 from flowtoy_dagster.terminal import plain, say
 from flowtoy_dagster.tui.sources import Source
 

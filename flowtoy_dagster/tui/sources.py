@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 from flowtoy_dagster.json_text import loads_checked
-from flowtoy_dagster.runs.states import RunStatus
+from flowtoy_dagster.runs.status.models import RunStatus
 
 if TYPE_CHECKING:
-    from flowtoy_dagster.runs.background import BackgroundRun
     from flowtoy_dagster.runs.history import History
-    from flowtoy_dagster.runs.remote import RemoteRun
+    from flowtoy_dagster.runs.processes.background_run import BackgroundRun
+    from flowtoy_dagster.runs.status.remote import RemoteRun
 
 LARGE = 4 << 20
 """Bytes of one step's outputs above which they are not read to be shown."""
@@ -100,7 +100,7 @@ class RunHere:
         run: BackgroundRun,
         start_retry: Callable[[str], BackgroundRun],
     ) -> None:
-        from flowtoy_dagster.runs.view import RunView
+        from flowtoy_dagster.runs.live_view import RunView
 
         self._history = history
         self._run = run

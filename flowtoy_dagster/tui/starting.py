@@ -7,11 +7,11 @@ from collections.abc import Callable, Iterator
 from typing import IO, Any
 
 from flowtoy_dagster.flow.graph import Flow
-from flowtoy_dagster.runs.background import BackgroundRun, launch_background
 from flowtoy_dagster.runs.history import History
-from flowtoy_dagster.runs.launch import worker_count
-from flowtoy_dagster.runs.processes import RunProcess
+from flowtoy_dagster.runs.processes.background_run import BackgroundRun, launch_background
+from flowtoy_dagster.runs.processes.run_process import RunProcess
 from flowtoy_dagster.runs.retry import plan_retry
+from flowtoy_dagster.runs.run import worker_count
 from flowtoy_dagster.tui.sources import RunHere
 
 

@@ -8,7 +8,7 @@ from rich.highlighter import JSONHighlighter
 from rich.text import Text
 
 from flowtoy_dagster.progress.words import seconds
-from flowtoy_dagster.runs.states import RunState, RunStatus, State, StepStatus
+from flowtoy_dagster.runs.status.models import RunState, RunStatus, State, StepStatus
 from flowtoy_dagster.terminal import plain
 from flowtoy_dagster.tui.sources import Printed
 from flowtoy_dagster.tui.watching import News

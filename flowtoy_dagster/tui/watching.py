@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from flowtoy_dagster.errors import FlowtoyError
-from flowtoy_dagster.runs.states import RunStatus
+from flowtoy_dagster.runs.status.models import RunStatus
 from flowtoy_dagster.tui.sources import Printed, Source
 
 INTERVAL = 0.25

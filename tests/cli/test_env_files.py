@@ -7,7 +7,7 @@ import io
 import pytest
 from dotenv.parser import parse_stream
 
-from flowtoy_dagster.cli.env_files import values_of
+from flowtoy_dagster.cli.shared.env_files import values_of
 
 
 def read(text: str, **environment: str) -> tuple[dict[str, str], list[tuple[int, str]]]:

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from flowtoy_dagster import RunError, UsageError
-from flowtoy_dagster.cli.output_file import OutputFile
+from flowtoy_dagster.cli.shared.output_file import OutputFile
 
 TEXT = b"the outputs\n"
 

@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from flowtoy_dagster.cli.carrying import _LateTerm
-from flowtoy_dagster.cli.printing import OutputWriter
-from flowtoy_dagster.cli.streams import StdoutError, printing_to
-from flowtoy_dagster.runs.states import Change, StepStatus
+from flowtoy_dagster.cli.shared.execute import _LateTerm
+from flowtoy_dagster.cli.shared.printing import OutputWriter
+from flowtoy_dagster.cli.shared.streams import StdoutError, printing_to
+from flowtoy_dagster.runs.status.models import Change, StepStatus
 
 FULL = Path("/dev/full")
 needs_full = pytest.mark.skipif(not FULL.exists(), reason="needs a device that is always full")

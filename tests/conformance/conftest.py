@@ -15,8 +15,8 @@ from urllib.parse import parse_qs, urlsplit
 import orjson
 import pytest
 
-from flowtoy_dagster.flow.binding import bound, see_params
 from flowtoy_dagster.flow.graph import Flow, Step
+from flowtoy_dagster.flow.param_values import bound, see_params
 from flowtoy_dagster.steps.attempts import run_step
 from flowtoy_dagster.steps.context import StepContext
 from flowtoy_dagster.steps.scope import RunInfo

@@ -13,7 +13,7 @@ import pytest
 import yaml
 
 from flowtoy_dagster.errors import DEPENDENCIES_HEADING, ConfigError
-from flowtoy_dagster.load import load_flow
+from flowtoy_dagster.loader import load_flow
 
 HERE = Path(__file__).parent
 CASES: dict[str, dict[str, Any]] = yaml.safe_load((HERE / "table_invalid.yaml").read_text("utf-8"))

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import yaml
 
-from flowtoy_dagster.load import load_flow
+from flowtoy_dagster.loader import load_flow
 
 HERE = Path(__file__).parent
 CASES: dict[str, dict[str, Any]] = yaml.safe_load((HERE / "table_valid.yaml").read_text("utf-8"))

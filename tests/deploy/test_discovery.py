@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from dagster._core.definitions.utils import check_valid_name
 
-from flowtoy_dagster.discovery import flows_here, flows_in
+from flowtoy_dagster.deployment.discovery import flows_here, flows_in
 
 ROOT = Path(__file__).parents[2]
 

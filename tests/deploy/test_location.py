@@ -18,11 +18,11 @@ from dagster._core.definitions.definitions_load_context import (
 )
 from dagster._core.definitions.reconstruct import ReconstructableRepository
 
-import flowtoy_dagster.location
+import flowtoy_dagster.deployment.location
 from flowtoy_dagster import FlowTranslator, StepSpec, build_definitions
 from flowtoy_dagster.definitions import defs, flow_repository
-from flowtoy_dagster.engine.names import CONFIG_TAG, FLOW_NAME_TAG
-from flowtoy_dagster.engine.reconstruction import load_repository
+from flowtoy_dagster.engine.jobs.reconstruction import load_repository
+from flowtoy_dagster.engine.tags import CONFIG_TAG, FLOW_TAG
 from flowtoy_dagster.errors import RunError
 from flowtoy_dagster.runs.history import History
 
@@ -32,7 +32,7 @@ FETCH = "flow: [{name: fetch, source: process, input: {command: [echo, one]}, ou
 @pytest.fixture(autouse=True)
 def new_process(monkeypatch: pytest.MonkeyPatch) -> None:
     """What a process makes once is made anew in each test."""
-    monkeypatch.setattr(flowtoy_dagster.location, "_made", {})
+    monkeypatch.setattr(flowtoy_dagster.deployment.location, "_made", {})
 
 
 @pytest.fixture
@@ -53,7 +53,7 @@ def flows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Path
 @contextlib.contextmanager
 def rebuilding(repository: dg.RepositoryDefinition) -> Iterator[None]:
     """What is loaded in here is loaded as in a process of a run of that code location."""
-    flowtoy_dagster.location._made.clear()
+    flowtoy_dagster.deployment.location._made.clear()
     load_data = repository.repository_load_data
     context = DefinitionsLoadContext(DefinitionsLoadType.RECONSTRUCTION, load_data)
     with DefinitionsLoadContext.scoped(context):
@@ -115,7 +115,7 @@ def test_the_files_that_the_environment_names_are_one_flow(
     (job,) = flow_repository().get_all_jobs()
     assert job.name == "My_shop"
     assert job.run_tags["team"] == "blue"
-    assert job.run_tags[FLOW_NAME_TAG] == "My shop"
+    assert job.run_tags[FLOW_TAG] == "My shop"
 
 
 @pytest.mark.parametrize(

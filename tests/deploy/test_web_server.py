@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from team_dagster import EXAMPLES, Deployment, serving
 
-from flowtoy_dagster.engine.home import open_home
+from flowtoy_dagster.engine.storage.home import open_home
 from flowtoy_dagster.runs.history import History
 from flowtoy_dagster.runs.retry import plan_retry
 

@@ -15,7 +15,7 @@ from typing import Any
 import dagster as dg
 import pytest
 
-from flowtoy_dagster.engine.home import open_home
+from flowtoy_dagster.engine.storage.home import open_home
 
 DEADLINE = 90.0
 

@@ -17,7 +17,7 @@ from typing import Any
 
 import dagster as dg
 
-from flowtoy_dagster.engine.executor import warm_executor
+from flowtoy_dagster.engine.executors.warm.executor import warm_executor
 
 EXECUTORS = {"stock": dg.multiprocess_executor, "warm": warm_executor}
 DEADLINE = 90.0
@@ -50,7 +50,7 @@ def run_config(executor: str, limit: int, **more: Any) -> dict[str, Any]:
     """The configuration of a run: the limit, a quick start for Dagster's executor, silence."""
     settings: dict[str, Any] = {"max_concurrent": limit}
     if executor == "stock":
-        preload = ["flowtoy_dagster.engine.preload"]
+        preload = ["flowtoy_dagster.engine.executors.warm.preload"]
         settings["start_method"] = {"forkserver": {"preload_modules": preload}}
     settings.update(more)
     quiet = {"console": {"config": {"log_level": "CRITICAL"}}}

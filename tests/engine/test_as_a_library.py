@@ -21,8 +21,8 @@ from typing import Any
 import pytest
 
 from flowtoy_dagster import run_flow
-from flowtoy_dagster.engine.home import open_home
-from flowtoy_dagster.engine.instances import open_instance
+from flowtoy_dagster.engine.storage.home import open_home
+from flowtoy_dagster.engine.storage.instances import open_instance
 
 
 def flow_on(executor: str, text: str = "x") -> dict[str, Any]:

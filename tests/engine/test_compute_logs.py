@@ -13,12 +13,12 @@ from typing import Any
 import dagster as dg
 import pytest
 
-from flowtoy_dagster.engine.compute_logs import DirectComputeLogManager
+from flowtoy_dagster.engine.storage.compute_logs import DirectComputeLogManager
 
 # Runs in a Python of its own: what is redirected are the descriptors of a whole process.
 CAPTURE = """
 import os, subprocess, sys, time
-from flowtoy_dagster.engine.compute_logs import DirectComputeLogManager
+from flowtoy_dagster.engine.storage.compute_logs import DirectComputeLogManager
 manager = DirectComputeLogManager(sys.argv[1])
 def children():
     return open(f"/proc/self/task/{os.getpid()}/children").read().split()
@@ -148,7 +148,7 @@ def test_secrets_that_the_step_knows_are_hidden(tmp_path: Path) -> None:
     done, logs = capture(
         tmp_path,
         """
-from flowtoy_dagster.secrets import Mask
+from flowtoy_dagster.masking.mask import Mask
 from flowtoy_dagster.steps.mask import StepMask
 with manager.capture_logs(["run", "compute_logs", "step"]):
     manager.mask_with(StepMask(Mask(["sesame-open"])))

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from flowtoy_dagster.engine.deferred import deferred
+from flowtoy_dagster.engine.executors.warm.lazy_imports import deferred
 
 
 @pytest.fixture
@@ -71,7 +71,7 @@ def test_a_module_that_is_there_already_is_not_deferred(library: Path) -> None:
 
 def test_workers_preload_without_what_runs_never_use() -> None:
     code = (
-        "import sys, json\nimport flowtoy_dagster.engine.preload\n"
+        "import sys, json\nimport flowtoy_dagster.engine.executors.warm.preload\n"
         "print(json.dumps([n for n in ('alembic', 'structlog', 'mako', 'rich') "
         "if n in sys.modules]))"
     )
@@ -81,7 +81,7 @@ def test_workers_preload_without_what_runs_never_use() -> None:
 
 def test_a_home_is_made_and_migrated_by_a_process_that_deferred_it(tmp_path: Path) -> None:
     code = (
-        "import flowtoy_dagster.engine.preload\n"
+        "import flowtoy_dagster.engine.executors.warm.preload\n"
         "from flowtoy_dagster.runs.history import History\n"
         "from pathlib import Path\n"
         f"history = History(Path({str(tmp_path / 'home')!r}))\n"

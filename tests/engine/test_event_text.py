@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from flowtoy_dagster.engine.event_text import MOST, bounded, code_block, text_of
-from flowtoy_dagster.load import load_flow
-from flowtoy_dagster.runs.launch import run_flow
+from flowtoy_dagster.engine.jobs.event_text import MOST, bounded, code_block, text_of
+from flowtoy_dagster.loader import load_flow
+from flowtoy_dagster.runs.run import run_flow
 
 
 def test_of_a_long_text_the_first_and_the_last_are_kept() -> None:

@@ -17,9 +17,9 @@ from typing import Any
 
 import dagster as dg
 import pytest
+from flowtoy_dagster.engine.executors.kinds.warm import pool
 
-from flowtoy_dagster.engine import pool
-from flowtoy_dagster.engine.forkserver import ForkServer, ForkServerError
+from flowtoy_dagster.engine.executors.warm.forkserver_client import ForkServer, ForkServerError
 
 HERE = Path(__file__).parent
 FAILURES = {
@@ -329,7 +329,7 @@ def test_a_worker_is_replaced_after_a_number_of_steps(
 ) -> None:
     # The fork server imports this module last, so it has its say on the number.
     (tmp_path / "renew_soon.py").write_text(
-        "import flowtoy_dagster.engine.preload\n"
+        "import flowtoy_dagster.engine.executors.warm.preload\n"
         "from flowtoy_dagster.engine import workers\n"
         "workers.STEPS_BEFORE_RENEWAL = 2\n"
     )
@@ -347,7 +347,7 @@ LATER = """
 import os, sys
 sys.path.insert(0, sys.argv[1])
 os.environ["UNSET_LATER"] = "x"
-from flowtoy_dagster.engine.pool import fork_off_server
+from flowtoy_dagster.engine.executors.warm.pool import fork_off_server
 fork_off_server()
 os.environ["SET_LATER"] = "later"
 del os.environ["UNSET_LATER"]

@@ -12,7 +12,7 @@ import platformdirs
 import pytest
 import yaml
 
-from flowtoy_dagster.engine.home import home_folder, open_home
+from flowtoy_dagster.engine.storage.home import home_folder, open_home
 from flowtoy_dagster.errors import HomeError, UsageError
 
 

@@ -7,8 +7,8 @@ from pathlib import Path
 
 from dagster._core.run_coordinator import DefaultRunCoordinator
 
-from flowtoy_dagster.engine.instances import instance_facts, same_instance, serving_instance
-from flowtoy_dagster.runs.launcher import LAUNCHER, FlowtoyRunLauncher
+from flowtoy_dagster.engine.storage.instances import instance_facts, same_instance, serving_instance
+from flowtoy_dagster.runs.processes.dagster_launcher import LAUNCHER, FlowtoyRunLauncher
 
 SETTINGS = """
 run_queue: {max_concurrent_runs: 1}

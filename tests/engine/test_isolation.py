@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from flowtoy_dagster.engine.isolation import Isolation
+from flowtoy_dagster.engine.executors.warm.process_reset import Isolation
 
 
 def rings_soon() -> None:

@@ -9,7 +9,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from flowtoy_dagster import run_flow
-from flowtoy_dagster.engine.log_bound import KEPT_FIRST, KEPT_LAST, LONGEST_LINE, MORE, LogBound
+from flowtoy_dagster.engine.storage.log_bound import (
+    KEPT_FIRST,
+    KEPT_LAST,
+    LONGEST_LINE,
+    MORE,
+    LogBound,
+)
 from flowtoy_dagster.runs.history import History
 
 

@@ -12,7 +12,7 @@ from dagster._core.execution.plan.handle import StepHandle
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flowtoy_dagster.engine.names import RESERVED, dagster_name, step_keys
+from flowtoy_dagster.engine.jobs.dagster_names import RESERVED, dagster_name, step_keys
 
 # Names as people write them, and the characters that a mangling is likely to confuse.
 WRITTEN = st.one_of(

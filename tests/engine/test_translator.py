@@ -11,8 +11,9 @@ import dagster as dg
 import pytest
 
 from flowtoy_dagster import FlowTranslator, StepSpec, build_job, load_flow
-from flowtoy_dagster.engine.names import STEP_TAG, step_keys
-from flowtoy_dagster.engine.translator import FLOW_TAG, KIND_TAG
+from flowtoy_dagster.engine.jobs.dagster_names import step_keys
+from flowtoy_dagster.engine.jobs.translator import KIND_TAG
+from flowtoy_dagster.engine.tags import FLOW_TAG, STEP_TAG
 from flowtoy_dagster.flow.graph import Flow
 
 FLOWS = Path(__file__).parents[1] / "conformance"

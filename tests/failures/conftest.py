@@ -21,7 +21,7 @@ import pytest
 
 from flowtoy_dagster import run_flow
 from flowtoy_dagster.runs.history import History
-from flowtoy_dagster.runs.status import RunStatus
+from flowtoy_dagster.runs.status.event_reader import RunStatus
 
 DEADLINE = 120.0
 """Seconds for which is waited; the specification's own figures are less, but machines are busy."""

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from flowtoy_dagster.errors import ConfigError
 from flowtoy_dagster.flow.graph import Flow
-from flowtoy_dagster.load import load_flow
+from flowtoy_dagster.loader import load_flow
 
 
 def echo(name: str, *words: str, **more: Any) -> dict[str, Any]:

@@ -14,10 +14,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from flowtoy_dagster.errors import ConfigError, Location
-from flowtoy_dagster.flow.building import merge_configurations
-from flowtoy_dagster.flow.document import Mark, Node, from_plain, merge
-from flowtoy_dagster.flow.loading import read_files
-from flowtoy_dagster.flow.parsing import MAX_DEPTH, MAX_FILE_BYTES, MAX_NODES, read_document
+from flowtoy_dagster.flow.compile.resolve import merge_configurations
+from flowtoy_dagster.flow.files.loading import read_files
+from flowtoy_dagster.flow.files.nodes import Mark, Node, from_plain, merge
+from flowtoy_dagster.flow.files.yaml_reader import (
+    MAX_DEPTH,
+    MAX_FILE_BYTES,
+    MAX_NODES,
+    read_document,
+)
 
 scalars = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text()
 values = st.recursive(

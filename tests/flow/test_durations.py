@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from flowtoy_dagster.flow.durations import seconds
+from flowtoy_dagster.flow.schema.durations import seconds
 
 
 @pytest.mark.parametrize(

@@ -7,8 +7,8 @@ import inspect
 import pytest
 from jinja2.filters import FILTERS
 
-from flowtoy_dagster.flow.environment import environment
-from flowtoy_dagster.flow.templating import render
+from flowtoy_dagster.flow.templates.jinja import environment
+from flowtoy_dagster.flow.templates.render import render
 
 REPLACED = [name for name, own in FILTERS.items() if environment.filters[name] is not own]
 

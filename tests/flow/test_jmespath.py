@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from flowtoy_dagster.errors import ConfigError, TemplateError
-from flowtoy_dagster.flow.environment import check_jmespath, search
-from flowtoy_dagster.load import load_flow
+from flowtoy_dagster.flow.templates.jinja import check_jmespath, search
+from flowtoy_dagster.loader import load_flow
 from flowtoy_dagster.providers.base import Headers
 
 

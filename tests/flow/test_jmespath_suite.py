@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from flowtoy_dagster.errors import TemplateError
-from flowtoy_dagster.flow.environment import search
+from flowtoy_dagster.flow.templates.jinja import search
 
 DIFFERENCES: dict[tuple[str, str], str] = {}
 """File and expression of each case in which we differ on purpose, and why: none."""

@@ -9,13 +9,13 @@ from typing import Any
 
 import pytest
 
-from flowtoy_dagster.cli.options import UsageError, load_env_files
+from flowtoy_dagster.cli.shared.options import UsageError, load_env_files
 from flowtoy_dagster.errors import ConfigError, TemplateError
-from flowtoy_dagster.flow.document import Node
-from flowtoy_dagster.flow.environment import search
-from flowtoy_dagster.flow.parsing import read_document
-from flowtoy_dagster.flow.templating import render
-from flowtoy_dagster.load import load_flow
+from flowtoy_dagster.flow.files.nodes import Node
+from flowtoy_dagster.flow.files.yaml_reader import read_document
+from flowtoy_dagster.flow.templates.jinja import search
+from flowtoy_dagster.flow.templates.render import render
+from flowtoy_dagster.loader import load_flow
 
 PAGE = Path(__file__).parents[2] / "docs" / "reference" / "library-defaults.md"
 

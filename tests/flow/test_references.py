@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flowtoy_dagster.flow.references import (
+from flowtoy_dagster.flow.templates.references import (
     Reference,
     TemplateMistake,
     asked_names,

@@ -6,7 +6,7 @@ import random
 
 import pytest
 
-from flowtoy_dagster.flow.suggestions import nearest
+from flowtoy_dagster.flow.files.suggestions import nearest
 
 
 def test_a_like_name_is_suggested_whatever_its_case() -> None:

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from flowtoy_dagster.errors import TemplateError
-from flowtoy_dagster.flow import bounds
-from flowtoy_dagster.flow.names import Names
-from flowtoy_dagster.flow.templating import render
+from flowtoy_dagster.flow.templates import bounds
+from flowtoy_dagster.flow.templates.names import Names
+from flowtoy_dagster.flow.templates.render import render
 
 
 # language 6.1

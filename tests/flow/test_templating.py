@@ -11,9 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from flowtoy_dagster.errors import TemplateError
-from flowtoy_dagster.flow.names import Names
-from flowtoy_dagster.flow.templating import is_template, render, render_all
-from flowtoy_dagster.flow.values import text
+from flowtoy_dagster.flow.templates.names import Names
+from flowtoy_dagster.flow.templates.render import is_template, render, render_all
+from flowtoy_dagster.flow.templates.values import text
 from flowtoy_dagster.json_text import loads
 
 texts = st.text(st.characters(codec="utf-8"))

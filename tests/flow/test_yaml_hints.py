@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from flowtoy_dagster.errors import ConfigError
-from flowtoy_dagster.flow.parsing import read_document
+from flowtoy_dagster.flow.files.yaml_reader import read_document
 
 
 @pytest.mark.parametrize(

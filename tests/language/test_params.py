@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 
 from flowtoy_dagster import ConfigError, load_flow
-from flowtoy_dagster.flow.binding import bind, bound, see_params
 from flowtoy_dagster.flow.graph import Flow, Values
-from flowtoy_dagster.flow.sensitive import FlowSecrets
+from flowtoy_dagster.flow.param_values import bind, bound, see_params
+from flowtoy_dagster.flow.secrets_of_flow import FlowSecrets
 
 STEP = {"name": "a", "source": "env"}
 

@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from flowtoy_dagster import ConfigError, build_job, load_flow
-from flowtoy_dagster.engine.schedules import schedules_of
-from flowtoy_dagster.flow.cron import check_cron, check_timezone
+from flowtoy_dagster.engine.jobs.schedules import schedules_of
+from flowtoy_dagster.flow.schema.cron import check_cron, check_timezone
 
 FIELDS = ((0, 59), (0, 23), (1, 31), (1, 12), (0, 7))
 NAMES = {3: ["jan", "DEC", "feb"], 4: ["sun", "Mon", "fri"]}

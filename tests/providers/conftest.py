@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from flowtoy_dagster.providers import rest_transport
+from flowtoy_dagster.providers.rest import transport as rest_transport
 
 
 def _load(name: str) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
 from flowtoy_dagster.providers.base import ProviderResult
-from flowtoy_dagster.providers.rest import RestProvider
+from flowtoy_dagster.providers.rest.provider import RestProvider
 
 
 @dataclass(frozen=True)

@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from flowtoy_dagster.errors import ConfigError
-from flowtoy_dagster.load import load_flow
-from flowtoy_dagster.providers.code_warnings import code_findings
+from flowtoy_dagster.loader import load_flow
+from flowtoy_dagster.providers.process.code_warnings import code_findings
 
 V = "{{ env.V }}"
 

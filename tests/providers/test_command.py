@@ -12,7 +12,12 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from flowtoy_dagster.errors import TemplateError
-from flowtoy_dagster.providers.command import CommandLine, check_command, needs_shell, prepare
+from flowtoy_dagster.providers.process.command import (
+    CommandLine,
+    check_command,
+    needs_shell,
+    prepare,
+)
 
 # What a process can be given: UTF-8 text without NUL.
 arguments = st.text(st.characters(codec="utf-8", exclude_characters="\0"))

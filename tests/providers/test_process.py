@@ -14,9 +14,9 @@ import pytest
 
 from flowtoy_dagster.errors import ConfigError, TemplateError
 from flowtoy_dagster.flow.graph import Source, Step
-from flowtoy_dagster.load import load_flow
+from flowtoy_dagster.loader import load_flow
 from flowtoy_dagster.providers.base import Output, ProviderResult
-from flowtoy_dagster.providers.process import ProcessProvider
+from flowtoy_dagster.providers.process.provider import ProcessProvider
 from flowtoy_dagster.steps.context import StepContext
 from flowtoy_dagster.steps.scope import RunInfo
 

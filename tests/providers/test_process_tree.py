@@ -12,10 +12,10 @@ import psutil
 import pytest
 
 from flowtoy_dagster import run_flow
-from flowtoy_dagster.engine.executor import _how_it_died
-from flowtoy_dagster.engine.isolation import Isolation
-from flowtoy_dagster.engine.pool import StepLost
-from flowtoy_dagster.providers.process import ProcessProvider
+from flowtoy_dagster.engine.executors.warm.executor import _how_it_died
+from flowtoy_dagster.engine.executors.warm.pool import StepLost
+from flowtoy_dagster.engine.executors.warm.process_reset import Isolation
+from flowtoy_dagster.providers.process.provider import ProcessProvider
 from flowtoy_dagster.providers.subprocesses import run_command, signal_name
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from flowtoy_dagster.flow.graph import Source
 from flowtoy_dagster.providers.base import ProviderResult
-from flowtoy_dagster.providers.registry import InstalledProviders, builtin, describe
+from flowtoy_dagster.providers.kinds import InstalledProviders, builtin, describe
 
 catalog = InstalledProviders()
 

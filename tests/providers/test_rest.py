@@ -22,8 +22,8 @@ import pytest
 from loopback import Server, answer, call, drop, plain, say, serving
 from pydantic import ValidationError
 
-from flowtoy_dagster.flow.fields import STATIC
-from flowtoy_dagster.providers.rest import METHODS, RestConfiguration, RestProvider
+from flowtoy_dagster.flow.schema.fields import STATIC
+from flowtoy_dagster.providers.rest.provider import METHODS, RestConfiguration, RestProvider
 
 SHORT = 0.3
 
@@ -1088,7 +1088,7 @@ def test_templates_of_the_configuration_are_rendered() -> None:
 
 def test_checking_a_configuration_does_not_import_requests() -> None:
     program = (
-        "import sys; from flowtoy_dagster.providers.rest import RestProvider;"
+        "import sys; from flowtoy_dagster.providers.rest.provider import RestProvider;"
         "RestProvider({'url': 'http://x'}); print('requests' in sys.modules)"
     )
     done = subprocess.run(

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from loopback import Server, answer, call, serving
 
-from flowtoy_dagster.providers.rest import RestProvider
+from flowtoy_dagster.providers.rest.provider import RestProvider
 from flowtoy_dagster.steps.mask import StepMask
 
 

@@ -8,7 +8,7 @@ import pytest
 from loopback import Server, answer, call, serving
 from pydantic import ValidationError
 
-from flowtoy_dagster.flow.models import OutputConfig
+from flowtoy_dagster.flow.schema.models import OutputConfig
 from flowtoy_dagster.providers.base import ProviderResult
 from flowtoy_dagster.steps.extraction import extract
 

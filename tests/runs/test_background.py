@@ -14,10 +14,10 @@ from typing import Any
 import dagster as dg
 import pytest
 
-from flowtoy_dagster.load import load_flow
-from flowtoy_dagster.runs.background import launch_background
+from flowtoy_dagster.loader import load_flow
 from flowtoy_dagster.runs.history import History
-from flowtoy_dagster.runs.processes import RunProcess
+from flowtoy_dagster.runs.processes.background_run import launch_background
+from flowtoy_dagster.runs.processes.run_process import RunProcess
 
 DEADLINE = 120.0
 WAITS = """
@@ -71,7 +71,7 @@ def test_a_run_in_the_background_can_be_watched_and_cancelled_with_its_commands(
     assert not run.ended
     # What everybody on the machine can see.
     shown = Path(f"/proc/{process.pid}/cmdline").read_text().split("\0")
-    assert shown[1:] == ["-m", "flowtoy_dagster.runs.worker", ""]
+    assert shown[1:] == ["-m", "flowtoy_dagster.runs.processes.run_process_main", ""]
     wait_until(lambda: dg.DagsterEventType.STEP_START in told, "watchers hear of the start")
     run.cancel()
     assert run.wait(DEADLINE)
@@ -106,8 +106,8 @@ def test_a_run_ends_with_the_process_that_has_asked_for_it(
     write(WAITS)
     asks = """if True:
         import time
-        from flowtoy_dagster.load import load_flow
-        from flowtoy_dagster.runs.background import launch_background
+        from flowtoy_dagster.loader import load_flow
+        from flowtoy_dagster.runs.processes.background_run import launch_background
         from flowtoy_dagster.runs.history import History
         with History() as history:
             launch_background(history, load_flow("flow.yaml"))

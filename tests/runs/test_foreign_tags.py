@@ -8,7 +8,7 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
-from flowtoy_dagster.engine.names import CONFIG_TAG
+from flowtoy_dagster.engine.tags import CONFIG_TAG
 from flowtoy_dagster.errors import HomeError
 from flowtoy_dagster.runs.history import History
 from flowtoy_dagster.runs.retry import plan_retry

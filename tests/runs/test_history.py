@@ -11,11 +11,11 @@ import dagster as dg
 import pytest
 
 from flowtoy_dagster import RunError, UsageError, load_flow, run_flow
-from flowtoy_dagster.runs.carriers import INTERRUPTED, SESSION_TAG
+from flowtoy_dagster.masking.mask import Mask
 from flowtoy_dagster.runs.history import History
-from flowtoy_dagster.runs.launch import finished_run
-from flowtoy_dagster.runs.sessions import session_id
-from flowtoy_dagster.secrets import Mask
+from flowtoy_dagster.runs.run import finished_run
+from flowtoy_dagster.runs.sessions.carriers import INTERRUPTED, SESSION_TAG
+from flowtoy_dagster.runs.sessions.sessions import session_id
 
 pytestmark = pytest.mark.usefixtures("made_home")
 

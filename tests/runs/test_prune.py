@@ -15,11 +15,11 @@ import dagster as dg
 import pytest
 
 from flowtoy_dagster import RunError, load_flow, run_flow
-from flowtoy_dagster.engine.names import CONFIG_TAG
-from flowtoy_dagster.runs import launch
+from flowtoy_dagster.engine.tags import CONFIG_TAG
+from flowtoy_dagster.runs import run as launch
 from flowtoy_dagster.runs.history import History
-from flowtoy_dagster.runs.launch import create_run
 from flowtoy_dagster.runs.retry import plan_retry, retry_run
+from flowtoy_dagster.runs.run import create_run
 from flowtoy_dagster.store.configs import ConfigStore, configs_of
 
 pytestmark = pytest.mark.usefixtures("made_home")

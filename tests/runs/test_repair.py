@@ -14,11 +14,11 @@ import pytest
 
 from flowtoy_dagster import RunError, UsageError, run_flow
 from flowtoy_dagster.runs.cancel import cancel_run
-from flowtoy_dagster.runs.carriers import CLOSED_UNSEEN, INTERRUPTED, SESSION_TAG
 from flowtoy_dagster.runs.history import History
 from flowtoy_dagster.runs.repair import repair_all, repair_run
 from flowtoy_dagster.runs.retry import plan_retry
-from flowtoy_dagster.runs.sessions import session_id
+from flowtoy_dagster.runs.sessions.carriers import CLOSED_UNSEEN, INTERRUPTED, SESSION_TAG
+from flowtoy_dagster.runs.sessions.sessions import session_id
 
 pytestmark = pytest.mark.usefixtures("made_home")
 

@@ -11,8 +11,8 @@ import pytest
 
 from flowtoy_dagster import UsageError, load_flow, run_flow
 from flowtoy_dagster.runs.history import History
-from flowtoy_dagster.runs.launch import FlowRun
 from flowtoy_dagster.runs.retry import RetryPlan, plan_retry, retry_run
+from flowtoy_dagster.runs.run import FlowRun
 
 pytestmark = pytest.mark.usefixtures("made_home")
 

@@ -11,8 +11,13 @@ from pathlib import Path
 
 import pytest
 
-from flowtoy_dagster.runs import sessions
-from flowtoy_dagster.runs.sessions import Carrier, Session, carrier_of, session_id
+from flowtoy_dagster.runs.sessions.sessions import (
+    Carrier,
+    Session,
+    carrier_of,
+    session_id,
+    sessions,
+)
 
 CAN_UNSHARE = (
     shutil.which("unshare") is not None
@@ -116,7 +121,7 @@ def test_sessions_of_the_first_version_are_never_certain() -> None:
 @pytest.mark.parametrize("mount", [["--mount-proc"], []], ids=["own /proc", "the host's /proc"])
 def test_a_live_process_is_not_taken_for_dead_from_another_namespace(mount: list[str]) -> None:
     asks = (
-        "import sys; from flowtoy_dagster.runs.sessions import *;"
+        "import sys; from flowtoy_dagster.runs.sessions.sessions import *;"
         "print(carrier_of(sys.argv[1]).name, carrier_of(session_id()).name)"
     )
     for session in (session_id(), text(mine()._replace(pid="1"))):

@@ -19,7 +19,7 @@ from typing import Any
 
 import jsonschema
 
-from flowtoy_dagster.runs.report import SCHEMA
+from flowtoy_dagster.runs.status.status_document import SCHEMA
 
 DEADLINE = 120.0
 

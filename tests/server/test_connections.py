@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 from serving_commands import ask, wait_until
 
-from flowtoy_dagster.server import bounded, connections
-from flowtoy_dagster.server.listening import Listener, listen
+from flowtoy_dagster.server.http import bounded, connections
+from flowtoy_dagster.server.http.socket import Listener, listen
 from flowtoy_dagster.server.status_api import status_app
 
 QUICK = "flow: [{name: a, source: env}]"

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from flowtoy_dagster.server.private_folder import private_folder
+from flowtoy_dagster.server.http.private_folder import private_folder
 
 
 @pytest.fixture(autouse=True)

@@ -19,8 +19,8 @@ from hypothesis import strategies as st
 from serving_commands import gated, wait_until
 
 from flowtoy_dagster.errors import UsageError
-from flowtoy_dagster.runs.remote import RemoteError, RemoteRun
-from flowtoy_dagster.runs.report import read_status
+from flowtoy_dagster.runs.status.remote import RemoteError, RemoteRun
+from flowtoy_dagster.runs.status.status_document import read_status
 from flowtoy_dagster.tui.texts import state_text, title
 
 ANSWERS = {
@@ -263,7 +263,7 @@ def test_a_hostile_server_is_an_error_soon_and_in_bounded_memory(
     hostile: Hostile, told: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if "drip" in hostile.__name__:
-        monkeypatch.setattr("flowtoy_dagster.runs.remote.DEADLINE", 0.4)
+        monkeypatch.setattr("flowtoy_dagster.runs.status.remote.DEADLINE", 0.4)
 
     def serve() -> None:
         with contextlib.suppress(OSError):

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from flowtoy_dagster.flow.graph import Source, Step
-from flowtoy_dagster.flow.models import OutputConfig, RetryConfig
-from flowtoy_dagster.providers import registry
+from flowtoy_dagster.flow.schema.models import OutputConfig, RetryConfig
+from flowtoy_dagster.providers import kinds as registry
 from flowtoy_dagster.steps.attempts import StepOutcome, run_step
 from flowtoy_dagster.steps.context import StepContext
 from flowtoy_dagster.steps.scope import RunInfo

@@ -12,9 +12,9 @@ from typing import Any
 
 import pytest
 
-from flowtoy_dagster.flow.models import RetryConfig
+from flowtoy_dagster.flow.schema.models import RetryConfig
+from flowtoy_dagster.masking.mask import Mask
 from flowtoy_dagster.providers.base import ProviderResult
-from flowtoy_dagster.secrets import Mask
 from flowtoy_dagster.steps.attempts import StepOutcome
 from flowtoy_dagster.steps.deadline import OutOfTime
 from flowtoy_dagster.steps.mask import StepMask

@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 
 from flowtoy_dagster.errors import ConfigError
-from flowtoy_dagster.flow.binding import SeenParams
 from flowtoy_dagster.flow.graph import Source
-from flowtoy_dagster.load import load_flow
+from flowtoy_dagster.flow.param_values import SeenParams
+from flowtoy_dagster.loader import load_flow
 from flowtoy_dagster.steps.attempts import StepOutcome, run_step
 from flowtoy_dagster.steps.context import StepContext
 from flowtoy_dagster.steps.scope import RunInfo

@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 
 from flowtoy_dagster.errors import ConfigError
-from flowtoy_dagster.flow.sensitive import FlowSecrets
-from flowtoy_dagster.load import load_flow
+from flowtoy_dagster.flow.secrets_of_flow import FlowSecrets
+from flowtoy_dagster.loader import load_flow
 from flowtoy_dagster.steps.attempts import StepOutcome, run_step
 from flowtoy_dagster.steps.context import StepContext
 from flowtoy_dagster.steps.mask import StepMask

@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from flowtoy_dagster.flow.graph import Source, Step
-from flowtoy_dagster.flow.models import OutputConfig
-from flowtoy_dagster.secrets import Mask
+from flowtoy_dagster.flow.schema.models import OutputConfig
+from flowtoy_dagster.masking.mask import Mask
 from flowtoy_dagster.steps.attempts import StepOutcome, run_step
 from flowtoy_dagster.steps.context import StepContext
 from flowtoy_dagster.steps.mask import StepMask

@@ -14,7 +14,7 @@ from dagster._core.workspace.context import WorkspaceProcessContext
 from dagster._core.workspace.load_target import EmptyWorkspaceTarget
 from dagster_webserver.app import create_app_from_workspace_process_context
 
-from flowtoy_dagster.engine.home import open_home
+from flowtoy_dagster.engine.storage.home import open_home
 from flowtoy_dagster.providers.base import ProviderResult
 from flowtoy_dagster.steps.attempts import StepOutcome
 from flowtoy_dagster.store.configs import configs_of

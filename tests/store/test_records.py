@@ -13,8 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from flowtoy_dagster.json_text import dumps_checked, loads_checked
+from flowtoy_dagster.masking.mask import Mask
 from flowtoy_dagster.providers.base import ProviderResult
-from flowtoy_dagster.secrets import Mask
 from flowtoy_dagster.steps.attempts import StepOutcome
 from flowtoy_dagster.store import records
 from flowtoy_dagster.store.outputs import OutputText

@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 
 from flowtoy_dagster.errors import RunError
-from flowtoy_dagster.runs.states import RunStatus, StepStatus
+from flowtoy_dagster.runs.status.models import RunStatus, StepStatus
 from flowtoy_dagster.tui.app import RunPage
 from flowtoy_dagster.tui.sources import Printed
 

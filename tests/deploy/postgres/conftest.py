@@ -14,7 +14,7 @@ from typing import Any
 import dagster as dg
 import pytest
 
-from flowtoy_dagster.engine.home import open_home
+from flowtoy_dagster.engine.storage.home import open_home
 
 pytest.importorskip("dagster_postgres", reason="the extra [postgres] is not installed")
 
@@ -51,7 +51,7 @@ def server() -> Iterator[Any]:
 @pytest.fixture(scope="session")
 def template(server: Any) -> str:
     """The name of a database with Dagster's tables."""
-    from flowtoy_dagster.engine.postgres import WarmPostgresStorage
+    from flowtoy_dagster.engine.storage.postgres import WarmPostgresStorage
 
     storage = WarmPostgresStorage(server.create(MADE))
     storage.event_log_storage.dispose()

@@ -10,10 +10,10 @@ from typing import Any
 import postgres_server as servers  # type: ignore[import-not-found]
 import pytest
 
-from flowtoy_dagster.engine.home import open_home
+from flowtoy_dagster.engine.storage.home import open_home
 from flowtoy_dagster.errors import HomeError
+from flowtoy_dagster.masking.mask import storage_secrets
 from flowtoy_dagster.runs.history import History
-from flowtoy_dagster.secrets import storage_secrets
 
 PASSWORDS = (servers.PASSWORD, servers.QUOTED, "wr0ngpass")
 

@@ -19,9 +19,9 @@ import pytest
 from dagster._core.test_utils import create_run_for_test
 from dagster_postgres import DagsterPostgresStorage
 
-from flowtoy_dagster.engine import postgres
-from flowtoy_dagster.engine.home import open_home
-from flowtoy_dagster.engine.postgres import WarmPostgresEventLogStorage
+from flowtoy_dagster.engine.storage.home import open_home
+from flowtoy_dagster.engine.storage.postgres import WarmPostgresEventLogStorage
+from flowtoy_dagster.engine.storage.sqlite import postgres
 from flowtoy_dagster.errors import HomeError
 
 Opened = Callable[[], dg.DagsterInstance]
@@ -177,7 +177,7 @@ WRITE = """
 import sys
 import dagster as dg
 from dagster._core.test_utils import create_run_for_test
-from flowtoy_dagster.engine.home import open_home
+from flowtoy_dagster.engine.storage.home import open_home
 home = str(open_home())
 sys.stdout.write("here\\n")
 sys.stdout.flush()
@@ -230,7 +230,7 @@ def test_it_is_configured_as_dagsters_own(
         "username": servers.USER, "password": {"env": "PASSWORD"}, "hostname": "127.0.0.1",
         "port": server.port, "db_name": database.name, "params": {"application_name": "mine"},
     }
-    storage = {"module": "flowtoy_dagster.engine.postgres", "class": "WarmPostgresStorage",
+    storage = {"module": "flowtoy_dagster.engine.storage.postgres", "class": "WarmPostgresStorage",
                "config": {"postgres_db": settings}}
     (home / "dagster.yaml").write_text(json.dumps({"storage": {"custom": storage}}))
     monkeypatch.setenv("PASSWORD", servers.PASSWORD)

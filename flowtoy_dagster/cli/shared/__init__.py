@@ -1,0 +1,1 @@
+"""What several commands need: options, printing, execution and the status API."""

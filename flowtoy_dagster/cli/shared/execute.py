@@ -1,0 +1,131 @@
+"""What `run` and `retry` share: a run carried out, shown, and turned into an exit code."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Callable, Collection
+from typing import TYPE_CHECKING, Any
+
+import typer
+from typing_extensions import Self
+
+from flowtoy_dagster.cli.importing import import_quickly
+from flowtoy_dagster.cli.shared.printing import OutputWriter
+from flowtoy_dagster.cli.shared.streams import raise_interrupts
+from flowtoy_dagster.errors import RunError, RunInterrupted
+from flowtoy_dagster.flow.graph import Flow
+from flowtoy_dagster.progress import Progress
+from flowtoy_dagster.terminal import say
+
+if TYPE_CHECKING:
+    from flowtoy_dagster.runs.run import FlowRun
+    from flowtoy_dagster.runs.status.models import Change
+
+
+def prepare_process(flow: Flow, max_workers: int | None) -> None:
+    """Import and build what the flow's run needs, and fork its workers' server off."""
+    if flow.runner.executor not in (None, "warm"):
+        return
+    import_quickly("flowtoy_dagster.runs.run")
+
+    from flowtoy_dagster.engine.executors.warm.pool import fork_off_server
+    from flowtoy_dagster.providers.kinds import modules_for_calls
+    from flowtoy_dagster.runs.run import prepare_run
+
+    prepare_run(flow, max_workers)
+    fork_off_server(modules_for_calls({step.source.type for step in flow.steps}))
+
+
+def carry_out(
+    flow: Flow,
+    run: Callable[[Callable[[Change], None]], FlowRun],
+    writer: OutputWriter,
+    progress: Progress,
+    *,
+    show_secrets: bool,
+    reused: Collection[str] = (),
+) -> None:
+    """Run, print what comes, and exit with 1 where the run failed.
+
+    Args:
+        flow: what is run.
+        run: carries it out; gets what is to be called at each change.
+        writer: prints the outputs.
+        progress: shows how it goes on.
+        show_secrets: whether outputs are printed as they are.
+        reused: the steps that are not executed, because they succeeded before.
+
+    Raises:
+        RunInterrupted: after the outputs that there are were printed.
+    """
+    with _LateTerm() as late:
+        _carry_out(flow, lambda show: run(late.after(show)), writer, progress,
+                   show_secrets=show_secrets, reused=reused)
+
+
+class _LateTerm:
+    """SIGTERM that comes when the run has ended and its outputs are printed.
+
+    It can't cancel the run any more. So the first is only reported, for the outputs to be whole and
+    the exit code to tell how the run ended; another one ends the process.
+    """
+
+    def __init__(self) -> None:
+        self._has_run = False
+
+    def after(self, show: Callable[[Change], None]) -> Callable[[Change], None]:
+        """The same function, which notes that the run has begun."""
+
+        def noting(change: Change) -> None:
+            self._has_run = True
+            show(change)
+
+        return noting
+
+    def __enter__(self) -> Self:
+        # While the run goes on it has a handler of its own; this one is put back at its end.
+        self._previous = signal.signal(signal.SIGTERM, self._hear)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        signal.signal(signal.SIGTERM, self._previous or signal.SIG_DFL)
+
+    def _hear(self, number: int, _: Any) -> None:
+        signal.signal(number, signal.SIG_DFL)
+        if self._has_run:
+            say("the run has ended before SIGTERM came; its outputs are being printed")
+        else:
+            os.kill(os.getpid(), number)
+
+
+def _carry_out(
+    flow: Flow,
+    run: Callable[[Callable[[Change], None]], FlowRun],
+    writer: OutputWriter,
+    progress: Progress,
+    *,
+    show_secrets: bool,
+    reused: Collection[str],
+) -> None:
+    interrupt = None
+    raise_interrupts()
+    progress.start(flow, reused)
+    try:
+        finished = run(progress.show)
+    except RunInterrupted as error:
+        interrupt, finished = error, error.run
+    finally:
+        progress.stop()
+    try:
+        writer.write(lambda: finished.output_texts(show_secrets=show_secrets))
+    except RunError as error:
+        if interrupt is None:
+            raise
+        say(str(error))
+    finally:
+        progress.summarize(finished.status)
+    if interrupt is not None:
+        raise interrupt
+    if not finished.success:
+        raise typer.Exit(1)

@@ -1,0 +1,141 @@
+"""What commands that serve something share; the status API beside a run, and after it."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import typer
+
+from flowtoy_dagster.errors import UsageError
+from flowtoy_dagster.terminal import say
+
+if TYPE_CHECKING:
+    from flowtoy_dagster.server.http.socket import Listener
+    from flowtoy_dagster.server.sidecar import StatusServer
+
+LOCAL = "127.0.0.1"
+DEFAULT_PORT = 8000
+URL_VARIABLE = "RUNNER_STATUS_URL"
+"""The status API of a run to watch; arguments can be seen by all users of a machine."""
+
+
+@dataclass(frozen=True)
+class Door:
+    """Where something is served, and who is let in.
+
+    Attributes:
+        listener: the port, taken already.
+        token: what visitors must know; nothing, where it is None.
+        hosts: more names by which the server may be reached.
+    """
+
+    listener: Listener
+    token: str | None = None
+    hosts: Sequence[str] = ()
+
+    @classmethod
+    def take(
+        cls, host: str, port: int, token: bool | None = None, hosts: Sequence[str] | None = None
+    ) -> Door:
+        """Take a port.
+
+        Args:
+            host: the address.
+            port: 0 is any that is free.
+            token: whether visitors need one; they do by default, since every user of a machine
+                can connect to its 127.0.0.1.
+            hosts: more names by which the server may be reached.
+
+        Raises:
+            UsageError: it can't be had.
+        """
+        from flowtoy_dagster.server.http.socket import listen
+        from flowtoy_dagster.server.webui import new_token
+
+        listener = listen(host, port)
+        return cls(listener, None if token is False else new_token(), tuple(hosts or ()))
+
+    def url(self, path: str) -> str:
+        """The address of a path, with the token."""
+        return f"{self.listener.url}{path}" + (f"?token={self.token}" if self.token else "")
+
+    def publish(self, file: Path | None) -> None:
+        """Write the address, with the token, to a file that only its owner can read.
+
+        Raises:
+            UsageError: it can't be written.
+        """
+        if file is None:
+            return
+        from flowtoy_dagster.store.files import write_whole
+
+        if file.is_symlink() or (file.exists() and not file.is_file()):
+            raise UsageError(f"can't write '{file}': it is no regular file")
+        try:
+            write_whole(file.absolute(), f"{self.url('/')}\n".encode())
+        except OSError as error:
+            reason = (error.strerror or str(error)).lower()
+            raise UsageError(f"can't write '{file}': {reason}") from None
+
+    def warn(self, what: str = "see the run and its outputs") -> None:
+        """Tell what others can do, where they can come."""
+        if not self.listener.is_local:
+            who = "who has the URL" if self.token else "everybody"
+            tell(
+                f"warning: other machines can reach this server: {who} can {what}\n"
+                "    what is sent is not encrypted; `ssh -L` to a server on 127.0.0.1 is safer"
+            )
+
+
+def tell(text: str) -> None:
+    """Print to stderr at once, where it can be written."""
+    say(text)
+
+
+def status_server(door: Door) -> StatusServer:
+    """A process that serves the status of a run, beside the one that carries it.
+
+    To be called after the workers' server was forked off, and before there are threads.
+    """
+    from flowtoy_dagster.engine.executors.warm.pool import forget_server
+    from flowtoy_dagster.server.sidecar import StatusServer, serve_run
+
+    serve = partial(serve_run, token=door.token, hosts=door.hosts)
+    return StatusServer.fork_off(door.listener, serve, forget_server)
+
+
+@contextlib.contextmanager
+def served(door: Door | None) -> Iterator[Callable[[str], None] | None]:
+    """Serve the status of a run while it goes on, and after it until Ctrl-C.
+
+    Enter it after the workers' server was forked off, and before there are threads. A run that is
+    interrupted is over at once.
+
+    Args:
+        door: where; nothing is served without one.
+
+    Yields:
+        what is to be called with the id of the run.
+    """
+    if door is None:
+        yield None
+        return
+    from flowtoy_dagster.server.http.shutdown import Ending
+
+    ended = None
+    with status_server(door) as server:
+        try:
+            yield server.show
+        except typer.Exit as failed:
+            ended = failed
+        with Ending() as ending:
+            ending.expect()
+            tell("the status is served until Ctrl-C")
+            server.wait(ending.wanted)
+    if ended is not None:
+        raise ended

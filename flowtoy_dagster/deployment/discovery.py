@@ -1,0 +1,151 @@
+"""Which files make which flow of a code location, and what its job is called. No Dagster in here.
+
+Every YAML file of a folder is a flow, but for three kinds:
+
+- `NAME.ANYTHING.yaml` beside `NAME.yaml` is an override: it is merged over that flow, several of
+  them in the order of their names.
+- `flow.yaml` names its flow for the folder that it is in.
+- `workspace.yaml`, `dagster.yaml` and others that tools look for by name are no flows, unless they
+  have a key `flow`.
+
+What begins with a dot is not looked at.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import flowtoy_dagster.loader
+from flowtoy_dagster.engine.jobs.dagster_names import dagster_name
+
+CONFIG_VARIABLE = "FLOWTOY_CONFIG"
+"""These files, merged into one flow."""
+PATH_VARIABLE = "FLOWTOY_PATH"
+"""These files, and all flows in these folders."""
+VARIABLES = (CONFIG_VARIABLE, PATH_VARIABLE)
+SUFFIXES = (".yaml", ".yml")
+FOLDERS_FLOW = "flow"
+OF_TOOLS = ("component", "compose", "dagster", "defs", "docker-compose", "workspace")
+"""Names of files that Dagster and container tools look for."""
+_FLOW_KEY = re.compile(rb"""^(?:\{\s*)?["']?flow["']?\s*:""", re.MULTILINE)
+
+
+@dataclass(frozen=True)
+class FlowFiles:
+    """The files of one flow.
+
+    Attributes:
+        paths: merged from left to right.
+        name: the flow's name where the configuration gives none.
+        job: the name of its job; None where it is that of the flow.
+    """
+
+    paths: tuple[Path, ...]
+    name: str
+    job: str | None
+
+
+def flows_here(environment: Mapping[str, str] = os.environ) -> list[FlowFiles]:
+    """The flows that the environment names, or else those of the folder `examples`."""
+    config = _paths_in(environment.get(CONFIG_VARIABLE, ""))
+    if config:
+        return [FlowFiles(tuple(config), config[0].stem, None)]
+    return flows_in(_paths_in(environment.get(PATH_VARIABLE, "")) or _examples())
+
+
+def flows_in(places: Iterable[str | Path]) -> list[FlowFiles]:
+    """The flows in files and folders, each with a job name of its own.
+
+    A place that is not there is a flow that can't be read, so that it is not passed over.
+    """
+    found: list[FlowFiles] = []
+    for place in map(Path, places):
+        found += _flows_of_folder(place) if place.is_dir() else [_flow_of_file(place)]
+    taken: set[str] = set()
+    return [replace(flow, job=_unused(flow.job or flow.name, taken)) for flow in found]
+
+
+def job_name_of(parts: Iterable[str]) -> str:
+    """The name of a job for a place: the folders on the way to it, and its own name."""
+    # Names of ops have three underscores in a row, names of jobs two at most.
+    joined = re.sub("_{3,}", "__", "__".join(dagster_name(part) for part in parts))
+    return dagster_name(joined)
+
+
+def _paths_in(value: str) -> list[Path]:
+    return [Path(part).expanduser() for part in value.split(os.pathsep) if part]
+
+
+def _examples() -> list[Path]:
+    project = Path(flowtoy_dagster.loader.__file__).parent.parent
+    if (project / "pyproject.toml").exists() and (project / "examples").is_dir():
+        return [project / "examples"]
+    return [Path("examples")] if Path("examples").is_dir() else []
+
+
+def _flow_of_file(path: Path) -> FlowFiles:
+    return FlowFiles((path,), path.stem, job_name_of([path.stem]))
+
+
+def _flows_of_folder(root: Path) -> Iterator[FlowFiles]:
+    for folder, subfolders, names in os.walk(root):
+        subfolders[:] = sorted(name for name in subfolders if not name.startswith("."))
+        files = sorted(
+            Path(folder, name)
+            for name in names
+            if name.endswith(SUFFIXES) and not name.startswith(".")
+            if not _is_of_a_tool(Path(folder, name))
+        )
+        above = Path(folder).relative_to(root).parts
+        for path, overrides in _grouped(files):
+            if path.stem == FOLDERS_FLOW:
+                parts = above or (root.resolve().name,)
+            else:
+                parts = (*above, path.stem)
+            yield FlowFiles((path, *overrides), parts[-1], job_name_of(parts))
+
+
+def _is_of_a_tool(path: Path) -> bool:
+    """Whether a file is the settings of some tool. One that can't be read counts as a flow."""
+    if path.stem not in OF_TOOLS:
+        return False
+    try:
+        return _FLOW_KEY.search(path.read_bytes()) is None
+    except OSError:
+        return False
+
+
+def _grouped(files: Sequence[Path]) -> Iterator[tuple[Path, list[Path]]]:
+    """Each flow's first file, and what is merged over it."""
+    overrides: dict[str, list[Path]] = {path.stem: [] for path in files}
+    firsts = []
+    for path in files:
+        base = _base_of(path.stem, overrides)
+        if base is None:
+            firsts.append(path)
+        else:
+            overrides[base].append(path)
+    seen: set[str] = set()
+    for path in firsts:
+        # a.yaml and a.yml: the overrides are the first one's.
+        yield path, [] if path.stem in seen else overrides[path.stem]
+        seen.add(path.stem)
+
+
+def _base_of(stem: str, stems: Mapping[str, object]) -> str | None:
+    """The shortest name that a file's name adds to, of those that are there."""
+    parts = stem.split(".")
+    bases = (".".join(parts[:count]) for count in range(1, len(parts)))
+    return next((base for base in bases if base in stems), None)
+
+
+def _unused(name: str, taken: set[str]) -> str:
+    unused, number = name, 2
+    while unused in taken:
+        unused, number = f"{name}_{number}", number + 1
+    taken.add(unused)
+    return unused

@@ -1,0 +1,1 @@
+"""Who decides when a step starts, and in which process it runs."""

@@ -1,0 +1,295 @@
+"""Dagster's scheduling with two rules of the language: a run can halt, and a step waits for the
+end of the steps before it, not only for their outputs.
+
+`HaltingExecution` is Dagster's `ActiveExecution` with these rules; where no op is tagged with
+`HALT_TAG`, it decides as its parent does. The executors that create an `ActiveExecution` inside a
+long method get it by running that method with one name bound to something else (`rebound`), so
+nothing of Dagster is changed for anybody else.
+"""
+
+import logging
+import multiprocessing
+import os
+import types
+from collections.abc import Callable, Iterator, Sequence
+from time import monotonic
+from time import sleep as pause
+from typing import Any
+
+from dagster import DagsterEvent, DagsterEventType, DagsterInstance, DagsterRun
+from dagster._core.execution.context.system import (
+    IStepContext,
+    PlanExecutionContext,
+    PlanOrchestrationContext,
+)
+from dagster._core.execution.plan import active, instance_concurrency_context
+from dagster._core.execution.plan.active import ActiveExecution, _pool_key_for_step
+from dagster._core.execution.plan.instance_concurrency_context import InstanceConcurrencyContext
+from dagster._core.execution.plan.plan import ExecutionPlan
+from dagster._core.execution.plan.step import ExecutionStep
+from dagster._core.execution.retries import RetryMode
+from dagster._core.execution.step_dependency_config import StepDependencyConfig
+from dagster._core.executor import in_process, multiprocess
+from dagster._core.executor.in_process import InProcessExecutor
+from dagster._core.executor.multiprocess import (
+    MultiprocessExecutor,
+    MultiprocessExecutorChildProcessCommand,
+)
+from dagster._core.log_manager import DagsterLogManager
+
+from flowtoy_dagster.engine.tags import HALT_TAG, ORDER_TAG
+
+# A step whose `continue` edges alone lead to a failed one must start.
+_OUTPUTS_ALONE = StepDependencyConfig(require_upstream_step_success=False)
+FLOW_EXECUTION: dict[str, Any] = {
+    "retries": RetryMode.ENABLED,
+    "step_dependency_config": _OUTPUTS_ALONE,
+}
+
+
+def rebound(function: Callable[..., Any], **names: Any) -> Callable[..., Any]:
+    """The same function, in which some global names stand for something else."""
+    assert isinstance(function, types.FunctionType)
+    return types.FunctionType(
+        function.__code__,
+        {**function.__globals__, **names},
+        function.__name__,
+        function.__defaults__,
+        function.__closure__,
+    )
+
+
+class _Monotonic:
+    """Stands for the module `time` where Dagster measures waits: its `time` can't be set."""
+
+    time = staticmethod(monotonic)
+    sleep = staticmethod(pause)
+
+
+class _SteadyExecution(ActiveExecution):
+    """Dagster's `ActiveExecution`, whose waits a clock that is set does not change."""
+
+    _update = rebound(ActiveExecution._update, time=_Monotonic)
+    sleep_interval = rebound(ActiveExecution.sleep_interval, time=_Monotonic)
+    handle_event = rebound(ActiveExecution.handle_event, time=_Monotonic)
+    concurrency_event_iterator = rebound(
+        ActiveExecution.concurrency_event_iterator, time=_Monotonic
+    )
+    assert "time" in vars(active)
+
+
+class SteadyClaims(InstanceConcurrencyContext):
+    """Dagster's waiting for slots of pools, which a clock that is set does not change."""
+
+    claim = rebound(InstanceConcurrencyContext.claim, time=_Monotonic)
+    interval_to_next_pending_claim_check = rebound(
+        InstanceConcurrencyContext.interval_to_next_pending_claim_check, time=_Monotonic
+    )
+    assert "time" in vars(instance_concurrency_context)
+
+
+class HaltingExecution(_SteadyExecution):
+    """The state of a plan that is being executed; a failed step tagged `HALT_TAG` halts it."""
+
+    halted_by: str | None = None
+    _seen: tuple[int, ...] | None = None
+
+    def __init__(self, execution_plan: ExecutionPlan, *args: Any, **kwargs: Any) -> None:
+        if is_of_flow(execution_plan):
+            kwargs["step_dependency_config"] = _OUTPUTS_ALONE
+        super().__init__(execution_plan, *args, **kwargs)
+        self._held_back: list[str] = []
+        # Limits by tag or pool may pass over a step that is ready for one behind it.
+        self._chooses_among_ready = bool(self._tag_concurrency_limits) or any(
+            _pool_key_for_step(step)
+            for step in self._plan.step_dict.values()
+            if isinstance(step, ExecutionStep)
+        )
+        by_priority = self._sort_key_fn
+        # Of steps that may start, the one that is written first does.
+        self._sort_key_fn: Any = lambda step: (by_priority(step), _place_of(step))
+        self._sort_executable()
+
+    def get_steps_to_execute(self, limit: int | None = None) -> Sequence[ExecutionStep]:
+        if limit is None or self._chooses_among_ready:
+            return super().get_steps_to_execute(limit)
+        if limit <= 0:
+            return []
+        self._update()
+        # Dagster looks at every step that is ready; no more than `limit` of them matter.
+        later = self._executable[limit:]
+        self._executable = self._executable[:limit]
+        steps = super().get_steps_to_execute(limit)
+        self._executable += later
+        return steps
+
+    def mark_failed(self, step_key: str) -> None:
+        if self.halted_by is None and HALT_TAG in (self.get_step_by_key(step_key).tags or {}):
+            self.halted_by = step_key
+        super().mark_failed(step_key)
+
+    def mark_up_for_retry(self, step_key: str, at_time: float | None = None) -> None:
+        super().mark_up_for_retry(step_key, at_time)
+        self._seen = None  # a retry without a delay is pending again, though nothing has ended
+
+    def _update(self) -> None:
+        ended = (len(self._success), len(self._failed), len(self._skipped), len(self._abandoned))
+        if self._seen == ended and not self._waiting_to_retry and not self._new_dynamic_mappings:
+            return  # nothing has ended since: what could start has been found
+        self._seen = ended
+        resolved = self._success | self._failed | self._skipped | self._abandoned
+        held = {key: deps for key, deps in self._pending.items() if not deps <= resolved}
+        for key in held:
+            del self._pending[key]
+        super()._update()
+        self._pending.update(held)
+        self._sort_executable()
+        if self.halted_by is not None:
+            self._hold_back_what_has_not_started()
+
+    def _sort_executable(self) -> None:
+        self._executable.sort(key=lambda key: self._sort_key_fn(self.get_step_by_key(key)))
+
+    def _hold_back_what_has_not_started(self) -> None:
+        attempts = self._retry_state.snapshot_attempts()
+        for key in [*self._executable, *self._pending, *self._pending_abandon]:
+            if not attempts.get(key):  # a step between two attempts has started; it may finish
+                self._held_back.append(key)
+        waiting = set(self._held_back)
+        self._executable = [key for key in self._executable if key not in waiting]
+        self._pending_abandon = [key for key in self._pending_abandon if key not in waiting]
+        self._pending = {key: deps for key, deps in self._pending.items() if key not in waiting}
+        if self._instance_concurrency_context is not None:
+            _give_up_claims(self._instance_concurrency_context, waiting)
+
+    @property
+    def is_complete(self) -> bool:
+        return super().is_complete and not self._held_back
+
+    def plan_events_iterator(
+        self, job_context: PlanExecutionContext | PlanOrchestrationContext
+    ) -> Iterator[DagsterEvent]:
+        self._update()
+        while self._held_back:
+            key = self._held_back.pop(0)
+            self._in_flight.add(key)
+            yield _held_back_event(job_context.for_step(self.get_step_by_key(key)), self.halted_by)
+            self.mark_skipped(key)
+        yield from super().plan_events_iterator(job_context)
+
+
+def _give_up_claims(claims: InstanceConcurrencyContext, step_keys: set[str]) -> None:
+    """No longer wait for slots of pools: a run that does is never complete."""
+    for key in step_keys & claims._pending_claims:
+        claims._instance.event_log_storage.free_concurrency_slot_for_step(claims._run_id, key)
+        claims._pending_claims.discard(key)
+
+
+def _held_back_event(step_context: IStepContext, halted_by: str | None) -> DagsterEvent:
+    """The event of a step that was not started because its run was halted.
+
+    It names its step by the key alone. Where an event has the step's handle, Dagster's
+    re-execution from failure takes the step for one that decided to be skipped, and leaves it
+    out; a step that was held back must be run then.
+    """
+    key = step_context.step.key
+    event = DagsterEvent(
+        event_type_value=DagsterEventType.STEP_SKIPPED.value,
+        job_name=step_context.job_name,
+        step_kind_value=step_context.step.kind.value,
+        logging_tags=step_context.event_tags,
+        message=f'Skipped step "{key}": the run was halted when "{halted_by}" failed.',
+        pid=os.getpid(),
+        step_key=key,
+    )
+    step_context.log.log_dagster_event(logging.INFO, event.message or "", event)
+    return event
+
+
+def _place_of(step: ExecutionStep) -> int:
+    return int((step.tags or {}).get(ORDER_TAG, 0))
+
+
+def is_of_flow(plan: ExecutionPlan) -> bool:
+    """Whether a plan's steps are those of a flow."""
+    return any(
+        ORDER_TAG in (step.tags or {})
+        for step in plan.step_dict.values()
+        if isinstance(step, ExecutionStep)
+    )
+
+
+class HaltingPlan(ExecutionPlan):
+    """A plan whose execution can halt.
+
+    Attributes:
+        started: whether it has been started in the one way that keeps the rules of the language.
+    """
+
+    started = False
+
+    def start(self, *args: Any, **kwargs: Any) -> ActiveExecution:
+        self.started = True
+        return HaltingExecution(self, *args, **kwargs)
+
+
+_iterate_with_steady_claims = rebound(
+    in_process.inprocess_execution_iterator, InstanceConcurrencyContext=SteadyClaims
+)
+assert "InstanceConcurrencyContext" in vars(in_process)
+
+
+def iterate_in_process(
+    job_context: PlanExecutionContext, execution_plan: ExecutionPlan
+) -> Iterator[DagsterEvent]:
+    """Dagster's own function of that purpose, for runs that can halt."""
+    plan = HaltingPlan._make(execution_plan)
+    yield from _iterate_with_steady_claims(job_context, plan)
+
+
+def _quiet_log_manager(instance: DagsterInstance, run: DagsterRun) -> DagsterLogManager:
+    """A log manager that stores events and repeats none on the console, among our progress."""
+    return DagsterLogManager.create(loggers=[], instance=instance, dagster_run=run)
+
+
+class _QuietCommand(MultiprocessExecutorChildProcessCommand):
+    execute = rebound(
+        MultiprocessExecutorChildProcessCommand.execute,
+        create_context_free_log_manager=_quiet_log_manager,
+    )
+    assert "create_context_free_log_manager" in vars(multiprocess)
+
+
+class HaltingMultiprocessExecutor(MultiprocessExecutor):
+    """Dagster's multiprocess executor, a process for each step, with runs that can halt."""
+
+    def execute(
+        self, plan_context: PlanOrchestrationContext, execution_plan: ExecutionPlan
+    ) -> Iterator[DagsterEvent]:
+        chosen = multiprocessing.get_start_method(allow_none=True)
+        try:
+            yield from self._execute(plan_context, execution_plan)
+        finally:
+            if chosen is None:
+                # Starting a process has chosen one for the whole program.
+                multiprocessing.set_start_method(None, force=True)
+
+    _execute = rebound(
+        MultiprocessExecutor.execute,
+        ActiveExecution=HaltingExecution,
+        InstanceConcurrencyContext=SteadyClaims,
+        execute_step_out_of_process=rebound(
+            multiprocess.execute_step_out_of_process,
+            MultiprocessExecutorChildProcessCommand=_QuietCommand,
+        ),
+    )
+    assert {"ActiveExecution", "InstanceConcurrencyContext"} <= vars(multiprocess).keys()
+
+
+class HaltingInProcessExecutor(InProcessExecutor):
+    """Dagster's in-process executor, with runs that can halt."""
+
+    execute = rebound(
+        InProcessExecutor.execute, inprocess_execution_iterator=iterate_in_process
+    )
+    assert "inprocess_execution_iterator" in vars(in_process)

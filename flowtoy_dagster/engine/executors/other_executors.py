@@ -1,0 +1,118 @@
+"""Executors that are not flowtoy's own, made to keep the rules of the language (9.7).
+
+An executor of Dagster, or of another package, asks a plan which steps may start. Here it is given
+a plan that can halt, and in which a step waits for outputs alone. One that looks for steps in a
+way of its own can't be given that, and the run fails before a step has started.
+"""
+
+import copy
+import types
+from collections.abc import Iterator, Mapping
+from typing import Any, cast
+
+import dagster as dg
+from dagster import DagsterEvent, JobDefinition
+from dagster._core.execution.context.system import PlanOrchestrationContext
+from dagster._core.execution.plan.plan import ExecutionPlan
+from dagster._core.execution.retries import RetryMode
+
+from flowtoy_dagster.engine.executors.halting import (
+    FLOW_EXECUTION,
+    HaltingExecution,
+    HaltingInProcessExecutor,
+    HaltingMultiprocessExecutor,
+    HaltingPlan,
+    iterate_in_process,
+    rebound,
+)
+from flowtoy_dagster.engine.executors.warm.executor import WarmExecutor
+from flowtoy_dagster.errors import RunError
+
+_OWN = (WarmExecutor, HaltingInProcessExecutor, HaltingMultiprocessExecutor)
+_SCHEDULING: Mapping[str, Any] = {
+    "ActiveExecution": HaltingExecution,
+    "inprocess_execution_iterator": iterate_in_process,
+}
+"""By what names executors start a plan, if not by the plan's own `start`."""
+
+
+def keeping_the_rules(definition: dg.ExecutorDefinition) -> dg.ExecutorDefinition:
+    """The same executor, with the same configuration, for runs of flows.
+
+    Raises:
+        TypeError: it is no executor.
+    """
+    if isinstance(definition, dg.Executor):
+        definition = dg.ExecutorDefinition.hardcoded_executor(definition)
+    if not isinstance(definition, dg.ExecutorDefinition) or not definition.executor_creation_fn:
+        raise TypeError(
+            "'executor' must be an executor of Dagster, such as dagster.in_process_executor, "
+            f"got {definition!r}"
+        )
+    make = definition.executor_creation_fn
+
+    def create(context: dg.InitExecutorContext) -> dg.Executor:
+        executor = make(context)
+        return executor if isinstance(executor, _OWN) else _RuleKeeper(executor)
+
+    return dg.ExecutorDefinition(
+        name=definition.name,
+        config_schema=cast(Any, definition.config_schema),
+        requirements=definition.get_requirements,
+        executor_creation_fn=create,
+        description=definition.description,
+    )
+
+
+class _RuleKeeper(dg.Executor):
+    """Another executor, which is given a plan that keeps the rules."""
+
+    def __init__(self, executor: dg.Executor) -> None:
+        self._executor = executor
+
+    @property
+    def retries(self) -> RetryMode:
+        return self._executor.retries
+
+    def execute(
+        self, plan_context: PlanOrchestrationContext, execution_plan: ExecutionPlan
+    ) -> Iterator[DagsterEvent]:
+        plan = HaltingPlan._make(execution_plan)
+        execute = type(self._executor).execute
+        is_function = isinstance(execute, types.FunctionType)
+        names = set(execute.__code__.co_names) & set(_SCHEDULING) if is_function else set()
+        if names:
+            execute = rebound(execute, **{name: _SCHEDULING[name] for name in names})
+        for event in execute(self._executor, plan_context, plan):
+            if event.step_key is not None and not (names or plan.started):
+                raise RunError(
+                    f"the executor {type(self._executor).__name__} can't run flows: it decides by "
+                    "itself which steps start, and would go on after a failure that halts the run"
+                )
+            yield event
+
+
+class FlowJob(JobDefinition):
+    """A flow's job: `execute_in_process` keeps the rules of the language too."""
+
+    @classmethod
+    def of(cls, job: JobDefinition) -> "FlowJob":
+        """The same job; Dagster makes jobs of its own class alone, also of jobs of another."""
+        made = copy.copy(job)
+        made.__class__ = cls
+        return cast(FlowJob, made)
+
+    def as_ephemeral_job(self, *args: Any, **kwargs: Any) -> JobDefinition:
+        """The job that `execute_in_process` runs: with an executor of its own."""
+        return super().as_ephemeral_job(*args, **kwargs).with_executor_def(_IN_PROCESS)
+
+    def _copy(self, **kwargs: Any) -> JobDefinition:
+        return FlowJob.of(super()._copy(**kwargs))
+
+
+# `execute_in_process` takes no notice of how the job's executor is configured.
+_IN_PROCESS = dg.ExecutorDefinition(
+    name="in_process",
+    config_schema=dg.Field(dg.Permissive(), is_required=False, default_value={}),
+    executor_creation_fn=lambda _: HaltingInProcessExecutor(**FLOW_EXECUTION),
+)

@@ -1,0 +1,1 @@
+"""The executor `warm`: workers forked from a process that has imported everything."""

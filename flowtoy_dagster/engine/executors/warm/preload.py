@@ -1,0 +1,43 @@
+"""What the fork server imports before it forks workers.
+
+`PRELOADED_IN` is the process that imported this module: in a worker that was forked after the
+import it is the fork server, in any other it is the worker itself.
+"""
+# ruff: noqa: F401 - importing is what this module is for
+
+import os
+
+from flowtoy_dagster.engine.executors.warm.lazy_imports import deferred
+
+with deferred(
+    "alembic",
+    "alembic.command",
+    "alembic.config",
+    "alembic.runtime",
+    "alembic.runtime.environment",
+    "alembic.runtime.migration",
+    "alembic.script",
+    "structlog",
+):
+    import dagster._core.definitions.freshness_evaluator
+    import dagster._core.storage.sql
+    import dagster._daemon.freshness
+
+# What opening an instance and building a plan would import in each worker.
+import dagster._core.definitions.repository_definition.repository_data_builder
+import dagster._core.executor.multiprocess
+import dagster._core.instance.factory
+import dagster._core.secrets.env_file
+import dagster._core.storage.root
+import dagster._core.utility_ops
+import dagster._core.workspace.autodiscovery
+import dagster._utils.test.definitions
+import upath.implementations.local
+
+import flowtoy_dagster.engine.executors.warm.worker
+import flowtoy_dagster.engine.storage.compute_logs
+import flowtoy_dagster.engine.storage.sqlite
+import flowtoy_dagster.providers.env
+import flowtoy_dagster.providers.process.provider
+
+PRELOADED_IN = os.getpid()

@@ -1,0 +1,309 @@
+"""A worker's life: what it is told once, and how it runs one step after another."""
+
+import contextlib
+import os
+import select
+import signal
+import sys
+import threading
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from multiprocessing.connection import Connection
+from typing import Any
+
+import dagster as dg
+from dagster import DagsterEvent, DagsterInstance, DagsterRun, MetadataValue
+from dagster._core.definitions.job_base import IJob
+from dagster._core.definitions.reconstruct import ReconstructableJob
+from dagster._core.definitions.repository_definition import RepositoryLoadData
+from dagster._core.errors import DagsterExecutionInterruptedError
+from dagster._core.execution.api import ExecuteRunWithPlanIterable, create_execution_plan
+from dagster._core.execution.context_creation_job import (
+    ContextCreationData,
+    ExecutionContextManager,
+    PlanExecutionContextManager,
+    execution_context_event_generator,
+)
+from dagster._core.execution.plan.execute_plan import inner_plan_execution_iterator
+from dagster._core.execution.plan.handle import StepHandle
+from dagster._core.execution.plan.outputs import StepOutputHandle
+from dagster._core.execution.plan.plan import ExecutionPlan
+from dagster._core.execution.plan.state import KnownExecutionState, PastExecutionState
+from dagster._core.execution.plan.step import ExecutionStep
+from dagster._core.execution.resources_init import get_required_resource_keys_to_init
+from dagster._core.execution.retries import RetryMode
+from dagster._core.instance.ref import InstanceRef
+from dagster._core.log_manager import DagsterLogManager
+from dagster._core.system_config.objects import ResolvedRunConfig
+from dagster._utils.error import serializable_error_info_from_exc_info
+
+from flowtoy_dagster.engine.executors.halting import rebound
+from flowtoy_dagster.engine.executors.hosted import HostedCompute
+from flowtoy_dagster.engine.executors.warm.process_reset import Isolation
+from flowtoy_dagster.engine.storage.console_log import configure_log
+from flowtoy_dagster.engine.storage.instances import instance_of
+from flowtoy_dagster.providers.process_tree import adopt_orphans
+from flowtoy_dagster.steps.context import Host
+from flowtoy_dagster.steps.deadline import exit_uninterruptible
+
+_ORPHAN_GRACE = 2.5
+"""Seconds between TERM and KILL for commands whose run is gone."""
+STEPS_BEFORE_RENEWAL = 500
+"""Steps after which a worker is replaced, so that what providers leak stays bounded."""
+
+
+@dataclass(frozen=True)
+class WorkerSetup:
+    """What all steps of a run have in common; sent to a worker once.
+
+    Attributes:
+        began: when the run began, by the monotonic clock, which all processes of a machine share.
+    """
+
+    job: ReconstructableJob
+    run: DagsterRun
+    instance: InstanceRef
+    retry_mode: RetryMode
+    repository_load_data: RepositoryLoadData | None
+    parent_state: PastExecutionState | None
+    environment: Mapping[str, str]
+    directory: str | None
+    began: float
+
+
+@dataclass(frozen=True)
+class StepTask:
+    """What one step must know beside its key.
+
+    Attributes:
+        attempts: how often it was tried before.
+        lost: why the worker that tried it is gone; then the step is to be failed, not run.
+        dynamic_mappings: what dynamic outputs have been resolved to; flows have none.
+        ready_outputs: which of the outputs that it takes in are there; an input that takes in
+            several leaves out those that are not.
+    """
+
+    attempts: int = 0
+    lost: str | None = None
+    dynamic_mappings: Mapping[str, Any] = field(default_factory=dict)
+    ready_outputs: frozenset[StepOutputHandle] = frozenset()
+
+
+class WholePlan:
+    """What takes time in proportion to the flow, and is the same for all its steps.
+
+    Args:
+        definition: the job.
+        run_config: the run's configuration, in Dagster's sense.
+        load_data: what the job's repository was loaded with.
+    """
+
+    def __init__(
+        self,
+        definition: dg.JobDefinition,
+        run_config: Mapping[str, Any],
+        load_data: RepositoryLoadData | None = None,
+    ) -> None:
+        self.definition = definition
+        self.run_config = run_config
+        self.resolved = ResolvedRunConfig.build(definition, run_config)
+        self.plan = create_execution_plan(
+            definition, run_config=run_config, repository_load_data=load_data
+        )
+
+    def fits(self, definition: dg.JobDefinition, run_config: Mapping[str, Any]) -> bool:
+        """Whether this is what a run of that job with that configuration needs."""
+        return definition is self.definition and run_config == self.run_config
+
+
+_prepared: list[WholePlan] = []
+
+
+def prepare(definition: dg.JobDefinition, run_config: Mapping[str, Any]) -> None:
+    """Make the plan in the process from which workers will be forked: they all share it."""
+    _prepared[:] = [WholePlan(definition, run_config)]
+
+
+def main(descriptor: int) -> None:
+    """Run steps until the parent closes the connection."""
+    connection = Connection(descriptor)
+    try:
+        setup: WorkerSetup = connection.recv()
+    except EOFError:
+        return
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    host = Host(give_up=exit_uninterruptible)
+    signal.signal(signal.SIGTERM, lambda *_: _end_at_once(host))
+    threading.Thread(target=_watch_parent, args=(descriptor, host), daemon=True).start()
+    adopt_orphans()
+    os.environ.clear()
+    os.environ.update(setup.environment)
+    if setup.directory is not None:
+        with contextlib.suppress(OSError):  # deleted since; commands tell of it where they need it
+            os.chdir(setup.directory)
+    configure_log()
+    # A parent that is gone reads no more: there is nobody left to tell.
+    with contextlib.suppress(BrokenPipeError), instance_of(setup.instance) as instance:
+        _serve(connection, _Worker(setup, instance, host))
+
+
+def _serve(connection: Connection, worker: "_Worker") -> None:
+    """Run the steps that come, until the parent has no more or the worker has had enough."""
+    for count in range(1, STEPS_BEFORE_RENEWAL + 1):
+        try:
+            step_key, task = connection.recv()
+        except (EOFError, OSError, KeyboardInterrupt):
+            return
+        error, retiring = None, count == STEPS_BEFORE_RENEWAL
+        try:
+            for event in worker.run(step_key, task):
+                connection.send(("event", event))
+        except (KeyboardInterrupt, DagsterExecutionInterruptedError):
+            error, retiring = serializable_error_info_from_exc_info(sys.exc_info()), True
+        except BaseException:  # noqa: BLE001 - the parent decides what becomes of it
+            error = serializable_error_info_from_exc_info(sys.exc_info())
+        connection.send(("done", (error, retiring or worker.tainted)))
+        if retiring or worker.tainted:
+            return
+
+
+def _end_at_once(host: Host) -> None:
+    host.processes.end_all(0)
+    os._exit(128 + signal.SIGTERM)
+
+
+def _watch_parent(descriptor: int, host: Host) -> None:
+    """End this worker and its commands when the parent is gone, however it went."""
+    poll = select.poll()
+    poll.register(descriptor, getattr(select, "POLLRDHUP", select.POLLHUP))
+    poll.poll()
+    host.cancelled.set()
+    host.processes.end_all(_ORPHAN_GRACE)
+    os._exit(0)
+
+
+def _context_events(
+    *arguments: Any, resolved: ResolvedRunConfig
+) -> Iterator[Any]:
+    def create_data(
+        job: IJob,
+        plan: ExecutionPlan,
+        run_config: Mapping[str, object],
+        run: DagsterRun,
+        instance: DagsterInstance,
+    ) -> ContextCreationData:
+        definition = job.get_definition()
+        return ContextCreationData(
+            job=job,
+            resolved_run_config=resolved,
+            dagster_run=run,
+            executor_def=definition.executor_def,
+            instance=instance,
+            resource_keys_to_init=get_required_resource_keys_to_init(plan, definition),
+            execution_plan=plan,
+        )
+
+    generate = rebound(execution_context_event_generator, create_context_creation_data=create_data)
+    yield from generate(*arguments)
+
+
+class _StepContextManager(PlanExecutionContextManager):
+    """The context of one step, made from what its worker has resolved for all."""
+
+    def __init__(self, worker: "_Worker", plan: ExecutionPlan) -> None:
+        ExecutionContextManager.__init__(self, worker.step_context_events(plan))
+
+
+class _Worker:
+    def __init__(self, setup: WorkerSetup, instance: DagsterInstance, host: Host) -> None:
+        self.setup = setup
+        self.host = host
+        self.instance = instance
+        self.tainted = False
+
+    @cached_property
+    def _log(self) -> DagsterLogManager:
+        return DagsterLogManager.create(
+            loggers=[], instance=self.instance, dagster_run=self.setup.run
+        )
+
+    @cached_property
+    def job(self) -> ReconstructableJob:
+        """The job, with what it was loaded with."""
+        return self.setup.job.with_repository_load_data(self.setup.repository_load_data)
+
+    @cached_property
+    def whole(self) -> "WholePlan":
+        """The plan of all steps, from before the fork where it was made there."""
+        definition = self.job.get_definition()
+        if _prepared and _prepared[0].fits(definition, self.setup.run.run_config):
+            return _prepared[0]
+        return WholePlan(definition, self.setup.run.run_config, self.setup.repository_load_data)
+
+    def step_context_events(self, plan: ExecutionPlan) -> Iterator[Any]:
+        """What sets a step's context up: Dagster's own generator, given what was resolved."""
+        return _context_events(
+            self.job,
+            plan,
+            self.setup.run.run_config,
+            self.setup.run,
+            self.instance,
+            self.setup.retry_mode.for_inner_plan(),
+            resolved=self.whole.resolved,
+        )
+
+    def run(self, step_key: str, task: StepTask) -> Iterator[DagsterEvent]:
+        """The events of one step, as Dagster's own worker process would give them."""
+        setup = self.setup
+        isolation = Isolation(setup.environment, setup.directory)
+        with isolation:
+            yield DagsterEvent.step_worker_started(
+                self._log,
+                setup.run.job_name,
+                message=f'Executing step "{step_key}" in subprocess.',
+                metadata={"pid": MetadataValue.text(str(os.getpid()))},
+                step_key=step_key,
+            )
+            plan = self._plan_for(step_key, task)
+            self._host_step(step_key, replace(self.host, lost=task.lost), self.setup.began)
+            yield from ExecuteRunWithPlanIterable(
+                plan, inner_plan_execution_iterator, _StepContextManager(self, plan)
+            )
+        self.tainted = isolation.tainted
+
+    def _host_step(self, step_key: str, host: Host, began: float) -> None:
+        """Tell the op of a step of a flow in what process it runs."""
+        node = self.whole.definition.graph.node_dict.get(step_key)
+        op = node.definition if node is not None else None
+        compute = op.compute_fn if isinstance(op, dg.OpDefinition) else None
+        if isinstance(compute, HostedCompute):
+            compute.host = host
+            compute.began = began
+
+    def _plan_for(self, step_key: str, task: StepTask) -> ExecutionPlan:
+        """The plan of one step, taken out of the whole plan, which is built once."""
+        known_state = KnownExecutionState(
+            previous_retry_attempts={step_key: task.attempts} if task.attempts else {},
+            dynamic_mappings=dict(task.dynamic_mappings),
+            ready_outputs=set(task.ready_outputs),
+            parent_state=self.setup.parent_state,
+        )
+        plan = self.whole.plan
+        handle = StepHandle.parse_from_key(step_key)
+        if isinstance(handle, StepHandle) and isinstance(
+            plan.step_dict.get(handle), ExecutionStep
+        ):
+            return plan._replace(
+                step_handles_to_execute=[handle],
+                executable_map={step_key: handle},
+                resolvable_map={},
+                known_state=known_state,
+            )
+        return create_execution_plan(
+            job=self.setup.job,
+            run_config=self.setup.run.run_config,
+            step_keys_to_execute=[step_key],
+            known_state=known_state,
+            repository_load_data=self.setup.repository_load_data,
+        )

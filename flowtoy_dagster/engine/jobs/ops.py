@@ -1,0 +1,302 @@
+"""What an op does: run its step, keep the record, and tell Dagster how it went."""
+
+import logging
+import os
+import time
+import warnings
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
+from typing import Any
+
+import dagster as dg
+from dagster._core.errors import DagsterExecutionInterruptedError
+
+from flowtoy_dagster.engine.executors.hosted import HostedCompute
+from flowtoy_dagster.engine.jobs.event_text import bounded, code_block
+from flowtoy_dagster.engine.jobs.io_manager import IO_MANAGER, RecordIOManager
+from flowtoy_dagster.engine.jobs.params import PARAMS
+from flowtoy_dagster.engine.storage.address import hidden_storage
+from flowtoy_dagster.engine.storage.compute_logs import DirectComputeLogManager
+from flowtoy_dagster.engine.storage.console_log import log_masked_by
+from flowtoy_dagster.engine.storage.log_bound import LogBound
+from flowtoy_dagster.engine.storage.run_clock import run_time
+from flowtoy_dagster.flow.graph import Flow, Step
+from flowtoy_dagster.flow.param_values import SeenParams, see_params
+from flowtoy_dagster.flow.secrets_of_flow import FlowSecrets, secret_outputs
+from flowtoy_dagster.masking.mask import Mask
+from flowtoy_dagster.steps.attempts import StepOutcome, fail_step, run_step
+from flowtoy_dagster.steps.chain import Failed
+from flowtoy_dagster.steps.context import Host, StepContext
+from flowtoy_dagster.steps.mask import StepMask
+from flowtoy_dagster.steps.scope import RunInfo, build_scope
+from flowtoy_dagster.steps.stages import RUN_OUT_OF_TIME
+from flowtoy_dagster.steps.words import one_line
+from flowtoy_dagster.store.records import StepRecord
+
+logger = logging.getLogger("flowtoy.step")
+
+RESULT = "result"
+"""The output of a step that succeeded."""
+DONE = "done"
+"""The output of a step that ended, either way; only where a dependent tolerates failure."""
+CHECK = "step succeeded"
+"""The label of the failed check by which a tolerated failure is seen."""
+
+KILLED_WITHIN = 60.0
+"""Seconds, more than enough, in which a worker whose run is gone ends."""
+
+
+class StepCompute(HostedCompute):
+    """The compute function of a step's op.
+
+    Failure semantics live here, so that they hold on every executor: a failed step that the flow
+    does not tolerate raises, one that it tolerates ends without `result`.
+    """
+
+    def __init__(self, flow: Flow, step: Step, secrets: FlowSecrets, has_done: bool) -> None:
+        self.flow = flow
+        self.step = step
+        self._has_done = has_done
+        self._secrets = secrets
+
+    def __call__(  # noqa: D102 - what Dagster calls
+        self, context: dg.OpExecutionContext, inputs: Mapping[str, Callable[[], StepRecord]]
+    ) -> Iterator[Any]:
+        flow, step = self.flow, self.step
+        started = _RunStart(context)
+        left = None
+        attempt = self._bare(context, started)
+        try:
+            left = self._seconds_left(context, started)
+            upstream = {name: inputs[input_name(flow.step(name))]() for name in step.upstream}
+            attempt = self._attempt(context, attempt, upstream, left)
+            outcome = self._run(context, attempt, upstream)
+        except Exception as error:  # noqa: BLE001 - whatever it is, the step has failed
+            outcome = _failed(attempt, "the step could not be started", error)
+        if self.host is not None and self.host.cancelled.is_set():
+            # The run was killed, and we are about to be: this is no failure of the step's.
+            time.sleep(KILLED_WITHIN)
+        if outcome.retry_in is not None and (left is None or outcome.retry_in < left):
+            raise dg.RetryRequested(outcome.max_retries, outcome.retry_in) from self._failure(
+                outcome
+            )
+        key = context.op_handle.name
+        outcome, summaries = self._write(context, attempt, outcome)
+        if outcome.retry_in is not None:
+            raise dg.RetryRequested(outcome.max_retries, outcome.retry_in)
+        # The record is in place before anything is yielded: dependents may start on the event.
+        if self._has_done:
+            yield dg.Output(key, DONE)
+        if outcome.succeeded:
+            shown = {name: summary.as_json() for name, summary in summaries.items()}
+            yield dg.Output(key, RESULT, metadata={"outputs": dg.MetadataValue.json(shown)})
+        elif step.on_error == "fail" or outcome.error == RUN_OUT_OF_TIME:
+            raise self._failure(outcome)
+        else:
+            reason = bounded(outcome.error or "")
+            context.log.error("Step '%s' failed and is tolerated: %s", step.name, reason)
+            yield self._failed_check(outcome)
+
+    def _write(
+        self, context: dg.OpExecutionContext, attempt: StepContext, outcome: StepOutcome
+    ) -> tuple[StepOutcome, Mapping[str, Any]]:
+        """Keep the record; where it can't be kept, the step has failed, and that is kept."""
+        manager: RecordIOManager = getattr(context.resources, IO_MANAGER)
+        place = context.run_id, context.op_handle.name
+        keep = self.step.keep_result
+        try:
+            return outcome, manager.store.write(*place, outcome, keep)
+        except Exception as error:  # noqa: BLE001 - whatever it is, the step has failed
+            # Nothing that a retry could trust was left behind.
+            attempt.work.result = None
+            failed = _failed(attempt, "its outputs could not be written", error)
+        if failed.retry_in is None and self.step.on_error != "fail":
+            try:
+                return failed, manager.store.write(*place, failed, keep)
+            except Exception:  # noqa: BLE001 - the reason is known; nobody can go on from here
+                raise self._failure(failed) from None
+        if failed.retry_in is None:
+            raise self._failure(failed)
+        return failed, {}
+
+    def _bare(self, context: dg.OpExecutionContext, started: "_RunStart") -> StepContext:
+        """The context of an attempt of which nothing is known but the step."""
+        return StepContext(
+            step=self.step,
+            run=RunInfo(context.run_id, self.flow.name, started),
+            attempt=context.retry_number + 1,
+            mask=StepMask(self._secrets.mask(os.environ)),
+            host=self.host or Host(),
+            interrupts=(KeyboardInterrupt, DagsterExecutionInterruptedError),
+        )
+
+    def _attempt(
+        self,
+        context: dg.OpExecutionContext,
+        bare: StepContext,
+        upstream: Mapping[str, StepRecord],
+        left: float | None,
+    ) -> StepContext:
+        """The same with what was looked up."""
+        params = self._params(context)
+        mask = StepMask(
+            self._mask(upstream).including(params.secrets),
+            holding=any(output.is_secret for output in self.step.outputs),
+        )
+        run = replace(bare.run, params=params)
+        return replace(
+            bare,
+            run=run,
+            scope=build_scope(upstream, self.flow.sources, run),
+            deadline=None if left is None else time.monotonic() + left,
+            mask=mask,
+        )
+
+    def _run(
+        self,
+        context: dg.OpExecutionContext,
+        attempt: StepContext,
+        upstream: Mapping[str, StepRecord],
+    ) -> StepOutcome:
+        mask = attempt.mask
+        repeater = _Repeater(mask)
+        logs = context.instance.compute_log_manager
+        if isinstance(logs, DirectComputeLogManager):
+            logs.mask_with(mask)
+        try:
+            with hidden_storage(), log_masked_by(mask):
+                return run_step(
+                    replace(attempt, output=repeater), self.flow.sources, upstream
+                )
+        finally:
+            repeater.close()
+            mask.release()
+
+    def _seconds_left(
+        self, context: dg.OpExecutionContext, started: "_RunStart"
+    ) -> float | None:
+        """Seconds until the run's timeout passes; None where it has none."""
+        limit = self.flow.runner.timeout
+        if limit is None:
+            return None
+        if self.began is not None:
+            return limit - (time.monotonic() - self.began)
+        # The worker is Dagster's: only the history tells when the run began.
+        now = run_time(context.run.tags, context.run_id)
+        return min(limit, limit - (now - started()))
+
+    def _params(self, context: dg.OpExecutionContext) -> SeenParams:
+        if not self.flow.params:
+            return SeenParams()
+        load: Callable[[], Flow] = getattr(context.resources, PARAMS)
+        return see_params(load(), os.environ)
+
+    def _mask(self, upstream: Mapping[str, StepRecord]) -> Mask:
+        known: set[str] = set()
+        for name, record in upstream.items():
+            known |= record.secrets_with(secret_outputs(self.flow, name))
+        return self._secrets.mask(os.environ).including(known)
+
+    def _facts(self, outcome: StepOutcome) -> dict[str, Any]:
+        facts: dict[str, Any] = {
+            "step": self.step.name,
+            "called": bounded(outcome.called),
+            "reason": bounded(outcome.error or ""),
+        }
+        if outcome.result is not None and outcome.result.code is not None:
+            facts["code"] = outcome.result.code
+        if outcome.stderr:
+            facts["stderr"] = dg.MetadataValue.md(code_block(bounded(outcome.stderr)))
+        return facts
+
+    def _failure(self, outcome: StepOutcome) -> dg.Failure:
+        return dg.Failure(
+            f"{failure_prefix(self.step.name)}{bounded(outcome.error or '')}",
+            metadata=self._facts(outcome),
+            allow_retries=False,
+        )
+
+    def _failed_check(self, outcome: StepOutcome) -> dg.ExpectationResult:
+        with warnings.catch_warnings():
+            # Deprecated in favour of asset checks, which ops without assets can't have.
+            warnings.simplefilter("ignore")
+            return dg.ExpectationResult(
+                success=False,
+                label=CHECK,
+                description=bounded(outcome.error or ""),
+                metadata=self._facts(outcome),
+            )
+
+
+def _failed(attempt: StepContext, what: str, error: Exception) -> StepOutcome:
+    """The outcome of an attempt that was broken by something outside of it."""
+    logger.debug("step '%s': %s", attempt.step.name, what, exc_info=error)
+    reason = one_line(error)
+    if isinstance(error, OSError) and error.strerror:
+        reason = error.strerror.lower()
+    return fail_step(attempt, Failed(f"{what}: {reason}", "raised"))
+
+
+class _Repeater:
+    """Repeats what a step's command prints on our own stdout and stderr, which are captured.
+
+    Secrets are hidden here too: in a deployment something else may capture what we print. They are
+    hidden before anything is cut, so that no half of one is left.
+    """
+
+    def __init__(self, mask: StepMask) -> None:
+        self._mask = mask
+        self._bounds = {"stdout": LogBound(), "stderr": LogBound()}
+        self._held = {"stdout": b"", "stderr": b""}
+
+    def __call__(self, stream: str, data: bytes) -> None:
+        if self._mask.is_holding:
+            self._held[stream] += data
+            return
+        mask, shown = self._mask.current, self._held[stream] + data
+        held = mask.held_back(shown)
+        self._held[stream] = shown[len(shown) - held :] if held else b""
+        hidden = mask.octets(shown[: len(shown) - held])
+        self._print(stream, self._bounds[stream].add(hidden))
+
+    def close(self) -> None:
+        """Print what was held back, and the last part of what was too much.
+
+        What still waits for secret outputs, which nobody knows now, is not printed.
+        """
+        if self._mask.is_holding:
+            self._held = {"stdout": b"", "stderr": b""}
+        for stream, bound in self._bounds.items():
+            rest = bound.add(self._mask.octets(self._held[stream]))
+            self._print(stream, rest + bound.close())
+
+    def _print(self, stream: str, data: bytes) -> None:
+        """Write bytes to a stream; masked again, as more secrets may be known by now."""
+        left = memoryview(self._mask.octets(data))
+        while left:
+            left = left[os.write(1 if stream == "stdout" else 2, left) :]
+
+
+class _RunStart:
+    """When the run started, in seconds since 1970; asked of the instance once, when needed."""
+
+    def __init__(self, context: dg.OpExecutionContext) -> None:
+        self._context = context
+        self._value: float | None = None
+
+    def __call__(self) -> float:
+        if self._value is None:
+            record = self._context.instance.get_run_record_by_id(self._context.run_id)
+            started = record.start_time if record else None
+            self._value = started if started is not None else time.time()
+        return self._value
+
+
+def failure_prefix(name: str) -> str:
+    """How the description of a failure of a step of that name begins."""
+    return f"Step '{name}' failed: "
+
+
+def input_name(step: Step) -> str:
+    """The input by which a step's dependents get its record."""
+    return f"step_{step.index}"

@@ -1,0 +1,116 @@
+"""A flow's parameters in Dagster: a resource whose configuration the Launchpad shows.
+
+Its configuration is kept with the run, so secret parameters are not part of it: what was given
+for them is in the store of the run's records, for its owner alone.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import Any
+
+import dagster as dg
+
+from flowtoy_dagster.flow.graph import Flow, Values
+from flowtoy_dagster.flow.schema.params import Param
+from flowtoy_dagster.flow.templates.values import to_json
+from flowtoy_dagster.masking.mask import Mask
+from flowtoy_dagster.store.records import records_of
+
+PARAMS = "params"
+"""The key of the resource."""
+_TYPES: Mapping[str, Any] = {
+    "string": dg.String,
+    "integer": dg.Int,
+    "number": dg.Float,
+    "boolean": dg.Bool,
+    "list": dg.Array(dg.Noneable(dg.Any)),
+    "object": dg.Permissive(),
+}
+
+
+def params_resource(flow: Flow, job_name: str, mask: Mask) -> dict[str, dg.ResourceDefinition]:
+    """The resource of a flow's parameters under its key; nothing where it has none.
+
+    Args:
+        flow: whose parameters they are.
+        job_name: makes the names of configuration types unique in a code location.
+        mask: hides the flow's secrets in descriptions.
+    """
+    if not flow.params:
+        return {}
+    schema = {
+        param.name: _field(param, f"{job_name}___{param.name}", mask)
+        for param in flow.params.values()
+        if not param.secret
+    }
+
+    def open_params(context: dg.InitResourceContext) -> Callable[[], Flow]:
+        run, instance, public = context.run, context.instance, dict(context.resource_config)
+
+        def load() -> Flow:
+            secret: Mapping[str, Any] = {}
+            if run is not None and instance is not None:
+                secret = _given_secrets(flow, run, instance)
+            return replace(flow, values=Values(public, secret))
+
+        # The op calls it: what goes wrong is a failure of the step, with its reason.
+        return load
+
+    description = "What the flow lets whoever starts it choose."
+    return {PARAMS: dg.ResourceDefinition(open_params, schema, description)}
+
+
+def _field(param: Param, type_name: str, mask: Mask) -> dg.Field:
+    config = param.config
+    kind, notes = _TYPES[config.type], [mask.text(config.description or "")]
+    if config.enum is not None and config.type == "string":
+        kind = dg.Enum(type_name, [dg.EnumValue(value) for value in config.enum])
+    elif config.enum is not None:
+        notes.append(f"One of {', '.join(map(to_json, config.enum))}.")
+    if param.may_be_null:
+        kind = dg.Noneable(kind)
+    description = " ".join(filter(None, notes)) or None
+    if param.has_default:
+        return dg.Field(
+            kind, default_value=config.default, is_required=False, description=description
+        )
+    return dg.Field(kind, is_required=True, description=description)
+
+
+def params_config(flow: Flow) -> dict[str, Any]:
+    """The part of a run's configuration, in Dagster's sense, that has the flow's values."""
+    if not flow.values or not flow.params:
+        return {}
+    return {"resources": {PARAMS: {"config": dict(flow.values.public)}}}
+
+
+def keep_given_secrets(flow: Flow, run_id: str, instance: dg.DagsterInstance) -> None:
+    """Keep the secret parameters that were given for a run, for its owner alone."""
+    if flow.values and flow.values.secret:
+        records_of(instance.storage_directory()).keep_given(run_id, flow.values.secret)
+
+
+def with_values_of(flow: Flow, run: dg.DagsterRun, instance: dg.DagsterInstance) -> Flow:
+    """A flow with the values that a run was made with."""
+    if not flow.params:
+        return flow
+    resources: Any = run.run_config.get("resources") or {}
+    public = (resources.get(PARAMS) or {}).get("config") or {}
+    return replace(flow, values=Values(public, _given_secrets(flow, run, instance)))
+
+
+def _given_secrets(
+    flow: Flow, run: dg.DagsterRun, instance: dg.DagsterInstance
+) -> Mapping[str, Any]:
+    """What was given for a run, or for the one that it runs again."""
+    if not any(param.secret for param in flow.params.values()):
+        return {}
+    records = records_of(instance.storage_directory())
+    current: dg.DagsterRun | None = run
+    while current is not None:
+        found = records.given(current.run_id)
+        if found is not None:
+            return found
+        parent = current.parent_run_id
+        current = instance.get_run_by_id(parent) if parent else None
+    return {}

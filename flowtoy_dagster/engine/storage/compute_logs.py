@@ -1,0 +1,147 @@
+"""What steps print, into files as it comes, without secrets and without helper processes."""
+
+import contextlib
+import os
+import select
+import sys
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from dagster._core.storage.compute_log_manager import CapturedLogContext
+from dagster._core.storage.local_compute_log_manager import LocalComputeLogManager
+from dagster._serdes import ConfigurableClassData
+from typing_extensions import Self
+
+from flowtoy_dagster.steps.mask import SharedMask, StepMask
+from flowtoy_dagster.store.files import make_private_folder
+
+_alone = threading.RLock()
+"""Held while a step's output is captured: steps in several threads share the descriptors."""
+_CHUNK = 1 << 16
+_DISCARDED = b"(what this step printed is not kept: its secret outputs are not known)\n"
+
+
+class DirectComputeLogManager(LocalComputeLogManager):
+    """Dagster's local log files, written by the step's own process.
+
+    Dagster's own starts two `tail` and two watching processes a step, to repeat on the console
+    what goes into the files. Here a thread takes what the step prints out of two pipes, hides
+    the secrets that the step knows, and appends it to the files, which the UI and
+    `flowtoy runs logs` read live.
+    """
+
+    @classmethod
+    def from_config_value(
+        cls, inst_data: ConfigurableClassData | None, config_value: Mapping[str, Any]
+    ) -> "DirectComputeLogManager":
+        return cls(inst_data=inst_data, **config_value)
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._captures: list[_Capture] = []
+
+    def mask_with(self, mask: StepMask) -> None:
+        """Hide what a step knows to be secret in everything that is captured now."""
+        for capture in tuple(self._captures):
+            capture.mask.add(mask)
+
+    @contextlib.contextmanager
+    def capture_logs(self, log_key: Sequence[str]) -> Iterator[CapturedLogContext]:
+        paths = [self.get_captured_local_path(log_key, kind) for kind in ("out", "err")]
+        make_private_folder(Path(paths[0]).parent)
+        with _alone, _Capture(paths) as capture:
+            self._captures.append(capture)
+            try:
+                yield CapturedLogContext(log_key)
+            finally:
+                self._captures.remove(capture)
+        # The file's being there tells that no more will come.
+        ended = self.get_captured_local_path(log_key, "complete")
+        os.close(os.open(ended, os.O_WRONLY | os.O_CREAT, 0o600))
+
+
+class _Capture:
+    """File descriptors 1 and 2 into two files, for the length of a block.
+
+    Args:
+        paths: the files for stdout and stderr.
+    """
+
+    def __init__(self, paths: Sequence[str]) -> None:
+        self._files = [
+            os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600) for path in paths
+        ]
+        self._held = [b"", b""]
+        self._done = threading.Event()
+        self.mask = SharedMask()
+
+    def __enter__(self) -> Self:
+        _flush()
+        pipes = [os.pipe(), os.pipe()]
+        self._ends = [read for read, _ in pipes]
+        self._wake, self._waker = os.pipe()
+        self._kept = [os.dup(1), os.dup(2)]
+        for descriptor, (read, write) in zip((1, 2), pipes, strict=True):
+            os.set_blocking(read, False)
+            os.dup2(write, descriptor)
+            os.close(write)
+        self._thread = threading.Thread(target=self._pump, daemon=True)
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        _flush()
+        for descriptor, kept in zip((1, 2), self._kept, strict=True):
+            os.dup2(kept, descriptor)
+            os.close(kept)
+        self._done.set()
+        os.write(self._waker, b"\0")
+        self._thread.join()
+        for descriptor in (*self._ends, *self._files, self._wake, self._waker):
+            os.close(descriptor)
+
+    def _pump(self) -> None:
+        open_ends = set(self._ends)
+        while open_ends:
+            # What may be the beginning of a secret is held back until more comes, or the end.
+            ready, _, _ = select.select([*open_ends, self._wake], [], [])
+            done = self._done.is_set()
+            for end in [e for e in open_ends if done or e in ready]:
+                # What a child that was left behind still prints is not waited for.
+                if not self._drain(end) or done:
+                    open_ends.discard(end)
+        self._write_held()
+
+    def _drain(self, end: int) -> bool:
+        """Move what is there into the file; False at the pipe's end."""
+        index = self._ends.index(end)
+        while True:
+            try:
+                data = os.read(end, _CHUNK)
+            except BlockingIOError:
+                return True
+            if not data:
+                return False
+            data = self._held[index] + data
+            waits = self.mask.is_holding or self.mask.is_discarding
+            held = len(data) if waits else self.mask.held_back(data)
+            self._held[index] = data[len(data) - held :] if held else b""
+            self._write(index, data[: len(data) - held])
+
+    def _write_held(self) -> None:
+        for index, data in enumerate(self._held):
+            self._write(index, _DISCARDED if data and self.mask.is_discarding else data)
+        self._held = [b"", b""]
+
+    def _write(self, index: int, data: bytes) -> None:
+        if data:
+            with contextlib.suppress(OSError):  # a full disk must not fail a step that prints
+                os.write(self._files[index], self.mask.octets(data))
+
+
+def _flush() -> None:
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(Exception):
+            stream.flush()

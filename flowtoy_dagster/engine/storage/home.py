@@ -1,0 +1,205 @@
+"""The home folder: where it is, what is in it, and who may read it. No Dagster in here."""
+
+import json
+import logging
+import os
+import re
+import stat
+import tempfile
+from pathlib import Path
+
+import platformdirs
+
+from flowtoy_dagster.engine.storage.address import STORAGE_MODULE, check_storage, storage_address
+from flowtoy_dagster.errors import HomeError
+from flowtoy_dagster.masking.mask import STORAGE_VARIABLE
+from flowtoy_dagster.store.files import make_private_folder, write_whole
+
+CONFIG_FILE = "dagster.yaml"
+
+DAGSTER_YAML = """\
+# Written by flowtoy when it made this folder; yours to change.
+storage:
+  custom:
+{storage}
+compute_logs:
+  module: flowtoy_dagster.engine.storage
+  class: DirectComputeLogManager
+  config:
+    base_dir: {logs}
+telemetry:
+  enabled: false
+nux:
+  enabled: false
+# Runs start when they are asked for. A deployment with the daemon may queue them instead.
+run_coordinator:
+  module: dagster.core.run_coordinator
+  class: DefaultRunCoordinator
+"""
+_NO_USER_HOME = (
+    "the home folder is unknown: this user has no home directory (HOME is not set)\n"
+    "    set FLOWTOY_HOME to a folder that you can write"
+)
+_OF_DAGSTER = ("history", "schedules")
+"""What Dagster makes in a folder that it uses without a `dagster.yaml`."""
+_LONGEST_PATH = 420
+"""Bytes; SQLite opens no file whose path has more than 512."""
+_SPECIAL = re.compile(r"[*?\[]|%[0-9A-Fa-f]{2}")
+"""Dagster looks for `dagster.yaml` by a pattern, and makes a URL of the path of a database."""
+IN_FILES = """\
+    module: flowtoy_dagster.engine.storage
+    class: WarmStorage
+    config:
+      base_dir: {home}"""
+IN_DATABASE = f"""\
+    module: {STORAGE_MODULE}
+    class: WarmPostgresStorage
+    config:
+      # The address holds a password, so it stays in the environment.
+      postgres_url:
+        env: {STORAGE_VARIABLE}"""
+
+
+def home_folder() -> Path:
+    """`$DAGSTER_HOME`, else `$FLOWTOY_HOME`, else the user's data folder.
+
+    Raises:
+        HomeError: it is in the user's home directory, which is unknown, or in a working directory
+            that is deleted.
+    """
+    for name in ("DAGSTER_HOME", "FLOWTOY_HOME"):
+        value = os.environ.get(name)
+        if value:
+            return _absolute(Path(value))
+    try:
+        folder = Path(platformdirs.user_data_dir("flowtoy", appauthor=False))
+    except RuntimeError:
+        raise HomeError(_NO_USER_HOME) from None
+    if os.environ.get("HOME") == "" and not os.environ.get("XDG_DATA_HOME"):
+        raise HomeError(_NO_USER_HOME)
+    return _absolute(folder)
+
+
+def _absolute(folder: Path) -> Path:
+    # An empty HOME would stand for the root directory.
+    if str(folder).startswith("~") and os.environ.get("HOME") == "":
+        raise HomeError(_NO_USER_HOME)
+    try:
+        return folder.expanduser().absolute()
+    except RuntimeError:
+        raise HomeError(_NO_USER_HOME) from None
+    except FileNotFoundError:
+        raise HomeError(
+            f"the home folder {folder} can't be found: the working directory is deleted\n"
+            "    set FLOWTOY_HOME to an absolute path"
+        ) from None
+
+
+def open_home(folder: Path | None = None) -> Path:
+    """The home folder, made ready: private, writable, with a `dagster.yaml`.
+
+    A folder that is open to other users is closed to them, with a line on stderr.
+
+    Raises:
+        HomeError: it can't be made or written, belongs to another user, or keeps runs elsewhere
+            than the environment says; says why.
+    """
+    home = _absolute(folder) if folder else home_folder()
+    _check_path(home)
+    try:
+        make_private_folder(home)
+        _check_owners(home)
+        with tempfile.TemporaryFile(dir=home, prefix=f".{CONFIG_FILE}."):
+            """It can be written."""
+        _close(home)
+        # A folder that a deployment uses already, without a file, runs on Dagster's defaults.
+        if not (home / CONFIG_FILE).exists() and _is_new(home):
+            write_whole(home / CONFIG_FILE, _dagster_yaml(home).encode())
+    except OSError as error:
+        reason = (error.strerror or str(error)).lower()
+        raise HomeError(
+            f"the home folder {home} can't be used: {reason}\n"
+            "    set FLOWTOY_HOME to a folder that you can write"
+        ) from None
+    check_storage(home / CONFIG_FILE)
+    return home
+
+
+def _close(home: Path) -> None:
+    """Close a home to other users.
+
+    Raises:
+        HomeError: it is a folder that is meant to be open, such as `/tmp`.
+        OSError: its mode can't be changed.
+    """
+    mode = stat.S_IMODE(home.stat().st_mode)
+    if not mode & 0o077:
+        return
+    if mode & stat.S_ISVTX or home == home.parent:
+        raise HomeError(
+            f"the home folder {home} is a folder for all users of the machine\n"
+            "    set FLOWTOY_HOME to a folder of your own"
+        )
+    home.chmod(mode & ~0o077)
+    logging.getLogger("flowtoy.home").warning(
+        "the home folder %s was open to other users (mode %04o): it is now %04o",
+        home, mode, mode & ~0o077,
+    )
+
+
+def _check_owners(home: Path) -> None:
+    _check_owner(home.stat().st_uid, f"the home folder {home}")
+    settings = home / CONFIG_FILE
+    # What an administrator has put into a user's home was put there for that user.
+    if settings.exists() and settings.stat().st_uid != 0:
+        _check_owner(settings.stat().st_uid, f"{settings}, which names code to execute,")
+
+
+def _check_owner(owner: int, what: str) -> None:
+    if owner != os.geteuid():
+        raise HomeError(
+            f"{what} belongs to another user (uid {owner}): that user could have\n"
+            "    this command execute anything\n"
+            "    set FLOWTOY_HOME to a folder of your own, or run the command as that user"
+        )
+
+
+def _check_path(home: Path) -> None:
+    """Raise HomeError where Dagster or SQLite can't work with a path."""
+    reason = _path_problem(home)
+    if reason is not None:
+        shown = str(home).encode("utf-8", "backslashreplace").decode()
+        raise HomeError(
+            f"the home folder {shown} can't be used: {reason}\n"
+            "    set FLOWTOY_HOME to another folder"
+        )
+
+
+def _path_problem(home: Path) -> str | None:
+    try:
+        length = len(str(home).encode())
+    except UnicodeEncodeError:
+        return "its path is not UTF-8 text"
+    found = _SPECIAL.search(str(home))
+    if found is not None:
+        return f"its path contains '{found[0]}', which has a special meaning for Dagster"
+    # For one name that is too long the system has its own words.
+    if length > _LONGEST_PATH and max(len(os.fsencode(part)) for part in home.parts) <= 255:
+        return f"its path has {length} bytes, more than {_LONGEST_PATH}"
+    return None
+
+
+def _is_new(home: Path) -> bool:
+    """Whether Dagster has not kept runs in a folder by its defaults.
+
+    Other files, such as the `lost+found` of a volume, don't matter.
+    """
+    return not any((home / name).exists() for name in _OF_DAGSTER)
+
+
+def _dagster_yaml(home: Path) -> str:
+    # JSON strings are YAML strings, whatever characters a path has.
+    return DAGSTER_YAML.format(
+        storage=IN_DATABASE if storage_address() else IN_FILES.format(home=json.dumps(str(home))),
+        logs=json.dumps(str(home / "storage")),
+    )

@@ -1,0 +1,116 @@
+"""Dagster's instance of a home folder: opened here, for a web server, or in other processes."""
+
+import logging
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+from dagster._core.definitions.reconstruct import ReconstructableJob
+from dagster._core.instance.ref import InstanceRef
+from dagster._serdes import ConfigurableClassData
+from dagster._utils.hosted_user_process import recon_job_from_origin
+
+from flowtoy_dagster.engine.storage.console_log import build_handlers
+from flowtoy_dagster.engine.storage.run_clock import offset_of
+
+_QUIET = {"telemetry": {"enabled": False}, "nux": {"enabled": False}}
+_COORDINATOR = ConfigurableClassData("dagster._core.run_coordinator", "DefaultRunCoordinator", "{}")
+_CLASS = ConfigurableClassData(__name__, "QuietInstance", "{}")
+
+
+class QuietInstance(dg.DagsterInstance):
+    """Dagster's instance, which leaves the logging of its process alone, with the clocks of runs.
+
+    Dagster's own calls `logging.config.dictConfig` at the start of each run, also where
+    `dagster.yaml` has no `python_logs`. That closes every handler of the process, and it waits for
+    the lock of each one while it holds the lock of the module: with runs in two threads, for ever.
+    """
+
+    _handlers: Sequence[logging.Handler] | None = None
+    _building = threading.Lock()
+    _latest: tuple[str, float | None] = "", None
+
+    def get_yaml_python_handlers(self) -> Sequence[logging.Handler]:
+        """The handlers of `python_logs` in `dagster.yaml`; built once."""
+        config = (self.get_settings("python_logs") or {}).get("dagster_handler_config")
+        if not config or not config.get("handlers"):
+            return []
+        with self._building:
+            if self._handlers is None:
+                self._handlers = build_handlers(config)
+            return self._handlers
+
+    def handle_new_event(self, event: dg.EventLogEntry, **options: Any) -> None:
+        """Store an event, with the time that its run's clock shows."""
+        offset = self._offset(event.run_id)
+        if offset is not None:
+            event = event._replace(timestamp=offset + time.monotonic())
+        super().handle_new_event(event, **options)
+
+    def _offset(self, run_id: str) -> float | None:
+        """From the monotonic clock to a run's; that of the latest run is remembered."""
+        known, offset = self._latest
+        if known != run_id:
+            run = self.get_run_by_id(run_id) if run_id else None
+            if run is None:
+                return None
+            offset = offset_of(run.tags, run_id)
+            self._latest = run_id, offset
+        return offset
+
+    def dispose(self) -> None:
+        """Close the instance, and its handlers."""
+        super().dispose()
+        for handler in self._handlers or ():
+            handler.close()
+        self._handlers = None
+
+
+def open_instance(home: Path) -> dg.DagsterInstance:
+    """The instance of a home folder, as its `dagster.yaml` says."""
+    return instance_of(InstanceRef.from_dir(str(home)))
+
+
+def instance_of(ref: InstanceRef) -> dg.DagsterInstance:
+    """The instance that a reference describes; of our class, unless it names another one."""
+    if ref.custom_instance_class_data is None:
+        ref = ref._replace(custom_instance_class_data=_CLASS)
+    return dg.DagsterInstance.from_ref(ref)
+
+
+def serving_instance(home: Path, launcher: tuple[str, str]) -> dg.DagsterInstance:
+    """The instance for a web server that starts the runs that are asked for there itself.
+
+    What the home's `dagster.yaml` says of storage and logs is kept. Runs start at once, since no
+    daemon is there to take them out of a queue, and nothing is sent to anybody.
+
+    Args:
+        home: a home folder.
+        launcher: module and name of the class that starts runs.
+    """
+    ref = InstanceRef.from_dir(str(home))
+    ref = ref._replace(
+        run_coordinator_data=_COORDINATOR,
+        run_launcher_data=ConfigurableClassData(*launcher, "{}"),
+        settings={**ref.settings, **_QUIET},
+    )
+    return instance_of(ref)
+
+
+def instance_facts(instance: dg.DagsterInstance) -> Mapping[str, Any]:
+    """What another process opens the same instance by, as JSON data. It may hold passwords."""
+    return instance.get_ref().to_dict()
+
+
+def same_instance(facts: Mapping[str, Any]) -> dg.DagsterInstance:
+    """The instance that `instance_facts` told of, opened in this process."""
+    return instance_of(InstanceRef.from_dict(facts))
+
+
+def job_of(run: dg.DagsterRun) -> ReconstructableJob:
+    """The job of a run, as every process of it builds it."""
+    assert run.job_code_origin is not None, f"run {run.run_id} has no job"
+    return recon_job_from_origin(run.job_code_origin)

@@ -1,0 +1,420 @@
+"""SQLite storages that keep their connections.
+
+Dagster's own open a new engine for every event and compare schema revisions of three databases
+in every process. These subclasses keep one engine for each file and process, check the schema
+once for each version of Dagster in a home, don't wait for the disk at each event of a step, and
+give a new run's database by copying an empty one. The files are Dagster's own: a home can be read
+by an installation without this class, and the other way round.
+"""
+
+import contextlib
+import fcntl
+import os
+import shutil
+import sqlite3
+import tempfile
+import threading
+import types
+from collections import OrderedDict
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+import sqlalchemy as db
+from dagster import EventLogEntry, StringSource
+from dagster._config.config_schema import UserConfigSchema
+from dagster._core.events import (
+    ASSET_CHECK_EVENTS,
+    ASSET_EVENTS,
+    EVENT_TYPE_TO_PIPELINE_RUN_STATUS,
+)
+from dagster._core.storage import runs, schedules
+from dagster._core.storage.base_storage import DagsterStorage
+from dagster._core.storage.event_log import SqliteEventLogStorage
+from dagster._core.storage.event_log.sqlite.sqlite_event_log import INDEX_SHARD_NAME
+from dagster._core.storage.runs import SqliteRunStorage
+from dagster._core.storage.schedules import SqliteScheduleStorage
+from dagster._core.storage.sql import get_alembic_config
+from dagster._core.storage.sqlite import SQLITE_BUSY_TIMEOUT_SECONDS, create_db_conn_string
+from dagster._core.storage.sqlite_storage import (
+    DagsterSqliteStorage,
+    _event_logs_directory,
+    _runs_directory,
+    _schedule_directory,
+)
+from dagster._serdes import ConfigurableClassData
+from sqlalchemy.engine import Connection, Engine
+from watchdog.observers import Observer
+
+from flowtoy_dagster.engine.storage.watching import RunWatch
+from flowtoy_dagster.errors import HomeError
+from flowtoy_dagster.store.files import make_private_folder
+
+MOST_ENGINES = 32
+"""Databases that a process keeps open; a web server looks at many runs."""
+MOST_WRITERS = 8
+_MIRRORED = {*ASSET_EVENTS, *ASSET_CHECK_EVENTS, *EVENT_TYPE_TO_PIPELINE_RUN_STATUS}
+"""Events that are also stored in the index of all runs."""
+_INSERT = (
+    "INSERT INTO event_logs "
+    "(run_id, event, dagster_event_type, timestamp, step_key, asset_key, partition) VALUES "
+    "(:run_id, :event, :dagster_event_type, :timestamp, :step_key, :asset_key, :partition)"
+)
+_migrating = threading.Lock()
+_EMPTY_SHARD = f"empty-{dg.__version__}.shard"
+
+
+class Engines:
+    """The SQLite engines of this process, the longest unused closed first."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._engines: OrderedDict[str, Engine] = OrderedDict()
+        self._pid = os.getpid()
+
+    def get(self, conn_string: str) -> Engine:
+        """The engine for a database."""
+        with self._lock:
+            if self._pid != os.getpid():
+                # SQLite connections must not cross a fork, not even to be closed.
+                self._abandoned = self._engines
+                self._engines, self._pid = OrderedDict(), os.getpid()
+            engine = self._engines.pop(conn_string, None) or _make_engine(conn_string)
+            self._engines[conn_string] = engine
+            while len(self._engines) > MOST_ENGINES:
+                self._engines.popitem(last=False)[1].dispose()
+            return engine
+
+    def close(self) -> None:
+        """Close all connections of this process."""
+        with self._lock:
+            if self._pid == os.getpid():
+                for engine in self._engines.values():
+                    engine.dispose()
+            self._engines = OrderedDict()
+
+
+def _make_engine(conn_string: str) -> Engine:
+    engine = db.create_engine(
+        conn_string,
+        connect_args={"timeout": SQLITE_BUSY_TIMEOUT_SECONDS},
+        pool_size=4,
+        max_overflow=64,
+    )
+    db.event.listen(engine, "connect", _wait_for_the_disk)
+    return engine
+
+
+def _wait_for_the_disk(connection: sqlite3.Connection, _: Any) -> None:
+    # A commit flushes the log of the file: what others have written without waiting, too. So the
+    # event of a run's end makes all events of its steps durable.
+    connection.execute("PRAGMA synchronous=FULL")
+
+
+class _Writer:
+    """A connection for inserting events, which one thread at a time uses."""
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self._connection: sqlite3.Connection | None = connection
+        self._lock = threading.Lock()
+
+    def insert(self, statement: str, row: Mapping[str, Any]) -> bool:
+        """Insert a row, unless the connection has been closed; whether it was there."""
+        with self._lock:
+            if self._connection is None:
+                return False
+            self._connection.execute(statement, row)
+            return True
+
+    def close(self) -> None:
+        """Close the connection; letting go of it would not: it is part of a cycle."""
+        with self._lock:
+            if self._connection is not None:
+                self._connection.close()
+            self._connection = None
+
+
+class Writers:
+    """Connections of this process for inserting events, the longest unused closed first.
+
+    Args:
+        open_writer: opens one for a run.
+    """
+
+    def __init__(self, open_writer: Callable[[str], sqlite3.Connection]) -> None:
+        self._open = open_writer
+        self._lock = threading.Lock()
+        self._writers: OrderedDict[str, _Writer] = OrderedDict()
+        self._pid = os.getpid()
+
+    def insert(self, run_id: str, statement: str, row: Mapping[str, Any]) -> None:
+        """Insert a row into a run's database, as a transaction of its own."""
+        while not self._get(run_id).insert(statement, row):
+            """Another thread needed so many others that this one was closed meanwhile."""
+
+    def _get(self, run_id: str) -> _Writer:
+        with self._lock:
+            if self._pid != os.getpid():
+                # Not to be closed either: they belong to the process that forked us.
+                self._abandoned = self._writers
+                self._writers, self._pid = OrderedDict(), os.getpid()
+            writer = self._writers.pop(run_id, None) or _Writer(self._open(run_id))
+            self._writers[run_id] = writer
+            while len(self._writers) > MOST_WRITERS:
+                self._writers.popitem(last=False)[1].close()
+            return writer
+
+    def close(self) -> None:
+        """Close all connections of this process."""
+        with self._lock:
+            if self._pid == os.getpid():
+                for writer in self._writers.values():
+                    writer.close()
+            self._writers = OrderedDict()
+
+
+class WarmEventLogStorage(SqliteEventLogStorage):
+    """Dagster's event log in SQLite, with its connections kept."""
+
+    _obs: Any
+
+    def __init__(self, base_dir: str, inst_data: ConfigurableClassData | None = None) -> None:
+        self._engines = Engines()
+        self._writers = Writers(self._open_writer)
+        super().__init__(base_dir, inst_data)
+
+    @classmethod
+    def from_config_value(
+        cls, inst_data: ConfigurableClassData | None, config_value: Any
+    ) -> "WarmEventLogStorage":
+        return cls(inst_data=inst_data, **config_value)
+
+    @contextlib.contextmanager
+    def _connect(self, shard: str) -> Iterator[Connection]:
+        engine = self._engines.get(self.conn_string_for_shard(shard))
+        if shard not in self._initialized_dbs:
+            with self._db_lock:
+                self._make_ready(shard, engine)
+                self._initialized_dbs.add(shard)
+        with engine.begin() as connection:
+            yield connection
+
+    def _make_ready(self, shard: str, engine: Engine) -> None:
+        path = Path(self.path_for_shard(shard))
+        if path.exists() and path.stat().st_size:
+            with engine.connect() as connection:
+                found = connection.exec_driver_sql(
+                    "SELECT 1 FROM sqlite_master WHERE name = 'event_logs'"
+                ).first()
+            if found:
+                return
+        elif shard != INDEX_SHARD_NAME and not path.exists():
+            with tempfile.NamedTemporaryFile(dir=path.parent, suffix=".part") as beside:
+                shutil.copyfile(self._empty_shard(), beside.name)
+                # A link fails where another process was first; then its file is as good.
+                with contextlib.suppress(FileExistsError):
+                    os.link(beside.name, path)
+            return
+        _touch_private(path)
+        self._initdb(engine, for_index_shard=shard == INDEX_SHARD_NAME)
+
+    def _empty_shard(self) -> Path:
+        """An empty run's database, made once for each version of Dagster."""
+        path = Path(self._base_dir) / _EMPTY_SHARD
+        if not path.exists():
+            with tempfile.TemporaryDirectory(dir=self._base_dir) as folder:
+                engine = _make_engine(create_db_conn_string(folder, "empty"))
+                _touch_private(Path(folder) / "empty.db")
+                self._initdb(engine)
+                engine.dispose()
+                os.replace(Path(folder) / "empty.db", path)
+        return path
+
+    def store_event(self, event: EventLogEntry) -> None:
+        """As Dagster's own does; what goes into the run's database alone goes there directly."""
+        if event.is_dagster_event and event.dagster_event_type in _MIRRORED:
+            super().store_event(event)
+            return
+        row = self._event_to_row(event)
+        row["timestamp"] = row["timestamp"].isoformat(sep=" ", timespec="microseconds")
+        self._writers.insert(event.run_id, _INSERT, row)
+
+    def _open_writer(self, run_id: str) -> sqlite3.Connection:
+        with self._connect(run_id):
+            """Makes the database ready."""
+        connection = sqlite3.connect(
+            self.path_for_shard(run_id),
+            timeout=SQLITE_BUSY_TIMEOUT_SECONDS,
+            isolation_level=None,
+            check_same_thread=False,
+        )
+        # With WAL a power cut may lose the last events, and never corrupts the file.
+        connection.execute("PRAGMA synchronous=NORMAL")
+        return connection
+
+    def watch(self, run_id: str, cursor: str | None, callback: Callable[..., Any]) -> None:
+        """As Dagster's own does, with what notices changes in time."""
+        if not self._obs:
+            self._obs = Observer()
+            self._obs.start()
+        handler = RunWatch(self, run_id, callback, cursor)
+        self._watchers[run_id][callback] = (
+            handler,
+            self._obs.schedule(handler, self._base_dir, recursive=True),
+        )
+        # What was written before this is no change any more.
+        handler.tell()
+
+    def has_table(self, table_name: str) -> bool:
+        engine = self._engines.get(self.conn_string_for_shard(INDEX_SHARD_NAME))
+        with engine.connect() as connection:
+            return bool(engine.dialect.has_table(connection, table_name))
+
+    def dispose(self) -> None:
+        super().dispose()
+        self._writers.close()
+        self._engines.close()
+
+
+class _KeptConnections:
+    """What the run and schedule storages have in common: one database, and its engine kept."""
+
+    _conn_string: str
+
+    def __init__(self, conn_string: str, inst_data: ConfigurableClassData | None = None) -> None:
+        self._engines = Engines()
+        super().__init__(conn_string, inst_data)  # type: ignore[call-arg] # of the storage beside
+
+    @contextlib.contextmanager
+    def connect(self) -> Iterator[Connection]:
+        with self._engines.get(self._conn_string).begin() as connection:
+            yield connection
+
+    def dispose(self) -> None:
+        super().dispose()  # type: ignore[misc] # of the storage beside
+        self._engines.close()
+
+
+class WarmRunStorage(_KeptConnections, SqliteRunStorage):
+    """Dagster's run storage in SQLite, with its connections kept."""
+
+
+class WarmScheduleStorage(_KeptConnections, SqliteScheduleStorage):
+    """Dagster's schedule storage in SQLite, with its connections kept."""
+
+
+class WarmStorage(DagsterSqliteStorage):
+    """The three storages of a home, at the places where Dagster's own keep them.
+
+    `base_dir` is the home folder. A file named for Dagster's version marks that the schemas
+    were checked by it, and holds the revision that it found.
+    """
+
+    def __init__(self, base_dir: str, inst_data: ConfigurableClassData | None = None) -> None:
+        DagsterStorage.__init__(self)  # type: ignore[arg-type] # its type variable is unbound
+        self.base_dir = base_dir
+        self._inst_data = inst_data
+        self._runs_url = create_db_conn_string(_runs_directory(base_dir), "runs")
+        self._schedules_url = create_db_conn_string(_schedule_directory(base_dir), "schedules")
+        for folder in (_event_logs_directory(base_dir), _schedule_directory(base_dir)):
+            make_private_folder(Path(folder))
+        if not self._is_ready():
+            with _alone_in(_runs_directory(base_dir)):
+                if not self._is_ready():
+                    self._make_ready()
+        self._run_storage: SqliteRunStorage = WarmRunStorage(self._runs_url)
+        self._schedule_storage: SqliteScheduleStorage = WarmScheduleStorage(self._schedules_url)
+        self._event_log_storage: SqliteEventLogStorage = WarmEventLogStorage(
+            _event_logs_directory(base_dir)
+        )
+
+    @property
+    def _checked(self) -> Path:
+        return Path(self.base_dir) / "history" / f"schema-checked-{dg.__version__}"
+
+    def _is_ready(self) -> bool:
+        files = (self._runs_url, self._schedules_url)
+        if not (self._checked.exists() and all(map(_file_of, files))):
+            return False
+        # Another version of Dagster may have changed the schema since.
+        return self._checked.read_text() == _revision_of(self._runs_url)
+
+    def _make_ready(self) -> None:
+        for url, package in ((self._runs_url, runs), (self._schedules_url, schedules)):
+            revision = _revision_of(url)
+            if revision and not _knows_revision(package, revision):
+                raise HomeError(
+                    f"the home folder {self.base_dir} was made by a newer version of Dagster "
+                    f"than {dg.__version__}\n    update dagster, or use another home"
+                )
+        index = Path(_event_logs_directory(self.base_dir)) / f"{INDEX_SHARD_NAME}.db"
+        databases = (Path(url.removeprefix("sqlite:///"))
+                     for url in (self._runs_url, self._schedules_url))
+        for file in (*databases, index, self._checked):
+            _touch_private(file)
+        WarmRunStorage.from_local(_runs_directory(self.base_dir)).dispose()
+        SqliteScheduleStorage.from_local(_schedule_directory(self.base_dir)).dispose()
+        WarmEventLogStorage(_event_logs_directory(self.base_dir)).dispose()
+        self._checked.write_text(_revision_of(self._runs_url))
+
+    @classmethod
+    def config_type(cls) -> UserConfigSchema:
+        return {"base_dir": StringSource}
+
+    @classmethod
+    def from_config_value(
+        cls, inst_data: ConfigurableClassData | None, config_value: Mapping[str, Any]
+    ) -> "WarmStorage":
+        return cls(inst_data=inst_data, **config_value)
+
+
+def _touch_private(path: Path) -> None:
+    """Make an empty file for its owner alone, where there is none; SQLite keeps its mode."""
+    os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
+
+
+@contextlib.contextmanager
+def _alone_in(folder: str) -> Iterator[None]:
+    """Let one thread of one process make a home's databases: Dagster's migrations can't share.
+
+    What runs them has one context for all threads of a process, also for those with other homes.
+    """
+    lock = Path(folder) / "making.lock"
+    _touch_private(lock)
+    with _migrating, open(lock, "a") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def _revision_of(conn_string: str) -> str:
+    """The schema's revision in a database; empty where it has none."""
+    if not _file_of(conn_string):
+        return ""
+    path = conn_string.removeprefix("sqlite:///")
+    with contextlib.closing(sqlite3.connect(path, timeout=SQLITE_BUSY_TIMEOUT_SECONDS)) as opened:
+        try:
+            row = opened.execute("SELECT version_num FROM alembic_version").fetchone()
+        except sqlite3.OperationalError:
+            return ""
+        except sqlite3.DatabaseError as error:
+            raise HomeError(f"the database {path} can't be read: {error}") from None
+    return str(row[0]) if row else ""
+
+
+def _knows_revision(package: types.ModuleType, revision: str) -> bool:
+    """Whether this version of Dagster has heard of a revision of one of its storages."""
+    # Not needed for a home that is ready, and slow to import.
+    from alembic.script import ScriptDirectory
+    from alembic.util.exc import CommandError
+
+    config = get_alembic_config(str(Path(package.__file__ or "").parent / "sqlite" / "x.py"))
+    try:
+        return ScriptDirectory.from_config(config).get_revision(revision) is not None
+    except CommandError:
+        return False
+
+
+def _file_of(conn_string: str) -> bool:
+    path = conn_string.removeprefix("sqlite:///")
+    return os.path.exists(path) and os.path.getsize(path) > 0

@@ -1,0 +1,12 @@
+"""The tags by which flowtoy's jobs, runs and ops are known, and what executors read from them."""
+
+FLOW_TAG = "flowtoy/flow"
+"""The tag of a job and its runs that holds the flow's written name."""
+CONFIG_TAG = "flowtoy/config"
+"""The tag of a job and its runs that holds the hash under which the configuration is saved."""
+STEP_TAG = "flowtoy/step"
+"""The tag of an op that holds its step's written name."""
+HALT_TAG = "flowtoy/halts_run"
+"""The tag of an op whose failure halts the run."""
+ORDER_TAG = "flowtoy/order"
+"""The tag of an op that holds its step's index in the file."""

@@ -1,0 +1,1 @@
+"""Positioned nodes to a `Flow`, or to every error in them."""

@@ -1,0 +1,290 @@
+"""Which step waits for which, and why (language 8)."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from flowtoy_dagster.flow.compile.undefined import NameCheck, names_known_in
+from flowtoy_dagster.flow.compile.validate import Draft, StepDraft
+from flowtoy_dagster.flow.files.suggestions import nearest
+from flowtoy_dagster.flow.graph import Dependency, InputKind, Source
+from flowtoy_dagster.flow.templates.names import OUTPUT_NAMES
+from flowtoy_dagster.flow.templates.references import (
+    Reference,
+    TemplateMistake,
+    references,
+    templates_in,
+)
+
+Path = tuple[str | int, ...]
+EXPLICIT = "depends_on"
+
+
+@dataclass
+class StepView:
+    """A step with its source resolved, and where in the document its parts stand.
+
+    Attributes:
+        payload_path: where the payload stands.
+        places: where a key of the configuration may stand, the strongest first.
+    """
+
+    step: StepDraft
+    source: Source | None = None
+    input_kind: InputKind = "none"
+    request_keys: frozenset[str] = frozenset()
+    payload: Any = None
+    payload_path: Path = ()
+    places: list[Path] = field(default_factory=list)
+
+    @property
+    def name(self) -> str:
+        """The step's name as written."""
+        return self.step.config.name
+
+
+@dataclass(frozen=True)
+class Links:
+    """What steps' templates refer to.
+
+    Attributes:
+        dependencies: by step index.
+        params: the parameters, by step index.
+        kept: the steps whose whole result some template names.
+    """
+
+    dependencies: Mapping[int, tuple[Dependency, ...]]
+    params: Mapping[int, tuple[str, ...]]
+    kept: frozenset[str]
+
+
+@dataclass(frozen=True)
+class _Mention:
+    reference: Reference
+    reason: str
+    path: Path
+    line: int | None = None
+
+
+def connect(draft: Draft, views: Sequence[StepView], sources: Mapping[str, Source]) -> Links:
+    """Find every dependency; what can't be is noted in the draft."""
+    return _Connector(draft, views, sources).connect()
+
+
+class _Connector:
+    def __init__(
+        self, draft: Draft, views: Sequence[StepView], sources: Mapping[str, Source]
+    ) -> None:
+        self.draft = draft
+        self.views = views
+        self.sources = sources
+        self.names = NameCheck(draft)
+        self.by_name = {view.name: view for view in reversed(views)}
+        self.kept: set[str] = set()
+        self.params: set[str] = set()
+        """What the templates read last refer to."""
+
+    def connect(self) -> Links:
+        for name, source in self.sources.items():
+            for path, template in templates_in(source.configuration):
+                place = self.draft.place_of(path, [("sources", name)]) or ("sources", name)
+                # A step may say that its payload has names in these templates.
+                names = names_known_in({**source.configuration, "pass_to": "template"})
+                for _ in self._read(template, (*place, *path), "", names):
+                    pass  # its mistakes are what is wanted here
+        waits, params = {}, {}
+        for view in self.views:
+            self.params.clear()
+            waits[view.step.index] = self._waits_for(view)
+            params[view.step.index] = tuple(sorted(self.params))
+        order = {view.name: view.step.index for view in self.views}
+        dependencies = {
+            index: tuple(
+                Dependency(name, tuple(reasons))
+                for name, reasons in sorted(found.items(), key=lambda item: order[item[0]])
+            )
+            for index, found in waits.items()
+        }
+        self._refuse_cycles(dependencies)
+        return Links(dependencies, params, frozenset(self.kept))
+
+    def _waits_for(self, view: StepView) -> dict[str, list[str]]:
+        found: dict[str, list[str]] = {}
+        missing: dict[str, _Mention] = {}
+        for mention in self._mentions(view):
+            reference = mention.reference
+            names = [reference.step] if reference.step is not None else self._above(view)
+            for name in names:
+                if name == view.name:
+                    self._refuse(mention, f"Step '{name}' depends on itself")
+                elif name not in self.by_name:
+                    missing.setdefault(name, mention)
+                else:
+                    reasons = found.setdefault(name, [])
+                    if mention.reason not in reasons:
+                        reasons.append(mention.reason)
+                    self._check_output(view, mention)
+                    if reference.root == "steps" and reference.attribute in (None, "result"):
+                        self.kept.add(name)
+        if missing:
+            names_text = ", ".join(f"'{name}'" for name in missing)
+            hints = dict.fromkeys(self._hint_for(name, view.name) for name in missing)
+            self._refuse(
+                next(iter(missing.values())),
+                f"Step '{view.name}' depends on missing step(s): {names_text}",
+                "; ".join(hints),
+            )
+        return found
+
+    def _hint_for(self, missing: str, dependent: str) -> str:
+        near = nearest(missing, (view.name for view in self.views), but=dependent)
+        return f"{near.question[:-1]} for '{missing}'?" if near.question else near.hint
+
+    def _above(self, view: StepView) -> list[str]:
+        return [other.name for other in self.views if other.step.index < view.step.index]
+
+    def _refuse(self, mention: _Mention, message: str, hint: str | None = None) -> None:
+        self.draft.refuse(mention.path, message, hint, line=mention.line, dependency=True)
+
+    def _check_output(self, view: StepView, mention: _Mention) -> None:
+        reference = mention.reference
+        if reference.output is None or reference.step is None:
+            return
+        target = self.by_name[reference.step].step
+        outputs = [output.name for output in target.config.output]
+        if reference.output in outputs or "output" in target.broken:
+            return
+        hint = nearest(reference.output, outputs).hint if outputs else (
+            f"step '{reference.step}' declares no outputs"
+        )
+        self._refuse(
+            mention,
+            f"Step '{view.name}' refers to the output '{reference.output}' of step "
+            f"'{reference.step}', which has no such output",
+            hint,
+        )
+
+    def _mentions(self, view: StepView) -> Iterator[_Mention]:
+        config, path = view.step.config, ("flow", view.step.index)
+        for index, name in enumerate(config.depends_on):
+            yield _Mention(Reference("steps", name, attribute="state"), EXPLICIT,
+                           (*path, EXPLICIT, index))
+        for within, template in templates_in(view.payload):
+            yield from self._read(template, (*view.payload_path, *within), _label("input", within))
+        if view.source is not None:
+            for within, template in templates_in(view.source.configuration):
+                place = self.draft.place_of(within, view.places) or path
+                is_input = place[2:3] == ("input",)
+                label = _label("input" if is_input else "source", within)
+                names = names_known_in(view.source.configuration)
+                yield from self._read(template, (*place, *within), label, names)
+        for index, output in enumerate(config.output):
+            if output.type == "template":
+                where = (*path, "output", index, "value")
+                label = f"output {output.name}"
+                yield from self._read(output.value or "", where, label, OUTPUT_NAMES)
+        retry = config.retry.model_dump(warnings=False) if config.retry else None
+        for within, template in templates_in({"retry": retry, "timeout": config.timeout}):
+            yield from self._read(template, (*path, *within), _label("", within))
+
+    def _read(
+        self, template: str, path: Path, reason: str, names: Collection[str] | None = ()
+    ) -> Iterator[_Mention]:
+        """The mentions in a template; those of sources it names count as its own.
+
+        Args:
+            template: one of the configuration's.
+            path: where it stands.
+            reason: why its step depends on what it mentions.
+            names: what it knows beside the roots; None where any name may be missing.
+        """
+        pending, seen = [template], {template}
+        while pending:
+            current = pending.pop()
+            try:
+                found = references(current)
+            except TemplateMistake as mistake:
+                self.draft.refuse(path, str(mistake), mistake.hint, line=mistake.line)
+                continue
+            if current == template:
+                self.names.check(template, path, names)
+            for reference in sorted(found, key=str):
+                if reference.root in ("flows", "steps"):
+                    line = reference.line if current == template else None
+                    yield _Mention(reference, reason, path, line)
+                elif reference.root == "params":
+                    line = reference.line if current == template else None
+                    self._take_param(reference.step, path, line)
+                elif reference.root == "sources":
+                    inner = set(self._templates_of(reference)) - seen
+                    seen |= inner
+                    pending += sorted(inner)
+
+    def _take_param(self, name: str | None, path: Path, line: int | None) -> None:
+        known = self.draft.param_names
+        if known is None:
+            return  # which there are can't be told, and was refused
+        if name is None:
+            self.params |= known
+        elif name in known:
+            self.params.add(name)
+        elif line is not None:
+            # In a source that the template names, it is told where it stands.
+            hint = nearest(name, known).hint if known else "declare it under 'params'"
+            self.draft.refuse(path, f"there is no parameter '{name}'", hint, line=line)
+
+    def _templates_of(self, reference: Reference) -> Iterator[str]:
+        """The templates of the sources that a mention of `sources` stands for."""
+        for name in self.sources if reference.step is None else [reference.step]:
+            source = self.sources.get(name)
+            for _, template in templates_in(source.configuration if source else None):
+                yield template
+
+    def _refuse_cycles(self, dependencies: Mapping[int, tuple[Dependency, ...]]) -> None:
+        waits = {
+            view.name: [d.step for d in dependencies[view.step.index] if d.step != view.name]
+            for view in self.views
+        }
+        done: set[str] = set()
+        for start in waits:
+            if start not in done:
+                for cycle in _cycles_from(start, waits, done):
+                    path = " -> ".join(cycle)
+                    view = self.by_name[cycle[0]]
+                    self.draft.refuse(
+                        ("flow", view.step.index, "name"),
+                        f"Steps wait for each other in a cycle: {path}",
+                        "take one of these dependencies away",
+                        dependency=True,
+                    )
+
+
+def _cycles_from(
+    start: str, waits: Mapping[str, Sequence[str]], done: set[str]
+) -> Iterator[list[str]]:
+    """Cycles met in a depth-first walk, without recursion; `done` collects what was visited."""
+    trail: list[str] = [start]
+    on_trail = {start}
+    stack = [iter(waits[start])]
+    while stack:
+        following = next(stack[-1], None)
+        if following is None:
+            stack.pop()
+            finished = trail.pop()
+            on_trail.discard(finished)
+            done.add(finished)
+        elif following in on_trail:
+            yield [*trail[trail.index(following):], following]
+        elif following not in done:
+            trail.append(following)
+            on_trail.add(following)
+            stack.append(iter(waits[following]))
+
+
+def _label(first: str, path: Path) -> str:
+    text = first
+    for part in path:
+        text += f"[{part}]" if isinstance(part, int) else f".{part}" if text else str(part)
+    return text

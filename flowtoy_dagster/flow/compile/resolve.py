@@ -1,0 +1,269 @@
+"""A draft and a catalog of providers to a flow, or to every problem that stands in the way."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from flowtoy_dagster.errors import ConfigError
+from flowtoy_dagster.flow.compile.catalog import Catalog, Finding
+from flowtoy_dagster.flow.compile.edges import Links, StepView, connect
+from flowtoy_dagster.flow.compile.params import declare
+from flowtoy_dagster.flow.compile.validate import (
+    BROKEN_SOURCE,
+    UNKNOWN_TYPE,
+    Draft,
+    StepDraft,
+    read_draft,
+)
+from flowtoy_dagster.flow.files.loading import Document
+from flowtoy_dagster.flow.files.suggestions import nearest
+from flowtoy_dagster.flow.graph import Flow, InputKind, Source, Step
+from flowtoy_dagster.flow.schema.fields import is_free
+from flowtoy_dagster.flow.schema.models import DerivedSource, RunnerConfig, SourceConfig
+
+Path = tuple[str | int, ...]
+
+_PARAMETER_TYPES = {
+    "parameter": "value",
+    "value": "value",
+    "filter": "template",
+    "body": "template",
+}
+_PAYLOAD_MODES = ("input_mode", "pass_to")
+
+
+def build_flow(document: Document, catalog: Catalog) -> Flow:
+    """Check a document whole and build its flow.
+
+    Raises:
+        ConfigError: with all problems, in file order.
+    """
+    draft = read_draft(document)
+    declare(draft)
+    builder = _Builder(draft, catalog)
+    flow = builder.build()
+    if draft.problems:
+        raise ConfigError(draft.problems)
+    return flow
+
+
+def merge_configurations(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
+    """Deep-merge: mappings key by key, anything else replaces (language 1.1)."""
+    merged = dict(base)
+    for key, value in over.items():
+        here = merged.get(key)
+        both = isinstance(here, dict) and isinstance(value, dict)
+        merged[key] = merge_configurations(here, value) if both else value  # type: ignore[arg-type]
+    return merged
+
+
+@dataclass(frozen=True)
+class _Input:
+    kind: InputKind
+    value: Any = None
+    path: Path = ()
+
+
+class _Builder:
+    def __init__(self, draft: Draft, catalog: Catalog) -> None:
+        self.draft = draft
+        self.catalog = catalog
+        self.runner = RunnerConfig.model_validate(draft.top.get("runner") or {})
+
+    def build(self) -> Flow:
+        for name, source in self.draft.sources.items():
+            if self._knows_type(source.type, ("sources", name)):
+                for finding in self.catalog.check(source.type, source.configuration, False):
+                    place: Path = ("sources", name)
+                    self._note(finding, self.draft.place_of(finding.path, [place]) or place)
+        self._check_unique_names()
+        views = [self._view(step) for step in self.draft.steps]
+        self._warn_of_unusable_sources()
+        sources = {
+            name: Source(source.type, source.configuration, name, source.concurrency)
+            for name, source in self.draft.sources.items()
+        }
+        links = connect(self.draft, views, sources)
+        return Flow(
+            name=self.draft.name,
+            steps=tuple(self._step(view, links) for view in views),
+            sources=sources,
+            runner=self.runner,
+            config=self.draft.document.root.plain(),
+            description=self.draft.top.get("description"),
+            tags={key: str(value) for key, value in (self.draft.top.get("tags") or {}).items()},
+            params=self.draft.params,
+            schedules=self.draft.schedules,
+            warnings=tuple(sorted(self.draft.warnings, key=lambda warning: warning.order)),
+        )
+
+    def _step(self, view: StepView, links: Links) -> Step:
+        config = view.step.config
+        return Step(
+            index=view.step.index,
+            name=config.name,
+            source=view.source or Source(BROKEN_SOURCE, {}),
+            input_kind=view.input_kind,
+            request_keys=view.request_keys,
+            payload=view.payload,
+            outputs=config.output,
+            dependencies=links.dependencies[view.step.index],
+            on_error=config.on_error or self.runner.on_error,
+            retry=config.retry,
+            timeout=config.timeout,
+            description=config.description,
+            tags=config.tags,
+            keep_result=config.name in links.kept,
+            group=config.group,
+            pool=config.pool or self._pool_of(config.source),
+            params=links.params[view.step.index],
+        )
+
+    def _pool_of(self, written: str | SourceConfig | DerivedSource) -> str | None:
+        if isinstance(written, SourceConfig):
+            return written.pool
+        name = written.base if isinstance(written, DerivedSource) else written
+        found = self.draft.sources.get(name)
+        return found.pool if found else None
+
+    def _check_unique_names(self) -> None:
+        first: dict[str, int] = {}
+        for step in self.draft.steps:
+            name = step.config.name
+            if name in first:
+                place = self.draft.document.root.nearest(("flow", first[name], "name")).location
+                message = f"there is a step '{name}' already, at {place}"
+                hint = "give each step a name of its own"
+                self.draft.refuse(("flow", step.index, "name"), message, hint)
+            first.setdefault(name, step.index)
+            seen: set[str] = set()
+            for index, output in enumerate(step.config.output):
+                if output.name in seen:
+                    message = f"step '{name}' has an output '{output.name}' already"
+                    self.draft.refuse(("flow", step.index, "output", index, "name"), message)
+                seen.add(output.name)
+
+    def _view(self, step: StepDraft) -> StepView:
+        path: Path = ("flow", step.index)
+        view = StepView(step, payload=step.config.input, payload_path=(*path, "input"))
+        source = None if "source" in step.broken else self._resolve(step)
+        if source is None:
+            return view
+        known = len(self.draft.problems)
+        given = self._classify(step.config.input, source, (*path, "input"))
+        complete = len(self.draft.problems) == known
+        view.input_kind = given.kind
+        configuration = source.configuration
+        if given.kind == "request":
+            configuration = merge_configurations(configuration, given.value)
+            view.payload, view.request_keys = None, frozenset(given.value)
+            view.places.append(given.path)
+        else:
+            view.payload, view.payload_path = given.value, given.path
+        written = step.config.source
+        if isinstance(written, DerivedSource):
+            view.places.append((*path, "source", "override"))
+        elif isinstance(written, SourceConfig):
+            view.places.append((*path, "source"))
+        if source.name is not None:
+            view.places.append(("sources", source.name))
+        for finding in self.catalog.check(source.type, configuration, complete):
+            place = self.draft.place_of(finding.path, view.places)
+            if place is not None or not finding.path:
+                # What was told of a named source already, where it stands, is not told again.
+                self._note(finding, place or path)
+        view.source = Source(source.type, configuration, source.name)
+        return view
+
+    def _note(self, finding: Finding, place: Path) -> None:
+        note = self.draft.warn if finding.warning else self.draft.refuse
+        where = (*place, *finding.path)
+        note(where, finding.message, finding.hint, key=finding.key, line=finding.line)
+
+    def _resolve(self, step: StepDraft) -> Source | None:
+        written = step.config.source
+        path: Path = ("flow", step.index, "source")
+        if isinstance(written, SourceConfig):
+            usable = self._knows_type(written.type, path) and self._can_use(written.type, path)
+            return Source(written.type, written.configuration) if usable else None
+        if isinstance(written, DerivedSource):
+            name, override, path = written.base, written.override, (*path, "base")
+        else:
+            name, override = written, {}
+        found = self.draft.sources.get(name)
+        if found is not None and name not in self.draft.broken_sources:
+            if found.type not in self.catalog.types() or not self._can_use(found.type, path):
+                return None
+            merged = merge_configurations(found.configuration, override)
+            return Source(found.type, merged, name)
+        if name in self.draft.broken_sources:
+            return None
+        if isinstance(written, str) and name in self.catalog.types():
+            return Source(name, {}) if self._can_use(name, path) else None
+        self.draft.refuse(path, f"there is no source '{name}'", self._source_hint(name, written))
+        return None
+
+    def _source_hint(self, name: str, written: object) -> str:
+        if is_free(name):
+            return "keys that begin with 'x-' are notes, not sources"
+        types = self.catalog.types() if isinstance(written, str) else ()
+        question = nearest(name, [*self.draft.sources, *types]).question
+        if question:
+            return question
+        return f"sources: {_names(self.draft.sources)}; provider types: {_names(types)}"
+
+    def _knows_type(self, type_name: str, path: Path) -> bool:
+        if type_name in self.catalog.types():
+            return True
+        if type_name != UNKNOWN_TYPE:
+            known = f"the types are {_names(self.catalog.types())}"
+            question = nearest(type_name, self.catalog.types()).question
+            hint = f"{question} {known}" if question else known
+            self.draft.refuse((*path, "type"), f"there is no provider type '{type_name}'", hint)
+        return False
+
+    def _can_use(self, type_name: str, path: Path) -> bool:
+        reason = self.catalog.why_unusable(type_name)
+        if reason:
+            self.draft.refuse(path, reason)
+        return reason is None
+
+    def _warn_of_unusable_sources(self) -> None:
+        for name, source in self.draft.sources.items():
+            if source.type in self.catalog.types():
+                reason = self.catalog.why_unusable(source.type)
+                if reason:
+                    self.draft.warn(("sources", name), f"source '{name}' can't be used: {reason}")
+
+    def _classify(self, value: Any, source: Source, path: Path) -> _Input:
+        if value is None:
+            return _Input("none")
+        keys = self.catalog.request_keys(source.type)
+        if not isinstance(value, dict):
+            return _Input("payload", value, path)
+        key = _PARAMETER_TYPES.get(value["type"]) if isinstance(value.get("type"), str) else None
+        if key is not None and set(value) == {"type", key}:
+            return _Input("payload", value[key], (*path, key))
+        if keys is None or any(source.configuration.get(m) is not None for m in _PAYLOAD_MODES):
+            return _Input("payload", value, path)
+        named = [name for name in value if not is_free(name)]
+        others = [name for name in named if name not in keys]
+        if not named or len(others) == len(named):
+            return _Input("payload", value, path)
+        if not others:
+            return _Input("request", {name: value[name] for name in named}, path)
+        listed = ", ".join(f"'{name}'" for name in others)
+        question = nearest(others[0], keys).question if len(others) == 1 else None
+        hint = question or (
+            "a payload has none of the provider's request keys, a request nothing else; "
+            "for a payload with such names write {type: value, value: {...}}"
+        )
+        message = f"the input mixes request keys of '{source.type}' with others: {listed}"
+        self.draft.refuse((*path, others[0]), message, hint, key=True)
+        return _Input("none", value, path)
+
+
+def _names(names: Collection[str]) -> str:
+    return ", ".join(f"'{name}'" for name in names) or "none"

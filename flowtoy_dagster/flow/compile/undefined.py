@@ -1,0 +1,60 @@
+"""Names and sources that a template uses and that are not there (language 6.3, 6.4)."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from typing import Any
+
+from flowtoy_dagster.flow.compile.validate import Draft
+from flowtoy_dagster.flow.files.suggestions import nearest
+from flowtoy_dagster.flow.templates.names import PAYLOAD_NAMES, ROOTS
+from flowtoy_dagster.flow.templates.references import asked_names, free_names, references
+from flowtoy_dagster.flow.templates.render import is_template
+
+Path = tuple[str | int, ...]
+_OF_PAYLOADS = "only templates of a command with 'pass_to: template' have it"
+
+
+def names_known_in(configuration: Mapping[str, Any]) -> Collection[str] | None:
+    """What a configuration's templates know beside the roots; None where any may be missing."""
+    if configuration.get("template_strict", True) is not True:
+        return None
+    mode = configuration.get("pass_to")
+    return PAYLOAD_NAMES if mode == "template" or is_template(mode) else ()
+
+
+class NameCheck:
+    """Refuses what a document's templates use and nothing gives, unless they test it."""
+
+    def __init__(self, draft: Draft) -> None:
+        self._draft = draft
+        written = draft.document.root.child("sources")
+        named = written.value if written else None
+        # Where it is no mapping at all, that is told, and no name is wrong for it.
+        self._told = named is not None and not isinstance(named, dict)
+        self._sources = frozenset(named if isinstance(named, dict) else ())
+
+    def check(self, template: str, path: Path, names: Collection[str] | None) -> None:
+        """Note what is unknown in a template.
+
+        Args:
+            template: one that `references` takes.
+            path: where it stands.
+            names: what it knows beside the roots; None where any name may be missing.
+        """
+        for name, line in free_names(template).items():
+            if names is None or name in names or (name,) in asked_names(template):
+                continue
+            hint = _OF_PAYLOADS if name in PAYLOAD_NAMES else nearest(name, [*ROOTS, *names]).hint
+            self._draft.refuse(path, f"'{name}' is not a name", hint, line=line)
+        for reference in references(template):
+            name = reference.step or ""
+            if reference.root != "sources" or not self._is_no_source(name):
+                continue
+            if ("sources", name) not in asked_names(template):
+                hint = nearest(name, self._draft.sources).hint
+                message = f"there is no source '{name}'"
+                self._draft.refuse(path, message, hint, line=reference.line)
+
+    def _is_no_source(self, name: str) -> bool:
+        return bool(name) and name not in self._sources and not self._told

@@ -1,0 +1,93 @@
+"""Files to one merged document (language 1)."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from flowtoy_dagster.errors import ConfigError, Location, Problem
+from flowtoy_dagster.flow.files.nodes import Mark, Node, from_plain, merge
+from flowtoy_dagster.flow.files.yaml_reader import MAX_FILE_BYTES, read_document
+
+STDIN = "-"
+NO_FILE = "<mapping>"
+_FILE_ORDER = MAX_FILE_BYTES + 1
+
+
+@dataclass(frozen=True)
+class Document:
+    """A merged configuration: the tree with its positions and the name it has by default."""
+
+    root: Node
+    default_name: str
+
+
+def read_files(paths: Sequence[str | Path]) -> Document:
+    """Read and merge YAML files, left to right; `-` is standard input.
+
+    Raises:
+        ConfigError: a file can't be read, is not YAML or is not a mapping.
+    """
+    if not paths:
+        raise ConfigError([Problem("no configuration file given")])
+    problems: list[Problem] = []
+    root: Node | None = None
+    for index, path in enumerate(paths):
+        try:
+            node = _read_file(str(path), index * _FILE_ORDER)
+        except ConfigError as error:
+            problems.extend(error.problems)
+            continue
+        root = node if root is None else merge(root, node)
+    if problems:
+        raise ConfigError(problems)
+    assert root is not None
+    first = str(paths[0])
+    return Document(root, "stdin" if first == STDIN else Path(first).stem)
+
+
+def read_mapping(config: Mapping[str, Any]) -> Document:
+    """A document for a configuration that is already a mapping."""
+    mark = Mark(Location(NO_FILE, 0, 0), 0)
+    return Document(from_plain(dict(config), mark), "flow")
+
+
+def _read_file(path: str, first_order: int) -> Node:
+    name = "<stdin>" if path == STDIN else path
+    node = read_document(_read_text(path, name, first_order), name, first_order)
+    if not isinstance(node.value, dict):
+        message = "the top level of a configuration must be a mapping"
+        hint = "write 'sources:' and 'flow:' at the left margin"
+        raise ConfigError([Problem(message, node.mark.location, hint, order=node.mark.order)])
+    return node
+
+
+def _read_text(path: str, name: str, first_order: int) -> str:
+    try:
+        if path == STDIN:
+            data = sys.stdin.buffer.read(MAX_FILE_BYTES + 1)
+        else:
+            with open(path, "rb") as file:
+                data = file.read(MAX_FILE_BYTES + 1)
+    except OSError as error:
+        reason = (error.strerror or str(error)).lower()
+        message = f"can't read the configuration '{path}': {reason}"
+        raise ConfigError([Problem(message, order=first_order)]) from None
+    start = Location(name, 1, 1)
+    if len(data) > MAX_FILE_BYTES:
+        message = f"larger than {MAX_FILE_BYTES // 2**20} MiB"
+        hint = "a configuration is not meant for data"
+        raise ConfigError([Problem(message, start, hint, order=first_order)])
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        before = data[: error.start].decode("utf-8-sig", "replace")
+        line = before.count("\n") + 1
+        column = len(before) - (before.rfind("\n") + 1) + 1
+        place = Location(name, line, column)
+        raise ConfigError(
+            [Problem("not UTF-8 text", place, "save the file as UTF-8", order=first_order)]
+        ) from None

@@ -1,0 +1,1 @@
+"""What a mapping of a configuration may hold: models, fields, and the rules of single values."""

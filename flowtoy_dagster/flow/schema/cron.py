@@ -1,0 +1,105 @@
+"""When a schedule comes: cron's five fields and time zones, checked without Dagster."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from flowtoy_dagster.flow.files.suggestions import nearest, show
+from flowtoy_dagster.flow.schema.fields import Misplaced
+
+_SHORTHANDS = ("@hourly", "@daily", "@midnight", "@weekly", "@monthly", "@yearly", "@annually")
+_ITEM = re.compile(r"(?P<low>\*|\w+)(?:-(?P<high>\w+))?(?:/(?P<step>\d+))?", re.ASCII)
+_DAYS_IN = (31, 29, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31)
+_ZONE = re.compile(r"[A-Z][\w+-]*(?:/[\w+-]+)*|UTC", re.ASCII)
+
+
+@dataclass(frozen=True)
+class _Field:
+    name: str
+    low: int
+    high: int
+    names: tuple[str, ...] = ()
+
+    def numbers(self, text: str) -> set[int]:
+        """The numbers that the field's text stands for; raises ValueError."""
+        return {number for item in text.split(",") for number in self._numbers_of(item)}
+
+    def _numbers_of(self, item: str) -> range:
+        match = _ITEM.fullmatch(item)
+        if match is None or (match["low"] == "*" and match["high"] is not None):
+            raise ValueError(f"'{item}' is no {self.name}")
+        low = self.low if match["low"] == "*" else self._number(match["low"])
+        high = low
+        if match["high"] is not None:
+            high = self._number(match["high"])
+        elif match["low"] == "*":
+            high = self.high
+        elif match["step"] is not None:
+            # Readers of cron disagree about what this is.
+            raise ValueError(f"'{item}': a step follows '*' or a range, such as 0-30/10")
+        if match["high"] is not None and low >= high:
+            raise ValueError(f"the range '{item}' of {self.name}s does not go up")
+        step = int(match["step"] or 1)
+        if match["step"] is not None and not 1 <= step <= high - low:
+            raise ValueError(f"the step in '{item}' is not between 1 and {high - low}")
+        return range(low, high + 1, step)
+
+    def _number(self, text: str) -> int:
+        if text.lower() in self.names:
+            return self.low + self.names.index(text.lower())
+        if not text.isdigit() or not self.low <= int(text) <= self.high:
+            span = f"{self.low} to {self.high}"
+            raise ValueError(f"'{text}' is no {self.name}: they go from {span}")
+        return int(text)
+
+
+_MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
+_WEEKDAYS = ("sun", "mon", "tue", "wed", "thu", "fri", "sat")
+_FIELDS = (
+    _Field("minute", 0, 59),
+    _Field("hour", 0, 23),
+    _Field("day", 1, 31),
+    _Field("month", 1, 12, _MONTHS),
+    _Field("weekday", 0, 7, _WEEKDAYS),
+)
+
+
+def check_cron(text: str) -> str:
+    """A cron schedule as it is.
+
+    Raises:
+        ValueError: it is not one, or never comes; says which field is wrong.
+    """
+    if text in _SHORTHANDS:
+        return text
+    if text.startswith("@"):
+        hint = nearest(text, _SHORTHANDS).hint
+        raise Misplaced(f"there is no {show(text)}", (), hint, at_key=False)
+    parts = text.split()
+    if len(parts) != len(_FIELDS):
+        raise ValueError(f"expected five fields, minute hour day month weekday, got {show(text)}")
+    numbers = [field.numbers(part) for field, part in zip(_FIELDS, parts, strict=True)]
+    _, _, days, months, _ = numbers
+    if min(days) > max(_DAYS_IN[month - 1] for month in months):
+        raise ValueError(f"{show(text)} never comes: its months have no day {min(days)}")
+    return text
+
+
+def check_timezone(name: str) -> str:
+    """A time zone's name as it is.
+
+    Raises:
+        ValueError: there is no such zone; names the nearest.
+    """
+    import zoneinfo
+
+    try:
+        if not _ZONE.fullmatch(name):
+            raise ValueError
+        zoneinfo.ZoneInfo(name)
+    except (ValueError, zoneinfo.ZoneInfoNotFoundError, OSError):
+        near = nearest(name, sorted(zoneinfo.available_timezones())).question
+        hint = near or "write a name such as 'Europe/Zurich' or 'UTC'"
+        raise Misplaced(f"there is no time zone {show(name)}", (), hint, at_key=False) from None
+    return name

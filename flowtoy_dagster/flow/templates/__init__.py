@@ -1,0 +1,1 @@
+"""Templates and JMESPath expressions: one environment, its names, values and bounds."""

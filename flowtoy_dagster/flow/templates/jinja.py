@@ -1,0 +1,302 @@
+"""The one Jinja2 environment: sandboxed, with JSON text, and filters of the language's own."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import functools
+import json
+import math
+import re
+import shlex
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import jinja2
+import jmespath
+from jinja2 import nodes
+from jinja2.compiler import CodeGenerator, Frame
+from jinja2.exceptions import SecurityError
+from jinja2.filters import FILTERS as DEFAULT_FILTERS
+from jinja2.filters import make_attrgetter
+from jinja2.runtime import Context
+from jinja2.sandbox import (
+    ImmutableSandboxedEnvironment,
+    modifies_known_mutable,
+)
+from jinja2.utils import generate_lorem_ipsum
+
+from flowtoy_dagster.errors import TemplateError
+from flowtoy_dagster.flow.templates import bounds
+from flowtoy_dagster.flow.templates.jmespath_runtime import Expression
+from flowtoy_dagster.flow.templates.names import Missing, Names
+from flowtoy_dagster.flow.templates.values import native, text, to_json
+from flowtoy_dagster.json_text import loads
+
+_JMESPATH_NOISE = re.compile(r"^(Invalid|Bad) jmespath expression: |(, for expression)?:$")
+_PYTHONS_OWN = (
+    ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError
+)
+_COUNTED = "__counted__"
+TEXT_SINK = "__text_sink__"
+"""Context key: a function that replaces how an expression's value becomes text."""
+
+
+class _CodeGenerator(CodeGenerator):
+    """Makes `~` join texts as templates print them, and any constant be itself."""
+
+    def visit_Concat(self, node: nodes.Concat, frame: Frame) -> None:  # noqa: N802 - Jinja2 calls it
+        self.write("environment.concat_texts((")
+        for part in node.nodes:
+            self.visit(part, frame)
+            self.write(", ")
+        self.write("))")
+
+
+    def visit_Const(self, node: nodes.Const, frame: Frame) -> None:  # noqa: N802
+        # Jinja2 computes what is constant and writes `inf`, which is no name of Python's.
+        self.write(_literal(node.as_const(frame.eval_ctx)))
+
+
+def _literal(value: Any) -> str:
+    if isinstance(value, float) and not math.isfinite(value):
+        return f"float('{value}')"
+    if isinstance(value, tuple):
+        return "(" + "".join(f"{_literal(item)}, " for item in value) + ")"
+    if isinstance(value, list):
+        return "[" + ", ".join(map(_literal, value)) + "]"
+    if isinstance(value, dict):
+        parts = (f"{_literal(key)}: {_literal(item)}" for key, item in value.items())
+        return "{" + ", ".join(parts) + "}"
+    return repr(value)
+
+
+class Environment(ImmutableSandboxedEnvironment):
+    """Jinja2's sandbox with item lookup before attributes, JSON text, and bounds."""
+
+    code_generator_class = _CodeGenerator
+    intercepted_binops = frozenset({"+", "*", "**", "%"})
+
+    def _generate(self, source: nodes.Template, *args: Any, **kwargs: Any) -> str:
+        for loop in source.find_all(nodes.For):
+            loop.iter = nodes.Filter(loop.iter, _COUNTED, [], [], None, None, lineno=loop.lineno)
+            loop.iter.set_environment(self)
+        return super()._generate(source, *args, **kwargs)
+
+    def unsafe_undefined(self, obj: Any, attribute: str) -> jinja2.Undefined:
+        """What stands for something that templates must not reach."""
+        if modifies_known_mutable(obj, attribute):
+            kind = "mapping" if isinstance(obj, Mapping) else "list"
+            hint = f"a template can't change a {kind} by '{attribute}'; it may make a new one"
+            return self.undefined(hint=hint, exc=SecurityError)
+        return super().unsafe_undefined(obj, attribute)
+
+    def call_binop(self, context: Context, operator: str, left: Any, right: Any) -> Any:
+        """What an operator gives."""
+        bounds.check_operation(operator, left, right)
+        return super().call_binop(context, operator, left, right)
+
+    def call(self, context: Context, function: Any, /, *args: Any, **kwargs: Any) -> Any:
+        """What calling something gives."""
+        bounds.check_call(function, args, kwargs)
+        return super().call(context, function, *args, **kwargs)
+
+    def concat_texts(self, parts: tuple[Any, ...]) -> str:
+        """What `~` gives."""
+        found = [text(part) for part in parts]
+        bounds.check_length(sum(map(len, found)))
+        return "".join(found)
+
+    def getattr(self, obj: Any, attribute: str) -> Any:
+        """What `obj.attribute` gives."""
+        return self._look_up(obj, attribute, super().getattr)
+
+    def getitem(self, obj: Any, argument: Any) -> Any:
+        """What `obj[argument]` gives."""
+        return self._look_up(obj, argument, super().getitem)
+
+    def _look_up(self, obj: Any, name: Any, otherwise: Callable[[Any, Any], Any]) -> Any:
+        if isinstance(obj, Mapping):
+            try:
+                return obj[name]
+            except (KeyError, TypeError):
+                if isinstance(obj, Names) and name not in ("items", "keys", "values", "get"):
+                    return self.undefined(hint=obj.why_missing(name))
+        found = otherwise(obj, name)
+        if _is_absent(found) and type(obj) in (dict, list):
+            return self.undefined(hint=_why_not_in(obj, name))
+        return found
+
+
+def _is_absent(found: Any) -> bool:
+    """Whether a name is not there, which is something else than out of reach."""
+    return isinstance(found, jinja2.Undefined) and found._undefined_exception is not SecurityError
+
+
+def _why_not_in(obj: Any, name: Any) -> str:
+    if isinstance(obj, list):
+        return f"'{name}' is not in a list of {len(obj)} items"
+    keys = ", ".join(f"'{key}'" for key in list(obj)[:8])
+    return f"there is no key '{name}'; the keys are {keys or 'none'}"
+
+
+@jinja2.pass_context
+def _finalize(context: Context, value: Any) -> str:
+    sink = context.get(TEXT_SINK)
+    return sink(value) if sink else text(value)
+
+
+def _fromjson(value: Any) -> Any:
+    if isinstance(value, (dict, list)):
+        return value
+    try:
+        return loads(text(value))
+    except ValueError as error:
+        raise TemplateError(f"fromjson: not valid JSON: {error}") from None
+
+
+def search(expression: str, data: Any) -> Any:
+    """What a jmespath expression finds in data.
+
+    Raises:
+        TemplateError: the expression is malformed or meets a value of a wrong type.
+    """
+    try:
+        return _compiled_jmespath(expression).search(data)
+    except jmespath.exceptions.JMESPathError as error:
+        message = " ".join(str(error).split())
+        raise TemplateError(f"jmespath '{expression}': {message}") from None
+    except _PYTHONS_OWN as error:
+        message = f"{type(error).__name__}: {error}"
+        raise TemplateError(f"jmespath '{expression}': {message}") from None
+
+
+def _jmespath(value: Any, expression: str) -> Any:
+    return search(expression, native(value))
+
+
+@functools.lru_cache(maxsize=1024)
+def _compiled_jmespath(expression: str) -> Expression:
+    return Expression(expression)
+
+
+def check_jmespath(expression: str) -> None:
+    """Raise ValueError where an expression is malformed."""
+    try:
+        _compiled_jmespath(expression)
+    except jmespath.exceptions.JMESPathError as error:
+        reason = _JMESPATH_NOISE.sub("", str(error).splitlines()[0])
+        raise ValueError(f"malformed jmespath expression '{expression}': {reason}") from None
+
+
+def _b64encode(value: Any) -> str:
+    return base64.b64encode(text(value).encode()).decode()
+
+
+def _b64decode(value: Any) -> str:
+    try:
+        return base64.b64decode(text(value), validate=True).decode()
+    except (binascii.Error, UnicodeDecodeError) as error:
+        raise TemplateError(f"b64decode: {error}") from None
+
+
+class ShellQuoted(str):
+    """Text quoted for a shell that remembers what it was made from."""
+
+    __slots__ = ("original",)
+    original: str
+
+
+def _shquote(value: Any) -> str:
+    original = text(value)
+    quoted = ShellQuoted(shlex.quote(original))
+    quoted.original = original
+    return quoted
+
+
+def _join(value: Any, d: Any = "", attribute: str | int | None = None) -> str:
+    # The names of the arguments are Jinja2's.
+    items = value if attribute is None else map(make_attrgetter(environment, attribute), value)
+    return text(d).join(bounds.within_length((text(item) for item in items), len(text(d))))
+
+
+def _tojson(value: Any, indent: int | None = None) -> str:
+    compact = to_json(value)
+    if indent is None:
+        return compact
+    encoder = json.JSONEncoder(ensure_ascii=False, indent=indent)
+    bounds.check_widths([indent])
+    return "".join(bounds.within_length(encoder.iterencode(loads(compact))))
+
+
+@jinja2.pass_context
+def _counted(context: Context, items: Any) -> Any:
+    rounds = context.get(bounds.BUDGET)
+    return rounds.counted(items) if rounds else items
+
+
+def _bounded(name: str, check: Callable[..., None]) -> Any:
+    """A filter of Jinja2's own that is called only where its result is not too large."""
+    original = DEFAULT_FILTERS[name]
+
+    @functools.wraps(original)
+    def within_bounds(*args: Any, **kwargs: Any) -> Any:
+        check(*args, **kwargs)
+        return original(*args, **kwargs)
+
+    return within_bounds
+
+
+def _check_padding(*args: Any, **kwargs: Any) -> None:
+    bounds.check_widths([*args, *kwargs.values()])
+
+
+def _check_indent(text: Any, width: Any = 4, *_: Any, **named: Any) -> None:
+    width = named.get("width", width)
+    size = width if isinstance(width, int) else len(str(width))
+    bounds.check_length(size * (str(text).count("\n") + 1))
+
+
+def _check_wrapping(
+    _: Any, text: Any, width: Any = 79, break_long_words: Any = True, wrapstring: Any = None,
+    *__: Any, **___: Any,
+) -> None:  # fmt: skip
+    lines = len(str(text)) // max(int(width), 1) + str(text).count("\n") + str(text).count(" ")
+    bounds.check_length(lines * len(str(wrapstring or "")))
+
+
+def _lipsum(n: int = 5, html: bool = True, min: int = 20, max: int = 100) -> str:  # noqa: A002
+    # A word of it has at most 16 characters, with what separates it from the next.
+    bounds.check_length(n * max * 16)
+    return generate_lorem_ipsum(n, html, min, max)
+
+
+def _check_format(text: Any, *args: Any, **kwargs: Any) -> None:
+    bounds.check_format(str(text), [*args, *kwargs.values()])
+
+
+def _check_replacement(eval_context: Any, text: Any, old: Any, new: Any, *_: Any) -> None:
+    bounds.check_replacement(str(text), str(old), str(new))
+
+
+environment = Environment(undefined=Missing, finalize=_finalize, keep_trailing_newline=True)
+environment.filters.update(
+    fromjson=_fromjson,
+    jmespath=_jmespath,
+    b64encode=_b64encode,
+    b64decode=_b64decode,
+    shquote=_shquote,
+    string=text,
+    tojson=_tojson,
+    join=_join,
+)
+environment.filters[_COUNTED] = _counted
+environment.filters.update(
+    {name: _bounded(name, _check_padding) for name in ("center", "batch", "slice")}
+)
+environment.filters["indent"] = _bounded("indent", _check_indent)
+environment.filters["wordwrap"] = _bounded("wordwrap", _check_wrapping)
+environment.globals["lipsum"] = _lipsum
+environment.filters["format"] = _bounded("format", _check_format)
+environment.filters["replace"] = _bounded("replace", _check_replacement)
+lenient_environment = environment.overlay(undefined=jinja2.ChainableUndefined)

@@ -1,0 +1,127 @@
+"""Templates: what they are, and what they give.
+
+Only strings of the configuration are templates. A string that is exactly one `{{ expression }}`
+gives the expression's value as it is; any other template gives text (language 6.2).
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Mapping
+from typing import Any
+
+import jinja2
+from jinja2 import nodes
+
+from flowtoy_dagster.errors import TemplateError
+from flowtoy_dagster.flow.templates.bounds import BUDGET, Rounds
+from flowtoy_dagster.flow.templates.jinja import environment, lenient_environment
+from flowtoy_dagster.flow.templates.values import native, plain, text, to_json
+
+__all__ = ["is_template", "parse", "render", "render_all", "text", "to_json"]
+
+_VALUE = "flowtoy_value"
+
+
+def is_template(value: Any) -> bool:
+    """Whether a string of the configuration is a template rather than text."""
+    return isinstance(value, str) and ("{{" in value or "{%" in value or "{#" in value)
+
+
+def parse(source: str) -> nodes.Template:
+    """The syntax tree of a template.
+
+    Raises:
+        jinja2.TemplateSyntaxError: it is not a template.
+    """
+    return environment.parse(source)
+
+
+@functools.lru_cache(maxsize=4096)
+def _compile(source: str, lenient: bool) -> tuple[jinja2.Template, nodes.Expr | None]:
+    within = lenient_environment if lenient else environment
+    # A block scalar ends with a newline that nobody means.
+    only = _only_expression(parse(source.removesuffix("\n")))
+    if only is None:
+        return within.from_string(source), None
+    # Assigning the expression's value and reading it back keeps its type.
+    target = nodes.Name(_VALUE, "store", lineno=1)
+    body = nodes.Template([nodes.Assign(target, only, lineno=1)], lineno=1)
+    body.set_environment(within)
+    return within.from_string(body), only
+
+
+def _only_expression(tree: nodes.Template) -> nodes.Expr | None:
+    if len(tree.body) == 1 and isinstance(tree.body[0], nodes.Output):
+        parts = tree.body[0].nodes
+        if len(parts) == 1 and not isinstance(parts[0], nodes.TemplateData):
+            return parts[0]
+    return None
+
+
+def render(source: str, context: Mapping[str, Any], *, lenient: bool = False) -> Any:
+    """The value of one template string.
+
+    Args:
+        source: the template.
+        context: what its names stand for.
+        lenient: missing names give nothing instead of an error.
+
+    Raises:
+        TemplateError: a name is missing, or an operation fails; says why.
+    """
+    try:
+        template, expression = _compile(source, lenient)
+        if expression is None:
+            return template.render({**context, BUDGET: Rounds()})
+        scope = template.new_context({**context, BUDGET: Rounds()})
+        for _ in template.root_render_func(scope):
+            pass
+        value = scope.vars[_VALUE]
+        if not isinstance(expression, (nodes.Name, nodes.Getattr, nodes.Getitem)):
+            # Only what a template puts together can hold what is no data, or is missing.
+            return plain(value)
+        return native(value)
+    except jinja2.TemplateSyntaxError as error:
+        raise TemplateError(f"not a valid template: {error.message}") from None
+    except jinja2.exceptions.SecurityError as error:
+        raise TemplateError(f"not allowed in a template: {error}") from None
+    except (jinja2.TemplateError, ArithmeticError, LookupError, TypeError, ValueError) as error:
+        raise TemplateError(str(error) or type(error).__name__) from None
+    except (RecursionError, MemoryError) as error:
+        raise TemplateError(f"too large or too deep: {type(error).__name__}") from None
+    except TemplateError:
+        raise
+    except Exception as error:  # noqa: BLE001 - filters raise whatever their work on a value raises
+        raise TemplateError(f"{type(error).__name__}: {error}".rstrip(": ")) from None
+
+
+def render_all(
+    value: Any, context: Mapping[str, Any], field: str = "", *, lenient: bool = False
+) -> Any:
+    """Every template in a structure rendered; keys and other values stay as they are.
+
+    Args:
+        value: a value of the configuration.
+        context: what names stand for.
+        field: the path of `value`, for errors.
+        lenient: missing names give nothing instead of an error.
+    """
+    if isinstance(value, dict):
+        return {
+            key: render_all(
+                item, context, f"{field}.{key}" if field else str(key), lenient=lenient
+            )
+            for key, item in value.items()
+        }
+    if isinstance(value, list):
+        return [
+            render_all(item, context, f"{field}[{index}]", lenient=lenient)
+            for index, item in enumerate(value)
+        ]
+    if not is_template(value):
+        return value
+    try:
+        return render(value, context, lenient=lenient)
+    except TemplateError as error:
+        raise TemplateError(error.message, error.field or field) from None

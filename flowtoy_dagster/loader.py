@@ -1,0 +1,87 @@
+"""The door for configurations: files or a mapping to a checked flow."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from flowtoy_dagster.errors import UsageError
+from flowtoy_dagster.flow.compile.catalog import Finding
+from flowtoy_dagster.flow.compile.resolve import build_flow
+from flowtoy_dagster.flow.files.loading import Document, read_files, read_mapping
+from flowtoy_dagster.flow.graph import Flow
+from flowtoy_dagster.flow.schema.models import RunnerConfig
+from flowtoy_dagster.providers.kinds import InstalledProviders
+
+Config = str | Path | Sequence[str | Path] | Mapping[str, Any]
+
+
+def load_flow(config: Config, name: str | None = None) -> Flow:
+    """Read a configuration and check all of it.
+
+    Args:
+        config: a path, several paths (merged left to right) or a mapping.
+        name: the flow's name where the configuration gives none; by default the first
+            file's stem.
+
+    Raises:
+        ConfigError: with every problem there is.
+    """
+    if isinstance(config, Mapping):
+        document = read_mapping(config)
+    else:
+        document = read_files([config] if isinstance(config, (str, Path)) else config)
+    if name is not None:
+        document = Document(document.root, name)
+    return build_flow(document, InstalledProviders())
+
+
+def load_old_flow(config: Mapping[str, Any], name: str) -> Flow:
+    """The flow of a configuration that has run before, whatever providers are installed now.
+
+    Args:
+        config: the merged configuration.
+        name: the flow's name where the configuration gives none.
+    """
+    document = read_mapping(config)
+    return build_flow(Document(document.root, name), _OnceInstalledProviders())
+
+
+class _OnceInstalledProviders(InstalledProviders):
+    """A catalog to which every type is known: it was, when the flow ran."""
+
+    def types(self) -> Collection[str]:
+        return _Everything(super().types())
+
+    def why_unusable(self, type_name: str) -> str | None:
+        return None
+
+    def check(
+        self, type_name: str, configuration: Mapping[str, Any], complete: bool
+    ) -> list[Finding]:
+        return []
+
+
+class _Everything(tuple[str, ...]):
+    __slots__ = ()
+
+    def __contains__(self, name: object) -> bool:
+        return True
+
+
+def with_timeout(flow: Flow, timeout: str | None) -> Flow:
+    """The flow with another `runner.timeout`.
+
+    Raises:
+        UsageError: it is not a duration above zero.
+    """
+    if timeout is None:
+        return flow
+    try:
+        runner = RunnerConfig.model_validate({**flow.runner.model_dump(), "timeout": timeout})
+    except ValueError:
+        raise UsageError(f"'{timeout}' is not a timeout: write 90, 30s or 5m") from None
+    settings = {**(flow.config.get("runner") or {}), "timeout": timeout}
+    return replace(flow, runner=runner, config={**flow.config, "runner": settings})

@@ -1,0 +1,1 @@
+"""Which values are secret, how they are recognised, and how they are hidden."""

@@ -1,0 +1,306 @@
+"""Commands as steps (language 11.3)."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import shutil
+from collections.abc import Mapping
+from typing import Annotated, Any, ClassVar, Literal
+
+from pydantic import (
+    BeforeValidator,
+    Discriminator,
+    Field,
+    Tag,
+    TypeAdapter,
+    ValidationError,
+    ValidationInfo,
+)
+
+from flowtoy_dagster.errors import TemplateError
+from flowtoy_dagster.flow.compile.catalog import Finding
+from flowtoy_dagster.flow.files.suggestions import show
+from flowtoy_dagster.flow.schema.fields import Strict, Templated, Text, Timeout, Whole
+from flowtoy_dagster.flow.templates.jinja import search
+from flowtoy_dagster.flow.templates.render import render_all
+from flowtoy_dagster.flow.templates.values import text
+from flowtoy_dagster.json_text import loads
+from flowtoy_dagster.providers.base import CallContext, ProviderResult, first_part
+from flowtoy_dagster.providers.process.code_warnings import code_findings
+from flowtoy_dagster.providers.process.command import CommandLine, check_command, prepare
+from flowtoy_dagster.providers.process.shell import VALUE_PREFIX, with_argument
+from flowtoy_dagster.providers.subprocesses import Finished, run_command, signal_name
+
+logger = logging.getLogger("flowtoy.process")
+
+_SWITCH = TypeAdapter(bool)
+HIDDEN = "***"
+_SHOWN_LINE = 300
+
+
+def _check_command(value: Any, info: ValidationInfo) -> Any:
+    if isinstance(value, str):
+        # What a template will say is not known yet, nor what a step adds to a source.
+        unknown = bool(info.context and info.context.get("partial"))
+        check_command(value, shell=unknown or info.data.get("shell", False) is not False)
+    elif isinstance(value, (list, tuple)):
+        if not value:
+            raise ValueError("the command is empty")
+    elif not isinstance(value, CommandLine):
+        raise ValueError(f"expected text or a list of arguments, got {show(value)}")
+    return list(value) if isinstance(value, tuple) else value
+
+
+def _command_form(value: Any) -> str:
+    if isinstance(value, CommandLine):
+        return "<ready>"
+    return "<list>" if isinstance(value, list) else "<text>"
+
+
+Argument = Templated[Text]
+Arguments = Templated[list[Argument]]
+Command = Annotated[
+    Annotated[CommandLine, Tag("<ready>")]
+    | Annotated[list[Argument], Tag("<list>")]
+    | Annotated[str, Tag("<text>")],
+    Discriminator(_command_form),
+    BeforeValidator(_check_command),
+]
+Codes = Annotated[
+    Templated[list[Templated[Whole]]],
+    BeforeValidator(lambda v: [v] if isinstance(v, int) and not isinstance(v, bool) else v),
+]
+
+
+class ProcessConfiguration(Strict):
+    """The keys of a process source and of a request to it."""
+
+    # Before the command, which is checked by it.
+    shell: Templated[bool] = False
+    command: Command | None = None
+    args: Arguments = Field(default_factory=list)
+    stdin: Any = None
+    env: Templated[dict[str, Templated[Text] | None]] = Field(default_factory=dict)
+    cwd: Templated[str] | None = None
+    pass_to: Templated[Literal["arg", "stdin", "template"]] = "arg"  # noqa: S105
+    timeout: Templated[Timeout] | None = None
+    template_strict: Templated[bool] = True
+    log_full_command: Templated[bool] = False
+    redact_args: Templated[list[Templated[Whole]]] | None = None
+    redact_patterns: Templated[list[Templated[str]]] | None = None
+    success_codes: Codes = Field(default_factory=lambda: [0])
+    max_output_bytes: Templated[Annotated[Whole, Field(ge=1)]] = 256 * 1024 * 1024
+
+
+class ProcessProvider:
+    """Runs a command; gives `stdout`, `stderr`, `returncode` and, where stdout is JSON, `json`."""
+
+    type_name: ClassVar[str] = "process"
+    configuration_model: ClassVar[type[Strict]] = ProcessConfiguration
+    request_keys: ClassVar[frozenset[str]] = frozenset(
+        {"command", "args", "stdin", "env", "cwd", "shell", "timeout"}
+    )
+
+    def __init__(self, configuration: dict[str, Any]) -> None:
+        self.configuration = ProcessConfiguration.model_validate(configuration)
+        if self.configuration.command is None:
+            raise ValueError("a process needs a 'command'")
+
+    @classmethod
+    def missing(cls, configuration: Mapping[str, Any]) -> str | None:
+        """What a call would lack, or None."""
+        return None if configuration.get("command") is not None else "a process needs a 'command'"
+
+    @classmethod
+    def warnings(cls, configuration: Mapping[str, Any]) -> list[Finding]:
+        """Templates whose values a program would read as code."""
+        return code_findings(configuration)
+
+    @classmethod
+    def describe(cls, configuration: Mapping[str, Any]) -> str:
+        """What is called, in a few words."""
+        command = configuration.get("command")
+        words = command.split() if isinstance(command, str) else [text(w) for w in command or ()]
+        more = len(words) - 1 + len(configuration.get("args") or ())
+        return f"{words[0]} ({more} more)" if words and more else " ".join(words)
+
+    @classmethod
+    def render(
+        cls, configuration: Mapping[str, Any], context: Mapping[str, Any], payload: Any
+    ) -> dict[str, Any]:
+        """The configuration with its templates rendered."""
+        others = {k: v for k, v in configuration.items() if k not in ("command", "args")}
+        rendered: dict[str, Any] = render_all(others, context)
+        if isinstance(rendered.get("env"), dict):
+            # A variable is text, whatever its template gave.
+            rendered["env"] = {name: text(value) for name, value in rendered["env"].items()}
+        names = context
+        if rendered.get("pass_to") == "template":
+            names = {**context, **_payload_names(payload)}
+        lenient = _is_switched(rendered.get("template_strict"), to=False)
+        args = render_all(configuration.get("args") or [], names, "args", lenient=lenient)
+        try:
+            rendered["command"] = prepare(
+                configuration["command"],
+                args if isinstance(args, list) else [args],
+                shell=_is_switched(rendered.get("shell"), to=True),
+                context=names,
+                lenient=lenient,
+            )
+        except TemplateError as error:
+            raise TemplateError(error.message, error.field or "command") from None
+        return rendered
+
+    def call(
+        self, input_payload: Any = None, context: CallContext | None = None
+    ) -> dict[str, Any]:
+        """Run the command."""
+        settings = self.configuration
+        line = self._command_line(input_payload)
+        stdin = _as_input(settings.stdin)
+        if input_payload is not None and settings.pass_to == "arg":  # noqa: S105
+            line = _with_last_argument(line, text(input_payload))
+        elif input_payload is not None and settings.pass_to == "stdin":  # noqa: S105
+            stdin = _as_input(input_payload)
+        logger.info("running %s", self._shown(line))
+        try:
+            finished = run_command(
+                line.argv,
+                stdin=stdin,
+                variables={**{k: v or "" for k, v in settings.env.items()}, **line.variables},
+                cwd=settings.cwd,
+                timeout=settings.timeout,
+                max_output_bytes=settings.max_output_bytes,
+                tee=context.output if context else None,
+                deadline=context.deadline if context else None,
+                processes=context.processes if context else None,
+            )
+        except (OSError, ValueError) as error:
+            note = _why_not_started(error, line, settings.cwd)
+            return ProviderResult(False, None, (note,)).as_returned()
+        logger.info("%s ended with code %s", _program(line), finished.returncode)
+        return self._result(finished, line, context).as_returned()
+
+    def _command_line(self, payload: Any) -> CommandLine:
+        settings = self.configuration
+        if isinstance(settings.command, CommandLine):
+            return settings.command
+        # Used from Python, without a flow: the payload's names are all there is.
+        names = _payload_names(payload) if settings.pass_to == "template" else {}  # noqa: S105
+        command = settings.command or ""
+        return prepare(command, settings.args, shell=settings.shell, context=names)
+
+    def _result(
+        self, finished: Finished, line: CommandLine, context: CallContext | None
+    ) -> ProviderResult:
+        stdout = finished.stdout.decode("utf-8", "replace")
+        stderr = finished.stderr.decode("utf-8", "replace")
+        code = finished.returncode
+        data: dict[str, Any] = {"stdout": stdout, "stderr": stderr, "returncode": code}
+        note = None
+        program = _program(line)
+        if finished.ended_because is not None:
+            note = f"{program} {finished.ended_because}"
+        elif code not in self.configuration.success_codes:
+            how = f"was killed by {signal_name(-code)}" if code < 0 else f"exited with code {code}"
+            note = f"{program} {how}"
+        if note is not None:
+            lines = stderr.strip().splitlines()
+            if lines:
+                note += f": {first_part(lines[-1].strip(), _SHOWN_LINE, context)}"
+        else:
+            with contextlib.suppress(ValueError):
+                data["json"] = loads(finished.stdout)
+        notes = (note,) if note else ()
+        meta: dict[str, Any] = {"pid": finished.pid}
+        if (finished.ended_because or "").startswith("timed out"):
+            meta["failure"] = "timeout"
+        return ProviderResult(note is None, code, notes, data, meta)
+
+    def _shown(self, line: CommandLine) -> str:
+        """The command as it may be logged."""
+        settings = self.configuration
+        arguments = list(line.argv)
+        if settings.log_full_command:
+            return " ".join(arguments)
+        if settings.redact_args is None and settings.redact_patterns is None:
+            count = len(arguments) - 1
+            return f"{_program(line)} ({count} argument{'' if count == 1 else 's'})"
+        hidden = settings.redact_args or []
+        patterns = settings.redact_patterns or []
+        return " ".join(
+            HIDDEN if index in hidden or any(p in argument for p in patterns) else argument
+            for index, argument in enumerate(arguments)
+        )
+
+
+def _is_switched(value: Any, *, to: bool) -> bool:
+    """Whether a switch is set to `to`; what is no switch is told of later."""
+    try:
+        return _SWITCH.validate_python(value) is to
+    except ValidationError:
+        return False
+
+
+def _payload_names(payload: Any) -> dict[str, Any]:
+    parsed = payload
+    if isinstance(payload, str):
+        try:
+            parsed = loads(payload)
+        except ValueError:
+            parsed = None
+    return {
+        "input": payload,
+        "json": parsed,
+        "raw": text(payload),
+        "jmespath": lambda expression: None if parsed is None else search(expression, parsed),
+    }
+
+
+def _as_input(value: Any) -> bytes | None:
+    return None if value is None else text(value).encode()
+
+
+def _with_last_argument(line: CommandLine, value: str) -> CommandLine:
+    if not line.script:
+        return CommandLine((*line.argv, value))
+    name = f"{VALUE_PREFIX}{len(line.variables) + 1}"
+    *start, script = line.argv
+    variables = {**line.variables, name: value}
+    return CommandLine((*start, with_argument(script, f'"${{{name}}}"')), variables, script=True)
+
+
+def _program(line: CommandLine) -> str:
+    return "the shell command" if line.script else line.argv[0]
+
+
+def _bad_interpreter(program: str, cwd: str | None) -> str | None:
+    """Why a file that exists can't be found: what its first line names does not exist."""
+    path = os.path.join(cwd or "", program) if "/" in program else shutil.which(program)
+    if path is None or not os.path.isfile(path):
+        return None
+    with contextlib.suppress(OSError), open(path, "rb") as file:
+        first = file.readline(256)
+        if first.startswith(b"#!"):
+            words = first[2:].rstrip(b"\n").decode("utf-8", "backslashreplace")
+            name = words.strip(" \t").split(" ")[0]
+            hint = " (the file has Windows line ends)" if name.endswith("\r") else ""
+            return f"'{program}' can't be executed: bad interpreter: {name!r} not found{hint}"
+    return f"'{program}' can't be executed: its loader or interpreter is not found"
+
+
+def _why_not_started(error: OSError | ValueError, line: CommandLine, cwd: str | None) -> str:
+    if isinstance(error, ValueError):
+        return f"{_program(line)} could not be started: {error}"
+    if cwd is not None and error.filename == cwd:
+        return f"the working directory '{cwd}' can't be entered: {(error.strerror or '').lower()}"
+    if isinstance(error, FileNotFoundError):
+        return _bad_interpreter(line.argv[0], cwd) or f"command not found: '{line.argv[0]}'"
+    if isinstance(error, PermissionError):
+        return f"'{line.argv[0]}' can't be executed: permission denied"
+    reason = (error.strerror or str(error)).lower()
+    if "too long" in reason:
+        reason += " (pass large values by 'stdin')"
+    return f"{_program(line)} could not be started: {reason}"

@@ -1,0 +1,1 @@
+"""The provider `rest`: one HTTP request."""

@@ -1,0 +1,313 @@
+"""HTTP requests (language 11.2)."""
+
+from __future__ import annotations
+
+import base64
+import re
+from collections.abc import Mapping
+from typing import Annotated, Any, ClassVar, Literal
+from urllib.parse import urlencode
+
+from pydantic import BeforeValidator, ConfigDict, Field, model_validator
+
+from flowtoy_dagster.errors import TemplateError
+from flowtoy_dagster.flow.compile.catalog import Finding
+from flowtoy_dagster.flow.schema.fields import (
+    Misplaced,
+    Name,
+    Strict,
+    Templated,
+    Text,
+    Timeout,
+    Whole,
+)
+from flowtoy_dagster.flow.templates.render import text, to_json
+from flowtoy_dagster.json_text import JsonError
+from flowtoy_dagster.providers.base import (
+    CallContext,
+    ProviderResult,
+    bounded,
+    render_configuration,
+)
+from flowtoy_dagster.providers.rest.content import (
+    Answer,
+    Call,
+    UnsendableError,
+    answer_data,
+    credential,
+    headers_of_any_case,
+    payload_body,
+    payload_pairs,
+    split_user,
+    status_note,
+)
+
+_Contents = tuple[list[tuple[str, str]], dict[str, str | None], bytes | None]
+METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
+_BODY_METHODS = ("POST", "PUT", "PATCH")
+_SHOWN_URL = 100
+_NO_URL = "a rest call needs a 'url' or a 'base_url'"
+
+
+def _method(value: Any) -> Any:
+    if isinstance(value, str) and value.upper() in METHODS:
+        return value.upper()
+    raise ValueError(f"expected one of {', '.join(METHODS)}, got {value!r}")
+
+
+def _as_list(value: Any) -> Any:
+    return value if isinstance(value, (list, tuple)) else [value]
+
+
+def _one_or_more(value: Any) -> Any:
+    if value in ([], ()):
+        raise ValueError("expected a status or a list of them, got none")
+    return _as_list(value)
+
+
+def _switch_or_path(value: Any) -> Any:
+    if isinstance(value, str) and value.lower() in ("true", "false"):
+        return value.lower() == "true"
+    if isinstance(value, bool) or (isinstance(value, str) and value):
+        return value
+    raise ValueError(f"expected true, false or the path of a file, got {value!r}")
+
+
+def _path_or_pair(value: Any) -> Any:
+    paths = _as_list(value)
+    if len(paths) <= 2 and paths and all(isinstance(path, str) and path for path in paths):
+        return paths[0] if len(paths) == 1 else tuple(paths)
+    raise ValueError(
+        f"expected the path of a certificate, or a list of its path and its key's, got {value!r}"
+    )
+
+
+Status = Annotated[Whole, Field(ge=100, le=599)]
+Statuses = Annotated[tuple[Templated[Status], ...], BeforeValidator(_one_or_more)]
+Values = Annotated[tuple[Templated[Text] | None, ...], BeforeValidator(_as_list)]
+Pairs = dict[str, Templated[Values]]
+
+
+class BasicAuth(Strict):
+    """A user's name and password."""
+
+    username: Templated[Text]
+    password: Templated[Text]
+
+
+class Auth(Strict):
+    """Who calls: exactly one of `basic` and `bearer`."""
+
+    basic: Templated[BasicAuth] | None = None
+    bearer: Templated[Text] | None = None
+
+    @model_validator(mode="after")
+    def _exactly_one(self) -> Auth:
+        if (self.basic is None) == (not self.bearer):
+            raise ValueError("'auth' takes exactly one of 'basic' and 'bearer'")
+        return self
+
+    def header(self) -> str:
+        """The value of the Authorization header; raises UnsendableError."""
+        if self.basic is None:
+            return f"Bearer {credential('auth.bearer', self.bearer or '')}"
+        user = credential("auth.basic.username", self.basic.username)
+        password = credential("auth.basic.password", self.basic.password)
+        return "Basic " + base64.b64encode(f"{user}:{password}".encode()).decode()
+
+
+class RestConfiguration(Strict):
+    """What a call needs; the keys of language 11.2."""
+
+    model_config = ConfigDict(hide_input_in_errors=True)
+
+    url: Templated[Text] | None = None
+    base_url: Templated[Text] | None = None
+    method: Templated[Annotated[str, BeforeValidator(_method)]] = "GET"
+    headers: Templated[dict[str, Templated[Text] | None]] = Field(default_factory=dict)
+    params: Templated[Pairs] = Field(default_factory=dict)
+    json_body: Any = Field(default=None, alias="json")
+    data: Any = None
+    form: Templated[Pairs] | None = None
+    auth: Templated[Auth] | None = None
+    timeout: Templated[Timeout] = 30.0
+    verify: Templated[Annotated[bool | str, BeforeValidator(_switch_or_path)]] = True
+    cert: Templated[Annotated[str | tuple[str, str], BeforeValidator(_path_or_pair)]] | None = None
+    allow_redirects: Templated[bool] = True
+    expect: Templated[Statuses] | None = None
+    max_response_bytes: Templated[Annotated[Whole, Field(gt=0)]] = 256 * 1024 * 1024
+    input_mode: Templated[Literal["parameter", "body"]] | None = None
+    param_name: Templated[Name] = "id"
+
+    @model_validator(mode="after")
+    def _no_framing(self) -> RestConfiguration:
+        written = self.headers if isinstance(self.headers, dict) else {}
+        for name, value in written.items():
+            if value is not None and name.lower() in ("content-length", "transfer-encoding"):
+                raise Misplaced(f"'{name}' follows from the body: leave it out", ("headers", name))
+        return self
+
+    @model_validator(mode="after")
+    def _one_body(self) -> RestConfiguration:
+        bodies = {"json": self.json_body, "data": self.data, "form": self.form}
+        given = [f"'{name}'" for name, value in bodies.items() if value is not None]
+        if len(given) > 1:
+            raise ValueError(f"{' and '.join(given)} exclude each other: a request has one body")
+        return self
+
+
+class RestProvider:
+    """Calls a URL; gives the JSON of the answer, or its text."""
+
+    type_name: ClassVar[str] = "rest"
+    configuration_model: ClassVar[type[Strict]] = RestConfiguration
+    request_keys: ClassVar[frozenset[str]] = frozenset(
+        field.alias or name for name, field in RestConfiguration.model_fields.items()
+    )
+
+    def __init__(self, configuration: dict[str, Any]) -> None:
+        self.configuration = RestConfiguration.model_validate(configuration)
+
+    @classmethod
+    def missing(cls, configuration: Mapping[str, Any]) -> str | None:
+        """What a complete configuration lacks to make a call, or None."""
+        if configuration.get("url") or configuration.get("base_url"):
+            return None
+        return _NO_URL
+
+    @classmethod
+    def describe(cls, configuration: Mapping[str, Any]) -> str:
+        """The method and the URL as written, without its user and query."""
+        method = str(configuration.get("method") or "GET")
+        base, url = (str(configuration.get(key) or "") for key in ("base_url", "url"))
+        shown = method.upper() if method.upper() in METHODS else method
+        return f"{shown} {_shown(_join(base, url))}".rstrip()
+
+    @classmethod
+    def warnings(cls, configuration: Mapping[str, Any]) -> list[Finding]:
+        """Nothing."""
+        return []
+
+    @classmethod
+    def render(
+        cls, configuration: Mapping[str, Any], context: Mapping[str, Any], payload: Any
+    ) -> dict[str, Any]:
+        """The configuration with its templates rendered; raises TemplateError."""
+        return render_configuration(configuration, context)
+
+    def call(
+        self, input_payload: Any = None, context: CallContext | None = None
+    ) -> dict[str, Any]:
+        """Make the call; what goes wrong with network, server or data is a failed result."""
+        # Checking a configuration must not wait for requests to be imported.
+        from flowtoy_dagster.providers.rest.errors import TIMED_OUT, NoAnswerError
+        from flowtoy_dagster.providers.rest.transport import fetch
+
+        settings = self.configuration
+        url = _join(settings.base_url, settings.url)
+        if not url:
+            return _failed(_NO_URL)
+        try:
+            params, headers, body = self._contents(input_payload)
+            url, of_url = split_user(url)
+            call = Call(
+                method=settings.method,
+                url=url,
+                label=_cut(context.mask.text(_shown(url)) if context else _shown(url)),
+                params=params,
+                headers=headers,
+                body=body,
+                authorization=settings.auth.header() if settings.auth else of_url,
+                timeout=bounded(settings.timeout, context),
+                verify=settings.verify,
+                cert=settings.cert,
+                allow_redirects=settings.allow_redirects,
+                max_bytes=settings.max_response_bytes,
+            )
+            answer = fetch(call, context.mask.text if context else str)
+            return self._result(answer, context).as_returned()
+        except NoAnswerError as error:
+            # By this a step's `retry.on` tells failures apart.
+            kind = "timeout" if str(error).startswith(TIMED_OUT) else "connection"
+            return _failed(str(error), {"failure": kind})
+        except (TemplateError, UnicodeError, UnsendableError) as error:
+            return _failed(f"the request can't be sent: {error}")
+
+    def _contents(self, payload: Any) -> _Contents:
+        """The query's pairs, the headers and the body of a call with this payload."""
+        settings = self.configuration
+        params, (body, content_type) = _pairs(settings.params), self._body()
+        if payload is not None:
+            by_method = "body" if settings.method in _BODY_METHODS else "parameter"
+            if (settings.input_mode or by_method) == "body":
+                body, content_type = payload_body(payload), "application/json"
+            else:
+                own = payload_pairs(payload, settings.param_name)
+                names = {name for name, _ in own}
+                params = [pair for pair in params if pair[0] not in names] + own
+        headers = headers_of_any_case(settings.headers)
+        if content_type and "content-type" not in map(str.lower, headers):
+            headers["Content-Type"] = content_type
+        return params, headers, body
+
+    def _body(self) -> tuple[bytes | None, str | None]:
+        """The body that the configuration gives, and its type."""
+        settings = self.configuration
+        if settings.json_body is not None:
+            return to_json(settings.json_body).encode(), "application/json"
+        if settings.form is not None:
+            return urlencode(_pairs(settings.form)).encode(), "application/x-www-form-urlencoded"
+        if settings.data is not None:
+            data = settings.data
+            body = data if isinstance(data, bytes) else text(data).encode()
+            return body, "text/plain; charset=utf-8"
+        return None, None
+
+    def _result(self, answer: Answer, context: CallContext | None) -> ProviderResult:
+        expected = self.configuration.expect
+        success = answer.status in expected if expected else 200 <= answer.status < 300
+        body = answer.text
+        notes = () if success else (status_note(answer.status, body, context),)
+        try:
+            data = answer_data(answer)
+        except JsonError as error:
+            data = body
+            if success:
+                success = False
+                notes = (f"the answer says it is JSON but is not: {error}",)
+        meta = {
+            "status_code": answer.status,
+            "headers": answer.headers,
+            "elapsed": answer.elapsed,
+            "url": _without_user(answer.url),
+        }
+        return ProviderResult(success, answer.status, notes, data, meta)
+
+
+def _failed(note: str, meta: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    return ProviderResult(False, notes=(note,), meta=meta or {}).as_returned()
+
+
+def _join(base: str | None, url: str | None) -> str:
+    # A block scalar ends with a newline.
+    base, url = (base or "").strip(), (url or "").strip()
+    if base and url and not re.match(r"[a-z][a-z0-9+.-]*://", url, re.IGNORECASE):
+        return f"{base.rstrip('/')}/{url.lstrip('/')}"
+    return url or base
+
+
+def _without_user(url: str) -> str:
+    return re.sub(r"//[^/?#]*@", "//", url, count=1)
+
+
+def _shown(url: str) -> str:
+    """A URL in one short line, without its user, query and fragment."""
+    return " ".join(re.split(r"[?#]", _without_user(url), maxsplit=1)[0].split())
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= _SHOWN_URL else text[:_SHOWN_URL] + "…"
+
+
+def _pairs(written: Mapping[str, tuple[str | None, ...]]) -> list[tuple[str, str]]:
+    return [(name, item) for name, values in written.items() for item in values if item is not None]

@@ -1,0 +1,323 @@
+"""The network half of the rest provider: shared connections, and one deadline over a whole call.
+
+Loaded on the first call, not when a configuration is checked: requests takes long to import.
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib.metadata
+import os
+import re
+import socket
+import threading
+import time
+from contextlib import suppress
+from contextvars import ContextVar
+from typing import Any
+
+import requests
+import urllib3
+from requests.adapters import HTTPAdapter
+from urllib3.connection import HTTPConnection, HTTPSConnection
+from urllib3.util import SKIP_HEADER
+
+from flowtoy_dagster.providers.rest.content import Answer, Call, split_user
+from flowtoy_dagster.providers.rest.decoding import ACCEPTED, decoded
+from flowtoy_dagster.providers.rest.errors import (
+    NoAnswerError,
+    Progress,
+    is_dropped,
+    plain_words,
+    timed_out,
+)
+from flowtoy_dagster.providers.rest.redirects import MOST, Hide, location_of, redirected
+
+_IDEMPOTENT = frozenset({"GET", "HEAD", "PUT", "DELETE", "OPTIONS"})
+_CHUNK = 1 << 16
+_FOLD = re.compile(r"\s*[\r\n]+\s*")
+"""Between the lines of a header that goes on in the next one."""
+_POOL_SIZE = 32
+_LONGEST_WAIT = 1e6
+"""Seconds; more than this overflows what sockets and locks can wait."""
+
+
+def fetch(call: Call, hide: Hide = str) -> Answer:
+    """Make a call.
+
+    Args:
+        call: what to send.
+        hide: gives a text without the step's secrets.
+
+    Raises:
+        NoAnswerError: the network, the server or a limit kept an answer from coming.
+    """
+    if call.verify is False:
+        urllib3.disable_warnings(urllib3.exceptions.InsecureRequestWarning)
+    exchange = _Exchange(call, hide)
+    started = time.perf_counter()
+    exchange.start()
+    try:
+        # An interrupted join() would take the thread for finished.
+        finished = exchange.done.wait(min(call.timeout, _LONGEST_WAIT))
+    finally:
+        exchange.abandon()
+    if not finished:
+        raise NoAnswerError(timed_out(call.timeout))
+    if exchange.error is not None:
+        raise exchange.told(exchange.error) from None
+    response = exchange.response
+    assert response is not None
+    elapsed = time.perf_counter() - started
+    headers = {k: _FOLD.sub(" ", v) for k, v in response.headers.items()}
+    return Answer(response.status_code, headers, exchange.url, elapsed, exchange.body)
+
+
+class _Exchange(threading.Thread):
+    """A call in a thread of its own.
+
+    Sockets have timeouts for each operation only, and looking up a name has none. The caller waits
+    for this thread as long as the call may take, then leaves it; its socket is shut down, so it
+    ends too. (A thread that waits for a name ends when the resolver gives up.)
+    """
+
+    def __init__(self, call: Call, hide: Hide) -> None:
+        super().__init__(name="flowtoy-rest", daemon=True)
+        self.call = call
+        self.hide = hide
+        self.url = call.url
+        self.response: requests.Response | None = None
+        self.body = bytearray()
+        self.error: Exception | None = None
+        self.answering = False
+        self.redirected = False
+        self.connected = False
+        self.done = threading.Event()
+        self._abandoned = False
+        self._socket: socket.socket | None = None
+
+    def run(self) -> None:
+        _current.set(self)
+        try:
+            self.response = self._answered()
+        except Exception as error:  # noqa: BLE001 - the caller's thread raises it
+            self.error = error
+            if isinstance(error, requests.exceptions.InvalidHeader):
+                self._close_socket()
+        finally:
+            self._socket = None
+            self.done.set()
+
+    def _close_socket(self) -> None:
+        """Close the socket of an answer with an impossible header, which urllib3 leaves open."""
+        used = self._socket
+        if used is not None:
+            with suppress(OSError, AttributeError):
+                descriptor = used.detach()
+                if descriptor >= 0:
+                    os.close(descriptor)
+
+    def _answered(self) -> requests.Response:
+        """The answer that is no redirect, or the first one where they are not followed."""
+        call = self.call
+        for _ in range(MOST + 1):
+            response = self._send(call)
+            location = location_of(response.status_code, response.headers)
+            if location is None or not call.allow_redirects:
+                return response
+            self.redirected = True
+            call = redirected(call, self.url, response.status_code, location, self.hide)
+        raise NoAnswerError(f"more than {MOST} redirects")
+
+    def _send(self, call: Call) -> requests.Response:
+        timeout = min(call.timeout, _LONGEST_WAIT)
+        request = requests.PreparedRequest()
+        request.prepare(
+            method=call.method,
+            url=call.url,
+            params=list(call.params),
+            headers=_headers(call),
+            data=call.body,
+        )
+        return _adapter(os.getpid()).send(
+            request,
+            stream=True,
+            timeout=(timeout, timeout),
+            verify=_trusted(call.verify),
+            cert=call.cert,
+        )
+
+    def use(self, used: socket.socket | None) -> None:
+        """Note the socket that is used; raises where the call is over."""
+        self._socket = used
+        if self._abandoned:
+            raise TimeoutError
+
+    def abandon(self) -> None:
+        """End what the thread waits for, if it still runs."""
+        self._abandoned = True
+        used = self._socket
+        if used is not None:
+            with suppress(OSError):
+                # SSLSocket's own method would pull the TLS layer from under the reader.
+                socket.socket.shutdown(used, socket.SHUT_RDWR)
+
+    def may_repeat(self, method: str | None, error: Exception) -> bool:
+        """Whether a request failed only because a kept connection had been closed meanwhile."""
+        fresh = self.connected or self._abandoned
+        return is_dropped(error) and method in _IDEMPOTENT and not fresh
+
+    def told(self, error: Exception) -> Exception:
+        """The error as the provider tells it; a mistake of ours as it is."""
+        call = self.call
+        progress = Progress(call.label, self.url, call.timeout, self.answering, self.redirected)
+        words = plain_words(error, progress)
+        return NoAnswerError(words) if words else error
+
+    def read(self, response: requests.Response) -> None:
+        """Take the body in; that of a redirect is overwritten by the next answer's."""
+        self.answering = True
+        self.body = bytearray()
+        with response:
+            transfer = {part.strip().lower() for part in _header(response, "transfer-encoding")}
+            if not transfer <= {"", "chunked", "identity"}:
+                raise NoAnswerError("the answer has a Transfer-Encoding that was not asked for")
+            pieces = response.raw.stream(_CHUNK, decode_content=False)
+            for chunk in decoded(pieces, ",".join(_header(response, "content-encoding"))):
+                self.body += chunk
+                if len(self.body) > self.call.max_bytes:
+                    limit = f"max_response_bytes ({self.call.max_bytes})"
+                    raise NoAnswerError(f"the answer is larger than {limit}")
+        self.answering = False
+        self._socket = None
+
+
+def _header(response: requests.Response, name: str) -> list[str]:
+    return (response.headers.get(name) or "").split(",")
+
+
+def _headers(call: Call) -> dict[str, str | bytes]:
+    """What is sent: the call's headers over those that every call has."""
+    given = {"User-Agent": _user_agent(), "Accept-Encoding": ACCEPTED, "Accept": "*/*",
+             "Connection": "keep-alive"}
+    headers: dict[str, str | None] = dict(given)
+    for name, value in call.headers.items():
+        for known in [known for known in headers if known.lower() == name.lower()]:
+            del headers[known]
+        # These two urllib3 would add again.
+        skipped = SKIP_HEADER if name.lower() in ("user-agent", "accept-encoding") else None
+        headers[name] = skipped if value is None else value
+    if call.authorization is not None:
+        headers = {k: v for k, v in headers.items() if k.lower() != "authorization"}
+        headers["Authorization"] = call.authorization
+    # http.client would write text as Latin-1.
+    return {k: v if v.isascii() else v.encode() for k, v in headers.items() if v is not None}
+
+
+@functools.lru_cache(maxsize=1)
+def _user_agent() -> str:
+    with suppress(importlib.metadata.PackageNotFoundError):
+        return f"flowtoy-dagster/{importlib.metadata.version('flowtoy-dagster')}"
+    return "flowtoy-dagster"
+
+
+_current: ContextVar[_Exchange] = ContextVar("flowtoy_rest_exchange")
+
+
+class _Http(HTTPConnection):
+    """A connection that tells the exchange it serves of its socket."""
+
+    def connect(self) -> None:
+        exchange = _current.get()
+        exchange.connected = True
+        super().connect()
+        exchange.use(self.sock)
+
+    def request(self, *args: Any, **kwargs: Any) -> None:
+        _current.get().use(self.sock)
+        super().request(*args, **kwargs)
+
+
+class _Https(_Http, HTTPSConnection):
+    """The same over TLS."""
+
+
+class _HttpPool(urllib3.HTTPConnectionPool):
+    ConnectionCls = _Http
+
+
+class _HttpsPool(urllib3.HTTPSConnectionPool):
+    ConnectionCls = _Https
+
+
+class _Adapter(HTTPAdapter):
+    """Sends the requests of an exchange and reads their answers."""
+
+    def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
+        super().init_poolmanager(*args, **kwargs)
+        _use_own_pools(self.poolmanager)
+
+    def proxy_manager_for(self, *args: Any, **kwargs: Any) -> Any:
+        manager = super().proxy_manager_for(*args, **kwargs)
+        _use_own_pools(manager)
+        return manager
+
+    def proxy_headers(self, proxy: str) -> dict[str, str]:
+        _, authorization = split_user(proxy)
+        return {"Proxy-Authorization": authorization} if authorization else {}
+
+    def send(
+        self, request: requests.PreparedRequest, *args: Any, **kwargs: Any
+    ) -> requests.Response:
+        exchange = _current.get()
+        exchange.url = request.url or ""
+        kwargs["proxies"] = _proxies(exchange.url)
+        response = None
+        while response is None:
+            # Each connection that fails leaves the pool, so a new one comes in the end.
+            exchange.connected = False
+            try:
+                response = super().send(request, *args, **kwargs)
+            except requests.ConnectionError as error:
+                if not exchange.may_repeat(request.method, error):
+                    raise
+        exchange.read(response)
+        return response
+
+
+def _use_own_pools(manager: urllib3.PoolManager) -> None:
+    manager.pool_classes_by_scheme = {"http": _HttpPool, "https": _HttpsPool}
+
+
+def _proxies(url: str) -> dict[str, str]:
+    """The proxy that the environment names for a URL.
+
+    Raises:
+        NoAnswerError: it is one that can't be used.
+    """
+    proxies: dict[str, str] = requests.utils.get_environ_proxies(url, no_proxy=None)
+    proxy = requests.utils.select_proxy(url, proxies) or ""
+    scheme, found, _ = proxy.partition("://")
+    if found and scheme.lower() not in ("http", "https"):
+        raise NoAnswerError(
+            f"the environment names a proxy of the kind '{scheme}' for this URL, and only HTTP "
+            "proxies are supported; NO_PROXY excludes hosts"
+        )
+    return proxies
+
+
+@functools.lru_cache(maxsize=1)
+def _adapter(process: int) -> _Adapter:
+    """The connections of a process; a fork must not write to those of its parent.
+
+    There is no requests.Session: it has a memory for cookies, reads .netrc, and follows redirects
+    by rules of its own.
+    """
+    return _Adapter(pool_connections=_POOL_SIZE, pool_maxsize=_POOL_SIZE)
+
+
+def _trusted(verify: bool | str) -> bool | str:
+    if verify is not True:
+        return verify
+    names = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
+    return next((os.environ[name] for name in names if os.environ.get(name)), True)

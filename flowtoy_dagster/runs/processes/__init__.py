@@ -1,0 +1,1 @@
+"""Runs that a process of their own carries."""

@@ -1,0 +1,1 @@
+"""Which process carries a run, and whether it is still there."""

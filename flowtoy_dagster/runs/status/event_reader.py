@@ -1,0 +1,225 @@
+"""What has become of a run and its steps, from its events alone."""
+
+import re
+from collections.abc import Collection, Iterable, Mapping
+from typing import Any
+
+import dagster as dg
+from dagster import DagsterEvent, DagsterEventType, DagsterRunStatus
+
+from flowtoy_dagster.engine.jobs.event_text import text_of
+from flowtoy_dagster.engine.jobs.ops import CHECK, failure_prefix
+from flowtoy_dagster.runs.status.models import Change, RunState, RunStatus, State, StepStatus
+
+INTERRUPTED = "interrupted"
+"""The reason of a step that was ended with its run."""
+_STEP_STATES: dict[DagsterEventType, State] = {
+    DagsterEventType.STEP_START: "running",
+    DagsterEventType.STEP_RESTARTED: "running",
+    DagsterEventType.STEP_SUCCESS: "succeeded",
+    DagsterEventType.STEP_FAILURE: "failed",
+    DagsterEventType.STEP_SKIPPED: "skipped",
+}
+_RUN_STATES: dict[DagsterEventType, RunState] = {
+    DagsterEventType.RUN_START: "running",
+    DagsterEventType.RUN_SUCCESS: "succeeded",
+    DagsterEventType.RUN_FAILURE: "failed",
+    DagsterEventType.RUN_CANCELED: "cancelled",
+}
+
+FOLLOWED = frozenset(
+    {
+        *_STEP_STATES,
+        *_RUN_STATES,
+        DagsterEventType.STEP_UP_FOR_RETRY,
+        DagsterEventType.STEP_EXPECTATION_RESULT,
+    }
+)
+"""The events that tell of a change; the others need not be read."""
+
+
+class StatusBuilder:
+    """Follows a run's events in their order.
+
+    Args:
+        status: what is known before the first event.
+        names: written names by step key.
+        halting: the steps whose failure halts the run.
+    """
+
+    def __init__(
+        self, status: RunStatus, names: dict[str, str], halting: Collection[str] = ()
+    ) -> None:
+        self.status = status
+        self._names = names
+        self._halting = halting
+        self._halted_by: str | None = None
+
+    def add(self, event: DagsterEvent, timestamp: float) -> Change | None:
+        """Take in an event; gives what it changes of a step, if it changes something."""
+        run_state = _RUN_STATES.get(event.event_type)
+        if run_state is not None:
+            self._change_run(run_state, event, timestamp)
+        name = self._names.get(event.step_key or "")
+        if name is None:
+            return None
+        step = self.status.steps[name]
+        if event.event_type == DagsterEventType.STEP_UP_FOR_RETRY:
+            step.waiting = True
+            error = event.step_retry_data.error
+            wait = event.step_retry_data.seconds_to_wait or 0.0
+            reason = _message(error.cause if error and error.cause else error)
+            return Change(step, timestamp, wait, reason.removeprefix(failure_prefix(step.name)))
+        if event.event_type == DagsterEventType.STEP_EXPECTATION_RESULT:
+            self._note_failed_check(step, event)
+            return None
+        state = _STEP_STATES.get(event.event_type)
+        if state is None or (state == "running" == step.state and not step.waiting):
+            return None
+        return self._change_step(step, state, event, timestamp)
+
+    def _change_step(
+        self, step: StepStatus, state: State, event: DagsterEvent, timestamp: float
+    ) -> Change:
+        if state == "running":
+            step.started_at = step.started_at or timestamp
+            step.attempt += 1
+            step.waiting = False
+        else:
+            step.ended_at = timestamp
+        if event.event_type == DagsterEventType.STEP_FAILURE:
+            step.error, step.stderr, step.called = _reason(event)
+            if self._halted_by is None and step.name in self._halting:
+                self._halted_by = step.name
+        elif state == "succeeded" and step.error is not None:
+            state = "failed"  # a failed check came before: a failure that the flow tolerates
+        elif state == "skipped":
+            step.error = self._why_skipped(step)
+        step.state = state
+        return Change(step, timestamp)
+
+    def _note_failed_check(self, step: StepStatus, event: DagsterEvent) -> None:
+        result = event.step_expectation_result_data.expectation_result
+        if not result.success and result.label == CHECK:
+            step.error, step.stderr, step.called = _facts(result.metadata, result.description)
+
+    def _why_skipped(self, step: StepStatus) -> str:
+        if self._was_interrupted():
+            return "the run was interrupted"
+        for state in ("failed", "skipped"):
+            for name in step.depends_on:
+                if self.status.steps[name].state == state:
+                    return f"'{name}' {'failed' if state == 'failed' else 'was skipped'}"
+        if self._halted_by is not None:
+            return f"the run was halted when '{self._halted_by}' failed"
+        told = f": {self.status.error}" if self.status.error else ""
+        return f"the run ended before it{told}"
+
+    def _was_interrupted(self) -> bool:
+        told = [self.status.error, *(step.error for step in self.status.steps.values())]
+        return self.status.state == "cancelled" or any(
+            error is not None and error.startswith(INTERRUPTED) for error in told
+        )
+
+    def _why_unfinished(self) -> str:
+        """Why a step that was running has not told of its end."""
+        if self.status.state == "cancelled":
+            return INTERRUPTED
+        told = self.status.error or ""
+        return told if told.startswith(INTERRUPTED) else f"{INTERRUPTED}: it never reported an end"
+
+    def finish(self, timestamp: float) -> list[Change]:
+        """Close the books when no further event will come: what never started was skipped."""
+        changes = []
+        for step in self.status.steps.values():
+            if step.state == "pending":
+                step.state, step.ended_at = "skipped", timestamp
+                step.error = self._why_skipped(step)
+                changes.append(Change(step, timestamp))
+            elif step.state == "running":
+                step.state, step.ended_at = "failed", timestamp
+                step.error = step.error or self._why_unfinished()
+                changes.append(Change(step, timestamp))
+        return changes
+
+    def _change_run(self, state: RunState, event: DagsterEvent, timestamp: float) -> None:
+        self.status.state = state
+        if state == "running":
+            self.status.started_at = timestamp
+        else:
+            self.status.ended_at = timestamp
+        if state == "failed":
+            # None where a run was reported as failed from outside.
+            error = event.job_failure_data.error if event.event_specific_data else None
+            self.status.error = event.message if error is None else _without_class(error.message)
+
+
+def _without_class(message: str) -> str:
+    """The first line of what Dagster has stored of an error of ours, without its class."""
+    return re.sub(r"^flowtoy_dagster(\.\w+)+: ", "", message.strip()).partition("\n")[0]
+
+
+def _reason(event: DagsterEvent) -> tuple[str, str, str]:
+    """A failed step's reason, the last lines of its stderr, and what it called."""
+    data = event.step_failure_data
+    if data.user_failure_data is not None and data.user_failure_data.metadata:
+        return _facts(data.user_failure_data.metadata, data.user_failure_data.description)
+    if data.error_source is not None and data.error_source.name == "INTERRUPT":
+        return INTERRUPTED, "", ""
+    return _message(data.error), "", ""
+
+
+def _message(error: Any) -> str:
+    """The first line of an error of Dagster's, without the name of its class."""
+    if error is None:
+        return "it failed"
+    first: str = error.message.strip().splitlines()[0]
+    name, separator, rest = first.partition(": ")
+    return rest if separator and " " not in name else first
+
+
+def _facts(metadata: Mapping[str, Any], description: str | None) -> tuple[str, str, str]:
+    def text(key: str) -> str:
+        found = metadata.get(key)
+        return str(found.value) if found is not None else ""
+
+    return text("reason") or description or "it failed", text_of(text("stderr")), text("called")
+
+
+def run_state_of(status: DagsterRunStatus) -> RunState:
+    """The state that a run's status in Dagster stands for."""
+    if status in (DagsterRunStatus.STARTED, DagsterRunStatus.CANCELING):
+        return "running"
+    return {
+        DagsterRunStatus.SUCCESS: "succeeded",
+        DagsterRunStatus.FAILURE: "failed",
+        DagsterRunStatus.CANCELED: "cancelled",
+    }.get(status, "pending")  # type: ignore[return-value]
+
+
+def read_log(builder: StatusBuilder, entries: Iterable[dg.EventLogEntry]) -> None:
+    """Take in the stored events of a run."""
+    for entry in entries:
+        if entry.dagster_event is not None:
+            builder.add(entry.dagster_event, entry.timestamp)
+
+
+def settle(builder: StatusBuilder, record: dg.RunRecord) -> None:
+    """Bring what events tell of the run itself in line with its record.
+
+    The record must have been read before the events: then all of them are there when it has ended.
+    """
+    status = builder.status
+    status.state = run_state_of(record.dagster_run.status)
+    status.created_at = record.create_timestamp.timestamp()
+    status.started_at = status.started_at or record.start_time
+    if status.state in ("pending", "running"):
+        # An event is stored just before the record that it changes.
+        status.state = "running" if status.started_at else status.state
+        status.ended_at = None
+    else:
+        last = max((step.ended_at or 0.0 for step in status.steps.values()), default=0.0)
+        status.ended_at = (
+            status.ended_at or record.end_time or last or record.update_timestamp.timestamp()
+        )
+        builder.finish(status.ended_at)

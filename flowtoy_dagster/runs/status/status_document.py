@@ -1,0 +1,149 @@
+"""The status document: how a run stands, as JSON, and back again. No Dagster in here.
+
+Its schema is `status.schema.json`, beside this file.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from flowtoy_dagster.runs.status.models import RunStatus, StepStatus
+
+if TYPE_CHECKING:
+    from flowtoy_dagster.store.outputs import OutputText
+
+SCHEMA = Path(__file__).parent / "status.schema.json"
+_RUN_ID = re.compile(r"[0-9A-Za-z_-]{1,100}\Z")
+_CALLED = "called: "
+_STDERR = "stderr: "
+
+
+def status_document(status: RunStatus) -> dict[str, Any]:
+    """The document of the status API; times in seconds since 1970."""
+    running = [name for name, step in status.steps.items() if step.state == "running"]
+    return {
+        "run_id": int((status.created_at or 0.0) * 1000),
+        "dagster_run_id": status.run_id,
+        "name": status.name,
+        "state": status.state,
+        "started_at": status.started_at,
+        "ended_at": status.ended_at,
+        "total_steps": len(status.steps),
+        "completed_steps": status.count("succeeded") + status.count("failed"),
+        "skipped_steps": status.count("skipped"),
+        "current_step": running[0] if running else None,
+        "running_steps": running,
+        "running_count": len(running),
+        "steps": {name: _step_document(step) for name, step in status.steps.items()},
+    }
+
+
+def _step_document(step: StepStatus) -> dict[str, Any]:
+    return {
+        "state": step.state,
+        "started_at": step.started_at,
+        "ended_at": step.ended_at,
+        "notes": list(_notes(step)),
+        "outputs": list(step.outputs),
+        "depends_on": list(step.depends_on),
+        "attempt": step.attempt,
+    }
+
+
+def _notes(step: StepStatus) -> Iterator[str]:
+    if step.error:
+        yield step.error
+        if step.called:
+            yield _CALLED + step.called
+        if step.stderr:
+            yield _STDERR + step.stderr
+
+
+def read_status(document: Mapping[str, Any]) -> RunStatus:
+    """The status that a document tells of; it may come from anybody.
+
+    Raises:
+        KeyError, TypeError, ValueError: it is no such document.
+    """
+    if document["state"] not in ("pending", "running", "succeeded", "failed", "cancelled"):
+        raise ValueError("no state of a run")
+    run_id = str(document.get("dagster_run_id", document["run_id"]))
+    if not _RUN_ID.match(run_id):
+        raise ValueError("no id of a run")
+    if not document["steps"]:
+        raise ValueError("no steps")
+    return RunStatus(
+        run_id=run_id,
+        name=_text(document["name"]),
+        state=document["state"],
+        created_at=_number(document["run_id"], 1e15) / 1000,
+        started_at=_moment(document["started_at"]),
+        ended_at=_moment(document["ended_at"]),
+        steps={name: _read_step(name, step) for name, step in document["steps"].items()},
+    )
+
+
+def _read_step(name: str, document: Mapping[str, Any]) -> StepStatus:
+    if document["state"] not in ("pending", "running", "succeeded", "failed", "skipped"):
+        raise ValueError("no state of a step")
+    first, *others = _texts(document["notes"]) or (None,)
+    facts = {
+        prefix: note.removeprefix(prefix)
+        for prefix in (_CALLED, _STDERR)
+        for note in others
+        if note is not None and note.startswith(prefix)
+    }
+    return StepStatus(
+        name,
+        _texts(document["depends_on"]),
+        _texts(document["outputs"]),
+        document["state"],
+        _moment(document["started_at"]),
+        _moment(document["ended_at"]),
+        int(_number(document["attempt"], 1e9)),
+        error=first,
+        stderr=facts.get(_STDERR, ""),
+        called=facts.get(_CALLED, ""),
+    )
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str):
+        raise TypeError("no text")
+    return value
+
+
+def _texts(value: Any) -> tuple[str, ...]:
+    if not isinstance(value, list):
+        raise TypeError("no list")
+    return tuple(map(_text, value))
+
+
+def _number(value: Any, largest: float) -> float:
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        raise TypeError("no number")
+    if not 0 <= value <= largest:  # so it is finite, too
+        raise ValueError("no number that means something here")
+    return value
+
+
+def _moment(value: Any) -> float | None:
+    """Seconds since 1970; a clock can show every year up to 9999."""
+    return None if value is None else _number(value, 2.5e11)
+
+
+def outputs_document(outputs: Iterable[tuple[str, OutputText | None]]) -> Iterator[bytes]:
+    """`{step: {output: value}}` as JSON, in parts; null for a step that gave none."""
+    separator = b"{"
+    for name, text in outputs:
+        yield separator + json.dumps(name, ensure_ascii=False).encode() + b":"
+        if text is None:
+            yield b"null"
+        else:
+            yield from text.chunks()
+        separator = b","
+    yield b"{}" if separator == b"{" else b"}"
