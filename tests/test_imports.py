@@ -127,6 +127,30 @@ def test_an_unknown_name_is_an_attribute_error() -> None:
         flowtoy_dagster.lode_flow  # noqa: B018
 
 
+@pytest.mark.parametrize(
+    ("old", "name", "now"),
+    [
+        ("engine.storage", "WarmStorage", "engine.storage.sqlite"),
+        ("engine.compute_logs", "DirectComputeLogManager", "engine.storage.compute_logs"),
+        ("engine.postgres", "WarmPostgresStorage", "engine.storage.postgres"),
+    ],
+)
+def test_the_addresses_in_the_settings_of_older_homes_lead_to_the_same_classes(
+    old: str, name: str, now: str
+) -> None:
+    if "postgres" in old:
+        pytest.importorskip("dagster_postgres", reason="the extra [postgres] is not installed")
+    before = importlib.import_module(f"flowtoy_dagster.{old}")
+    moved = importlib.import_module(f"flowtoy_dagster.{now}")
+    assert getattr(before, name) is getattr(moved, name)
+
+
+@pytest.mark.parametrize("name", ["Provider", "ProviderResult", "BuiltinProvider"])
+def test_packages_of_others_find_the_protocol_at_its_address(name: str) -> None:
+    base = importlib.import_module("flowtoy_dagster.providers.base")
+    assert getattr(base, name) is not None
+
+
 def test_imports_point_one_way() -> None:
     lint = shutil.which("lint-imports", path=Path(sys.executable).parent) or shutil.which(
         "lint-imports"
