@@ -18,6 +18,8 @@ from flowtoy_dagster.flow.schema.models import (
 from flowtoy_dagster.flow.schema.params import Param
 
 InputKind = Literal["none", "payload", "request"]
+Rule = Literal["continue", "skip", "halt"]
+"""What a failed step does to a direct dependent."""
 
 
 @dataclass(frozen=True)
@@ -149,3 +151,25 @@ class Flow:
             for name in step.upstream:
                 found[name].append(step.name)
         return {name: tuple(names) for name, names in found.items()}
+
+
+def rule_between(failed: Step, dependent: Step) -> Rule:
+    """What becomes of a direct dependent of a failed step (language 9.2)."""
+    policies = (failed.on_error, dependent.on_error)
+    if "continue" in policies:
+        return "continue"
+    return "skip" if "skip" in policies else "halt"
+
+
+def halts_run(flow: Flow, step: Step) -> bool:
+    """Whether the run halts when this step fails (language 9.2, 9.3)."""
+    dependents = flow.dependents[step.name]
+    if not dependents:
+        return step.on_error == "fail"
+    return any(rule_between(step, flow.step(name)) == "halt" for name in dependents)
+
+
+def has_tolerant_dependents(flow: Flow, step: Step) -> bool:
+    """Whether some dependent runs although this step failed."""
+    dependents = flow.dependents[step.name]
+    return any(rule_between(step, flow.step(name)) == "continue" for name in dependents)

@@ -12,7 +12,8 @@ from typing import Any, get_args
 from pydantic import BaseModel, ValidationError
 
 from flowtoy_dagster.flow.compile.catalog import Finding
-from flowtoy_dagster.flow.compile.validate import explain
+from flowtoy_dagster.flow.compile.diagnostics import explain
+from flowtoy_dagster.flow.files.nodes import KeyPath
 from flowtoy_dagster.flow.files.suggestions import nearest
 from flowtoy_dagster.flow.graph import Source
 from flowtoy_dagster.flow.schema.fields import PARTIAL, STATIC
@@ -158,7 +159,7 @@ def _keys(model: type[BaseModel]) -> list[str]:
     return [field.alias or name for name, field in model.model_fields.items()]
 
 
-def _model_at(model: type[BaseModel], loc: tuple[str | int, ...]) -> type[BaseModel]:
+def _model_at(model: type[BaseModel], loc: KeyPath) -> type[BaseModel]:
     """The model of a configuration's part."""
     for part in loc:
         field = model.model_fields.get(str(part))

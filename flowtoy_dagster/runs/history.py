@@ -22,8 +22,7 @@ from flowtoy_dagster.engine.storage.home import CONFIG_FILE, open_home
 from flowtoy_dagster.engine.storage.instances import open_instance as open_as_configured
 from flowtoy_dagster.engine.tags import CONFIG_TAG, FLOW_TAG
 from flowtoy_dagster.errors import HomeError, RunError, UsageError
-from flowtoy_dagster.flow.graph import Flow
-from flowtoy_dagster.flow.policies import halts_run
+from flowtoy_dagster.flow.graph import Flow, halts_run
 from flowtoy_dagster.loader import load_flow, load_old_flow
 from flowtoy_dagster.runs.sessions.carriers import INTERRUPTED, is_interrupted, session_of
 from flowtoy_dagster.runs.status.event_reader import (

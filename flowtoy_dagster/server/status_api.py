@@ -29,7 +29,7 @@ MOST_AT_ONCE = 100
 HEADERS = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
 
 
-class Source(Protocol):
+class StatusSource(Protocol):
     """Where the answers come from: a `RunView`, or a run elsewhere."""
 
     @property
@@ -50,7 +50,7 @@ class Source(Protocol):
         """Whether there is a step of that name; may block."""
 
 
-def status_routes(source: Source) -> list[BaseRoute]:
+def status_routes(source: StatusSource) -> list[BaseRoute]:
     """The routes of the status API, for an application of their own or beside others."""
     reading = asyncio.Lock()
     pace = _Pace()
@@ -79,7 +79,7 @@ def status_routes(source: Source) -> list[BaseRoute]:
     return [Route(path, _Endpoint(answer)) for path, answer in answers.items()]
 
 
-def status_app(source: Source, more: Sequence[BaseRoute] = ()) -> Starlette:
+def status_app(source: StatusSource, more: Sequence[BaseRoute] = ()) -> Starlette:
     """An application that serves the status API, and `more`."""
     return Starlette(
         routes=[*status_routes(source), *more],

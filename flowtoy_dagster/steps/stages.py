@@ -13,7 +13,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from flowtoy_dagster.errors import StepError, TemplateError
-from flowtoy_dagster.flow.compile.validate import explain
+from flowtoy_dagster.flow.compile.diagnostics import explain
 from flowtoy_dagster.flow.graph import Source, Step
 from flowtoy_dagster.flow.templates.render import render_all
 from flowtoy_dagster.json_text import JsonError, dumps

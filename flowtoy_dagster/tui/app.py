@@ -20,7 +20,7 @@ from textual.widgets import Footer, Static
 from flowtoy_dagster.runs.status.models import RunStatus, StepStatus
 from flowtoy_dagster.terminal import plain
 from flowtoy_dagster.tui.question import Question
-from flowtoy_dagster.tui.sources import Source
+from flowtoy_dagster.tui.sources import RunSource
 from flowtoy_dagster.tui.step_list import StepList
 from flowtoy_dagster.tui.texts import bar, details, has_ended, row, title
 from flowtoy_dagster.tui.watching import News, Watcher
@@ -73,7 +73,7 @@ class RunPage(App[int]):
 
     def __init__(
         self,
-        source: Source,
+        source: RunSource,
         status: RunStatus,
         *,
         show_log: bool = False,

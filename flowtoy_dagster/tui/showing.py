@@ -13,7 +13,7 @@ from typing import IO
 from flowtoy_dagster.progress.words import summary
 from flowtoy_dagster.runs.status.models import RunStatus
 from flowtoy_dagster.terminal import plain, say
-from flowtoy_dagster.tui.sources import Source
+from flowtoy_dagster.tui.sources import RunSource
 
 
 @contextlib.contextmanager
@@ -40,7 +40,7 @@ def messages_kept() -> Iterator[IO[str]]:
                 say(line)
 
 
-def show(source: Source, status: RunStatus, *, show_logs: bool) -> int:
+def show(source: RunSource, status: RunStatus, *, show_logs: bool) -> int:
     """Show the page until it is left; gives the exit code."""
     from flowtoy_dagster.tui.app import RunPage
 

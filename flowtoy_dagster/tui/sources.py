@@ -27,7 +27,7 @@ class Printed:
     text: str
 
 
-class Source(Protocol):
+class RunSource(Protocol):
     """A run to show. Called by one thread at a time; any call may wait, and raise FlowtoyError."""
 
     @property

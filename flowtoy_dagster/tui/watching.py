@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from flowtoy_dagster.errors import FlowtoyError
 from flowtoy_dagster.runs.status.models import RunStatus
-from flowtoy_dagster.tui.sources import Printed, Source
+from flowtoy_dagster.tui.sources import Printed, RunSource
 
 INTERVAL = 0.25
 """Seconds between two looks at the run."""
@@ -47,7 +47,7 @@ class Watcher:
 
     def __init__(
         self,
-        source: Source,
+        source: RunSource,
         status: RunStatus,
         tell: Callable[[News], None],
         complain: Callable[[str], None],

@@ -15,8 +15,7 @@ from flowtoy_dagster.engine.jobs.limits import limit_tags
 from flowtoy_dagster.engine.jobs.ops import DONE, RESULT, StepCompute, input_name
 from flowtoy_dagster.engine.jobs.params import PARAMS, params_resource
 from flowtoy_dagster.engine.tags import CONFIG_TAG, FLOW_TAG, HALT_TAG, ORDER_TAG, STEP_TAG
-from flowtoy_dagster.flow.graph import Flow, Step
-from flowtoy_dagster.flow.policies import halts_run, has_tolerant_dependents, rule_between
+from flowtoy_dagster.flow.graph import Flow, Step, halts_run, has_tolerant_dependents, rule_between
 from flowtoy_dagster.flow.schema.models import retry_config
 from flowtoy_dagster.flow.schema.tags import check_run_tags, check_step_tags
 from flowtoy_dagster.flow.secrets_of_flow import FlowSecrets

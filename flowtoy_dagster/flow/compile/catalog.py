@@ -6,6 +6,8 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from flowtoy_dagster.flow.files.nodes import KeyPath
+
 
 @dataclass(frozen=True)
 class Finding:
@@ -20,7 +22,7 @@ class Finding:
         warning: whether it stands in no run's way.
     """
 
-    path: tuple[str | int, ...]
+    path: KeyPath
     message: str
     hint: str | None = None
     key: bool = False

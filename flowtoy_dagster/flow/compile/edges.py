@@ -8,6 +8,7 @@ from typing import Any
 
 from flowtoy_dagster.flow.compile.undefined import NameCheck, names_known_in
 from flowtoy_dagster.flow.compile.validate import Draft, StepDraft
+from flowtoy_dagster.flow.files.nodes import KeyPath
 from flowtoy_dagster.flow.files.suggestions import nearest
 from flowtoy_dagster.flow.graph import Dependency, InputKind, Source
 from flowtoy_dagster.flow.templates.names import OUTPUT_NAMES
@@ -18,7 +19,6 @@ from flowtoy_dagster.flow.templates.references import (
     templates_in,
 )
 
-Path = tuple[str | int, ...]
 EXPLICIT = "depends_on"
 
 
@@ -36,8 +36,8 @@ class StepView:
     input_kind: InputKind = "none"
     request_keys: frozenset[str] = frozenset()
     payload: Any = None
-    payload_path: Path = ()
-    places: list[Path] = field(default_factory=list)
+    payload_path: KeyPath = ()
+    places: list[KeyPath] = field(default_factory=list)
 
     @property
     def name(self) -> str:
@@ -64,7 +64,7 @@ class Links:
 class _Mention:
     reference: Reference
     reason: str
-    path: Path
+    path: KeyPath
     line: int | None = None
 
 
@@ -107,7 +107,7 @@ class _Connector:
             )
             for index, found in waits.items()
         }
-        self._refuse_cycles(dependencies)
+        self._report_cycles(dependencies)
         return Links(dependencies, params, frozenset(self.kept))
 
     def _waits_for(self, view: StepView) -> dict[str, list[str]]:
@@ -118,7 +118,7 @@ class _Connector:
             names = [reference.step] if reference.step is not None else self._above(view)
             for name in names:
                 if name == view.name:
-                    self._refuse(mention, f"Step '{name}' depends on itself")
+                    self._invalid_dependency(mention, f"Step '{name}' depends on itself")
                 elif name not in self.by_name:
                     missing.setdefault(name, mention)
                 else:
@@ -131,7 +131,7 @@ class _Connector:
         if missing:
             names_text = ", ".join(f"'{name}'" for name in missing)
             hints = dict.fromkeys(self._hint_for(name, view.name) for name in missing)
-            self._refuse(
+            self._invalid_dependency(
                 next(iter(missing.values())),
                 f"Step '{view.name}' depends on missing step(s): {names_text}",
                 "; ".join(hints),
@@ -145,8 +145,8 @@ class _Connector:
     def _above(self, view: StepView) -> list[str]:
         return [other.name for other in self.views if other.step.index < view.step.index]
 
-    def _refuse(self, mention: _Mention, message: str, hint: str | None = None) -> None:
-        self.draft.refuse(mention.path, message, hint, line=mention.line, dependency=True)
+    def _invalid_dependency(self, mention: _Mention, message: str, hint: str | None = None) -> None:
+        self.draft.problems.error(mention.path, message, hint, line=mention.line, dependency=True)
 
     def _check_output(self, view: StepView, mention: _Mention) -> None:
         reference = mention.reference
@@ -159,7 +159,7 @@ class _Connector:
         hint = nearest(reference.output, outputs).hint if outputs else (
             f"step '{reference.step}' declares no outputs"
         )
-        self._refuse(
+        self._invalid_dependency(
             mention,
             f"Step '{view.name}' refers to the output '{reference.output}' of step "
             f"'{reference.step}', which has no such output",
@@ -190,7 +190,7 @@ class _Connector:
             yield from self._read(template, (*path, *within), _label("", within))
 
     def _read(
-        self, template: str, path: Path, reason: str, names: Collection[str] | None = ()
+        self, template: str, path: KeyPath, reason: str, names: Collection[str] | None = ()
     ) -> Iterator[_Mention]:
         """The mentions in a template; those of sources it names count as its own.
 
@@ -206,7 +206,7 @@ class _Connector:
             try:
                 found = references(current)
             except TemplateMistake as mistake:
-                self.draft.refuse(path, str(mistake), mistake.hint, line=mistake.line)
+                self.draft.problems.error(path, str(mistake), mistake.hint, line=mistake.line)
                 continue
             if current == template:
                 self.names.check(template, path, names)
@@ -222,7 +222,7 @@ class _Connector:
                     seen |= inner
                     pending += sorted(inner)
 
-    def _take_param(self, name: str | None, path: Path, line: int | None) -> None:
+    def _take_param(self, name: str | None, path: KeyPath, line: int | None) -> None:
         known = self.draft.param_names
         if known is None:
             return  # which there are can't be told, and was refused
@@ -233,7 +233,7 @@ class _Connector:
         elif line is not None:
             # In a source that the template names, it is told where it stands.
             hint = nearest(name, known).hint if known else "declare it under 'params'"
-            self.draft.refuse(path, f"there is no parameter '{name}'", hint, line=line)
+            self.draft.problems.error(path, f"there is no parameter '{name}'", hint, line=line)
 
     def _templates_of(self, reference: Reference) -> Iterator[str]:
         """The templates of the sources that a mention of `sources` stands for."""
@@ -242,7 +242,7 @@ class _Connector:
             for _, template in templates_in(source.configuration if source else None):
                 yield template
 
-    def _refuse_cycles(self, dependencies: Mapping[int, tuple[Dependency, ...]]) -> None:
+    def _report_cycles(self, dependencies: Mapping[int, tuple[Dependency, ...]]) -> None:
         waits = {
             view.name: [d.step for d in dependencies[view.step.index] if d.step != view.name]
             for view in self.views
@@ -253,7 +253,7 @@ class _Connector:
                 for cycle in _cycles_from(start, waits, done):
                     path = " -> ".join(cycle)
                     view = self.by_name[cycle[0]]
-                    self.draft.refuse(
+                    self.draft.problems.error(
                         ("flow", view.step.index, "name"),
                         f"Steps wait for each other in a cycle: {path}",
                         "take one of these dependencies away",
@@ -283,7 +283,7 @@ def _cycles_from(
             stack.append(iter(waits[following]))
 
 
-def _label(first: str, path: Path) -> str:
+def _label(first: str, path: KeyPath) -> str:
     text = first
     for part in path:
         text += f"[{part}]" if isinstance(part, int) else f".{part}" if text else str(part)

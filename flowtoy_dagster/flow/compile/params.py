@@ -6,6 +6,7 @@ import re
 from typing import Any
 
 from flowtoy_dagster.flow.compile.validate import Draft, salvage
+from flowtoy_dagster.flow.files.nodes import KeyPath
 from flowtoy_dagster.flow.files.suggestions import nearest, not_showing, show
 from flowtoy_dagster.flow.schema.fields import is_free
 from flowtoy_dagster.flow.schema.models import ScheduleConfig, SourceConfig
@@ -27,7 +28,7 @@ def _read_params(draft: Draft, raw: Any) -> None:
     if raw is None:
         return
     if not isinstance(raw, dict):
-        draft.refuse(("params",), f"expected a mapping, got {show(raw)}")
+        draft.problems.error(("params",), f"expected a mapping, got {show(raw)}")
         draft.param_names = None
         return
     draft.param_names = frozenset(name for name in raw if not is_free(name))
@@ -38,7 +39,7 @@ def _read_params(draft: Draft, raw: Any) -> None:
         if not _NAME.fullmatch(name):
             message = f"{show(name)} can't be a parameter's name"
             hint = "letters, digits, '_' and '-', beginning with a letter"
-            draft.refuse(place, message, hint, key=True)
+            draft.problems.error(place, message, hint, key=True)
             continue
         declared = value.get("secret") if isinstance(value, dict) else None
         with not_showing(declared is True or (declared is None and is_secret_name(name))):
@@ -47,7 +48,7 @@ def _read_params(draft: Draft, raw: Any) -> None:
             continue
         secret = is_secret_name(name) if config.secret is None else config.secret
         if secret and config.enum is not None:
-            draft.refuse((*place, "enum"), "a secret parameter takes no enum", key=True)
+            draft.problems.error((*place, "enum"), "a secret parameter takes no enum", key=True)
             continue
         mark = draft.document.root.nearest(place, key=True)
         draft.params[name] = Param(name, config, secret, mark)
@@ -57,7 +58,8 @@ def _read_schedules(draft: Draft, raw: Any) -> None:
     if raw is None:
         return
     if not isinstance(raw, (dict, list)):
-        draft.refuse(("schedule",), f"expected a mapping or a list of them, got {show(raw)}")
+        message = f"expected a mapping or a list of them, got {show(raw)}"
+        draft.problems.error(("schedule",), message)
         return
     found = []
     for index, value in enumerate(raw if isinstance(raw, list) else [raw]):
@@ -71,7 +73,7 @@ def _read_schedules(draft: Draft, raw: Any) -> None:
 
 
 def _check_scheduled_params(
-    draft: Draft, schedule: ScheduleConfig, place: tuple[str | int, ...]
+    draft: Draft, schedule: ScheduleConfig, place: KeyPath
 ) -> None:
     """Refuse a schedule whose runs could not begin."""
     for name, value in schedule.params.items():
@@ -79,19 +81,19 @@ def _check_scheduled_params(
         param = draft.params.get(name)
         if draft.param_names is not None and name not in draft.param_names:
             message = f"there is no parameter '{name}'"
-            draft.refuse(where, message, nearest(name, draft.param_names).hint, key=True)
+            draft.problems.error(where, message, nearest(name, draft.param_names).hint, key=True)
         elif param is not None and param.secret:
             message = f"a schedule can't give the secret parameter '{name}'"
-            draft.refuse(where, message, "declare 'env: VARIABLE' for it", key=True)
+            draft.problems.error(where, message, "declare 'env: VARIABLE' for it", key=True)
         elif param is not None and (problem := param.why_not(value)):
-            draft.refuse(where, f"the parameter '{name}': {problem}")
+            draft.problems.error(where, f"the parameter '{name}': {problem}")
     for param in draft.params.values():
         if param.name not in schedule.params and not (param.has_default or param.config.env):
             message = f"the schedule gives no value for the parameter '{param.name}'"
             hint = "declare 'env: VARIABLE' for it" if param.secret else (
                 "write it under the schedule's 'params', or give the parameter a default"
             )
-            draft.refuse(place, message, hint)
+            draft.problems.error(place, message, hint)
 
 
 def _check_limits(draft: Draft, runner: Any) -> None:
@@ -102,11 +104,12 @@ def _check_limits(draft: Draft, runner: Any) -> None:
         if isinstance(source, SourceConfig) and source.concurrency is not None:
             message = "no other step uses this source, so its concurrency limits nothing"
             hint = "name the source under 'sources', or use a group"
-            draft.refuse(("flow", step.index, "source", "concurrency"), message, hint, key=True)
+            place = ("flow", step.index, "source", "concurrency")
+            draft.problems.error(place, message, hint, key=True)
         group = step.config.group
         if group is not None and group not in known:
             message = f"there is no group '{group}'"
             hint = nearest(group, known).hint if known else (
                 f"declare it: 'runner: {{groups: {{{group}: {{concurrency: 2}}}}}}'"
             )
-            draft.refuse(("flow", step.index, "group"), message, hint)
+            draft.problems.error(("flow", step.index, "group"), message, hint)

@@ -18,12 +18,11 @@ from flowtoy_dagster.flow.compile.validate import (
     read_draft,
 )
 from flowtoy_dagster.flow.files.loading import Document
+from flowtoy_dagster.flow.files.nodes import KeyPath
 from flowtoy_dagster.flow.files.suggestions import nearest
 from flowtoy_dagster.flow.graph import Flow, InputKind, Source, Step
 from flowtoy_dagster.flow.schema.fields import is_free
-from flowtoy_dagster.flow.schema.models import DerivedSource, RunnerConfig, SourceConfig
-
-Path = tuple[str | int, ...]
+from flowtoy_dagster.flow.schema.models import RunnerConfig, SourceConfig, SourceReference
 
 _PARAMETER_TYPES = {
     "parameter": "value",
@@ -44,8 +43,8 @@ def build_flow(document: Document, catalog: Catalog) -> Flow:
     declare(draft)
     builder = _Builder(draft, catalog)
     flow = builder.build()
-    if draft.problems:
-        raise ConfigError(draft.problems)
+    if draft.problems.errors:
+        raise ConfigError(draft.problems.errors)
     return flow
 
 
@@ -63,7 +62,7 @@ def merge_configurations(base: Mapping[str, Any], over: Mapping[str, Any]) -> di
 class _Input:
     kind: InputKind
     value: Any = None
-    path: Path = ()
+    path: KeyPath = ()
 
 
 class _Builder:
@@ -76,7 +75,7 @@ class _Builder:
         for name, source in self.draft.sources.items():
             if self._knows_type(source.type, ("sources", name)):
                 for finding in self.catalog.check(source.type, source.configuration, False):
-                    place: Path = ("sources", name)
+                    place: KeyPath = ("sources", name)
                     self._note(finding, self.draft.place_of(finding.path, [place]) or place)
         self._check_unique_names()
         views = [self._view(step) for step in self.draft.steps]
@@ -96,7 +95,7 @@ class _Builder:
             tags={key: str(value) for key, value in (self.draft.top.get("tags") or {}).items()},
             params=self.draft.params,
             schedules=self.draft.schedules,
-            warnings=tuple(sorted(self.draft.warnings, key=lambda warning: warning.order)),
+            warnings=tuple(sorted(self.draft.problems.warnings, key=lambda warning: warning.order)),
         )
 
     def _step(self, view: StepView, links: Links) -> Step:
@@ -121,10 +120,10 @@ class _Builder:
             params=links.params[view.step.index],
         )
 
-    def _pool_of(self, written: str | SourceConfig | DerivedSource) -> str | None:
+    def _pool_of(self, written: str | SourceConfig | SourceReference) -> str | None:
         if isinstance(written, SourceConfig):
             return written.pool
-        name = written.base if isinstance(written, DerivedSource) else written
+        name = written.base if isinstance(written, SourceReference) else written
         found = self.draft.sources.get(name)
         return found.pool if found else None
 
@@ -133,27 +132,28 @@ class _Builder:
         for step in self.draft.steps:
             name = step.config.name
             if name in first:
-                place = self.draft.document.root.nearest(("flow", first[name], "name")).location
-                message = f"there is a step '{name}' already, at {place}"
+                other = self.draft.document.root.nearest(("flow", first[name], "name")).location
+                message = f"there is a step '{name}' already, at {other}"
                 hint = "give each step a name of its own"
-                self.draft.refuse(("flow", step.index, "name"), message, hint)
+                self.draft.problems.error(("flow", step.index, "name"), message, hint)
             first.setdefault(name, step.index)
             seen: set[str] = set()
             for index, output in enumerate(step.config.output):
                 if output.name in seen:
                     message = f"step '{name}' has an output '{output.name}' already"
-                    self.draft.refuse(("flow", step.index, "output", index, "name"), message)
+                    place = ("flow", step.index, "output", index, "name")
+                    self.draft.problems.error(place, message)
                 seen.add(output.name)
 
     def _view(self, step: StepDraft) -> StepView:
-        path: Path = ("flow", step.index)
+        path: KeyPath = ("flow", step.index)
         view = StepView(step, payload=step.config.input, payload_path=(*path, "input"))
         source = None if "source" in step.broken else self._resolve(step)
         if source is None:
             return view
-        known = len(self.draft.problems)
+        known = len(self.draft.problems.errors)
         given = self._classify(step.config.input, source, (*path, "input"))
-        complete = len(self.draft.problems) == known
+        complete = len(self.draft.problems.errors) == known
         view.input_kind = given.kind
         configuration = source.configuration
         if given.kind == "request":
@@ -163,7 +163,7 @@ class _Builder:
         else:
             view.payload, view.payload_path = given.value, given.path
         written = step.config.source
-        if isinstance(written, DerivedSource):
+        if isinstance(written, SourceReference):
             view.places.append((*path, "source", "override"))
         elif isinstance(written, SourceConfig):
             view.places.append((*path, "source"))
@@ -177,18 +177,18 @@ class _Builder:
         view.source = Source(source.type, configuration, source.name)
         return view
 
-    def _note(self, finding: Finding, place: Path) -> None:
-        note = self.draft.warn if finding.warning else self.draft.refuse
+    def _note(self, finding: Finding, place: KeyPath) -> None:
+        note = self.draft.problems.warning if finding.warning else self.draft.problems.error
         where = (*place, *finding.path)
         note(where, finding.message, finding.hint, key=finding.key, line=finding.line)
 
     def _resolve(self, step: StepDraft) -> Source | None:
         written = step.config.source
-        path: Path = ("flow", step.index, "source")
+        path: KeyPath = ("flow", step.index, "source")
         if isinstance(written, SourceConfig):
             usable = self._knows_type(written.type, path) and self._can_use(written.type, path)
             return Source(written.type, written.configuration) if usable else None
-        if isinstance(written, DerivedSource):
+        if isinstance(written, SourceReference):
             name, override, path = written.base, written.override, (*path, "base")
         else:
             name, override = written, {}
@@ -202,7 +202,8 @@ class _Builder:
             return None
         if isinstance(written, str) and name in self.catalog.types():
             return Source(name, {}) if self._can_use(name, path) else None
-        self.draft.refuse(path, f"there is no source '{name}'", self._source_hint(name, written))
+        message = f"there is no source '{name}'"
+        self.draft.problems.error(path, message, self._source_hint(name, written))
         return None
 
     def _source_hint(self, name: str, written: object) -> str:
@@ -214,20 +215,21 @@ class _Builder:
             return question
         return f"sources: {_names(self.draft.sources)}; provider types: {_names(types)}"
 
-    def _knows_type(self, type_name: str, path: Path) -> bool:
+    def _knows_type(self, type_name: str, path: KeyPath) -> bool:
         if type_name in self.catalog.types():
             return True
         if type_name != UNKNOWN_TYPE:
             known = f"the types are {_names(self.catalog.types())}"
             question = nearest(type_name, self.catalog.types()).question
             hint = f"{question} {known}" if question else known
-            self.draft.refuse((*path, "type"), f"there is no provider type '{type_name}'", hint)
+            message = f"there is no provider type '{type_name}'"
+            self.draft.problems.error((*path, "type"), message, hint)
         return False
 
-    def _can_use(self, type_name: str, path: Path) -> bool:
+    def _can_use(self, type_name: str, path: KeyPath) -> bool:
         reason = self.catalog.why_unusable(type_name)
         if reason:
-            self.draft.refuse(path, reason)
+            self.draft.problems.error(path, reason)
         return reason is None
 
     def _warn_of_unusable_sources(self) -> None:
@@ -235,9 +237,10 @@ class _Builder:
             if source.type in self.catalog.types():
                 reason = self.catalog.why_unusable(source.type)
                 if reason:
-                    self.draft.warn(("sources", name), f"source '{name}' can't be used: {reason}")
+                    message = f"source '{name}' can't be used: {reason}"
+                    self.draft.problems.warning(("sources", name), message)
 
-    def _classify(self, value: Any, source: Source, path: Path) -> _Input:
+    def _classify(self, value: Any, source: Source, path: KeyPath) -> _Input:
         if value is None:
             return _Input("none")
         keys = self.catalog.request_keys(source.type)
@@ -261,7 +264,7 @@ class _Builder:
             "for a payload with such names write {type: value, value: {...}}"
         )
         message = f"the input mixes request keys of '{source.type}' with others: {listed}"
-        self.draft.refuse((*path, others[0]), message, hint, key=True)
+        self.draft.problems.error((*path, others[0]), message, hint, key=True)
         return _Input("none", value, path)
 
 

@@ -6,12 +6,12 @@ from collections.abc import Collection, Mapping
 from typing import Any
 
 from flowtoy_dagster.flow.compile.validate import Draft
+from flowtoy_dagster.flow.files.nodes import KeyPath
 from flowtoy_dagster.flow.files.suggestions import nearest
 from flowtoy_dagster.flow.templates.names import PAYLOAD_NAMES, ROOTS
 from flowtoy_dagster.flow.templates.references import asked_names, free_names, references
 from flowtoy_dagster.flow.templates.render import is_template
 
-Path = tuple[str | int, ...]
 _OF_PAYLOADS = "only templates of a command with 'pass_to: template' have it"
 
 
@@ -34,7 +34,7 @@ class NameCheck:
         self._told = named is not None and not isinstance(named, dict)
         self._sources = frozenset(named if isinstance(named, dict) else ())
 
-    def check(self, template: str, path: Path, names: Collection[str] | None) -> None:
+    def check(self, template: str, path: KeyPath, names: Collection[str] | None) -> None:
         """Note what is unknown in a template.
 
         Args:
@@ -46,7 +46,7 @@ class NameCheck:
             if names is None or name in names or (name,) in asked_names(template):
                 continue
             hint = _OF_PAYLOADS if name in PAYLOAD_NAMES else nearest(name, [*ROOTS, *names]).hint
-            self._draft.refuse(path, f"'{name}' is not a name", hint, line=line)
+            self._draft.problems.error(path, f"'{name}' is not a name", hint, line=line)
         for reference in references(template):
             name = reference.step or ""
             if reference.root != "sources" or not self._is_no_source(name):
@@ -54,7 +54,7 @@ class NameCheck:
             if ("sources", name) not in asked_names(template):
                 hint = nearest(name, self._draft.sources).hint
                 message = f"there is no source '{name}'"
-                self._draft.refuse(path, message, hint, line=reference.line)
+                self._draft.problems.error(path, message, hint, line=reference.line)
 
     def _is_no_source(self, name: str) -> bool:
         return bool(name) and name not in self._sources and not self._told

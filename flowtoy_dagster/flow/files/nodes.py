@@ -6,13 +6,13 @@ of its key. Merging works on nodes, so positions survive it.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from flowtoy_dagster.errors import Location
 
-Path = tuple[str | int, ...]
+KeyPath = tuple[str | int, ...]
+"""Keys and indexes from the top of a tree to one of its values."""
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ class Node:
             return [node.plain() for node in self.value]
         return self.value
 
-    def nearest(self, path: Sequence[str | int], *, key: bool = False) -> Mark:
+    def nearest(self, path: KeyPath, *, key: bool = False) -> Mark:
         """The mark of `path`, or of the deepest of its parts that is there.
 
         Parts that are not in the tree are passed over, so the location of a pydantic error,

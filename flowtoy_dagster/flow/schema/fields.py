@@ -16,6 +16,7 @@ from pydantic import (
     model_validator,
 )
 
+from flowtoy_dagster.flow.files.nodes import KeyPath
 from flowtoy_dagster.flow.schema import durations
 from flowtoy_dagster.flow.templates.render import is_template
 
@@ -33,7 +34,7 @@ class Misplaced(ValueError):  # noqa: N818 - what it is
     def __init__(
         self,
         message: str,
-        path: tuple[str | int, ...],
+        path: KeyPath,
         hint: str | None = None,
         *,
         at_key: bool = True,

@@ -71,7 +71,7 @@ class SourceConfig(Strict):
         return gather_configuration(value, SOURCE_KEYS)
 
 
-class DerivedSource(Strict):
+class SourceReference(Strict):
     """A named source with changes (language 4.3)."""
 
     base: Name
@@ -111,7 +111,7 @@ def gather_configuration(value: dict[str, Any], own_keys: tuple[str, ...]) -> di
 
 
 def _source_form(value: Any) -> str:
-    if isinstance(value, DerivedSource) or (isinstance(value, dict) and "base" in value):
+    if isinstance(value, SourceReference) or (isinstance(value, dict) and "base" in value):
         return "<derived>"
     if isinstance(value, (SourceConfig, dict)):
         return "<inline>"
@@ -121,7 +121,7 @@ def _source_form(value: Any) -> str:
 Source = Annotated[
     Annotated[Name, Tag("<name>")]
     | Annotated[SourceConfig, Tag("<inline>")]
-    | Annotated[DerivedSource, Tag("<derived>")],
+    | Annotated[SourceReference, Tag("<derived>")],
     Discriminator(_source_form),
 ]
 

@@ -11,6 +11,7 @@ from typing import Any
 import jinja2
 from jinja2 import nodes
 
+from flowtoy_dagster.flow.files.nodes import KeyPath
 from flowtoy_dagster.flow.files.suggestions import nearest
 from flowtoy_dagster.flow.templates.jinja import environment
 from flowtoy_dagster.flow.templates.names import ROOTS
@@ -23,7 +24,6 @@ _MAPPING_METHODS = ("items", "keys", "values", "get")
 _GIVEN_BY_JINJA = ("loop", "caller", "varargs", "kwargs", "self", "super")
 _REFUSED = (nodes.Include, nodes.Import, nodes.FromImport, nodes.Extends, nodes.Block)
 
-Path = tuple[str | int, ...]
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,7 @@ class TemplateMistake(ValueError):  # noqa: N818 - what it is
         self.hint = hint
 
 
-def templates_in(value: Any, path: Path = ()) -> Iterator[tuple[Path, str]]:
+def templates_in(value: Any, path: KeyPath = ()) -> Iterator[tuple[KeyPath, str]]:
     """Every template string in a structure, with its path."""
     if isinstance(value, dict):
         for key, item in value.items():
@@ -109,7 +109,7 @@ def free_names(source: str) -> Mapping[str, int]:
 
 
 @functools.lru_cache(maxsize=4096)
-def asked_names(source: str) -> frozenset[Path]:
+def asked_names(source: str) -> frozenset[KeyPath]:
     """What a template asks for before it uses it: it may be missing (language 6.4).
 
     Args:
@@ -144,7 +144,7 @@ def _asked_by(node: nodes.Node) -> list[nodes.Node]:
     return [node.left, node.right]
 
 
-def _path(node: nodes.Node) -> Path:
+def _path(node: nodes.Node) -> KeyPath:
     """`sources.api["url"]` as its parts, up to one that is computed."""
     root, parts, _ = _chain(node)
     written = itertools.takewhile(lambda part: part is not None, parts)

@@ -11,6 +11,7 @@ import jinja2
 from jinja2 import nodes
 
 from flowtoy_dagster.flow.compile.catalog import Finding
+from flowtoy_dagster.flow.files.nodes import KeyPath
 from flowtoy_dagster.flow.templates.render import is_template, parse
 from flowtoy_dagster.flow.templates.values import text
 from flowtoy_dagster.providers.process.command import (
@@ -33,12 +34,12 @@ class _Text:
     """A text of the configuration with holes, and the template and the line of each."""
 
     pieces: str
-    path: tuple[str | int, ...]
+    path: KeyPath
     units: tuple[str, ...] = ()
     lines: tuple[int, ...] = ()
 
     @classmethod
-    def of(cls, value: Any, path: tuple[str | int, ...]) -> _Text:
+    def of(cls, value: Any, path: KeyPath) -> _Text:
         if not is_template(value):
             return cls(text(value), path)
         pieces, units = take_out_templates(value)

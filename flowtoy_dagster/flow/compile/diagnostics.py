@@ -1,0 +1,186 @@
+"""Errors and warnings with their places, in the words of the language."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from pydantic import ValidationError
+from pydantic_core import ErrorDetails
+
+from flowtoy_dagster.errors import Location, Problem
+from flowtoy_dagster.flow.files.loading import NO_FILE
+from flowtoy_dagster.flow.files.nodes import KeyPath, Node
+from flowtoy_dagster.flow.files.suggestions import nearest, not_showing, show, without_value
+from flowtoy_dagster.flow.schema.fields import Misplaced, Strict
+from flowtoy_dagster.flow.schema.models import (
+    GroupConfig,
+    OutputConfig,
+    RetryConfig,
+    RunnerConfig,
+    SourceReference,
+)
+from flowtoy_dagster.masking.names import is_secret_name
+
+_MODELS_BY_FIELD: dict[str, type[Strict]] = {"output": OutputConfig, "retry": RetryConfig}
+_EXPECTED = {
+    "string_type": "text",
+    "int_type": "a whole number",
+    "int_parsing": "a whole number",
+    "int_from_float": "a whole number",
+    "float_type": "a number",
+    "bool_type": "true or false",
+    "bool_parsing": "true or false",
+    "dict_type": "a mapping",
+    "mapping_type": "a mapping",
+    "model_type": "a mapping",
+    "model_attributes_type": "a mapping",
+    "list_type": "a list",
+    "tuple_type": "a list",
+}
+
+
+class Diagnostics:
+    """The errors and warnings of one document, each once.
+
+    Args:
+        root: the document's tree, which knows the places.
+    """
+
+    def __init__(self, root: Node) -> None:
+        self._root = root
+        self.errors: list[Problem] = []
+        self.warnings: list[Problem] = []
+        self._seen: set[tuple[str, Location | None]] = set()
+
+    def error(
+        self,
+        path: KeyPath,
+        message: str,
+        hint: str | None = None,
+        *,
+        key: bool = False,
+        line: int | None = None,
+        dependency: bool = False,
+    ) -> None:
+        """Note an error at the place of `path`.
+
+        Args:
+            path: keys and indexes from the top.
+            message: what is wrong.
+            hint: how to fix it.
+            key: the place of the key rather than of its value.
+            line: the line within a template, from 1.
+            dependency: reported under the heading of invalid dependencies.
+        """
+        problem = self._problem(path, message, hint, key=key, line=line, dependency=dependency)
+        self._add(problem, self.errors)
+
+    def warning(
+        self,
+        path: KeyPath,
+        message: str,
+        hint: str | None = None,
+        *,
+        key: bool = False,
+        line: int | None = None,
+    ) -> None:
+        """Note what prevents no run; takes what `error` takes."""
+        problem = self._problem(path, message, hint, key=key, line=line, dependency=False)
+        self._add(problem, self.warnings)
+
+    def _problem(
+        self,
+        path: KeyPath,
+        message: str,
+        hint: str | None,
+        *,
+        key: bool,
+        line: int | None,
+        dependency: bool,
+    ) -> Problem:
+        mark = self._root.nearest(path, key=key)
+        place = mark.location
+        message = without_value(message)
+        if place.file == NO_FILE:
+            shown = "".join(f"[{p}]" if isinstance(p, int) else f".{p}" for p in path).lstrip(".")
+            text = f"{shown}: {message}" if shown and not dependency else message
+            order = len(self.errors) + len(self.warnings)
+            return Problem(text, None, hint, dependency, order)
+        if line is not None and mark.block:
+            place = Location(place.file, place.line + line, 1)
+        elif line is not None and line > 1:
+            place = Location(place.file, place.line + line - 1, 1)
+        return Problem(message, place, hint, dependency, mark.order)
+
+    def _add(self, problem: Problem, to: list[Problem]) -> None:
+        seen = (problem.message, problem.location)
+        if seen not in self._seen:
+            self._seen.add(seen)
+            to.append(problem)
+
+    def invalid(self, error: ValidationError, path: KeyPath, model: type[Strict]) -> None:
+        """Note every error that pydantic found in the part at `path`."""
+        for detail in error.errors():
+            self._invalid_value(detail, path, model)
+
+    def _invalid_value(self, detail: ErrorDetails, path: KeyPath, model: type[Strict]) -> None:
+        where = (*path, *detail["loc"])
+        kind, context = detail["type"], detail.get("ctx", {})
+        if kind == "extra_forbidden":
+            known = _fields_at(detail["loc"], model)
+            message = f"unknown key '{detail['loc'][-1]}'"
+            self.error(where, message, nearest(str(detail["loc"][-1]), known).hint, key=True)
+        elif kind == "missing":
+            self.error(where[:-1], f"the key '{detail['loc'][-1]}' is required")
+        elif kind == "value_error":
+            error = context["error"]
+            if isinstance(error, Misplaced):
+                self.error((*where, *error.path), str(error), error.hint, key=error.at_key)
+            else:
+                self.error(where, str(error))
+        else:
+            with not_showing(_is_secret_place(where)):
+                self.error(where, *explain(detail))
+
+
+def _is_secret_place(path: KeyPath) -> bool:
+    """Whether a value there is a secret; the names of sources and parameters are no keys."""
+    if len(path) > 1 and path[-1] == "secret" and "output" in path[2:4]:
+        return False  # `secret: true`, a word of the language
+    keys = path[2:] if path[:1] in (("sources",), ("params",)) else path
+    return any(isinstance(key, str) and is_secret_name(key) for key in keys)
+
+
+def _fields_at(loc: Sequence[str | int], model: type[Strict]) -> list[str]:
+    """The keys that the mapping holding an unknown key may have."""
+    if "<derived>" in loc:
+        return list(SourceReference.model_fields)
+    for part in loc[:-1]:
+        if part == "runner":
+            return list((GroupConfig if "groups" in loc[1:-1] else RunnerConfig).model_fields)
+        if part in _MODELS_BY_FIELD:
+            return list(_MODELS_BY_FIELD[str(part)].model_fields)
+    return list(model.model_fields)
+
+
+def _alternatives(expected: str) -> list[str]:
+    return expected.replace(" or ", ", ").split(", ")
+
+
+def explain(detail: ErrorDetails) -> tuple[str, str | None]:
+    """What is wrong with a value, in the language's words, and how to fix it."""
+    kind, value = detail["type"], detail["input"]
+    if kind == "string_type" and isinstance(value, (bool, int, float)):
+        return f"expected text, got {show(value)}", "put it in quotes"
+    if kind in _EXPECTED:
+        return f"expected {_EXPECTED[kind]}, got {show(value)}", None
+    if kind == "literal_error":
+        expected = [part.strip("'") for part in _alternatives(detail["ctx"]["expected"])]
+        message = f"{show(value)} is not one of {', '.join(map(repr, expected))}"
+        return message, nearest(value, expected).question if isinstance(value, str) else None
+    message = detail["msg"][0].lower() + detail["msg"][1:]
+    limits = detail.get("ctx", {})
+    for bound, words in (("ge", "at least"), ("gt", "greater than"), ("le", "at most")):
+        if kind.startswith(("greater", "less")) and bound in limits:
+            message = f"must be {words} {limits[bound]}"
+    return f"{message}, got {show(value)}", None
