@@ -369,10 +369,13 @@ def _count(home: Path) -> int:
     store = home / "history" / "runs.db"
     if not store.exists():
         return 0
-    connection = sqlite3.connect(f"file:{store}?mode=ro", uri=True)
+    # Who only reads can't recover the journal that a killed process leaves.
+    connection = sqlite3.connect(f"file:{store}?mode=rw", uri=True, timeout=60)
     try:
         return int(connection.execute("SELECT count(*) FROM runs").fetchone()[0])
-    except sqlite3.OperationalError:
+    except sqlite3.OperationalError as error:
+        if "no such table" not in str(error):
+            raise
         return 0  # not yet made
     finally:
         connection.close()

@@ -63,10 +63,12 @@ class Tmux:
         """Press keys."""
         self("send-keys", *keys)
 
-    def until(self, pattern: str) -> str:
-        """Wait until the terminal matches; gives what it shows, and has shown."""
+    def until(self, *patterns: str) -> str:
+        """Wait until the terminal matches all patterns; gives what it shows, and has shown."""
         end = time.monotonic() + DEADLINE
-        while not re.search(pattern, shown := self("capture-pane", "-p", "-S", "-")):
+        shown = ""
+        while not all(re.search(pattern, shown) for pattern in patterns):
+            shown = self("capture-pane", "-p", "-S", "-")
             assert time.monotonic() < end, shown
             time.sleep(0.05)
         return shown
@@ -86,9 +88,8 @@ def test_quitting_ends_the_run_and_gives_the_terminal_back(
 ) -> None:
     write(HELD)
     tmux.run("stty -a > before; echo still here; " + f"{FLOWTOY} tui flow.yaml")
-    shown = tmux.until("›▶ first +running")
+    shown = tmux.until("›▶ first +running", r"(?m)^ held  ▶ running .* run [0-9a-f]{8}")
     assert "still here" not in shown
-    assert re.search(r"^ held  ▶ running .* run [0-9a-f]{8}", shown, re.MULTILINE)
     tmux("resize-window", "-x", "40", "-y", "20")
     tmux.until(r"›▶ first +\d+\.\d s *\n")
     tmux.press("q")
@@ -112,8 +113,7 @@ def test_a_failed_run_shows_why_is_retried_and_gives_its_exit_code(
     (tmp_path / "go").touch()
     port = unused_port()
     tmux.run(f"{FLOWTOY} tui flow.yaml --status-port {port} --address-file address")
-    shown = tmux.until("›✗ second(.|\n)* r Retry")
-    assert "cat exited with code 1: cat: absent: No such file" in shown
+    tmux.until("›✗ second(.|\n)* r Retry", "cat exited with code 1: cat: absent: No such file")
     tmux.press("Up")
     tmux.until('"text": "free')
     (tmp_path / "absent").touch()
@@ -167,8 +167,7 @@ def test_a_run_elsewhere_is_watched_by_its_status_api(
         while "served until Ctrl-C" not in served.stderr.readline():
             """The run goes on."""
         tmux.run(f"RUNNER_STATUS_URL='{address[0]}' {FLOWTOY} tui --show-logs")
-        shown = tmux.until("›✗ second")
-        assert "cat exited with code 1: cat: absent" in shown
+        shown = tmux.until("›✗ second", "cat exited with code 1: cat: absent")
         assert "Retry" not in shown
         tmux.press("Up")
         tmux.until("a status API does not tell what steps print")
