@@ -6,7 +6,7 @@ from typing import Annotated, Optional
 
 import typer
 
-from flowtoy_dagster.cli.importing import import_quickly
+from flowtoy_dagster.cli.shared import import_quickly
 from flowtoy_dagster.cli.shared.options import (
     AddressFile,
     AsJson,

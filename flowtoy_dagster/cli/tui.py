@@ -104,13 +104,13 @@ def _watch(url: str, show_logs: bool) -> int:
     source = RunElsewhere(RemoteRun(url))
     status = source.status()
     _need_terminal()
-    from flowtoy_dagster.tui.showing import show
+    from flowtoy_dagster.tui.session import show
 
     return show(source, status, show_logs=show_logs)
 
 
 def _run(flow: Flow, max_workers: int | None, show_logs: bool, door: Door | None) -> int:
-    from flowtoy_dagster.tui.showing import messages_kept, show
+    from flowtoy_dagster.tui.session import messages_kept, show
 
     with contextlib.ExitStack() as stack:
         show_run = None
@@ -122,7 +122,7 @@ def _run(flow: Flow, max_workers: int | None, show_logs: bool, door: Door | None
         # It imports Dagster while we do.
         process = RunProcess(messages)
         try:
-            from flowtoy_dagster.tui.starting import run_here
+            from flowtoy_dagster.tui.session import run_here
         except BaseException:
             process.kill()
             raise

@@ -9,9 +9,8 @@ from typing import Any
 
 from flowtoy_dagster.json_text import dumps_checked
 from flowtoy_dagster.runs.status.remote import RemoteError, RemoteRun
-from flowtoy_dagster.server.http.endpoint import run_app
+from flowtoy_dagster.server.http.endpoint import Listener, run_app
 from flowtoy_dagster.server.http.guard import Guard
-from flowtoy_dagster.server.http.socket import Listener
 from flowtoy_dagster.server.page_routes import page_routes
 from flowtoy_dagster.server.status_api import AnswerError, status_app
 

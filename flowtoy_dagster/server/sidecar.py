@@ -20,7 +20,7 @@ from pathlib import Path
 from typing_extensions import Self
 
 from flowtoy_dagster.errors import RunError
-from flowtoy_dagster.server.http.socket import Listener
+from flowtoy_dagster.server.http.endpoint import Listener
 
 NICE = 10
 """How far readers stand back behind the run's own processes."""

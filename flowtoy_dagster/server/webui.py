@@ -18,9 +18,8 @@ from flowtoy_dagster.flow.graph import Flow
 from flowtoy_dagster.providers.process_tree import children
 from flowtoy_dagster.runs.processes.run_process import RunProcess
 from flowtoy_dagster.server.http.connections import server_options
+from flowtoy_dagster.server.http.endpoint import Ending, Listener
 from flowtoy_dagster.server.http.guard import Guard
-from flowtoy_dagster.server.http.shutdown import Ending
-from flowtoy_dagster.server.http.socket import Listener
 
 if TYPE_CHECKING:
     from flowtoy_dagster.runs.history import History

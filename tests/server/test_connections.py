@@ -13,7 +13,7 @@ import pytest
 from serving_commands import ask, wait_until
 
 from flowtoy_dagster.server.http import bounded, connections
-from flowtoy_dagster.server.http.socket import Listener, listen
+from flowtoy_dagster.server.http.endpoint import Listener, listen
 from flowtoy_dagster.server.status_api import status_app
 
 QUICK = "flow: [{name: a, source: env}]"

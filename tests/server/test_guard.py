@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
+from flowtoy_dagster.server.http.endpoint import Listener, listen
 from flowtoy_dagster.server.http.guard import Guard
-from flowtoy_dagster.server.http.socket import Listener, listen
 
 TOKEN = "a-token"
 JSON = "application/json"

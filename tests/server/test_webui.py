@@ -378,7 +378,7 @@ def test_what_a_port_in_use_is_told_with_needs_no_dagster(write: Callable[..., P
     program = """
         import sys
         from flowtoy_dagster.errors import UsageError
-        from flowtoy_dagster.server.http.socket import listen
+        from flowtoy_dagster.server.http.endpoint import listen
         import flowtoy_dagster.server.webui
         import flowtoy_dagster.server.http.guard
         taken = listen()

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 from typing_extensions import Self
 
-from flowtoy_dagster.cli.importing import import_quickly
+from flowtoy_dagster.cli.shared import import_quickly
 from flowtoy_dagster.cli.shared.printing import OutputWriter
 from flowtoy_dagster.cli.shared.streams import raise_interrupts
 from flowtoy_dagster.errors import RunError, RunInterrupted

@@ -15,7 +15,7 @@ from flowtoy_dagster.errors import UsageError
 from flowtoy_dagster.terminal import say
 
 if TYPE_CHECKING:
-    from flowtoy_dagster.server.http.socket import Listener
+    from flowtoy_dagster.server.http.endpoint import Listener
     from flowtoy_dagster.server.sidecar import StatusServer
 
 LOCAL = "127.0.0.1"
@@ -54,7 +54,7 @@ class Door:
         Raises:
             UsageError: it can't be had.
         """
-        from flowtoy_dagster.server.http.socket import listen
+        from flowtoy_dagster.server.http.endpoint import listen
         from flowtoy_dagster.server.webui import new_token
 
         listener = listen(host, port)
@@ -125,7 +125,7 @@ def served(door: Door | None) -> Iterator[Callable[[str], None] | None]:
     if door is None:
         yield None
         return
-    from flowtoy_dagster.server.http.shutdown import Ending
+    from flowtoy_dagster.server.http.endpoint import Ending
 
     ended = None
     with status_server(door) as server:

@@ -19,7 +19,7 @@ from collections.abc import Awaitable, Callable, Collection, Iterable, MutableMa
 from typing import Any
 from urllib.parse import parse_qsl, quote, urlencode, urlsplit
 
-from flowtoy_dagster.server.http.socket import Listener
+from flowtoy_dagster.server.http.endpoint import Listener
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
