@@ -174,7 +174,8 @@ def test_a_terminal_shows_a_line_for_each_step_and_what_failed_above_them(
         "{", '  "held": {', '    "text": "free\\n"', "  },", '  "bad": null,', '  "loud": {},',
         '  "last": {}', "}",
     ]
-    assert re.match(r"succeeded: 3 succeeded, 1 failed in \d+\.\d s; flowtoy runs show ", summary)
+    told = r"finished with failures: 3 succeeded, 1 failed in \d+\.\d s; flowtoy runs show "
+    assert re.match(told, summary)
     assert b"\x1b[32m" in shown.raw
     assert b"\x1b[?25l" not in shown.raw
 

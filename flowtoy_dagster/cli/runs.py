@@ -45,7 +45,7 @@ def list_runs(
     if not found:
         print("no runs yet", file=sys.stderr)
     rows = [
-        (run.run_id[:8], run.name, run.state, _moment(run.started_at),
+        (run.run_id[:8], run.name, run.verdict, _moment(run.started_at),
          _span(run.started_at, run.ended_at),
          f"retry of {run.retry_of[:8]}" if run.retry_of else "")
         for run in found
@@ -178,7 +178,7 @@ def repair_runs(
 def _print_status(status: RunStatus, parent: str | None, params: Mapping[str, Any]) -> None:
     print(f"run      {status.run_id}")
     say(f"flow     {status.name}", sys.stdout)
-    print(f"state    {status.state}")
+    print(f"state    {status.verdict}")
     print(f"started  {_moment(status.started_at)}")
     print(f"took     {_span(status.started_at, status.ended_at)}")
     if status.error:

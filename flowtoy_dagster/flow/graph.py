@@ -169,6 +169,13 @@ def halts_run(flow: Flow, step: Step) -> bool:
     return any(rule_between(step, flow.step(name)) == "halt" for name in dependents)
 
 
+def tolerated_by(flow: Flow, step: Step) -> frozenset[str]:
+    """The steps that this one depends on and whose failure does not keep it from running."""
+    return frozenset(
+        name for name in step.upstream if rule_between(flow.step(name), step) == "continue"
+    )
+
+
 def has_tolerant_dependents(flow: Flow, step: Step) -> bool:
     """Whether some dependent runs although this step failed."""
     dependents = flow.dependents[step.name]

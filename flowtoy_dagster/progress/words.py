@@ -47,7 +47,7 @@ def what(change: Change) -> str:
 def summary(status: RunStatus, elapsed: float) -> str:
     """The last line: the counts, the time, and where to look."""
     return (
-        f"{status.state}: {counts(status)} in {seconds(elapsed)}; "
+        f"{status.verdict}: {counts(status)} in {seconds(elapsed)}; "
         f"flowtoy runs show {status.run_id[:8]}"
     )
 

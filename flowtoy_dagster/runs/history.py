@@ -20,9 +20,9 @@ from flowtoy_dagster.engine.jobs.params import with_values_of
 from flowtoy_dagster.engine.storage.address import reason_of
 from flowtoy_dagster.engine.storage.home import CONFIG_FILE, open_home
 from flowtoy_dagster.engine.storage.instances import open_instance as open_as_configured
-from flowtoy_dagster.engine.tags import CONFIG_TAG, FLOW_TAG
+from flowtoy_dagster.engine.tags import CONFIG_TAG, FAILURES_TAG, FLOW_TAG
 from flowtoy_dagster.errors import HomeError, RunError, UsageError
-from flowtoy_dagster.flow.graph import Flow, halts_run
+from flowtoy_dagster.flow.graph import Flow, halts_run, tolerated_by
 from flowtoy_dagster.loader import load_flow, load_old_flow
 from flowtoy_dagster.runs.sessions.carriers import INTERRUPTED, is_interrupted, session_of
 from flowtoy_dagster.runs.status.event_reader import (
@@ -32,7 +32,7 @@ from flowtoy_dagster.runs.status.event_reader import (
     run_state_of,
     settle,
 )
-from flowtoy_dagster.runs.status.models import RunStatus, StepStatus
+from flowtoy_dagster.runs.status.models import WITH_FAILURES, RunStatus, StepStatus
 from flowtoy_dagster.store.configs import configs_of
 from flowtoy_dagster.store.records import StepRecord, records_of
 
@@ -42,11 +42,16 @@ LAST = "last"
 
 @dataclass(frozen=True)
 class RunSummary:
-    """A line of the list of runs; times in seconds since 1970."""
+    """A line of the list of runs; times in seconds since 1970.
+
+    Attributes:
+        verdict: the state in words for people, as `RunStatus.verdict` has them.
+    """
 
     run_id: str
     name: str
     state: str
+    verdict: str
     started_at: float | None
     ended_at: float | None
     retry_of: str | None
@@ -222,7 +227,9 @@ class History:
     def builder(self, run: dg.DagsterRun, flow: Flow) -> StatusBuilder:
         """A builder for a run of which no event has been read."""
         halting = {step.name for step in flow.steps if halts_run(flow, step)}
-        return StatusBuilder(self._blank_status(run, flow), names_by_key(flow), halting)
+        tolerated = {step.name: tolerated_by(flow, step) for step in flow.steps}
+        status = self._blank_status(run, flow)
+        return StatusBuilder(status, names_by_key(flow), halting, tolerated)
 
     def _blank_status(self, run: dg.DagsterRun, flow: Flow) -> RunStatus:
         steps = {
@@ -371,10 +378,13 @@ def names_by_key(flow: Flow) -> dict[str, str]:
 
 def _summary(record: dg.RunRecord) -> RunSummary:
     run = record.dagster_run
+    state = run_state_of(run.status)
+    has_failures = state == "succeeded" and run.tags.get(FAILURES_TAG) == run.run_id
     return RunSummary(
         run.run_id,
         run.tags.get(FLOW_TAG, run.job_name),
-        run_state_of(run.status),
+        state,
+        WITH_FAILURES if has_failures else state,
         record.start_time,
         record.end_time,
         run.parent_run_id,

@@ -35,6 +35,7 @@ from flowtoy_dagster.steps.chain import Failed, Next, Outcome, Succeeded, chain
 from flowtoy_dagster.steps.context import StepContext
 from flowtoy_dagster.steps.deadline import OutOfTime, within
 from flowtoy_dagster.steps.extraction import extract
+from flowtoy_dagster.steps.required import check_required
 from flowtoy_dagster.steps.retry import timeout_of
 from flowtoy_dagster.steps.words import one_line
 
@@ -160,7 +161,7 @@ def give(context: StepContext, following: Next) -> Outcome:
     return Succeeded(context.work.outputs)
 
 
-ATTEMPT = chain((hold_deadline, render, call, extract_outputs, give))
+ATTEMPT = chain((hold_deadline, render, call, extract_outputs, check_required, give))
 """One attempt of a step."""
 
 

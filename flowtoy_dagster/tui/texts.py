@@ -54,10 +54,10 @@ def title(status: RunStatus, now: float, doing: str) -> Text:
         now: seconds since 1970.
         doing: what is happening that the state does not tell.
     """
-    state = doing or status.state
-    colour = style_of(status.state)
+    state = doing or status.verdict
+    shown: RunState = "failed" if status.has_failures else status.state
     return Text.assemble(
-        (plain(status.name), "bold"), "  ", (f"{MARKS[status.state]} {state}", colour), "  ",
+        (plain(status.name), "bold"), "  ", (f"{MARKS[shown]} {state}", style_of(shown)), "  ",
         elapsed_of(status, now), ("  run " + plain(status.run_id[:8]), "dim"),
         no_wrap=True, overflow="ellipsis",
     )

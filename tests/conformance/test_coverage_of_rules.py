@@ -29,6 +29,7 @@ RULES = [
     *("15.1", "15.2", "15.3", "15.4", "15.5"),
     *("16.1", "16.2", "16.3"),
     *("17.1", "17.2", "17.3", "17.4"),
+    "19.7",
 ]
 RULES_OF_RUNNING = {
     "1": "a flow is a job and a step an op, under names that Dagster takes",

@@ -206,6 +206,30 @@ def test_the_reason_of_a_halt_is_the_failure_that_halted(tmp_path: Path) -> None
     assert run.status.steps["never"].error == "the run was halted when 'late' failed"
 
 
+def test_what_tolerates_the_failure_that_halts_the_run_runs(run_on: Callable[..., Any]) -> None:
+    # language 9.2, 9.4
+    steps = [
+        Planned("bad", fails=True),
+        Planned("halts", depends_on=("bad",)),
+        Planned("unrelated"),
+        Planned("alert", on_error="continue", depends_on=("bad",)),
+        Planned("second alert", on_error="continue", depends_on=("bad", "alert")),
+        Planned("waits", on_error="continue", depends_on=("bad", "unrelated")),
+        Planned("after", depends_on=("alert",)),
+    ]
+    run = run_on(as_flow(steps, executor="in_process"), 1)
+    assert states_of(run) == {
+        "bad": "failed", "halts": "skipped", "unrelated": "skipped", "alert": "succeeded",
+        "second alert": "succeeded", "waits": "skipped", "after": "skipped",
+    }
+    told = {name: step.error for name, step in run.status.steps.items()}
+    halted = "the run was halted when 'bad' failed"
+    assert told["halts"] == "'bad' failed"
+    assert told["unrelated"] == told["after"] == halted
+    assert told["waits"] in (halted, "'unrelated' was skipped")
+    assert not run.success
+
+
 def test_a_tolerated_failure_is_seen_in_dagster(stored: Callable[[str], Any]) -> None:
     # language 9.5, runtime 6
     steps = [
@@ -241,7 +265,13 @@ def test_the_exit_code_is_that_of_the_failing_steps_own_policy(
     assert goes_on.json == {"bad": None, "next": None}
     assert "bad   failed after" in goes_on.stderr
     assert "next  skipped: 'bad' failed" in goes_on.stderr
-    assert "succeeded: 0 succeeded, 1 failed, 1 skipped" in goes_on.stderr
+    assert "finished with failures: 0 succeeded, 1 failed, 1 skipped" in goes_on.stderr
+    shown = flowtoy("runs", "show", "last")
+    assert "state    finished with failures" in shown.stdout
+    listed = flowtoy("runs", "--json").json
+    assert [run["verdict"] for run in listed] == ["finished with failures", "failed"]
+    assert [run["state"] for run in listed] == ["succeeded", "failed"]
+    assert "finished with failures" in flowtoy("runs").stdout
 
 
 def test_outputs_of_a_step_that_failed_are_missing(monkeypatch: pytest.MonkeyPatch) -> None:

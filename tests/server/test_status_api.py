@@ -18,7 +18,9 @@ from flowtoy_dagster.runs.live_view import RunView
 from flowtoy_dagster.runs.run import create_run
 from flowtoy_dagster.runs.status.status_document import read_status, status_document
 
-STEP_KEYS = {"state", "started_at", "ended_at", "notes", "outputs", "depends_on", "attempt"}
+STEP_KEYS = {
+    "state", "started_at", "ended_at", "notes", "skip_reason", "outputs", "depends_on", "attempt"
+}
 
 
 @pytest.fixture
@@ -56,8 +58,10 @@ def test_a_run_that_was_only_made_is_pending(history: History, write: Callable[.
     assert document["run_id"] > 1_600_000_000_000
     assert document["steps"] == {
         "a": {"state": "pending", "started_at": None, "ended_at": None, "notes": [],
+              "skip_reason": None,
               "outputs": ["all"], "depends_on": [], "attempt": 0},
         "b": {"state": "pending", "started_at": None, "ended_at": None, "notes": [],
+              "skip_reason": None,
               "outputs": [], "depends_on": ["a"], "attempt": 0},
     }
     assert outputs_of(view) == {}

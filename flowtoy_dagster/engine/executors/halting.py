@@ -25,6 +25,7 @@ from dagster._core.execution.context.system import (
 from dagster._core.execution.plan import active, instance_concurrency_context
 from dagster._core.execution.plan.active import ActiveExecution, _pool_key_for_step
 from dagster._core.execution.plan.instance_concurrency_context import InstanceConcurrencyContext
+from dagster._core.execution.plan.outputs import StepOutputHandle
 from dagster._core.execution.plan.plan import ExecutionPlan
 from dagster._core.execution.plan.step import ExecutionStep
 from dagster._core.execution.retries import RetryMode
@@ -37,7 +38,7 @@ from dagster._core.executor.multiprocess import (
 )
 from dagster._core.log_manager import DagsterLogManager
 
-from flowtoy_dagster.engine.tags import HALT_TAG, ORDER_TAG
+from flowtoy_dagster.engine.tags import DONE, HALT_TAG, ORDER_TAG, RESULT
 
 # A step whose `continue` edges alone lead to a failed one must start.
 _OUTPUTS_ALONE = StepDependencyConfig(require_upstream_step_success=False)
@@ -152,15 +153,51 @@ class HaltingExecution(_SteadyExecution):
 
     def _hold_back_what_has_not_started(self) -> None:
         attempts = self._retry_state.snapshot_attempts()
-        for key in [*self._executable, *self._pending, *self._pending_abandon]:
-            if not attempts.get(key):  # a step between two attempts has started; it may finish
-                self._held_back.append(key)
+        # A step between two attempts has started; it may finish.
+        waiting = {key for key in [*self._executable, *self._pending] if not attempts.get(key)}
+        spared = self._spared(waiting)
+        self._held_back += [
+            key for key in [*self._executable, *self._pending, *self._pending_abandon]
+            if not attempts.get(key) and key not in spared
+        ]
         waiting = set(self._held_back)
         self._executable = [key for key in self._executable if key not in waiting]
         self._pending_abandon = [key for key in self._pending_abandon if key not in waiting]
         self._pending = {key: deps for key, deps in self._pending.items() if key not in waiting}
         if self._instance_concurrency_context is not None:
             _give_up_claims(self._instance_concurrency_context, waiting)
+
+    def _spared(self, waiting: set[str]) -> set[str]:
+        """Of steps that have not started, those that a halt leaves alone (language 9.4).
+
+        They tolerate the failure of a step that they depend on, and wait for nothing that the
+        halt keeps from starting.
+        """
+        spared = {key for key in waiting if self._tolerates_a_failure(key)}
+        while True:
+            stuck = {
+                key for key in spared
+                if self._pending.get(key, set()) & (waiting - spared)
+            }
+            if not stuck:
+                return spared
+            spared -= stuck
+
+    def _tolerates_a_failure(self, step_key: str) -> bool:
+        return any(
+            handle.output_name == DONE and self._has_failed(handle.step_key)
+            for step_input in self.get_step_by_key(step_key).step_inputs
+            for handle in step_input.get_step_output_handle_dependencies()
+        )
+
+    def _has_failed(self, step_key: str) -> bool:
+        """Whether the step of an op failed; where that is tolerated, the op itself succeeded."""
+        if step_key in self._failed:
+            return True
+        return (
+            step_key in self._success
+            and StepOutputHandle(step_key, RESULT) not in self._step_outputs
+        )
 
     @property
     def is_complete(self) -> bool:

@@ -20,6 +20,7 @@ from flowtoy_dagster.engine.storage.compute_logs import DirectComputeLogManager
 from flowtoy_dagster.engine.storage.console_log import log_masked_by
 from flowtoy_dagster.engine.storage.log_bound import LogBound
 from flowtoy_dagster.engine.storage.run_clock import run_time
+from flowtoy_dagster.engine.tags import DONE, FAILURES_TAG, RESULT
 from flowtoy_dagster.flow.graph import Flow, Step
 from flowtoy_dagster.flow.param_values import SeenParams, see_params
 from flowtoy_dagster.flow.secrets_of_flow import FlowSecrets, secret_outputs
@@ -35,10 +36,6 @@ from flowtoy_dagster.store.records import StepRecord
 
 logger = logging.getLogger("flowtoy.step")
 
-RESULT = "result"
-"""The output of a step that succeeded."""
-DONE = "done"
-"""The output of a step that ended, either way; only where a dependent tolerates failure."""
 CHECK = "step succeeded"
 """The label of the failed check by which a tolerated failure is seen."""
 
@@ -95,6 +92,7 @@ class StepCompute(HostedCompute):
         else:
             reason = bounded(outcome.error or "")
             context.log.error("Step '%s' failed and is tolerated: %s", step.name, reason)
+            context.instance.add_run_tags(context.run_id, {FAILURES_TAG: context.run_id})
             yield self._failed_check(outcome)
 
     def _write(

@@ -12,9 +12,17 @@ from flowtoy_dagster.engine.executors.other_executors import FlowJob, keeping_th
 from flowtoy_dagster.engine.jobs.dagster_names import dagster_name, step_keys
 from flowtoy_dagster.engine.jobs.io_manager import IO_MANAGER, record_io_manager
 from flowtoy_dagster.engine.jobs.limits import limit_tags
-from flowtoy_dagster.engine.jobs.ops import DONE, RESULT, StepCompute, input_name
+from flowtoy_dagster.engine.jobs.ops import StepCompute, input_name
 from flowtoy_dagster.engine.jobs.params import PARAMS, params_resource
-from flowtoy_dagster.engine.tags import CONFIG_TAG, FLOW_TAG, HALT_TAG, ORDER_TAG, STEP_TAG
+from flowtoy_dagster.engine.tags import (
+    CONFIG_TAG,
+    DONE,
+    FLOW_TAG,
+    HALT_TAG,
+    ORDER_TAG,
+    RESULT,
+    STEP_TAG,
+)
 from flowtoy_dagster.flow.graph import Flow, Step, halts_run, has_tolerant_dependents, rule_between
 from flowtoy_dagster.flow.schema.models import retry_config
 from flowtoy_dagster.flow.schema.tags import check_run_tags, check_step_tags

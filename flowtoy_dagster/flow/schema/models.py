@@ -127,12 +127,13 @@ Source = Annotated[
 
 
 class OutputConfig(Strict):
-    """One named output of a step (language 7.1)."""
+    """One named output of a step (language 7.1, 19.7)."""
 
     name: Name
     type: OutputType
     value: str | None = None
     secret: bool | None = None
+    required: bool = False
 
     @property
     def is_secret(self) -> bool:

@@ -45,14 +45,20 @@ class StatusBuilder:
         status: what is known before the first event.
         names: written names by step key.
         halting: the steps whose failure halts the run.
+        tolerated: for a step, those whose failure does not keep it from running.
     """
 
     def __init__(
-        self, status: RunStatus, names: dict[str, str], halting: Collection[str] = ()
+        self,
+        status: RunStatus,
+        names: dict[str, str],
+        halting: Collection[str] = (),
+        tolerated: Mapping[str, Collection[str]] | None = None,
     ) -> None:
         self.status = status
         self._names = names
         self._halting = halting
+        self._tolerated = tolerated or {}
         self._halted_by: str | None = None
 
     def add(self, event: DagsterEvent, timestamp: float) -> Change | None:
@@ -106,10 +112,13 @@ class StatusBuilder:
     def _why_skipped(self, step: StepStatus) -> str:
         if self._was_interrupted():
             return "the run was interrupted"
-        for state in ("failed", "skipped"):
-            for name in step.depends_on:
-                if self.status.steps[name].state == state:
-                    return f"'{name}' {'failed' if state == 'failed' else 'was skipped'}"
+        ends = {name: self.status.steps[name].state for name in step.depends_on}
+        for name, state in ends.items():
+            if state == "failed" and name not in self._tolerated.get(step.name, ()):
+                return f"'{name}' failed"
+        for name, state in ends.items():
+            if state == "skipped":
+                return f"'{name}' was skipped"
         if self._halted_by is not None:
             return f"the run was halted when '{self._halted_by}' failed"
         told = f": {self.status.error}" if self.status.error else ""

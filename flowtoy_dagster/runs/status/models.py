@@ -8,6 +8,9 @@ from typing import Literal
 State = Literal["pending", "running", "succeeded", "failed", "skipped"]
 RunState = Literal["pending", "running", "succeeded", "failed", "cancelled"]
 
+WITH_FAILURES = "finished with failures"
+"""What is said of a run that succeeded although steps failed."""
+
 
 @dataclass
 class StepStatus:
@@ -66,6 +69,16 @@ class RunStatus:
     def success(self) -> bool:
         """Whether the run succeeded."""
         return self.state == "succeeded"
+
+    @property
+    def has_failures(self) -> bool:
+        """Whether it succeeded although steps failed: the flow tolerates that."""
+        return self.state == "succeeded" and self.count("failed") > 0
+
+    @property
+    def verdict(self) -> str:
+        """Its state in words for people, which don't call a run with failed steps a success."""
+        return WITH_FAILURES if self.has_failures else self.state
 
     def count(self, state: State) -> int:
         """How many steps are in a state."""

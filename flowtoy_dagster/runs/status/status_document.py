@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from flowtoy_dagster.store.outputs import OutputText
 
 SCHEMA = Path(__file__).parent / "status.schema.json"
+SCHEMA_VERSION = 2
+"""Grows where the document changes; documents of flowtoy 0.1, which have none, are of version 1."""
 _RUN_ID = re.compile(r"[0-9A-Za-z_-]{1,100}\Z")
 _CALLED = "called: "
 _STDERR = "stderr: "
@@ -26,10 +28,12 @@ def status_document(status: RunStatus) -> dict[str, Any]:
     """The document of the status API; times in seconds since 1970."""
     running = [name for name, step in status.steps.items() if step.state == "running"]
     return {
+        "schema_version": SCHEMA_VERSION,
         "run_id": int((status.created_at or 0.0) * 1000),
         "dagster_run_id": status.run_id,
         "name": status.name,
         "state": status.state,
+        "verdict": status.verdict,
         "started_at": status.started_at,
         "ended_at": status.ended_at,
         "total_steps": len(status.steps),
@@ -48,6 +52,7 @@ def _step_document(step: StepStatus) -> dict[str, Any]:
         "started_at": step.started_at,
         "ended_at": step.ended_at,
         "notes": list(_notes(step)),
+        "skip_reason": step.error if step.state == "skipped" else None,
         "outputs": list(step.outputs),
         "depends_on": list(step.depends_on),
         "attempt": step.attempt,

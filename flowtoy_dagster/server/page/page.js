@@ -92,14 +92,17 @@ function show(status) {
     rows.clear();
     $("steps").replaceChildren();
   } else if (shown.state !== status.state) {
-    write($("spoken"), `The run is ${status.state}`);
+    write($("spoken"), `The run is ${status.verdict ?? status.state}`);
   }
   shown = status;
-  document.title = `${GLYPHS[status.state] ?? ""} ${status.name} – ${status.state}`;
+  const verdict = status.verdict ?? status.state;
+  // A run that succeeded although steps failed is not shown as a success.
+  const look = verdict === "finished with failures" ? "failed" : status.state;
+  document.title = `${GLYPHS[look] ?? ""} ${status.name} – ${verdict}`;
   write($("name"), status.name);
-  $("state").dataset.state = status.state;
-  write($("state").querySelector(".glyph"), GLYPHS[status.state] ?? "?");
-  write($("state-word"), status.state);
+  $("state").dataset.state = look;
+  write($("state").querySelector(".glyph"), GLYPHS[look] ?? "?");
+  write($("state-word"), verdict);
   write($("started"), status.started_at ? `started ${clock(status.started_at)}` : "");
   write($("run"), `run ${String(status.dagster_run_id ?? status.run_id).slice(0, 8)}`);
   showCounts(status);
