@@ -35,7 +35,7 @@ from flowtoy_dagster.steps.chain import Failed, Next, Outcome, Succeeded, chain
 from flowtoy_dagster.steps.context import StepContext
 from flowtoy_dagster.steps.deadline import OutOfTime, within
 from flowtoy_dagster.steps.extraction import extract
-from flowtoy_dagster.steps.required import check_required
+from flowtoy_dagster.steps.keys.required import check_required
 from flowtoy_dagster.steps.retry import timeout_of
 from flowtoy_dagster.steps.words import one_line
 

@@ -10,14 +10,18 @@ from flowtoy_dagster.flow.graph import Source, Step
 from flowtoy_dagster.flow.schema.models import OutputConfig, RetryConfig
 from flowtoy_dagster.steps.attempts import StepOutcome, run_step
 from flowtoy_dagster.steps.context import StepContext
+from flowtoy_dagster.steps.mask import StepMask
 from flowtoy_dagster.steps.scope import RunInfo
 
 
-def run(text: str, *outputs: dict[str, Any], **fields: Any) -> StepOutcome:
+def run(
+    text: str, *outputs: dict[str, Any], mask: StepMask | None = None, **fields: Any
+) -> StepOutcome:
     source = Source("process", {"command": ["echo", text]})
     listed = tuple(map(OutputConfig.model_validate, outputs))
     step = Step(0, "it", source, outputs=listed, **fields)
-    return run_step(StepContext(step, RunInfo("r1", "f", lambda: 0.0)), {}, {})
+    run = RunInfo("r1", "f", lambda: 0.0)
+    return run_step(StepContext(step, run, mask=mask or StepMask()), {}, {})
 
 
 @pytest.mark.parametrize(
@@ -43,6 +47,7 @@ def test_the_failure_is_tried_again_as_one_of_the_provider() -> None:
 
 def test_a_required_secret_that_is_missing_lets_nothing_out() -> None:
     done = run('{"password": null, "hint": "hunter-2"}',
-               {"name": "password", "value": "password", "required": True})
+               {"name": "password", "value": "password", "required": True},
+               mask=StepMask(holding=True))
     assert done.error == "output 'password' is required, and is null"
     assert "hunter-2" not in str(done)

@@ -1,0 +1,1 @@
+"""What one key of a step adds to an attempt: a stage a file."""
