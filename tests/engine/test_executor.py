@@ -17,8 +17,8 @@ from typing import Any
 
 import dagster as dg
 import pytest
-from flowtoy_dagster.engine.executors.kinds.warm import pool
 
+from flowtoy_dagster.engine.executors.warm import pool
 from flowtoy_dagster.engine.executors.warm.forkserver_client import ForkServer, ForkServerError
 
 HERE = Path(__file__).parent
@@ -330,7 +330,7 @@ def test_a_worker_is_replaced_after_a_number_of_steps(
     # The fork server imports this module last, so it has its say on the number.
     (tmp_path / "renew_soon.py").write_text(
         "import flowtoy_dagster.engine.executors.warm.preload\n"
-        "from flowtoy_dagster.engine import workers\n"
+        "from flowtoy_dagster.engine.executors.warm import worker as workers\n"
         "workers.STEPS_BEFORE_RENEWAL = 2\n"
     )
     monkeypatch.syspath_prepend(str(tmp_path))

@@ -7,8 +7,8 @@ import time
 import pytest
 
 from flowtoy_dagster import run_flow
+from flowtoy_dagster.engine.storage import run_clock
 from flowtoy_dagster.engine.storage.run_clock import CLOCK_TAG, clock_tag, offset_of, run_time
-from flowtoy_dagster.engine.storage.sqlite import run_clock
 from flowtoy_dagster.runs.history import History
 
 FLOW = {

@@ -20,9 +20,9 @@ import dagster as dg
 import pytest
 from dagster._core.test_utils import create_run_for_test
 
+from flowtoy_dagster.engine.storage import sqlite as storage
 from flowtoy_dagster.engine.storage.home import open_home
 from flowtoy_dagster.engine.storage.sqlite import Engines, WarmEventLogStorage, WarmRunStorage
-from flowtoy_dagster.engine.storage.sqlite import sqlite as storage
 
 STOCK_YAML = "telemetry: {enabled: false}\n"
 

@@ -11,12 +11,12 @@ from pathlib import Path
 
 import pytest
 
+from flowtoy_dagster.runs.sessions import sessions
 from flowtoy_dagster.runs.sessions.sessions import (
     Carrier,
     Session,
     carrier_of,
     session_id,
-    sessions,
 )
 
 CAN_UNSHARE = (

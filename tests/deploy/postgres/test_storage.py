@@ -19,9 +19,9 @@ import pytest
 from dagster._core.test_utils import create_run_for_test
 from dagster_postgres import DagsterPostgresStorage
 
+from flowtoy_dagster.engine.storage import postgres
 from flowtoy_dagster.engine.storage.home import open_home
 from flowtoy_dagster.engine.storage.postgres import WarmPostgresEventLogStorage
-from flowtoy_dagster.engine.storage.sqlite import postgres
 from flowtoy_dagster.errors import HomeError
 
 Opened = Callable[[], dg.DagsterInstance]
