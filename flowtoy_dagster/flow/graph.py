@@ -16,6 +16,7 @@ from flowtoy_dagster.flow.schema.models import (
     ScheduleConfig,
 )
 from flowtoy_dagster.flow.schema.params import Param
+from flowtoy_dagster.flow.schema.rates import Rate
 
 InputKind = Literal["none", "payload", "request"]
 Rule = Literal["continue", "skip", "halt"]
@@ -29,12 +30,14 @@ class Source:
     Attributes:
         name: of the named source that it is, or is derived from.
         concurrency: how many steps of a run may use a named source at once.
+        rates: how many calls of a named source a time may hold, the shortest window first.
     """
 
     type: str
     configuration: Mapping[str, Any]
     name: str | None = None
     concurrency: int | None = None
+    rates: tuple[Rate, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -120,6 +120,7 @@ class Board:
             spinner = self._marks.running
             elapsed = seconds(max(0.0, now - (step.started_at or now)))
             told = f"running {elapsed}" + (f", attempt {step.attempt}" if step.attempt > 1 else "")
+            told += f", {step.waits_for}" if step.waits_for else ""
             return spinner[int(now * 8) % len(spinner)], "busy", told
         return getattr(self._marks, step.state, ""), _STYLES.get(step.state, ""), what(change)
 

@@ -35,6 +35,8 @@ def what(change: Change) -> str:
     step = change.step
     if change.retry_in is not None:
         return f"attempt {step.attempt} failed, next in {seconds(change.retry_in)}: {change.reason}"
+    if step.state == "running" and step.waits_for:
+        return step.waits_for
     if step.state == "running":
         return "running" if step.attempt == 1 else f"running, attempt {step.attempt}"
     if step.state == "skipped":

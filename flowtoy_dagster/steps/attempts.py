@@ -80,7 +80,12 @@ def run_step(
     Raises:
         BaseException: one of `context.interrupts`: the run was cancelled.
     """
-    context = replace(context, scope=build_scope(upstream, sources, context.run))
+    named = sources.get(context.step.source.name or "")
+    context = replace(
+        context,
+        scope=build_scope(upstream, sources, context.run),
+        limited=named if named is not None and named.rates else None,
+    )
     context.work.called = describe(context.step.source)
     outcome = bounded_by(context, _attempt)
     if isinstance(outcome, Failed):

@@ -3,15 +3,28 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
-from flowtoy_dagster.flow.graph import Step
+from flowtoy_dagster.flow.graph import Source, Step
+from flowtoy_dagster.flow.schema.rates import Rate
 from flowtoy_dagster.providers.base import Output, ProviderResult
 from flowtoy_dagster.providers.subprocesses import Processes
+from flowtoy_dagster.steps.deadline import Clock
 from flowtoy_dagster.steps.mask import StepMask
 from flowtoy_dagster.steps.scope import RunInfo
+from flowtoy_dagster.steps.waits import Waits
+
+
+class Limiter(Protocol):
+    """Counts the calls of sources, for all processes that share them (`store.rates`)."""
+
+    def take(self, key: str, rates: Sequence[Rate]) -> float:
+        """0 where a source may be called now, and was counted; else seconds to wait."""
+
+    def pause(self, key: str, seconds: float) -> None:
+        """Let nobody call a source for a time."""
 
 
 @dataclass(frozen=True)
@@ -65,6 +78,10 @@ class StepContext:
         host: the process in which it runs.
         interrupts: what is raised where the run itself is cancelled.
         scope: what the names in templates stand for.
+        clock: counts the time that `deadline` comes of; None where there is none.
+        limiter: holds the rates of sources; without one they are not held.
+        limited: the named source whose rate holds for the step's calls, if one does.
+        waits: is told what the attempt waits for.
         work: what the attempt has come to so far.
     """
 
@@ -78,6 +95,10 @@ class StepContext:
     host: Host = field(default_factory=Host)
     interrupts: tuple[type[BaseException], ...] = (KeyboardInterrupt,)
     scope: Mapping[str, Any] = field(default_factory=dict)
+    clock: Clock | None = None
+    limiter: Limiter | None = None
+    limited: Source | None = None
+    waits: Waits = field(default_factory=Waits)
     work: Work = field(default_factory=Work)
 
     @property

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
+import math
 import os
 import signal
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from types import FrameType
 from typing import Generic, TypeVar
 
@@ -18,6 +20,7 @@ EXIT_UNINTERRUPTIBLE = 124
 GRACE = 8.0
 """Seconds that a step has to clean up after its time ran out."""
 _SOON = 0.001
+_STANDING = 0.02
 
 
 class OutOfTime(BaseException):
@@ -28,13 +31,58 @@ class OutOfTime(BaseException):
         super().__init__(f"timed out after {limit:g} s")
 
 
+class Clock:
+    """The time that something may take; it may stand still, while a call waits for its turn.
+
+    Args:
+        limit: seconds; None is for ever.
+        latest: when it must have ended in any case, in seconds of the monotonic clock.
+    """
+
+    def __init__(self, limit: float | None, latest: float | None = None) -> None:
+        self.limit = math.inf if limit is None else limit
+        self._latest = math.inf if latest is None else latest
+        self._deadline = time.monotonic() + self.limit
+        self._left: float | None = None
+
+    @property
+    def deadline(self) -> float | None:
+        """When it must have ended, in seconds of the monotonic clock; None is never."""
+        found = min(self._deadline, self._latest)
+        return None if math.isinf(found) else found
+
+    def left(self) -> float:
+        """Seconds that are left at least."""
+        now, stopped = time.monotonic(), self._left
+        # Whoever asks while it stands still asks again after that time, and not too often.
+        left = self._deadline - now if stopped is None else max(stopped, _STANDING)
+        return min(left, self._latest - now)
+
+    @property
+    def ends_with_latest(self) -> bool:
+        """Whether `latest` comes first."""
+        return self._latest <= self._deadline
+
+    @contextlib.contextmanager
+    def stopped(self) -> Iterator[None]:
+        """Let the clock stand still while the block runs; `latest` comes all the same."""
+        self._left = max(0.0, self._deadline - time.monotonic())
+        try:
+            yield
+        finally:
+            self._deadline = time.monotonic() + self._left
+            self._left = None
+
+
 def exit_uninterruptible() -> None:
     """End this process: nothing else ends native code, or a name that is being looked up."""
     os._exit(EXIT_UNINTERRUPTIBLE)
 
 
 def within(
-    limit: float | None, function: Callable[[], T], give_up: Callable[[], None] | None = None
+    limit: float | Clock | None,
+    function: Callable[[], T],
+    give_up: Callable[[], None] | None = None,
 ) -> T:
     """Call a function, which is left when `limit` seconds have passed.
 
@@ -42,7 +90,7 @@ def within(
     which is interrupted where it runs Python code, and abandoned where it does not.
 
     Args:
-        limit: seconds; None is for ever.
+        limit: seconds, or a clock that counts them; None is for ever.
         function: what is called.
         give_up: called `GRACE` seconds after the limit where the main thread can't be
             interrupted; ends the process.
@@ -50,29 +98,33 @@ def within(
     Raises:
         OutOfTime: the function took too long.
     """
-    if limit is None:
+    clock = limit if isinstance(limit, Clock) else Clock(limit)
+    left = clock.left()
+    if math.isinf(left):
         return function()
-    if limit <= 0:
-        raise OutOfTime(limit)
+    if left <= 0:
+        raise OutOfTime(clock.limit)
     if threading.current_thread() is threading.main_thread():
-        return _Alarm(limit, give_up).call(function)
-    return _Helper(limit, function).result()
+        return _Alarm(clock, give_up).call(function)
+    return _Helper(clock, function).result()
 
 
 class _Alarm:
     """SIGALRM, which raises within one call of a function and nowhere else."""
 
-    def __init__(self, limit: float, give_up: Callable[[], None] | None) -> None:
-        self._limit = limit
+    def __init__(self, clock: Clock, give_up: Callable[[], None] | None) -> None:
+        self._clock = clock
         self._give_up = give_up
         self._armed = False
 
     def call(self, function: Callable[[], T]) -> T:
         previous = signal.signal(signal.SIGALRM, self._ring)
-        watchdog = _Watchdog(self._limit + GRACE, self._give_up) if self._give_up else None
+        watchdog = _Watchdog(self._clock, self._give_up) if self._give_up else None
         began = time.monotonic()
         # It rings again, should code that catches everything have caught it.
-        theirs, interval = signal.setitimer(signal.ITIMER_REAL, self._limit, GRACE)
+        theirs, interval = signal.setitimer(
+            signal.ITIMER_REAL, max(self._clock.left(), _SOON), GRACE
+        )
         self._armed = True
         try:
             return function()
@@ -94,17 +146,21 @@ class _Alarm:
             # Between two lines of `call`, where raising would skip what must be put back.
             signal.setitimer(signal.ITIMER_REAL, _SOON, GRACE)
             return
-        raise OutOfTime(self._limit)
+        left = self._clock.left()
+        if left > 0:  # the clock has stood still meanwhile
+            signal.setitimer(signal.ITIMER_REAL, max(left, _SOON), GRACE)
+            return
+        raise OutOfTime(self._clock.limit)
 
 
 class _Watchdog:
-    """Calls a function when time has passed, unless it was ended before: never both."""
+    """Calls a function `GRACE` seconds after a clock's end, unless it was ended before."""
 
-    def __init__(self, seconds: float, bite: Callable[[], None]) -> None:
+    def __init__(self, clock: Clock, bite: Callable[[], None]) -> None:
         self._bite = bite
         self._lock = threading.Lock()
         self._ended = threading.Event()
-        self._end = time.monotonic() + seconds
+        self._clock = clock
         threading.Thread(target=self._watch, name="flowtoy-watchdog", daemon=True).start()
 
     def end(self) -> None:
@@ -113,8 +169,9 @@ class _Watchdog:
             self._ended.set()
 
     def _watch(self) -> None:
-        if self._ended.wait(max(0.0, self._end - time.monotonic())):
-            return
+        while (left := self._clock.left() + GRACE) > 0:
+            if self._ended.wait(min(left, threading.TIMEOUT_MAX)):
+                return
         with self._lock:
             if not self._ended.is_set():
                 self._bite()
@@ -123,9 +180,9 @@ class _Watchdog:
 class _Helper(threading.Thread, Generic[T]):
     """A function in a thread of its own, left alone when its time is up."""
 
-    def __init__(self, limit: float, function: Callable[[], T]) -> None:
+    def __init__(self, clock: Clock, function: Callable[[], T]) -> None:
         super().__init__(name="flowtoy-step", daemon=True)
-        self._limit = limit
+        self._clock = clock
         self._function = function
         self._done = threading.Event()
         self._error: BaseException | None = None
@@ -143,13 +200,15 @@ class _Helper(threading.Thread, Generic[T]):
         """What the function returns or raises."""
         self.start()
         try:
-            ended = self._done.wait(min(self._limit, threading.TIMEOUT_MAX))
+            ended = False
+            while not ended and (left := self._clock.left()) > 0:
+                ended = self._done.wait(min(left, threading.TIMEOUT_MAX))
         except BaseException:
             self._interrupt()
             raise
         if not ended:
             self._interrupt()
-            raise OutOfTime(self._limit)
+            raise OutOfTime(self._clock.limit)
         if self._error is not None:
             raise self._error
         return self._value

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import random
-import time
 from collections.abc import Mapping
-from email.utils import parsedate_to_datetime
 from typing import Any
 
 from flowtoy_dagster.errors import StepError, TemplateError
@@ -13,9 +11,8 @@ from flowtoy_dagster.flow.schema.durations import seconds
 from flowtoy_dagster.flow.schema.models import RetryConfig
 from flowtoy_dagster.flow.templates.render import is_template, render
 from flowtoy_dagster.providers.base import ProviderResult
+from flowtoy_dagster.steps.rate_headers import retry_after
 
-LONGEST_RETRY_AFTER = 3600.0
-"""Seconds of a server's `Retry-After` that are heeded."""
 
 def timeout_of(written: float | str | None, scope: Mapping[str, Any]) -> float | None:
     """The seconds that `timeout` gives.
@@ -105,24 +102,4 @@ def delay_before(retry: RetryConfig, attempt: int, result: ProviderResult | None
         delay = random.uniform(0, delay)  # noqa: S311 - spreads load, protects nothing
     elif retry.jitter == "plus_minus":
         delay = random.uniform(0, 2 * delay)  # noqa: S311
-    return max(delay, _retry_after(result))
-
-
-def _retry_after(result: ProviderResult | None) -> float:
-    """The seconds that a server asked for with 429 or 503."""
-    if result is None or result.code not in (429, 503):
-        return 0.0
-    headers = result.meta.get("headers")
-    if not isinstance(headers, Mapping):
-        return 0.0
-    found = [str(v) for k, v in headers.items() if str(k).lower() == "retry-after"]
-    if not found:
-        return 0.0
-    try:
-        wanted = float(found[0])
-    except ValueError:
-        try:
-            wanted = parsedate_to_datetime(found[0]).timestamp() - time.time()
-        except (TypeError, ValueError):
-            return 0.0
-    return min(max(wanted, 0.0), LONGEST_RETRY_AFTER)
+    return max(delay, retry_after(result))

@@ -33,8 +33,9 @@ from flowtoy_dagster.providers.kinds import (
 from flowtoy_dagster.providers.process.command import CommandLine
 from flowtoy_dagster.steps.chain import Failed, Next, Outcome, Succeeded, chain
 from flowtoy_dagster.steps.context import StepContext
-from flowtoy_dagster.steps.deadline import OutOfTime, within
+from flowtoy_dagster.steps.deadline import Clock, OutOfTime, within
 from flowtoy_dagster.steps.extraction import extract
+from flowtoy_dagster.steps.keys.rate import heed_limits, wait_for_turn
 from flowtoy_dagster.steps.keys.required import check_required
 from flowtoy_dagster.steps.retry import timeout_of
 from flowtoy_dagster.steps.words import one_line
@@ -53,22 +54,18 @@ def hold_deadline(context: StepContext, following: Next) -> Outcome:
         )
     except OutOfTime:
         return Failed(RUN_OUT_OF_TIME, "timeout")
-    left = _left(context)
-    if left is not None and (limit is None or left <= limit):
-        limit, reason = left, RUN_OUT_OF_TIME
-    elif limit is not None:
-        reason = f"timed out after {limit:g} s"
-    else:
+    if limit is None and context.deadline is None:
         return following(context)
-    deadline = time.monotonic() + limit
+    clock = Clock(limit, context.deadline)
+    within_time = replace(context, deadline=clock.deadline, clock=clock)
     try:
-        within_time = replace(context, deadline=deadline)
-        outcome = within(limit, lambda: following(within_time), give_up)
+        outcome = within(clock, lambda: following(within_time), give_up)
     except OutOfTime:
-        outcome = Failed(reason, "timeout")
-    if isinstance(outcome, Failed) and time.monotonic() >= deadline:
+        outcome = Failed("", "timeout")
+    if isinstance(outcome, Failed) and clock.left() <= 0:
         # What held the deadline itself says how long it had; the step's own words are the same.
         context.work.result = None
+        reason = RUN_OUT_OF_TIME if clock.ends_with_latest else f"timed out after {limit:g} s"
         return Failed(reason, "timeout")
     return outcome
 
@@ -94,6 +91,8 @@ def call(context: StepContext, following: Next) -> Outcome:
         # The code of others may change what it is given; parameters and outputs stay as they are.
         configuration, payload = copy.deepcopy((configuration, payload))
     provider = _construct(context, configuration)
+    # As late as can be: what is sent next is what the rate counts.
+    context = wait_for_turn(context)
     returned = _call(context, provider, payload)
     try:
         work.result = ProviderResult.of(returned)
@@ -104,6 +103,7 @@ def call(context: StepContext, following: Next) -> Outcome:
             f"{one_line(error, context.mask.text)}",
             "raised",
         )
+    heed_limits(context, work.result)
     if not work.result.success:
         _learn_from_failure(context, work.result)
         return Failed(_failure(context, work.result), "provider")

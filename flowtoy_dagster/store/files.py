@@ -70,7 +70,7 @@ def write_whole(path: Path, data: bytes | Iterable[bytes], mode: int = PRIVATE) 
 
 
 @contextlib.contextmanager
-def locked_file(path: Path, *, alone: bool) -> Iterator[None]:
+def locked_file(path: Path, *, alone: bool) -> Iterator[BinaryIO]:
     """Hold a lock on a file while the block runs; it is made where there is none.
 
     The lock is the block's, not the process's: it holds between threads too. It ends with the
@@ -80,6 +80,9 @@ def locked_file(path: Path, *, alone: bool) -> Iterator[None]:
         path: the file; its folder must exist.
         alone: whether nobody else may hold it; otherwise all who don't want it alone may.
 
+    Yields:
+        the file, open for reading; by its descriptor it can be written, too.
+
     Raises:
         OSError: the file can't be opened.
     """
@@ -88,7 +91,7 @@ def locked_file(path: Path, *, alone: bool) -> Iterator[None]:
         with contextlib.suppress(OSError):
             fcntl.flock(file, fcntl.LOCK_EX if alone else fcntl.LOCK_SH)
         try:
-            yield
+            yield file
         finally:
             # Closing would not do for a process that was forked meanwhile.
             with contextlib.suppress(OSError):

@@ -89,7 +89,10 @@ def row(step: StepStatus, width: int, now: float, *, chosen: bool) -> Text:
     style = style_of(step.state)
     tries = f" ×{step.attempt}" if step.attempt > 1 else ""
     elapsed = elapsed_of(step, now)
-    state = "retrying" if step.waiting else "reused" if step.reused else step.state
+    state = (
+        "retrying" if step.waiting else "reused" if step.reused
+        else "waiting" if step.waits_for else step.state
+    )
     facts = f"{state:<9} {elapsed:>9}" if width >= 46 else f"{elapsed:>9}"
     end = f" {facts}{tries:<4}"
     name = Text(plain(step.name), "dim" if style == "dim" else "")
@@ -108,6 +111,8 @@ def state_text(step: StepStatus, status: RunStatus) -> Text:
     facts = [("state", step.state + (", reused from the run before" if step.reused else ""))]
     if step.waiting:
         facts.append(("", "waits for its next attempt"))
+    if step.waits_for:
+        facts.append(("", plain(step.waits_for)))
     if step.attempt:
         facts.append(("attempts", str(step.attempt)))
     if step.called:

@@ -15,6 +15,7 @@ from flowtoy_dagster.engine.executors.hosted import HostedCompute
 from flowtoy_dagster.engine.jobs.event_text import bounded, code_block
 from flowtoy_dagster.engine.jobs.io_manager import IO_MANAGER, RecordIOManager
 from flowtoy_dagster.engine.jobs.params import PARAMS
+from flowtoy_dagster.engine.jobs.waiting import waiting_event
 from flowtoy_dagster.engine.storage.address import hidden_storage
 from flowtoy_dagster.engine.storage.compute_logs import DirectComputeLogManager
 from flowtoy_dagster.engine.storage.console_log import log_masked_by
@@ -31,7 +32,9 @@ from flowtoy_dagster.steps.context import Host, StepContext
 from flowtoy_dagster.steps.mask import StepMask
 from flowtoy_dagster.steps.scope import RunInfo, build_scope
 from flowtoy_dagster.steps.stages import RUN_OUT_OF_TIME
+from flowtoy_dagster.steps.waits import Waits
 from flowtoy_dagster.steps.words import one_line
+from flowtoy_dagster.store.rates import rates_of
 from flowtoy_dagster.store.records import StepRecord
 
 logger = logging.getLogger("flowtoy.step")
@@ -148,6 +151,8 @@ class StepCompute(HostedCompute):
             scope=build_scope(upstream, self.flow.sources, run),
             deadline=None if left is None else time.monotonic() + left,
             mask=mask,
+            limiter=rates_of(context.instance.root_directory),
+            waits=Waits(self._teller(context, mask)),
         )
 
     def _run(
@@ -182,6 +187,19 @@ class StepCompute(HostedCompute):
         # The worker is Dagster's: only the history tells when the run began.
         now = run_time(context.run.tags, context.run_id)
         return min(limit, limit - (now - started()))
+
+    def _teller(
+        self, context: dg.OpExecutionContext, mask: StepMask
+    ) -> Callable[[str], None]:
+        """What tells in the run's history what the step waits for."""
+        step_context = context.get_step_execution_context()
+
+        def tell(text: str) -> None:
+            event = waiting_event(step_context, mask.text(text))
+            if self.tell is not None:
+                self.tell(event)
+
+        return tell
 
     def _params(self, context: dg.OpExecutionContext) -> SeenParams:
         if not self.flow.params:

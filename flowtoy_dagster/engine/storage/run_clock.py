@@ -4,10 +4,10 @@ All events of a run are stored with its times, in whatever process they come up.
 everywhere they are shown, also where the machine's clock was set while the run went on.
 """
 
-import os
 import time
 from collections.abc import Mapping
-from pathlib import Path
+
+from flowtoy_dagster.steady import monotonic_place
 
 CLOCK_TAG = "flowtoy/clock"
 """The tag of a run that holds `offset/place/run id`."""
@@ -15,7 +15,7 @@ CLOCK_TAG = "flowtoy/clock"
 
 def clock_tag(run_id: str) -> str:
     """The tag's value for a run that is made now."""
-    return f"{time.time() - time.monotonic():.6f}/{_place()}/{run_id}"
+    return f"{time.time() - time.monotonic():.6f}/{monotonic_place()}/{run_id}"
 
 
 def offset_of(tags: Mapping[str, str], run_id: str) -> float | None:
@@ -28,7 +28,7 @@ def offset_of(tags: Mapping[str, str], run_id: str) -> float | None:
     offset, _, rest = tags.get(CLOCK_TAG, "").partition("/")
     place, _, owner = rest.rpartition("/")
     # A re-execution inherits the tags of its parent.
-    if owner != run_id or not place or place != _place():
+    if owner != run_id or not place or place != monotonic_place():
         return None
     try:
         return float(offset)
@@ -40,15 +40,3 @@ def run_time(tags: Mapping[str, str], run_id: str) -> float:
     """Seconds since 1970 by a run's clock; by the machine's where the run's is not known."""
     offset = offset_of(tags, run_id)
     return time.time() if offset is None else offset + time.monotonic()
-
-
-def _place() -> str:
-    """Where the monotonic clock is the same: a start of the machine, a namespace of time."""
-    try:
-        boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
-    except OSError:
-        return ""
-    try:
-        return f"{boot}-{os.readlink('/proc/self/ns/time')}"
-    except OSError:
-        return boot  # a system without such namespaces

@@ -106,6 +106,10 @@ def _check_limits(draft: Draft, runner: Any) -> None:
             hint = "name the source under 'sources', or use a group"
             place = ("flow", step.index, "source", "concurrency")
             draft.problems.error(place, message, hint, key=True)
+        if isinstance(source, SourceConfig) and source.rate is not None:
+            message = "a rate belongs to a named source"
+            hint = "name the source under 'sources'; all flows of the home that name it share it"
+            draft.problems.error(("flow", step.index, "source", "rate"), message, hint, key=True)
         group = step.config.group
         if group is not None and group not in known:
             message = f"there is no group '{group}'"

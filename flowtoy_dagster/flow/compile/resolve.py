@@ -81,7 +81,9 @@ class _Builder:
         views = [self._view(step) for step in self.draft.steps]
         self._warn_of_unusable_sources()
         sources = {
-            name: Source(source.type, source.configuration, name, source.concurrency)
+            name: Source(
+                source.type, source.configuration, name, source.concurrency, source.rate or ()
+            )
             for name, source in self.draft.sources.items()
         }
         links = connect(self.draft, views, sources)

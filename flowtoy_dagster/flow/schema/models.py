@@ -30,6 +30,7 @@ from flowtoy_dagster.flow.schema.fields import (
     without_notes,
 )
 from flowtoy_dagster.flow.schema.params import ParamConfig
+from flowtoy_dagster.flow.schema.rates import Rates
 from flowtoy_dagster.flow.schema.tags import check_run_tags, check_step_tags
 from flowtoy_dagster.flow.templates.jinja import check_jmespath
 from flowtoy_dagster.flow.templates.render import is_template
@@ -40,7 +41,7 @@ OutputType = Literal["raw", "json", "jmespath", "template"]
 StepTags = Annotated[dict[str, Text], AfterValidator(check_step_tags)]
 RunTags = Annotated[dict[str, Text], AfterValidator(check_run_tags)]
 
-SOURCE_KEYS = ("type", "configuration", "description", "concurrency", "pool")
+SOURCE_KEYS = ("type", "configuration", "description", "concurrency", "pool", "rate")
 
 
 def _check_pool(value: str) -> str:
@@ -62,6 +63,7 @@ class SourceConfig(Strict):
     description: str | None = None
     concurrency: AtOnce | None = None
     pool: Pool | None = None
+    rate: Rates | None = None
 
     @model_validator(mode="before")
     @classmethod

@@ -9,6 +9,7 @@ from dagster import DagsterEvent, DagsterEventType, DagsterRunStatus
 
 from flowtoy_dagster.engine.jobs.event_text import text_of
 from flowtoy_dagster.engine.jobs.ops import CHECK, failure_prefix
+from flowtoy_dagster.engine.jobs.waiting import waits_for
 from flowtoy_dagster.runs.status.models import Change, RunState, RunStatus, State, StepStatus
 
 INTERRUPTED = "interrupted"
@@ -33,6 +34,7 @@ FOLLOWED = frozenset(
         *_RUN_STATES,
         DagsterEventType.STEP_UP_FOR_RETRY,
         DagsterEventType.STEP_EXPECTATION_RESULT,
+        DagsterEventType.ENGINE_EVENT,
     }
 )
 """The events that tell of a change; the others need not be read."""
@@ -71,7 +73,7 @@ class StatusBuilder:
             return None
         step = self.status.steps[name]
         if event.event_type == DagsterEventType.STEP_UP_FOR_RETRY:
-            step.waiting = True
+            step.waiting, step.waits_for = True, ""
             error = event.step_retry_data.error
             wait = event.step_retry_data.seconds_to_wait or 0.0
             reason = _message(error.cause if error and error.cause else error)
@@ -79,6 +81,8 @@ class StatusBuilder:
         if event.event_type == DagsterEventType.STEP_EXPECTATION_RESULT:
             self._note_failed_check(step, event)
             return None
+        if event.event_type == DagsterEventType.ENGINE_EVENT:
+            return self._note_wait(step, event, timestamp)
         state = _STEP_STATES.get(event.event_type)
         if state is None or (state == "running" == step.state and not step.waiting):
             return None
@@ -92,7 +96,7 @@ class StatusBuilder:
             step.attempt += 1
             step.waiting = False
         else:
-            step.ended_at = timestamp
+            step.ended_at, step.waits_for = timestamp, ""
         if event.event_type == DagsterEventType.STEP_FAILURE:
             step.error, step.stderr, step.called = _reason(event)
             if self._halted_by is None and step.name in self._halting:
@@ -103,6 +107,15 @@ class StatusBuilder:
             step.error = self._why_skipped(step)
         step.state = state
         return Change(step, timestamp)
+
+    def _note_wait(
+        self, step: StepStatus, event: DagsterEvent, timestamp: float
+    ) -> Change | None:
+        text = waits_for(event)
+        if text is None or step.state != "running":
+            return None
+        step.waits_for = text
+        return Change(step, timestamp) if text else None
 
     def _note_failed_check(self, step: StepStatus, event: DagsterEvent) -> None:
         result = event.step_expectation_result_data.expectation_result
@@ -146,7 +159,7 @@ class StatusBuilder:
                 step.error = self._why_skipped(step)
                 changes.append(Change(step, timestamp))
             elif step.state == "running":
-                step.state, step.ended_at = "failed", timestamp
+                step.state, step.ended_at, step.waits_for = "failed", timestamp, ""
                 step.error = step.error or self._why_unfinished()
                 changes.append(Change(step, timestamp))
         return changes

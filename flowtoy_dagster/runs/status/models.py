@@ -24,6 +24,7 @@ class StepStatus:
         stderr: the last lines of a failed command's stderr.
         called: what a failed step called.
         waiting: whether it waits for its next attempt.
+        waits_for: what it waits for while it runs; empty where it does not.
         reused: whether a retry took it over from the run before.
     """
 
@@ -38,6 +39,7 @@ class StepStatus:
     stderr: str = ""
     called: str = ""
     waiting: bool = False
+    waits_for: str = ""
     reused: bool = False
 
     @property

@@ -56,6 +56,7 @@ def _step_document(step: StepStatus) -> dict[str, Any]:
         "outputs": list(step.outputs),
         "depends_on": list(step.depends_on),
         "attempt": step.attempt,
+        "waits_for": step.waits_for or None,
     }
 
 
@@ -113,6 +114,7 @@ def _read_step(name: str, document: Mapping[str, Any]) -> StepStatus:
         error=first,
         stderr=facts.get(_STDERR, ""),
         called=facts.get(_CALLED, ""),
+        waits_for=_text(document.get("waits_for") or ""),
     )
 
 

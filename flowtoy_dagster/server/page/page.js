@@ -186,7 +186,7 @@ function addRow(name) {
     write(glyph, GLYPHS[step.state] ?? "?");
     write(word, step.state);
     write(attempt, step.attempt > 1 ? `attempt ${step.attempt}` : "");
-    write(why, step.notes[0] ?? "");
+    write(why, step.notes[0] ?? step.waits_for ?? "");
     if (details.open) fill();
   };
   return row;

@@ -145,25 +145,53 @@ def main(descriptor: int) -> None:
     configure_log()
     # A parent that is gone reads no more: there is nobody left to tell.
     with contextlib.suppress(BrokenPipeError), instance_of(setup.instance) as instance:
-        _serve(connection, _Worker(setup, instance, host))
+        reports = _Reports(connection)
+        _serve(reports, _Worker(setup, instance, host, reports))
 
 
-def _serve(connection: Connection, worker: "_Worker") -> None:
+class _Reports:
+    """The connection to the parent; threads of a step may report, too, as long as it runs."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        self._lock = threading.Lock()
+        self._running = False
+
+    def next_step(self) -> tuple[str, "StepTask"]:
+        """The next step to run; raises EOFError where there is none."""
+        found: tuple[str, StepTask] = self._connection.recv()
+        self._running = True
+        return found
+
+    def tell(self, event: DagsterEvent) -> None:
+        """Report an event of the step that runs; once it has ended, nobody hears it."""
+        with self._lock:
+            if self._running:
+                self._connection.send(("event", event))
+
+    def end(self, error: Any, retiring: bool) -> None:
+        """Report that the step has ended."""
+        with self._lock:
+            self._running = False
+            self._connection.send(("done", (error, retiring)))
+
+
+def _serve(reports: _Reports, worker: "_Worker") -> None:
     """Run the steps that come, until the parent has no more or the worker has had enough."""
     for count in range(1, STEPS_BEFORE_RENEWAL + 1):
         try:
-            step_key, task = connection.recv()
+            step_key, task = reports.next_step()
         except (EOFError, OSError, KeyboardInterrupt):
             return
         error, retiring = None, count == STEPS_BEFORE_RENEWAL
         try:
             for event in worker.run(step_key, task):
-                connection.send(("event", event))
+                reports.tell(event)
         except (KeyboardInterrupt, DagsterExecutionInterruptedError):
             error, retiring = serializable_error_info_from_exc_info(sys.exc_info()), True
         except BaseException:  # noqa: BLE001 - the parent decides what becomes of it
             error = serializable_error_info_from_exc_info(sys.exc_info())
-        connection.send(("done", (error, retiring or worker.tainted)))
+        reports.end(error, retiring or worker.tainted)
         if retiring or worker.tainted:
             return
 
@@ -216,9 +244,12 @@ class _StepContextManager(PlanExecutionContextManager):
 
 
 class _Worker:
-    def __init__(self, setup: WorkerSetup, instance: DagsterInstance, host: Host) -> None:
+    def __init__(
+        self, setup: WorkerSetup, instance: DagsterInstance, host: Host, reports: _Reports
+    ) -> None:
         self.setup = setup
         self.host = host
+        self.reports = reports
         self.instance = instance
         self.tainted = False
 
@@ -280,6 +311,7 @@ class _Worker:
         if isinstance(compute, HostedCompute):
             compute.host = host
             compute.began = began
+            compute.tell = self.reports.tell
 
     def _plan_for(self, step_key: str, task: StepTask) -> ExecutionPlan:
         """The plan of one step, taken out of the whole plan, which is built once."""

@@ -1,0 +1,28 @@
+"""What a running step waits for, as an event in the history of its run."""
+
+from typing import Any
+
+from dagster import DagsterEvent, MetadataValue
+from dagster._core.events import EngineEventData
+
+WAITS_FOR = "waits_for"
+"""The metadata of an event that holds what its step waits for; empty when it goes on."""
+
+
+def waiting_event(step_context: Any, text: str) -> DagsterEvent:
+    """An event, stored already, that tells what a step waits for.
+
+    Args:
+        step_context: Dagster's context of the step.
+        text: what is shown; empty when the step goes on.
+    """
+    data = EngineEventData(metadata={WAITS_FOR: MetadataValue.text(text)})
+    return DagsterEvent.engine_event(step_context, text or "goes on", data)
+
+
+def waits_for(event: DagsterEvent) -> str | None:
+    """What such an event tells; None for other events."""
+    if not event.is_engine_event or not event.event_specific_data:
+        return None
+    found = event.engine_event_data.metadata.get(WAITS_FOR)
+    return None if found is None else str(found.value)
