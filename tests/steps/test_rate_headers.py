@@ -13,6 +13,8 @@ from flowtoy_dagster.steps.rate_headers import LONGEST, pause_wanted, retry_afte
 
 NOW = 1_700_000_000.0
 DATE = {"Date": formatdate(NOW, usegmt=True)}
+IN_8_SECONDS = formatdate(NOW + 8, usegmt=True)
+IN_9_SECONDS = f"{NOW * 1000 + 9e3:.0f}"
 
 
 def answer(headers: Any, code: int = 200) -> ProviderResult:
@@ -28,8 +30,8 @@ def answer(headers: Any, code: int = 200) -> ProviderResult:
         ({"X-RateLimit-Remaining": "0", "X-RateLimit-Reset": "30"}, 30),
         ({"X-Rate-Limit-Remaining": "0", "X-Rate-Limit-Reset": "30"}, 30),
         ({"X-RateLimit-Remaining": "0", "X-RateLimit-Reset": f"{NOW + 40:.0f}", **DATE}, 40),
-        ({"X-RateLimit-Remaining": "0", "X-RateLimit-Reset": f"{NOW * 1000 + 9e3:.0f}", **DATE}, 9),
-        ({"RateLimit-Remaining": "0", "RateLimit-Reset": formatdate(NOW + 8, usegmt=True), **DATE}, 8),
+        ({"X-RateLimit-Remaining": "0", "X-RateLimit-Reset": IN_9_SECONDS, **DATE}, 9),
+        ({"RateLimit-Remaining": "0", "RateLimit-Reset": IN_8_SECONDS, **DATE}, 8),
         ({"RateLimit": '"default";r=0;t=12'}, 12),
         ({"RateLimit": '"day";r=7;t=4000, "minute";r=0;t=12'}, 12),
         ({"RateLimit": "limit=100, remaining=0, reset=50"}, 50),

@@ -29,7 +29,9 @@ class Clock:
         return self.now
 
 
-def store_at(folder: Path, clock: Clock, place: str = "here", wall: Clock | None = None) -> RateStore:
+def store_at(
+    folder: Path, clock: Clock, place: str = "here", wall: Clock | None = None
+) -> RateStore:
     return RateStore(folder, clock, wall or clock, place)
 
 
