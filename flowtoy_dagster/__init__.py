@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from flowtoy_dagster.definitions import build_definitions as build_definitions
     from flowtoy_dagster.definitions import build_job as build_job
     from flowtoy_dagster.deployment.component import FlowtoyFlowComponent as FlowtoyFlowComponent
+    from flowtoy_dagster.engine.executors.kind import ExecutorKind as ExecutorKind
     from flowtoy_dagster.engine.jobs.translator import FlowTranslator as FlowTranslator
     from flowtoy_dagster.engine.jobs.translator import StepSpec as StepSpec
     from flowtoy_dagster.errors import ConfigError as ConfigError
@@ -21,8 +22,13 @@ if TYPE_CHECKING:
     from flowtoy_dagster.errors import Problem as Problem
     from flowtoy_dagster.errors import RunError as RunError
     from flowtoy_dagster.errors import RunInterrupted as RunInterrupted
+    from flowtoy_dagster.errors import TemplateError as TemplateError
     from flowtoy_dagster.errors import UsageError as UsageError
+    from flowtoy_dagster.flow.compile.catalog import Finding as Finding
     from flowtoy_dagster.loader import load_flow as load_flow
+    from flowtoy_dagster.outputs.kind import OutputKind as OutputKind
+    from flowtoy_dagster.providers.kind import ProviderKind as ProviderKind
+    from flowtoy_dagster.providers.kind import ResultView as ResultView
     from flowtoy_dagster.runs.run import FlowRun as FlowRun
     from flowtoy_dagster.runs.run import run_flow as run_flow
 
@@ -30,16 +36,22 @@ __version__ = "0.1.0"
 
 _HOMES = {
     "ConfigError": "errors",
+    "ExecutorKind": "engine.executors.kind",
+    "Finding": "flow.compile.catalog",
     "FlowRun": "runs.run",
     "FlowTranslator": "engine.jobs.translator",
     "FlowtoyError": "errors",
     "FlowtoyFlowComponent": "deployment.component",
     "HomeError": "errors",
     "Location": "errors",
+    "OutputKind": "outputs.kind",
     "Problem": "errors",
+    "ProviderKind": "providers.kind",
+    "ResultView": "providers.kind",
     "RunError": "errors",
     "RunInterrupted": "errors",
     "StepSpec": "engine.jobs.translator",
+    "TemplateError": "errors",
     "UsageError": "errors",
     "build_definitions": "definitions",
     "build_job": "definitions",

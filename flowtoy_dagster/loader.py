@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from flowtoy_dagster.engine.executors.kinds import InstalledExecutors
 from flowtoy_dagster.errors import UsageError
-from flowtoy_dagster.flow.compile.catalog import Finding
+from flowtoy_dagster.flow.compile.catalog import (
+    ExecutorCatalog,
+    Finding,
+    OutputCatalog,
+    ProviderCatalog,
+)
 from flowtoy_dagster.flow.compile.resolve import build_flow
 from flowtoy_dagster.flow.files.loading import Document, read_files, read_mapping
 from flowtoy_dagster.flow.graph import Flow
 from flowtoy_dagster.flow.schema.models import RunnerConfig
+from flowtoy_dagster.outputs.kinds import InstalledOutputs
 from flowtoy_dagster.providers.kinds import InstalledProviders
 
 Config = str | Path | Sequence[str | Path] | Mapping[str, Any]
@@ -35,18 +42,30 @@ def load_flow(config: Config, name: str | None = None) -> Flow:
         document = read_files([config] if isinstance(config, (str, Path)) else config)
     if name is not None:
         document = Document(document.root, name)
-    return build_flow(document, InstalledProviders())
+    return build_flow(document, InstalledKinds())
 
 
 def load_old_flow(config: Mapping[str, Any], name: str) -> Flow:
-    """The flow of a configuration that has run before, whatever providers are installed now.
+    """The flow of a configuration that has run before, whatever is installed now.
 
     Args:
         config: the merged configuration.
         name: the flow's name where the configuration gives none.
     """
     document = read_mapping(config)
-    return build_flow(Document(document.root, name), _OnceInstalledProviders())
+    catalog = InstalledKinds(
+        _OnceInstalledProviders(), _OnceInstalledOutputs(), _OnceInstalledExecutors()
+    )
+    return build_flow(Document(document.root, name), catalog)
+
+
+@dataclass(frozen=True)
+class InstalledKinds:
+    """The catalog (`flow.compile.catalog.Catalog`) of what this Python has."""
+
+    providers: ProviderCatalog = field(default_factory=InstalledProviders)
+    outputs: OutputCatalog = field(default_factory=InstalledOutputs)
+    executors: ExecutorCatalog = field(default_factory=InstalledExecutors)
 
 
 class _OnceInstalledProviders(InstalledProviders):
@@ -58,9 +77,25 @@ class _OnceInstalledProviders(InstalledProviders):
     def why_unusable(self, type_name: str) -> str | None:
         return None
 
+    def request_keys(self, type_name: str) -> Collection[str] | None:
+        return super().request_keys(type_name) if type_name in super().types() else None
+
+    def payload_keys(self, type_name: str) -> Collection[str]:
+        return super().payload_keys(type_name) if type_name in super().types() else ()
+
     def check(
         self, type_name: str, configuration: Mapping[str, Any], complete: bool
     ) -> list[Finding]:
+        return []
+
+
+class _OnceInstalledOutputs(InstalledOutputs):
+    def check(self, type_name: str, value: Any) -> list[Finding]:
+        return []
+
+
+class _OnceInstalledExecutors(InstalledExecutors):
+    def check(self, name: str | None, options: Mapping[str, Any]) -> list[Finding]:
         return []
 
 

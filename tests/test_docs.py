@@ -35,7 +35,7 @@ import pytest
 
 from flowtoy_dagster.errors import ConfigError
 from flowtoy_dagster.loader import load_flow
-from flowtoy_dagster.providers.kinds import builtin
+from flowtoy_dagster.providers.kinds import PROVIDERS
 
 ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs"
@@ -272,8 +272,8 @@ def test_the_reference_has_every_option_that_help_shows(
 def test_a_providers_page_has_every_key(name: str) -> None:
     page = (DOCS / "reference" / "providers" / f"{name}.md").read_text(encoding="utf-8")
     documented = set(re.findall(r"^\| `(\w+)` \|", page, re.MULTILINE))
-    provider = builtin(name)
-    assert provider is not None
+    provider = PROVIDERS[name]
+    assert provider.configuration_model is not None
     fields = provider.configuration_model.model_fields.items()
     assert documented == {item.alias or key for key, item in fields}
     requests = page.partition("**Request keys** (in a step's `input`):")[2].partition("\n\n")[0]

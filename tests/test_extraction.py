@@ -12,8 +12,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from flowtoy_dagster.errors import StepError
+from flowtoy_dagster.flow.graph import Source
 from flowtoy_dagster.flow.schema.models import OutputConfig
 from flowtoy_dagster.providers.base import ProviderResult
+from flowtoy_dagster.providers.kinds import kind_of
 from flowtoy_dagster.steps.extraction import extract
 
 ENVELOPE = ["success", "code", "notes", "data", "meta", "status"]
@@ -27,7 +29,7 @@ def get(
     data: Any, value: str | None = None, kind: str | None = None, provider: str = "other"
 ) -> Any:
     result = ProviderResult(True, 7, ("note",), data, {"m": 1})
-    return extract(output(value, kind), provider, result, {})
+    return extract(output(value, kind), kind_of(Source(provider, {})), result, {})
 
 
 def process(stdout: str) -> dict[str, Any]:

@@ -16,6 +16,10 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 import flowtoy_dagster
+from flowtoy_dagster.engine.executors.kinds import EXECUTORS
+from flowtoy_dagster.entry_points import Kinds
+from flowtoy_dagster.outputs.kinds import OUTPUTS
+from flowtoy_dagster.providers.kinds import PROVIDERS
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -67,10 +71,17 @@ def test_the_module_is_the_same_command() -> None:
     assert done.stdout == f"flowtoy-dagster {flowtoy_dagster.__version__}\n"
 
 
-def test_the_built_in_providers_are_entry_points_too() -> None:
-    found = {point.name: point for point in entry_points(group="flowtoy.providers")}
-    for name in ("env", "process", "rest"):
-        assert found[name].load().type_name == name
+@pytest.mark.parametrize("kinds", [PROVIDERS, OUTPUTS, EXECUTORS], ids=lambda kinds: kinds.group)
+def test_the_built_in_kinds_are_entry_points_too(
+    kinds: Kinds[Any], project: dict[str, Any]
+) -> None:
+    """They are listed in the code as well, because reading metadata of packages is slow."""
+    assert project["entry-points"][kinds.group] == dict(kinds.builtin)
+    installed = {point.name: point for point in entry_points(group=kinds.group)}
+    for name in kinds.builtin:
+        loaded = installed[name].load()
+        assert type(kinds[name]) is loaded
+        assert kinds[name].name == name
 
 
 def test_dagsters_version_has_an_upper_bound(project: dict[str, Any]) -> None:

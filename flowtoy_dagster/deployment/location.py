@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 import dagster as dg
 
 from flowtoy_dagster.deployment.discovery import PATH_VARIABLE, VARIABLES, FlowFiles
-from flowtoy_dagster.engine.executors.kinds import executor_named
+from flowtoy_dagster.engine.executors.kinds import build_executor
 from flowtoy_dagster.engine.jobs.broken_flow_job import placeholder_job
 from flowtoy_dagster.engine.jobs.dagster_names import dagster_name
 from flowtoy_dagster.engine.jobs.limits import tag_limits
@@ -29,7 +29,6 @@ from flowtoy_dagster.flow.graph import Flow
 from flowtoy_dagster.loader import load_flow
 from flowtoy_dagster.store.configs import configs_of
 
-DEFAULT_EXECUTOR = "warm"
 DEFAULT_WORKERS = 4
 BROKEN = "broken"
 """The one key of what is saved of a flow that can't be loaded: what is wrong with it."""
@@ -59,8 +58,8 @@ class JobMaker(NamedTuple):
             name: the job's name; by default the flow's, made a Dagster name.
             saved: the hash under which the configuration is in the home folder.
         """
-        executor = self.executor or executor_named(
-            flow.runner.executor or DEFAULT_EXECUTOR,
+        executor = self.executor or build_executor(
+            flow.runner,
             self.max_workers or flow.runner.max_workers or DEFAULT_WORKERS,
             tag_limits(flow),
         )

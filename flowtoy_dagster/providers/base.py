@@ -8,10 +8,8 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Protocol
+from typing import Any, Protocol
 
-from flowtoy_dagster.flow.compile.catalog import Finding
-from flowtoy_dagster.flow.schema.fields import Strict
 from flowtoy_dagster.flow.templates.render import render_all
 from flowtoy_dagster.providers.subprocesses import Processes
 
@@ -90,6 +88,10 @@ class Headers(dict[str, Any]):
             return self[name]
         except KeyError:
             return default
+
+
+ENVELOPE = frozenset({"success", "code", "notes", "data", "meta", "status"})
+"""The names by which an expression may reach a result, where its data has no such key."""
 
 
 def meta_view(meta: Mapping[str, Any]) -> dict[str, Any]:
@@ -174,31 +176,6 @@ def _notes(notes: Any) -> tuple[str, ...]:
     if isinstance(notes, (list, tuple)):
         return tuple(str(note) for note in notes if note is not None)
     return (str(notes),)
-
-
-class BuiltinProvider(Provider, Protocol):
-    """What the built-in providers have beside: models to check by, and their own rendering."""
-
-    configuration_model: ClassVar[type[Strict]]
-    request_keys: ClassVar[frozenset[str]]
-
-    @classmethod
-    def missing(cls, configuration: Mapping[str, Any]) -> str | None:
-        """What a complete configuration lacks to make a call, or None."""
-
-    @classmethod
-    def warnings(cls, configuration: Mapping[str, Any]) -> list[Finding]:
-        """What to warn of in a complete and valid configuration."""
-
-    @classmethod
-    def render(
-        cls, configuration: Mapping[str, Any], context: Mapping[str, Any], payload: Any
-    ) -> dict[str, Any]:
-        """The configuration with its templates rendered; raises TemplateError."""
-
-    @classmethod
-    def describe(cls, configuration: Mapping[str, Any]) -> str:
-        """What a step with this configuration calls, in a few words."""
 
 
 def render_configuration(

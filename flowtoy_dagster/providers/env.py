@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
-from typing import Annotated, Any, ClassVar
+from collections.abc import Callable, Mapping
+from typing import Annotated, Any
 
 from pydantic import BeforeValidator
 
-from flowtoy_dagster.flow.compile.catalog import Finding
 from flowtoy_dagster.flow.schema.fields import Name, Strict, Templated
-from flowtoy_dagster.providers.base import ProviderResult, render_configuration
+from flowtoy_dagster.flow.templates.names import Names, why_unset
+from flowtoy_dagster.providers.base import ProviderResult
+from flowtoy_dagster.providers.kind import ProviderKind
 
 
 def _one_or_more(value: Any) -> Any:
@@ -26,40 +27,45 @@ class EnvConfiguration(Strict):
 class EnvProvider:
     """Gives a mapping of the variables in `vars`; null for what is not set."""
 
-    type_name: ClassVar[str] = "env"
-    configuration_model: ClassVar[type[Strict]] = EnvConfiguration
-    request_keys: ClassVar[frozenset[str]] = frozenset({"vars"})
-
     def __init__(self, configuration: dict[str, Any]) -> None:
         self.configuration = EnvConfiguration.model_validate(configuration)
-
-    @classmethod
-    def missing(cls, configuration: Mapping[str, Any]) -> str | None:
-        """What a call would lack, or None."""
-        return None
-
-    @classmethod
-    def describe(cls, configuration: Mapping[str, Any]) -> str:
-        """What is called, in a few words."""
-        names = configuration.get("vars") or ()
-        return "environment variables " + ", ".join([names] if isinstance(names, str) else names)
-
-    @classmethod
-    def warnings(cls, configuration: Mapping[str, Any]) -> list[Finding]:
-        """Nothing."""
-        return []
-
-    @classmethod
-    def render(
-        cls, configuration: Mapping[str, Any], context: Mapping[str, Any], payload: Any
-    ) -> dict[str, Any]:
-        """The configuration with its templates rendered."""
-        return render_configuration(configuration, context)
 
     def call(self, input_payload: Any = None) -> dict[str, Any]:
         """Give the variables."""
         data = {name: _value_of(name) for name in self.configuration.vars}
         return ProviderResult(True, 0, data=data).as_returned()
+
+
+class EnvKind(ProviderKind):
+    """The provider type `env`."""
+
+    provider = EnvProvider
+    configuration_model = EnvConfiguration
+    request_keys = frozenset({"vars"})
+    copies_input = False
+    gives_json = True
+
+    def describe(self, configuration: Mapping[str, Any]) -> str:
+        """The variables' names."""
+        return "environment variables " + ", ".join(_listed(configuration))
+
+    def source_values(
+        self, name: str, configuration: Mapping[str, Any], render: Callable[[Any], Any]
+    ) -> Mapping[str, Any]:
+        """The listed variables that are set."""
+        listed = _listed({"vars": render(configuration.get("vars") or [])})
+
+        def why_missing(variable: str) -> str:
+            if variable in listed:
+                return why_unset(variable)
+            return f"the source '{name}' does not list the variable '{variable}'"
+
+        return Names({var: os.environ[var] for var in listed if var in os.environ}, why_missing)
+
+
+def _listed(configuration: Mapping[str, Any]) -> list[str]:
+    names = configuration.get("vars") or ()
+    return [names] if isinstance(names, str) else list(names)
 
 
 def _value_of(name: str) -> str | None:

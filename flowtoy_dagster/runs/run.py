@@ -17,6 +17,7 @@ import dagster as dg
 from dagster import DagsterEvent
 
 from flowtoy_dagster.definitions import rebuild_arguments, rebuild_job
+from flowtoy_dagster.engine.executors.kinds import executor_of
 from flowtoy_dagster.engine.executors.warm.executor import (
     STOP_MESSAGE,
     ReconstructableJob,
@@ -352,7 +353,7 @@ def follow(
 def run_config(flow: Flow, workers: int) -> dict[str, Any]:
     """A run's configuration, in Dagster's sense."""
     return {
-        "execution": {"config": {"max_concurrent": workers}},
+        "execution": {"config": dict(executor_of(flow.runner).run_config(workers))},
         "loggers": QUIET,
         **params_config(flow),
     }

@@ -11,9 +11,10 @@ from typing import Any, Protocol
 from flowtoy_dagster.errors import TemplateError
 from flowtoy_dagster.flow.graph import Source
 from flowtoy_dagster.flow.param_values import SeenParams
-from flowtoy_dagster.flow.templates.names import Names
+from flowtoy_dagster.flow.templates.names import Names, why_unset
 from flowtoy_dagster.flow.templates.render import render_all
 from flowtoy_dagster.providers.base import meta_view
+from flowtoy_dagster.providers.kinds import kind_of
 
 
 class Upstream(Protocol):
@@ -75,11 +76,6 @@ def _utc(seconds: float) -> str:
     return moment.isoformat(timespec="milliseconds")
 
 
-def why_unset(name: str) -> str:
-    """Why an environment variable is missing."""
-    return f"the environment variable '{name}' is not set"
-
-
 def _why_no_step(name: str) -> str:
     return f"no step '{name}' has run before this one"
 
@@ -123,17 +119,12 @@ class _SourceNames(Names):
         self._scope = scope
         self._opening: list[str] = []
 
-    def _open(self, name: str, source: Source) -> Names:
-        if source.type == "env":
-            names = self._rendered(name, source.configuration.get("vars") or [])
-            listed = [names] if isinstance(names, str) else names
-            known = {var: os.environ[var] for var in listed if var in os.environ}
-            return Names(
-                known,
-                lambda var: why_unset(var)
-                if var in listed
-                else f"the source '{name}' does not list the variable '{var}'",
-            )
+    def _open(self, name: str, source: Source) -> Mapping[str, Any]:
+        own = kind_of(source).source_values(
+            name, source.configuration, lambda value: self._rendered(name, value)
+        )
+        if own is not None:
+            return own
         values = {**source.configuration, "type": None, "configuration": None}
 
         def load(key: str, value: Any) -> Any:

@@ -12,25 +12,16 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from flowtoy_dagster.entry_points import KindUnusable
 from flowtoy_dagster.errors import StepError, TemplateError
 from flowtoy_dagster.flow.compile.diagnostics import explain
-from flowtoy_dagster.flow.graph import Source, Step
+from flowtoy_dagster.flow.graph import Step
 from flowtoy_dagster.flow.templates.render import render_all
 from flowtoy_dagster.json_text import JsonError, dumps
 from flowtoy_dagster.masking.mask import secret_values_in, texts_in
-from flowtoy_dagster.providers.base import (
-    Provider,
-    ProviderResult,
-    call_provider,
-    render_configuration,
-)
-from flowtoy_dagster.providers.kinds import (
-    ProviderUnavailable,
-    builtin,
-    describe,
-    provider_class,
-)
-from flowtoy_dagster.providers.process.command import CommandLine
+from flowtoy_dagster.providers.base import Provider, ProviderResult, call_provider
+from flowtoy_dagster.providers.kind import ProviderKind
+from flowtoy_dagster.providers.kinds import PROVIDERS, describe_call
 from flowtoy_dagster.steps.chain import Failed, Next, Outcome, Succeeded, chain
 from flowtoy_dagster.steps.context import StepContext
 from flowtoy_dagster.steps.deadline import Clock, OutOfTime, within
@@ -79,7 +70,7 @@ def render(context: StepContext, following: Next) -> Outcome:
     step, work = context.step, context.work
     work.configuration, work.payload = _rendered(step, context.scope)
     context.mask.learn(secret_values_in([work.configuration, work.payload]))
-    work.called = _called(step, work.configuration)
+    work.called = describe_call(step.source, work.configuration)
     return following(context)
 
 
@@ -87,10 +78,11 @@ def call(context: StepContext, following: Next) -> Outcome:
     """Call the provider."""
     step, work = context.step, context.work
     configuration, payload = work.configuration, work.payload
-    if builtin(step.source.type) is None:
+    kind = provider_kind(step)
+    if kind.copies_input:
         # The code of others may change what it is given; parameters and outputs stay as they are.
         configuration, payload = copy.deepcopy((configuration, payload))
-    provider = _construct(context, configuration)
+    provider = _construct(context, kind, configuration)
     # As late as can be: what is sent next is what the rate counts.
     context = wait_for_turn(context)
     returned = _call(context, provider, payload)
@@ -114,15 +106,20 @@ def extract_outputs(context: StepContext, following: Next) -> Outcome:
     """Take the outputs out of the result, and learn those that are secret."""
     step, work = context.step, context.work
     assert work.result is not None
-    is_builtin = builtin(step.source.type) is not None
+    kind = provider_kind(step)
     values: dict[str, Any] = {}
     problems: dict[str, str] = {}
     # Secret ones first: nothing that fails afterwards may show them.
     for output in sorted(step.outputs, key=lambda output: not output.is_secret):
         try:
-            values[output.name] = extract(output, step.source.type, work.result, context.scope)
+            values[output.name] = extract(output, kind, work.result, context.scope)
         except StepError as error:
             problems[output.name] = error.message
+            continue
+        except Exception as error:
+            logger.debug("output '%s' raised", output.name, exc_info=True)
+            reason = one_line(error, context.mask.text)
+            problems[output.name] = f"output '{output.name}': its type raised {reason}"
             continue
         if output.is_secret:
             context.mask.learn(texts_in(values[output.name]))
@@ -130,7 +127,7 @@ def extract_outputs(context: StepContext, following: Next) -> Outcome:
     if problems:
         return Failed(next(problems[o.name] for o in step.outputs if o.name in problems))
     work.outputs = {output.name: values[output.name] for output in step.outputs}
-    if step.keep_result and not is_builtin:
+    if step.keep_result and not kind.gives_json:
         try:
             dumps({"data": work.result.data, "meta": dict(work.result.meta)})
         except JsonError as error:
@@ -144,7 +141,7 @@ def _learn_from_failure(context: StepContext, result: ProviderResult) -> None:
     for output in context.step.outputs:
         if output.is_secret:
             with contextlib.suppress(Exception):
-                found = extract(output, context.step.source.type, result, context.scope)
+                found = extract(output, provider_kind(context.step), result, context.scope)
                 context.mask.learn(texts_in(found))
                 values[output.name] = found
     _complete(context, values)
@@ -171,45 +168,41 @@ def _rendered(step: Step, scope: Mapping[str, Any]) -> tuple[dict[str, Any], Any
         payload = render_all(step.payload, scope, "input")
     except TemplateError as error:
         raise StepError(str(error)) from None
-    own = builtin(step.source.type)
+    kind = provider_kind(step)
     try:
-        if own is not None:
-            configuration = own.render(step.source.configuration, scope, payload)
-        else:
-            configuration = render_configuration(step.source.configuration, scope)
+        configuration = kind.render(step.source.configuration, scope, payload)
     except TemplateError as error:
         raise StepError(f"{_field(step, error.field)}: {error.message}") from None
     return configuration, payload
 
 
-def _called(step: Step, configuration: Mapping[str, Any]) -> str:
-    """What the step calls; with the values that it is called with, where they say more."""
-    command = configuration.get("command")
-    if isinstance(command, CommandLine):
-        if command.script:
-            return describe(step.source)
-        configuration = {"command": list(command.argv)}
-    return describe(Source(step.source.type, configuration))
+def provider_kind(step: Step) -> ProviderKind:
+    """What the step calls.
 
-
-def _construct(context: StepContext, configuration: dict[str, Any]) -> Provider:
-    step = context.step
-    kind = step.source.type
+    Raises:
+        StepError: it can't be used here.
+    """
     try:
-        return provider_class(kind)(configuration)
+        return PROVIDERS[step.source.type]
     except KeyError:
-        raise StepError(f"there is no provider type '{kind}' here") from None
-    except ProviderUnavailable as error:
+        raise StepError(f"there is no provider type '{step.source.type}' here") from None
+    except KindUnusable as error:
         raise StepError(str(error)) from None
+
+
+def _construct(
+    context: StepContext, kind: ProviderKind, configuration: dict[str, Any]
+) -> Provider:
+    try:
+        return kind.make(configuration)
     except ValidationError as error:
         raise StepError(_first_mistake(context, error)) from None
     except _passing(context):
         raise
     except BaseException as error:
-        logger.debug("the provider '%s' refused its configuration", kind, exc_info=True)
-        raise StepError(
-            f"the provider '{kind}' refused its configuration: {one_line(error, context.mask.text)}"
-        ) from None
+        logger.debug("the provider '%s' refused its configuration", kind.name, exc_info=True)
+        reason = one_line(error, context.mask.text)
+        raise StepError(f"the provider '{kind.name}' refused its configuration: {reason}") from None
 
 
 def _call(context: StepContext, provider: Provider, payload: Any) -> Any:

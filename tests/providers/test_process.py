@@ -16,6 +16,7 @@ from flowtoy_dagster.errors import ConfigError, TemplateError
 from flowtoy_dagster.flow.graph import Source, Step
 from flowtoy_dagster.loader import load_flow
 from flowtoy_dagster.providers.base import Output, ProviderResult
+from flowtoy_dagster.providers.process.kind import ProcessKind
 from flowtoy_dagster.providers.process.provider import ProcessProvider
 from flowtoy_dagster.steps.context import StepContext
 from flowtoy_dagster.steps.scope import RunInfo
@@ -29,7 +30,7 @@ STEP = Step(0, "it", Source("process", {}))
 def run(
     payload: Any = None, *, output: Output | None = None, **configuration: Any
 ) -> ProviderResult:
-    rendered = ProcessProvider.render(configuration, {}, payload)
+    rendered = ProcessKind().render(configuration, {}, payload)
     context = StepContext(STEP, RunInfo("r1", "f", lambda: 0.0), output=output)
     return ProviderResult.of(ProcessProvider(rendered).call(payload, context))
 
@@ -90,7 +91,7 @@ def test_a_failure_tells_the_program_the_code_and_the_last_line_of_stderr() -> N
 
 
 def test_a_failure_of_a_shell_command_does_not_show_its_values() -> None:
-    rendered = ProcessProvider.render({"command": "false {{ v }} | false"}, {"v": "hush"}, None)
+    rendered = ProcessKind().render({"command": "false {{ v }} | false"}, {"v": "hush"}, None)
     result = ProviderResult.of(ProcessProvider(rendered).call())
     assert result.notes == ("the shell command exited with code 1",)
 
@@ -337,7 +338,7 @@ def test_the_log_shows_no_more_than_was_asked_for(
 @pytest.mark.parametrize("shell", [True, "true", "yes", "on", 1], ids=repr)
 def test_shell_may_be_asked_for_in_every_way_yaml_knows(shell: Any) -> None:
     assert run(command="printf $0", shell=shell).data["stdout"].endswith("sh")
-    rendered = ProcessProvider.render({"command": "printf x", "shell": shell}, {}, None)
+    rendered = ProcessKind().render({"command": "printf x", "shell": shell}, {}, None)
     assert rendered["command"].script
 
 

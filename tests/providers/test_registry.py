@@ -8,7 +8,7 @@ import pytest
 
 from flowtoy_dagster.flow.graph import Source
 from flowtoy_dagster.providers.base import ProviderResult
-from flowtoy_dagster.providers.kinds import InstalledProviders, builtin, describe
+from flowtoy_dagster.providers.kinds import PROVIDERS, InstalledProviders, describe
 
 catalog = InstalledProviders()
 
@@ -23,7 +23,7 @@ def told(kind: str, configuration: dict[str, Any], complete: bool = False) -> li
 def test_the_built_in_types_come_first() -> None:
     assert list(catalog.types())[:3] == ["rest", "process", "env"]
     assert all(catalog.why_unusable(kind) is None for kind in ("rest", "process", "env"))
-    assert builtin("postgres") is None
+    assert "postgres" not in PROVIDERS.names()
 
 
 # language 5.3b

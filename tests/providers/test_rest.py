@@ -23,7 +23,12 @@ from loopback import Server, answer, call, drop, plain, say, serving
 from pydantic import ValidationError
 
 from flowtoy_dagster.flow.schema.fields import STATIC
-from flowtoy_dagster.providers.rest.provider import METHODS, RestConfiguration, RestProvider
+from flowtoy_dagster.providers.rest.provider import (
+    METHODS,
+    RestConfiguration,
+    RestKind,
+    RestProvider,
+)
 
 SHORT = 0.3
 
@@ -939,7 +944,7 @@ EVERYTHING: dict[str, Any] = {
 
 def test_request_keys_are_all_keys_as_written() -> None:
     # language 5: every key of 11.2
-    assert RestProvider.request_keys == frozenset(EVERYTHING)
+    assert RestKind.request_keys == frozenset(EVERYTHING)
 
 
 @pytest.mark.parametrize("key", EVERYTHING)
@@ -1057,7 +1062,7 @@ def test_timeout_is_30_seconds_by_default() -> None:
     ids=str,
 )
 def test_missing_says_what_a_call_lacks(configuration: dict[str, Any], lacking: str | None) -> None:
-    assert RestProvider.missing(configuration) == lacking
+    assert RestKind().missing(configuration) == lacking
 
 
 @pytest.mark.parametrize(
@@ -1077,12 +1082,12 @@ def test_missing_says_what_a_call_lacks(configuration: dict[str, Any], lacking: 
 def test_describe_is_one_line_without_secrets(
     configuration: dict[str, Any], description: str
 ) -> None:
-    assert RestProvider.describe(configuration) == description
+    assert RestKind().describe(configuration) == description
 
 
 def test_templates_of_the_configuration_are_rendered() -> None:
     written = {"url": "https://x/{{ id }}", "json": {"a": "{{ list }}"}}
-    rendered = RestProvider.render(written, {"id": 5, "list": [1]}, None)
+    rendered = RestKind().render(written, {"id": 5, "list": [1]}, None)
     assert rendered == {"url": "https://x/5", "json": {"a": [1]}}
 
 

@@ -10,6 +10,7 @@ from pydantic import ValidationError
 
 from flowtoy_dagster.flow.schema.models import OutputConfig
 from flowtoy_dagster.providers.base import ProviderResult
+from flowtoy_dagster.providers.kinds import PROVIDERS
 from flowtoy_dagster.steps.extraction import extract
 
 
@@ -129,7 +130,7 @@ def test_headers_of_an_answer_are_found_whatever_their_case(
 
 
 def taken(output: OutputConfig, result: ProviderResult) -> str:
-    value = extract(output, "rest", result, {})
+    value = extract(output, PROVIDERS["rest"], result, {})
     assert isinstance(value, str)
     return value
 

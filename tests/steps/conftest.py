@@ -9,7 +9,8 @@ import pytest
 
 from flowtoy_dagster.flow.graph import Source, Step
 from flowtoy_dagster.flow.schema.models import OutputConfig, RetryConfig
-from flowtoy_dagster.providers import kinds as registry
+from flowtoy_dagster.providers.kind import provider_kind_of
+from flowtoy_dagster.providers.kinds import PROVIDERS
 from flowtoy_dagster.steps.attempts import StepOutcome, run_step
 from flowtoy_dagster.steps.context import StepContext
 from flowtoy_dagster.steps.scope import RunInfo
@@ -28,11 +29,8 @@ def run_call(monkeypatch: pytest.MonkeyPatch) -> Callable[..., StepOutcome]:
         def provider(configuration: dict[str, Any]) -> Any:
             return type("Other", (), {"call": staticmethod(call)})()
 
-        known = registry.provider_class
-        monkeypatch.setattr(
-            "flowtoy_dagster.steps.stages.provider_class",
-            lambda kind: provider if kind == "other" else known(kind),
-        )
+        kind = provider_kind_of("other", provider)
+        monkeypatch.setattr(PROVIDERS, "_loaded", {**PROVIDERS._loaded, "other": kind})
         step = Step(
             0,
             "it",

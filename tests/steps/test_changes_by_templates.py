@@ -13,6 +13,8 @@ from flowtoy_dagster.errors import ConfigError
 from flowtoy_dagster.flow.graph import Source
 from flowtoy_dagster.flow.param_values import SeenParams
 from flowtoy_dagster.loader import load_flow
+from flowtoy_dagster.providers.kind import provider_kind_of
+from flowtoy_dagster.providers.kinds import PROVIDERS
 from flowtoy_dagster.steps.attempts import StepOutcome, run_step
 from flowtoy_dagster.steps.context import StepContext
 from flowtoy_dagster.steps.scope import RunInfo
@@ -104,7 +106,8 @@ def test_a_provider_that_changes_what_it_gets_changes_neither_parameters_nor_out
             return answer(input_payload)
 
     params, output = {"rows": [1]}, {"deep": [1]}
-    monkeypatch.setattr("flowtoy_dagster.steps.stages.provider_class", lambda _: Spoiler)
+    kind = provider_kind_of("other", Spoiler)
+    monkeypatch.setattr(PROVIDERS, "_loaded", {**PROVIDERS._loaded, "other": kind})
     flow = load_flow(
         {
             "params": {"rows": {"type": "list"}},

@@ -13,9 +13,11 @@ from typing_extensions import Self
 from flowtoy_dagster.cli.shared import import_quickly
 from flowtoy_dagster.cli.shared.printing import OutputWriter
 from flowtoy_dagster.cli.shared.streams import raise_interrupts
+from flowtoy_dagster.engine.executors.kinds import executor_of
 from flowtoy_dagster.errors import RunError, RunInterrupted
 from flowtoy_dagster.flow.graph import Flow
 from flowtoy_dagster.progress import Progress
+from flowtoy_dagster.providers.kinds import modules_for_calls
 from flowtoy_dagster.terminal import say
 
 if TYPE_CHECKING:
@@ -25,16 +27,15 @@ if TYPE_CHECKING:
 
 def prepare_process(flow: Flow, max_workers: int | None) -> None:
     """Import and build what the flow's run needs, and fork its workers' server off."""
-    if flow.runner.executor not in (None, "warm"):
+    executor = executor_of(flow.runner)
+    if not executor.keeps_workers:
         return
     import_quickly("flowtoy_dagster.runs.run")
 
-    from flowtoy_dagster.engine.executors.warm.pool import fork_off_server
-    from flowtoy_dagster.providers.kinds import modules_for_calls
     from flowtoy_dagster.runs.run import prepare_run
 
     prepare_run(flow, max_workers)
-    fork_off_server(modules_for_calls({step.source.type for step in flow.steps}))
+    executor.prepare(modules_for_calls(step.source for step in flow.steps))
 
 
 def carry_out(

@@ -1,75 +1,86 @@
-"""The executors that a flow may name, by name."""
+"""The executors that a flow may name, without Dagster."""
 
-import os
-from collections.abc import Callable, Mapping
-from typing import Any
+from __future__ import annotations
 
-import dagster as dg
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
 
-from flowtoy_dagster.engine.executors.halting import (
-    FLOW_EXECUTION,
-    HaltingInProcessExecutor,
-    HaltingMultiprocessExecutor,
+from flowtoy_dagster.engine.executors.kind import ExecutorKind, executor_kind_of
+from flowtoy_dagster.entry_points import Kinds, KindUnusable
+from flowtoy_dagster.errors import RunError
+from flowtoy_dagster.flow.compile.catalog import Finding
+from flowtoy_dagster.flow.compile.model_check import model_findings
+from flowtoy_dagster.flow.files.suggestions import nearest, show
+from flowtoy_dagster.flow.schema.models import RunnerConfig
+
+if TYPE_CHECKING:
+    import dagster as dg
+
+EXECUTORS: Kinds[ExecutorKind] = Kinds(
+    "flowtoy.executors",
+    "executor",
+    {
+        "warm": "flowtoy_dagster.engine.executors.warm.kind:WarmKind",
+        "multiprocess": "flowtoy_dagster.engine.executors.multiprocess:MultiprocessKind",
+        "in_process": "flowtoy_dagster.engine.executors.in_process:InProcessKind",
+    },
+    executor_kind_of,
 )
-from flowtoy_dagster.engine.executors.warm.executor import WarmExecutor
-from flowtoy_dagster.engine.executors.warm.pool import DEFINITIONS, PRELOAD
-
-_first_environment: dict[str, str] = {}
+DEFAULT_EXECUTOR = next(iter(EXECUTORS.builtin))
 
 
-def executor_named(
-    name: str, max_workers: int, limits: list[dict[str, Any]] | None = None
-) -> dg.ExecutorDefinition:
-    """The executor definition for `runner.executor`.
-
-    Args:
-        name: `warm`, `multiprocess` or `in_process`.
-        max_workers: how many steps may run at once, unless the run's configuration says else.
-        limits: how many steps with a tag may, unless the run's configuration says else.
+def executor_of(runner: RunnerConfig) -> ExecutorKind:
+    """The executor that a flow names.
 
     Raises:
-        KeyError: there is none of that name.
+        RunError: it can't be used here.
     """
-    make = _MAKERS[name]
-    return dg.ExecutorDefinition(
-        name=name,
-        # What a run may set: nothing else could be set to do harm.
-        config_schema={
-            "max_concurrent": dg.Field(dg.Int, default_value=max_workers, is_required=False),
-            "tag_concurrency_limits": dg.Field(
-                dg.Array({"key": str, "value": str, "limit": int}),
-                default_value=limits or [],
-                is_required=False,
-            ),
-        },
-        requirements=[] if name == "in_process" else dg.multiple_process_executor_requirements(),
-        executor_creation_fn=lambda context: make(dict(context.executor_config)),
-    )
+    name = runner.executor or DEFAULT_EXECUTOR
+    try:
+        return EXECUTORS[name]
+    except KeyError:
+        raise RunError(f"there is no executor '{name}' here") from None
+    except KindUnusable as error:
+        raise RunError(str(error)) from None
 
 
-def _warm(config: dict[str, Any]) -> dg.Executor:
-    return WarmExecutor(**config, **FLOW_EXECUTION)
+def build_executor(
+    runner: RunnerConfig, max_workers: int, limits: list[dict[str, Any]]
+) -> dg.ExecutorDefinition:
+    """The executor that a flow names, for Dagster.
+
+    Args:
+        runner: the flow's settings.
+        max_workers: how many steps may run at once, unless the run's configuration says else.
+        limits: how many steps with a tag may.
+
+    Raises:
+        RunError: it can't be used here, or fails to be built.
+    """
+    kind = executor_of(runner)
+    try:
+        options = kind.options_model.model_validate(runner.executor_options)
+        return kind.build(options, max_workers, limits)
+    except Exception as error:
+        reason = f"{type(error).__name__}: {error}"
+        raise RunError(f"the executor '{kind.name}' can't be built: {reason}") from error
 
 
-def _multiprocess(config: dict[str, Any]) -> dg.Executor:
-    # A fork server that runs already has the environment of its start for ever.
-    if not _first_environment:
-        _first_environment.update(os.environ)
-    stale = dict(os.environ) != _first_environment
-    return HaltingMultiprocessExecutor(
-        **config,
-        start_method="spawn" if stale else "forkserver",
-        explicit_forkserver_preload=[PRELOAD, DEFINITIONS],
-        **FLOW_EXECUTION,
-    )
+class InstalledExecutors:
+    """The executors of this Python, as `flow.compile.catalog` asks for them."""
 
-
-def _in_process(config: dict[str, Any]) -> dg.Executor:
-    return HaltingInProcessExecutor(**FLOW_EXECUTION)
-
-
-_MAKERS: Mapping[str, Callable[[dict[str, Any]], dg.Executor]] = {
-    "warm": _warm,
-    "multiprocess": _multiprocess,
-    "in_process": _in_process,
-}
+    def check(self, name: str | None, options: Mapping[str, Any]) -> list[Finding]:
+        """What is wrong with the name or the options, as findings within `runner`."""
+        name = DEFAULT_EXECUTOR if name is None else name
+        if name not in EXECUTORS.names():
+            listed = ", ".join(f"'{known}'" for known in EXECUTORS.names())
+            hint = nearest(name, EXECUTORS.names()).question
+            return [Finding(("executor",), f"{show(name)} is not one of {listed}", hint)]
+        reason = EXECUTORS.why_unusable(name)
+        if reason is not None:
+            return [Finding(("executor",), reason)]
+        found = model_findings(EXECUTORS[name].options_model, options)
+        return [
+            replace(finding, path=("executor_options", *finding.path)) for finding in found
+        ]

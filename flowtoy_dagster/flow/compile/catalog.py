@@ -1,4 +1,4 @@
-"""What the graph must know of providers, without knowing them."""
+"""What the graph must know of providers, outputs and executors, without knowing them."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Finding:
     warning: bool = False
 
 
-class Catalog(Protocol):
+class ProviderCatalog(Protocol):
     """The providers that can be used."""
 
     def types(self) -> Collection[str]:
@@ -42,6 +42,26 @@ class Catalog(Protocol):
     def request_keys(self, type_name: str) -> Collection[str] | None:
         """The keys of a request; None where the provider always gets a payload."""
 
+    def payload_keys(self, type_name: str) -> Collection[str]:
+        """The keys of a configuration that make a step's input a payload."""
+
+    def template_names(
+        self, type_name: str, configuration: Mapping[str, Any], complete: bool
+    ) -> Collection[str] | None:
+        """What a configuration's templates know beside the roots.
+
+        Args:
+            type_name: the provider's type, which may be unknown.
+            configuration: the configuration, with its templates.
+            complete: whether no step can add to it.
+
+        Returns:
+            The names; None where any may be missing.
+        """
+
+    def name_hint(self, name: str) -> str | None:
+        """Which templates know a name that others don't."""
+
     def check(
         self, type_name: str, configuration: Mapping[str, Any], complete: bool
     ) -> list[Finding]:
@@ -52,3 +72,47 @@ class Catalog(Protocol):
             configuration: the configuration, with its templates.
             complete: whether the request is merged in, so that nothing may be missing.
         """
+
+
+class OutputCatalog(Protocol):
+    """The types of outputs that can be used."""
+
+    def type_for(self, value: Any) -> str:
+        """The type of an output that names none."""
+
+    def check(self, type_name: str, value: Any) -> list[Finding]:
+        """What is wrong with an output, as findings within it."""
+
+    def templates(self, type_name: str, value: Any) -> list[tuple[KeyPath, str]]:
+        """The templates in a value, each with its place in the value."""
+
+    def template_names(self, type_name: str) -> Collection[str] | None:
+        """What these templates know beside the roots; None where any name may be missing."""
+
+
+class ExecutorCatalog(Protocol):
+    """The executors that can be used."""
+
+    def check(self, name: str | None, options: Mapping[str, Any]) -> list[Finding]:
+        """What is wrong with the name or the options, as findings within `runner`.
+
+        Args:
+            name: as written; None for the default.
+            options: `executor_options`.
+        """
+
+
+class Catalog(Protocol):
+    """All that a flow may name and that other packages can bring."""
+
+    @property
+    def providers(self) -> ProviderCatalog:
+        """What steps call."""
+
+    @property
+    def outputs(self) -> OutputCatalog:
+        """How outputs are taken out of results."""
+
+    @property
+    def executors(self) -> ExecutorCatalog:
+        """What runs the steps."""

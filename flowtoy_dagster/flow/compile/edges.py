@@ -6,12 +6,13 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from flowtoy_dagster.flow.compile.undefined import NameCheck, names_known_in
+from flowtoy_dagster.flow.compile.catalog import Catalog
+from flowtoy_dagster.flow.compile.undefined import NameCheck
 from flowtoy_dagster.flow.compile.validate import Draft, StepDraft
 from flowtoy_dagster.flow.files.nodes import KeyPath
 from flowtoy_dagster.flow.files.suggestions import nearest
 from flowtoy_dagster.flow.graph import Dependency, InputKind, Source
-from flowtoy_dagster.flow.templates.names import OUTPUT_NAMES
+from flowtoy_dagster.flow.schema.models import OutputConfig
 from flowtoy_dagster.flow.templates.references import (
     Reference,
     TemplateMistake,
@@ -27,11 +28,13 @@ class StepView:
     """A step with its source resolved, and where in the document its parts stand.
 
     Attributes:
+        outputs: the outputs, each with its type.
         payload_path: where the payload stands.
         places: where a key of the configuration may stand, the strongest first.
     """
 
     step: StepDraft
+    outputs: tuple[OutputConfig, ...] = ()
     source: Source | None = None
     input_kind: InputKind = "none"
     request_keys: frozenset[str] = frozenset()
@@ -68,19 +71,26 @@ class _Mention:
     line: int | None = None
 
 
-def connect(draft: Draft, views: Sequence[StepView], sources: Mapping[str, Source]) -> Links:
+def connect(
+    draft: Draft, catalog: Catalog, views: Sequence[StepView], sources: Mapping[str, Source]
+) -> Links:
     """Find every dependency; what can't be is noted in the draft."""
-    return _Connector(draft, views, sources).connect()
+    return _Connector(draft, catalog, views, sources).connect()
 
 
 class _Connector:
     def __init__(
-        self, draft: Draft, views: Sequence[StepView], sources: Mapping[str, Source]
+        self,
+        draft: Draft,
+        catalog: Catalog,
+        views: Sequence[StepView],
+        sources: Mapping[str, Source],
     ) -> None:
         self.draft = draft
+        self.catalog = catalog
         self.views = views
         self.sources = sources
-        self.names = NameCheck(draft)
+        self.names = NameCheck(draft, catalog.providers)
         self.by_name = {view.name: view for view in reversed(views)}
         self.kept: set[str] = set()
         self.params: set[str] = set()
@@ -88,10 +98,9 @@ class _Connector:
 
     def connect(self) -> Links:
         for name, source in self.sources.items():
+            names = self._names_known_in(source, complete=False)
             for path, template in templates_in(source.configuration):
                 place = self.draft.place_of(path, [("sources", name)]) or ("sources", name)
-                # A step may say that its payload has names in these templates.
-                names = names_known_in({**source.configuration, "pass_to": "template"})
                 for _ in self._read(template, (*place, *path), "", names):
                     pass  # its mistakes are what is wanted here
         waits, params = {}, {}
@@ -174,20 +183,24 @@ class _Connector:
         for within, template in templates_in(view.payload):
             yield from self._read(template, (*view.payload_path, *within), _label("input", within))
         if view.source is not None:
+            names = self._names_known_in(view.source, complete=True)
             for within, template in templates_in(view.source.configuration):
                 place = self.draft.place_of(within, view.places) or path
                 is_input = place[2:3] == ("input",)
                 label = _label("input" if is_input else "source", within)
-                names = names_known_in(view.source.configuration)
                 yield from self._read(template, (*place, *within), label, names)
-        for index, output in enumerate(config.output):
-            if output.type == "template":
-                where = (*path, "output", index, "value")
-                label = f"output {output.name}"
-                yield from self._read(output.value or "", where, label, OUTPUT_NAMES)
+        for index, output in enumerate(view.outputs):
+            kind = output.type or ""
+            names = self.catalog.outputs.template_names(kind)
+            for within, template in self.catalog.outputs.templates(kind, output.value):
+                where = (*path, "output", index, "value", *within)
+                yield from self._read(template, where, f"output {output.name}", names)
         retry = config.retry.model_dump(warnings=False) if config.retry else None
         for within, template in templates_in({"retry": retry, "timeout": config.timeout}):
             yield from self._read(template, (*path, *within), _label("", within))
+
+    def _names_known_in(self, source: Source, *, complete: bool) -> Collection[str] | None:
+        return self.catalog.providers.template_names(source.type, source.configuration, complete)
 
     def _read(
         self, template: str, path: KeyPath, reason: str, names: Collection[str] | None = ()

@@ -1,4 +1,4 @@
-"""A draft and a catalog of providers to a flow, or to every problem that stands in the way."""
+"""A draft and a catalog of kinds to a flow, or to every problem that stands in the way."""
 
 from __future__ import annotations
 
@@ -16,13 +16,19 @@ from flowtoy_dagster.flow.compile.validate import (
     Draft,
     StepDraft,
     read_draft,
+    salvage,
 )
 from flowtoy_dagster.flow.files.loading import Document
 from flowtoy_dagster.flow.files.nodes import KeyPath
 from flowtoy_dagster.flow.files.suggestions import nearest
 from flowtoy_dagster.flow.graph import Flow, InputKind, Source, Step
 from flowtoy_dagster.flow.schema.fields import is_free
-from flowtoy_dagster.flow.schema.models import RunnerConfig, SourceConfig, SourceReference
+from flowtoy_dagster.flow.schema.models import (
+    OutputConfig,
+    RunnerConfig,
+    SourceConfig,
+    SourceReference,
+)
 
 _PARAMETER_TYPES = {
     "parameter": "value",
@@ -30,7 +36,6 @@ _PARAMETER_TYPES = {
     "filter": "template",
     "body": "template",
 }
-_PAYLOAD_MODES = ("input_mode", "pass_to")
 
 
 def build_flow(document: Document, catalog: Catalog) -> Flow:
@@ -69,15 +74,21 @@ class _Builder:
     def __init__(self, draft: Draft, catalog: Catalog) -> None:
         self.draft = draft
         self.catalog = catalog
-        self.runner = RunnerConfig.model_validate(draft.top.get("runner") or {})
+        self.providers = catalog.providers
+        written = draft.document.root.child("runner")
+        # Its mistakes are noted already; what is right of it is checked all the same.
+        value = written.plain() if written is not None else None
+        valid, _ = salvage(draft, RunnerConfig, {} if value is None else value, ("runner",), {})
+        self.runner = valid or RunnerConfig()
 
     def build(self) -> Flow:
         for name, source in self.draft.sources.items():
             if self._knows_type(source.type, ("sources", name)):
-                for finding in self.catalog.check(source.type, source.configuration, False):
+                for finding in self.providers.check(source.type, source.configuration, False):
                     place: KeyPath = ("sources", name)
                     self._note(finding, self.draft.place_of(finding.path, [place]) or place)
         self._check_unique_names()
+        self._check_runner()
         views = [self._view(step) for step in self.draft.steps]
         self._warn_of_unusable_sources()
         sources = {
@@ -86,7 +97,7 @@ class _Builder:
             )
             for name, source in self.draft.sources.items()
         }
-        links = connect(self.draft, views, sources)
+        links = connect(self.draft, self.catalog, views, sources)
         return Flow(
             name=self.draft.name,
             steps=tuple(self._step(view, links) for view in views),
@@ -109,7 +120,7 @@ class _Builder:
             input_kind=view.input_kind,
             request_keys=view.request_keys,
             payload=view.payload,
-            outputs=config.output,
+            outputs=view.outputs,
             dependencies=links.dependencies[view.step.index],
             on_error=config.on_error or self.runner.on_error,
             retry=config.retry,
@@ -147,9 +158,27 @@ class _Builder:
                     self.draft.problems.error(place, message)
                 seen.add(output.name)
 
+    def _check_runner(self) -> None:
+        options = self.runner.executor_options
+        for finding in self.catalog.executors.check(self.runner.executor, options):
+            self._note(finding, ("runner",))
+
+    def _outputs(self, step: StepDraft) -> tuple[OutputConfig, ...]:
+        """The outputs with their types, checked."""
+        typed = []
+        for index, written in enumerate(step.config.output):
+            kind = written.type or self.catalog.outputs.type_for(written.value)
+            output = written.model_copy(update={"type": kind})
+            for finding in self.catalog.outputs.check(kind, output.value):
+                self._note(finding, ("flow", step.index, "output", index))
+            typed.append(output)
+        return tuple(typed)
+
     def _view(self, step: StepDraft) -> StepView:
         path: KeyPath = ("flow", step.index)
-        view = StepView(step, payload=step.config.input, payload_path=(*path, "input"))
+        view = StepView(
+            step, self._outputs(step), payload=step.config.input, payload_path=(*path, "input")
+        )
         source = None if "source" in step.broken else self._resolve(step)
         if source is None:
             return view
@@ -171,7 +200,7 @@ class _Builder:
             view.places.append((*path, "source"))
         if source.name is not None:
             view.places.append(("sources", source.name))
-        for finding in self.catalog.check(source.type, configuration, complete):
+        for finding in self.providers.check(source.type, configuration, complete):
             place = self.draft.place_of(finding.path, view.places)
             if place is not None or not finding.path:
                 # What was told of a named source already, where it stands, is not told again.
@@ -196,13 +225,13 @@ class _Builder:
             name, override = written, {}
         found = self.draft.sources.get(name)
         if found is not None and name not in self.draft.broken_sources:
-            if found.type not in self.catalog.types() or not self._can_use(found.type, path):
+            if found.type not in self.providers.types() or not self._can_use(found.type, path):
                 return None
             merged = merge_configurations(found.configuration, override)
             return Source(found.type, merged, name)
         if name in self.draft.broken_sources:
             return None
-        if isinstance(written, str) and name in self.catalog.types():
+        if isinstance(written, str) and name in self.providers.types():
             return Source(name, {}) if self._can_use(name, path) else None
         message = f"there is no source '{name}'"
         self.draft.problems.error(path, message, self._source_hint(name, written))
@@ -211,33 +240,33 @@ class _Builder:
     def _source_hint(self, name: str, written: object) -> str:
         if is_free(name):
             return "keys that begin with 'x-' are notes, not sources"
-        types = self.catalog.types() if isinstance(written, str) else ()
+        types = self.providers.types() if isinstance(written, str) else ()
         question = nearest(name, [*self.draft.sources, *types]).question
         if question:
             return question
         return f"sources: {_names(self.draft.sources)}; provider types: {_names(types)}"
 
     def _knows_type(self, type_name: str, path: KeyPath) -> bool:
-        if type_name in self.catalog.types():
+        if type_name in self.providers.types():
             return True
         if type_name != UNKNOWN_TYPE:
-            known = f"the types are {_names(self.catalog.types())}"
-            question = nearest(type_name, self.catalog.types()).question
+            known = f"the types are {_names(self.providers.types())}"
+            question = nearest(type_name, self.providers.types()).question
             hint = f"{question} {known}" if question else known
             message = f"there is no provider type '{type_name}'"
             self.draft.problems.error((*path, "type"), message, hint)
         return False
 
     def _can_use(self, type_name: str, path: KeyPath) -> bool:
-        reason = self.catalog.why_unusable(type_name)
+        reason = self.providers.why_unusable(type_name)
         if reason:
             self.draft.problems.error(path, reason)
         return reason is None
 
     def _warn_of_unusable_sources(self) -> None:
         for name, source in self.draft.sources.items():
-            if source.type in self.catalog.types():
-                reason = self.catalog.why_unusable(source.type)
+            if source.type in self.providers.types():
+                reason = self.providers.why_unusable(source.type)
                 if reason:
                     message = f"source '{name}' can't be used: {reason}"
                     self.draft.problems.warning(("sources", name), message)
@@ -245,13 +274,14 @@ class _Builder:
     def _classify(self, value: Any, source: Source, path: KeyPath) -> _Input:
         if value is None:
             return _Input("none")
-        keys = self.catalog.request_keys(source.type)
+        keys = self.providers.request_keys(source.type)
         if not isinstance(value, dict):
             return _Input("payload", value, path)
         key = _PARAMETER_TYPES.get(value["type"]) if isinstance(value.get("type"), str) else None
         if key is not None and set(value) == {"type", key}:
             return _Input("payload", value[key], (*path, key))
-        if keys is None or any(source.configuration.get(m) is not None for m in _PAYLOAD_MODES):
+        modes = self.providers.payload_keys(source.type)
+        if keys is None or any(source.configuration.get(mode) is not None for mode in modes):
             return _Input("payload", value, path)
         named = [name for name in value if not is_free(name)]
         others = [name for name in named if name not in keys]

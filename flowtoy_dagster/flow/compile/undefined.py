@@ -2,32 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
-from typing import Any
+from collections.abc import Collection
 
+from flowtoy_dagster.flow.compile.catalog import ProviderCatalog
 from flowtoy_dagster.flow.compile.validate import Draft
 from flowtoy_dagster.flow.files.nodes import KeyPath
 from flowtoy_dagster.flow.files.suggestions import nearest
-from flowtoy_dagster.flow.templates.names import PAYLOAD_NAMES, ROOTS
+from flowtoy_dagster.flow.templates.names import ROOTS
 from flowtoy_dagster.flow.templates.references import asked_names, free_names, references
-from flowtoy_dagster.flow.templates.render import is_template
-
-_OF_PAYLOADS = "only templates of a command with 'pass_to: template' have it"
-
-
-def names_known_in(configuration: Mapping[str, Any]) -> Collection[str] | None:
-    """What a configuration's templates know beside the roots; None where any may be missing."""
-    if configuration.get("template_strict", True) is not True:
-        return None
-    mode = configuration.get("pass_to")
-    return PAYLOAD_NAMES if mode == "template" or is_template(mode) else ()
 
 
 class NameCheck:
     """Refuses what a document's templates use and nothing gives, unless they test it."""
 
-    def __init__(self, draft: Draft) -> None:
+    def __init__(self, draft: Draft, providers: ProviderCatalog) -> None:
         self._draft = draft
+        self._providers = providers
         written = draft.document.root.child("sources")
         named = written.value if written else None
         # Where it is no mapping at all, that is told, and no name is wrong for it.
@@ -45,7 +35,7 @@ class NameCheck:
         for name, line in free_names(template).items():
             if names is None or name in names or (name,) in asked_names(template):
                 continue
-            hint = _OF_PAYLOADS if name in PAYLOAD_NAMES else nearest(name, [*ROOTS, *names]).hint
+            hint = self._providers.name_hint(name) or nearest(name, [*ROOTS, *names]).hint
             self._draft.problems.error(path, f"'{name}' is not a name", hint, line=line)
         for reference in references(template):
             name = reference.step or ""

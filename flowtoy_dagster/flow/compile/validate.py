@@ -97,7 +97,7 @@ def _read_top(draft: Draft, raw: dict[str, Any]) -> None:
         if raw.get(key) is not None
     }
     given.setdefault("name", draft.document.default_name)
-    placeholder = {"flow": [{"name": "step", "source": "env"}]}
+    placeholder = {"flow": [{"name": "step", "source": BROKEN_SOURCE}]}
     try:
         FlowConfig.model_validate({**given, **placeholder}, context=STATIC)
     except ValidationError as error:

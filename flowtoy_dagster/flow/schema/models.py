@@ -32,12 +32,10 @@ from flowtoy_dagster.flow.schema.fields import (
 from flowtoy_dagster.flow.schema.params import ParamConfig
 from flowtoy_dagster.flow.schema.rates import Rates
 from flowtoy_dagster.flow.schema.tags import check_run_tags, check_step_tags
-from flowtoy_dagster.flow.templates.jinja import check_jmespath
 from flowtoy_dagster.flow.templates.render import is_template
 from flowtoy_dagster.masking.names import is_secret_name
 
 OnError = Literal["fail", "skip", "continue"]
-OutputType = Literal["raw", "json", "jmespath", "template"]
 StepTags = Annotated[dict[str, Text], AfterValidator(check_step_tags)]
 RunTags = Annotated[dict[str, Text], AfterValidator(check_run_tags)]
 
@@ -129,11 +127,14 @@ Source = Annotated[
 
 
 class OutputConfig(Strict):
-    """One named output of a step (language 7.1, 19.7)."""
+    """One named output of a step (language 7.1, 19.7).
+
+    Its type is looked for where the kinds of outputs are known; in a `Flow` it is set.
+    """
 
     name: Name
-    type: OutputType
-    value: str | None = None
+    type: Name | None = None
+    value: Any = None
     secret: bool | None = None
     required: bool = False
 
@@ -141,32 +142,6 @@ class OutputConfig(Strict):
     def is_secret(self) -> bool:
         """Whether its value is a secret: as it says, else by its name (language 7.4)."""
         return is_secret_name(self.name) if self.secret is None else self.secret
-
-    @model_validator(mode="before")
-    @classmethod
-    def _infer_type(cls, value: Any) -> Any:
-        if isinstance(value, dict) and value.get("type") is None:
-            written = value.get("value")
-            if written is None:
-                kind = "raw"
-            else:
-                kind = "template" if isinstance(written, str) and "{{" in written else "jmespath"
-            return {**value, "type": kind}
-        return value
-
-    @model_validator(mode="after")
-    def _check_value(self) -> OutputConfig:
-        if self.type in ("jmespath", "template") and self.value is None:
-            raise ValueError(f"an output of type '{self.type}' needs a 'value'")
-        if self.type in ("raw", "json") and self.value is not None:
-            raise ValueError(f"an output of type '{self.type}' takes no 'value'")
-        if self.type == "jmespath":
-            try:
-                check_jmespath(self.value or "")
-            except ValueError as error:
-                hint = "for a template write 'type: template'" if is_template(self.value) else None
-                raise Misplaced(str(error), ("value",), hint, at_key=False) from None
-        return self
 
 
 def _one_or_more(value: Any) -> Any:
@@ -248,7 +223,10 @@ class RunnerConfig(Strict):
     on_error: OnError = "fail"
     max_workers: AtOnce | None = None
     timeout: Timeout | None = None
-    executor: Literal["warm", "multiprocess", "in_process"] | None = None
+    executor: Name | None = None
+    executor_options: Annotated[dict[str, Any], BeforeValidator(without_notes)] = Field(
+        default_factory=dict
+    )
     groups: Annotated[dict[Name, GroupConfig], BeforeValidator(without_notes)] = Field(
         default_factory=dict
     )

@@ -12,8 +12,6 @@ from flowtoy_dagster.flow.files.suggestions import nearest
 ROOTS = ("flows", "steps", "sources", "params", "env", "run")
 OUTPUT_NAMES = ("result", "status", "meta")
 """What templates of outputs know beside the roots."""
-PAYLOAD_NAMES = ("input", "json", "raw", "jmespath")
-"""What templates of a command know beside the roots, where it takes its payload by them."""
 
 
 class Missing(jinja2.Undefined):
@@ -87,6 +85,11 @@ class Names(Mapping[str, Any]):
     def why_missing(self, name: object) -> str:
         """Why `name` is not there."""
         return self._why(str(name))
+
+
+def why_unset(variable: str) -> str:
+    """Why an environment variable is missing."""
+    return f"the environment variable '{variable}' is not set"
 
 
 def _kind(value: Any) -> str:

@@ -6,36 +6,28 @@ import contextlib
 import logging
 import os
 import shutil
-from collections.abc import Mapping
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import (
     BeforeValidator,
     Discriminator,
     Field,
     Tag,
-    TypeAdapter,
-    ValidationError,
     ValidationInfo,
 )
 
-from flowtoy_dagster.errors import TemplateError
-from flowtoy_dagster.flow.compile.catalog import Finding
 from flowtoy_dagster.flow.files.suggestions import show
 from flowtoy_dagster.flow.schema.fields import Strict, Templated, Text, Timeout, Whole
 from flowtoy_dagster.flow.templates.jinja import search
-from flowtoy_dagster.flow.templates.render import render_all
 from flowtoy_dagster.flow.templates.values import text
 from flowtoy_dagster.json_text import loads
 from flowtoy_dagster.providers.base import CallContext, ProviderResult, first_part
-from flowtoy_dagster.providers.process.code_warnings import code_findings
 from flowtoy_dagster.providers.process.command import CommandLine, check_command, prepare
 from flowtoy_dagster.providers.process.shell import VALUE_PREFIX, with_argument
 from flowtoy_dagster.providers.subprocesses import Finished, run_command, signal_name
 
 logger = logging.getLogger("flowtoy.process")
 
-_SWITCH = TypeAdapter(bool)
 HIDDEN = "***"
 _SHOWN_LINE = 300
 
@@ -97,61 +89,10 @@ class ProcessConfiguration(Strict):
 class ProcessProvider:
     """Runs a command; gives `stdout`, `stderr`, `returncode` and, where stdout is JSON, `json`."""
 
-    type_name: ClassVar[str] = "process"
-    configuration_model: ClassVar[type[Strict]] = ProcessConfiguration
-    request_keys: ClassVar[frozenset[str]] = frozenset(
-        {"command", "args", "stdin", "env", "cwd", "shell", "timeout"}
-    )
-
     def __init__(self, configuration: dict[str, Any]) -> None:
         self.configuration = ProcessConfiguration.model_validate(configuration)
         if self.configuration.command is None:
             raise ValueError("a process needs a 'command'")
-
-    @classmethod
-    def missing(cls, configuration: Mapping[str, Any]) -> str | None:
-        """What a call would lack, or None."""
-        return None if configuration.get("command") is not None else "a process needs a 'command'"
-
-    @classmethod
-    def warnings(cls, configuration: Mapping[str, Any]) -> list[Finding]:
-        """Templates whose values a program would read as code."""
-        return code_findings(configuration)
-
-    @classmethod
-    def describe(cls, configuration: Mapping[str, Any]) -> str:
-        """What is called, in a few words."""
-        command = configuration.get("command")
-        words = command.split() if isinstance(command, str) else [text(w) for w in command or ()]
-        more = len(words) - 1 + len(configuration.get("args") or ())
-        return f"{words[0]} ({more} more)" if words and more else " ".join(words)
-
-    @classmethod
-    def render(
-        cls, configuration: Mapping[str, Any], context: Mapping[str, Any], payload: Any
-    ) -> dict[str, Any]:
-        """The configuration with its templates rendered."""
-        others = {k: v for k, v in configuration.items() if k not in ("command", "args")}
-        rendered: dict[str, Any] = render_all(others, context)
-        if isinstance(rendered.get("env"), dict):
-            # A variable is text, whatever its template gave.
-            rendered["env"] = {name: text(value) for name, value in rendered["env"].items()}
-        names = context
-        if rendered.get("pass_to") == "template":
-            names = {**context, **_payload_names(payload)}
-        lenient = _is_switched(rendered.get("template_strict"), to=False)
-        args = render_all(configuration.get("args") or [], names, "args", lenient=lenient)
-        try:
-            rendered["command"] = prepare(
-                configuration["command"],
-                args if isinstance(args, list) else [args],
-                shell=_is_switched(rendered.get("shell"), to=True),
-                context=names,
-                lenient=lenient,
-            )
-        except TemplateError as error:
-            raise TemplateError(error.message, error.field or "command") from None
-        return rendered
 
     def call(
         self, input_payload: Any = None, context: CallContext | None = None
@@ -188,7 +129,7 @@ class ProcessProvider:
         if isinstance(settings.command, CommandLine):
             return settings.command
         # Used from Python, without a flow: the payload's names are all there is.
-        names = _payload_names(payload) if settings.pass_to == "template" else {}  # noqa: S105
+        names = payload_names(payload) if settings.pass_to == "template" else {}  # noqa: S105
         command = settings.command or ""
         return prepare(command, settings.args, shell=settings.shell, context=names)
 
@@ -236,15 +177,8 @@ class ProcessProvider:
         )
 
 
-def _is_switched(value: Any, *, to: bool) -> bool:
-    """Whether a switch is set to `to`; what is no switch is told of later."""
-    try:
-        return _SWITCH.validate_python(value) is to
-    except ValidationError:
-        return False
-
-
-def _payload_names(payload: Any) -> dict[str, Any]:
+def payload_names(payload: Any) -> dict[str, Any]:
+    """The payload under the names by which templates of a command take it."""
     parsed = payload
     if isinstance(payload, str):
         try:

@@ -5,13 +5,12 @@ from __future__ import annotations
 import base64
 import re
 from collections.abc import Mapping
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, Literal
 from urllib.parse import urlencode
 
 from pydantic import BeforeValidator, ConfigDict, Field, model_validator
 
 from flowtoy_dagster.errors import TemplateError
-from flowtoy_dagster.flow.compile.catalog import Finding
 from flowtoy_dagster.flow.schema.fields import (
     Misplaced,
     Name,
@@ -23,12 +22,8 @@ from flowtoy_dagster.flow.schema.fields import (
 )
 from flowtoy_dagster.flow.templates.render import text, to_json
 from flowtoy_dagster.json_text import JsonError
-from flowtoy_dagster.providers.base import (
-    CallContext,
-    ProviderResult,
-    bounded,
-    render_configuration,
-)
+from flowtoy_dagster.providers.base import CallContext, ProviderResult, bounded
+from flowtoy_dagster.providers.kind import ProviderKind
 from flowtoy_dagster.providers.rest.content import (
     Answer,
     Call,
@@ -159,41 +154,8 @@ class RestConfiguration(Strict):
 class RestProvider:
     """Calls a URL; gives the JSON of the answer, or its text."""
 
-    type_name: ClassVar[str] = "rest"
-    configuration_model: ClassVar[type[Strict]] = RestConfiguration
-    request_keys: ClassVar[frozenset[str]] = frozenset(
-        field.alias or name for name, field in RestConfiguration.model_fields.items()
-    )
-
     def __init__(self, configuration: dict[str, Any]) -> None:
         self.configuration = RestConfiguration.model_validate(configuration)
-
-    @classmethod
-    def missing(cls, configuration: Mapping[str, Any]) -> str | None:
-        """What a complete configuration lacks to make a call, or None."""
-        if configuration.get("url") or configuration.get("base_url"):
-            return None
-        return _NO_URL
-
-    @classmethod
-    def describe(cls, configuration: Mapping[str, Any]) -> str:
-        """The method and the URL as written, without its user and query."""
-        method = str(configuration.get("method") or "GET")
-        base, url = (str(configuration.get(key) or "") for key in ("base_url", "url"))
-        shown = method.upper() if method.upper() in METHODS else method
-        return f"{shown} {_shown(_join(base, url))}".rstrip()
-
-    @classmethod
-    def warnings(cls, configuration: Mapping[str, Any]) -> list[Finding]:
-        """Nothing."""
-        return []
-
-    @classmethod
-    def render(
-        cls, configuration: Mapping[str, Any], context: Mapping[str, Any], payload: Any
-    ) -> dict[str, Any]:
-        """The configuration with its templates rendered; raises TemplateError."""
-        return render_configuration(configuration, context)
 
     def call(
         self, input_payload: Any = None, context: CallContext | None = None
@@ -282,6 +244,33 @@ class RestProvider:
             "url": _without_user(answer.url),
         }
         return ProviderResult(success, answer.status, notes, data, meta)
+
+
+class RestKind(ProviderKind):
+    """The provider type `rest`."""
+
+    provider = RestProvider
+    configuration_model = RestConfiguration
+    request_keys = frozenset(
+        field.alias or name for name, field in RestConfiguration.model_fields.items()
+    )
+    payload_keys = frozenset({"input_mode"})
+    call_modules = ("flowtoy_dagster.providers.rest.transport",)
+    copies_input = False
+    gives_json = True
+
+    def missing(self, configuration: Mapping[str, Any]) -> str | None:
+        """That there is no URL."""
+        if configuration.get("url") or configuration.get("base_url"):
+            return None
+        return _NO_URL
+
+    def describe(self, configuration: Mapping[str, Any]) -> str:
+        """The method and the URL as written, without its user and query."""
+        method = str(configuration.get("method") or "GET")
+        base, url = (str(configuration.get(key) or "") for key in ("base_url", "url"))
+        shown = method.upper() if method.upper() in METHODS else method
+        return f"{shown} {_shown(_join(base, url))}".rstrip()
 
 
 def _failed(note: str, meta: Mapping[str, Any] | None = None) -> dict[str, Any]:

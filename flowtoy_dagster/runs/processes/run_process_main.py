@@ -81,18 +81,19 @@ def _carry(request: dict[str, Any]) -> None:
 def _prepare(saved: list[str] | None, run_config: dict[str, Any]) -> None:
     """Build what all workers of the run need, and fork their server off."""
     from flowtoy_dagster.definitions import rebuild_job, saved_flow
+    from flowtoy_dagster.engine.executors.kinds import executor_of
     from flowtoy_dagster.engine.executors.warm.pool import fork_off_server
     from flowtoy_dagster.engine.executors.warm.worker import prepare
     from flowtoy_dagster.providers.kinds import modules_for_calls
 
-    types: set[str] = set()
-    if saved is not None:
-        flow = saved_flow(*saved)
-        if flow.runner.executor not in (None, "warm"):
-            return
-        types = {step.source.type for step in flow.steps}
+    if saved is None:
+        fork_off_server()  # somebody else's job, which may want it
+        return
+    flow = saved_flow(*saved)
+    executor = executor_of(flow.runner)
+    if executor.keeps_workers:
         prepare(rebuild_job(*saved), run_config)
-    fork_off_server(modules_for_calls(types))
+        executor.prepare(modules_for_calls(step.source for step in flow.steps))
 
 
 def _watch(instance: "dg.DagsterInstance", run: "dg.DagsterRun") -> None:

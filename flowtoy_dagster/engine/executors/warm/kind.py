@@ -1,0 +1,40 @@
+"""The executor `warm`: processes that are forked once and kept for the length of a run."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from flowtoy_dagster.engine.executors.kind import ExecutorKind, own_run_config
+
+if TYPE_CHECKING:
+    import dagster as dg
+
+
+class WarmKind(ExecutorKind):
+    """Runs steps in a few processes that are kept."""
+
+    keeps_workers = True
+
+    def build(
+        self, options: Any, max_workers: int, limits: list[dict[str, Any]]
+    ) -> dg.ExecutorDefinition:
+        """The executor for Dagster."""
+        from flowtoy_dagster.engine.executors.definition import own_executor
+        from flowtoy_dagster.engine.executors.halting import FLOW_EXECUTION
+        from flowtoy_dagster.engine.executors.warm.executor import WarmExecutor
+
+        def make(config: dict[str, Any]) -> dg.Executor:
+            return WarmExecutor(**config, **FLOW_EXECUTION)
+
+        return own_executor(self.name, make, max_workers, limits)
+
+    def run_config(self, max_workers: int) -> Mapping[str, Any]:
+        """How many steps may run at once."""
+        return own_run_config(max_workers)
+
+    def prepare(self, modules: Iterable[str]) -> None:
+        """Fork the server off that forks workers."""
+        from flowtoy_dagster.engine.executors.warm.pool import fork_off_server
+
+        fork_off_server(modules)

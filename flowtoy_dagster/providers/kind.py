@@ -1,0 +1,173 @@
+"""What flowtoy asks of a provider type: `ProviderKind`, the base of all of them."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from pydantic import BaseModel
+
+from flowtoy_dagster.entry_points import KindUnusable, instance_of, text_tuple
+from flowtoy_dagster.flow.compile.catalog import Finding
+from flowtoy_dagster.flow.schema.fields import without_notes
+from flowtoy_dagster.providers.base import (
+    Provider,
+    ProviderClass,
+    ProviderResult,
+    render_configuration,
+)
+
+
+@dataclass(frozen=True)
+class ResultView:
+    """A result as the expressions of outputs see it.
+
+    Attributes:
+        result: what the provider gave.
+        json: what an output of type `json` is.
+        content: what a JMESPath expression is applied to.
+        own_names: where `content` is not the data itself: the names in the data by which an
+            expression means the data.
+    """
+
+    result: ProviderResult
+    json: Any
+    content: Any
+    own_names: frozenset[str] = frozenset()
+
+
+class ProviderKind:
+    """A provider type. Subclass it and name the class in the entry point group `flowtoy.providers`.
+
+    All attributes and methods but `provider` have a default. Methods must not change what they are
+    given.
+
+    Attributes:
+        name: what flows call it: the name of the entry point.
+        provider: the class whose instances are called.
+        configuration_model: checks a configuration before the run; None where nothing is known.
+        request_keys: the keys that a step may give in `input` instead of a payload; None where the
+            input is always a payload.
+        payload_keys: the keys of a configuration that say how a payload is passed. Where one is
+            set, a step's input is a payload.
+        call_modules: the modules that the first call would import; they are imported before
+            processes are forked off for steps.
+        template_hints: names that only some templates of this kind know, with the reason to give
+            where another template uses one.
+        copies_input: whether a call gets copies of configuration and payload, because it may
+            change them.
+        gives_json: whether results are always data that JSON can hold, and need no check.
+    """
+
+    name: str = ""
+    provider: ClassVar[type[Provider] | None] = None
+    configuration_model: ClassVar[type[BaseModel] | None] = None
+    request_keys: Collection[str] | None = None
+    payload_keys: Collection[str] = ()
+    call_modules: Collection[str] = ()
+    template_hints: ClassVar[Mapping[str, str]] = {}
+    copies_input: bool = True
+    gives_json: bool = False
+
+    def make(self, configuration: dict[str, Any]) -> Provider:
+        """The provider of a rendered configuration; raises where that is wrong."""
+        provider = self.provider
+        assert provider is not None, "checked when the kind was loaded"
+        return provider(configuration)
+
+    def missing(self, configuration: Mapping[str, Any]) -> str | None:
+        """What a complete configuration as written lacks to make a call, or None."""
+        return None
+
+    def warnings(self, configuration: Mapping[str, Any]) -> list[Finding]:
+        """What to warn of in a complete and valid configuration as written."""
+        return []
+
+    def template_names(
+        self, configuration: Mapping[str, Any], complete: bool
+    ) -> Collection[str] | None:
+        """The names that the configuration's templates know beside `flows`, `steps` and so on.
+
+        Args:
+            configuration: as written.
+            complete: whether no step can add to it.
+
+        Returns:
+            The names; None where any may be missing.
+        """
+        return ()
+
+    def describe(self, configuration: Mapping[str, Any]) -> str:
+        """What a step with this configuration, as written, calls; a few words."""
+        return f"the provider '{self.name}'"
+
+    def describe_call(self, written: Mapping[str, Any], rendered: Mapping[str, Any]) -> str:
+        """What is called with a rendered configuration; a few words."""
+        return self.describe(rendered)
+
+    def render(
+        self, configuration: Mapping[str, Any], scope: Mapping[str, Any], payload: Any
+    ) -> dict[str, Any]:
+        """The configuration with its templates rendered; raises TemplateError."""
+        model = self.configuration_model
+        # Notes (`x-…`) are no keys of the model.
+        keys = configuration if model is None else without_notes(dict(configuration))
+        return render_configuration(keys, scope)
+
+    def view(self, result: ProviderResult) -> ResultView:
+        """A result as expressions see it."""
+        return ResultView(result, result.data, result.data)
+
+    def source_values(
+        self, name: str, configuration: Mapping[str, Any], render: Callable[[Any], Any]
+    ) -> Mapping[str, Any] | None:
+        """What templates see as `sources.<name>`; None for the configuration.
+
+        Args:
+            name: the source's name.
+            configuration: as written.
+            render: renders a part of it.
+        """
+        return None
+
+
+class _ClassKind(ProviderKind):
+    """A class with the two methods of a provider; nothing else is known of it."""
+
+    def __init__(self, make: ProviderClass) -> None:
+        self._make = make
+
+    def make(self, configuration: dict[str, Any]) -> Provider:
+        return self._make(configuration)
+
+
+def provider_kind_of(name: str, loaded: Any) -> ProviderKind:
+    """The kind in what an entry point holds: a ProviderKind, or a class with the two methods.
+
+    Raises:
+        KindUnusable: it is neither, or an attribute has a wrong type.
+    """
+    kind = instance_of(ProviderKind, loaded)
+    if kind is None:
+        if not callable(loaded):
+            raise KindUnusable("is neither a class with a method 'call' nor a ProviderKind")
+        kind = _ClassKind(loaded)
+    else:
+        kind = copy.copy(kind)
+        _check_attributes(kind)
+    kind.name = name
+    return kind
+
+
+def _check_attributes(kind: ProviderKind) -> None:
+    if not isinstance(kind.provider, type) and type(kind).make is ProviderKind.make:
+        raise KindUnusable("has no 'provider': name the class whose instances are called")
+    model = kind.configuration_model
+    if model is not None and not (isinstance(model, type) and issubclass(model, BaseModel)):
+        raise KindUnusable(f"has a 'configuration_model' that is no pydantic model: {model!r}")
+    if kind.request_keys is not None:
+        kind.request_keys = text_tuple(kind.request_keys, "request_keys")
+    kind.payload_keys = text_tuple(kind.payload_keys, "payload_keys")
+    kind.call_modules = text_tuple(kind.call_modules, "call_modules")

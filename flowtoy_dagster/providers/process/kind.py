@@ -1,0 +1,115 @@
+"""The provider type `process`: what is checked, rendered and shown of a command (language 11.3)."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from typing import Any
+
+from pydantic import TypeAdapter, ValidationError
+
+from flowtoy_dagster.errors import TemplateError
+from flowtoy_dagster.flow.compile.catalog import Finding
+from flowtoy_dagster.flow.templates.render import is_template, render_all
+from flowtoy_dagster.flow.templates.values import text
+from flowtoy_dagster.providers.base import ProviderResult
+from flowtoy_dagster.providers.kind import ProviderKind, ResultView
+from flowtoy_dagster.providers.process.code_warnings import code_findings
+from flowtoy_dagster.providers.process.command import CommandLine, prepare
+from flowtoy_dagster.providers.process.provider import (
+    ProcessConfiguration,
+    ProcessProvider,
+    payload_names,
+)
+
+PAYLOAD_NAMES = ("input", "json", "raw", "jmespath")
+"""What templates of a command know beside the roots, where it takes its payload by them."""
+DATA_NAMES = frozenset({"stdout", "stderr", "returncode", "json"})
+_SWITCH = TypeAdapter(bool)
+_OF_PAYLOADS = "only templates of a command with 'pass_to: template' have it"
+
+
+class ProcessKind(ProviderKind):
+    """The provider type `process`."""
+
+    provider = ProcessProvider
+    configuration_model = ProcessConfiguration
+    request_keys = frozenset({"command", "args", "stdin", "env", "cwd", "shell", "timeout"})
+    payload_keys = frozenset({"pass_to"})
+    template_hints = dict.fromkeys(PAYLOAD_NAMES, _OF_PAYLOADS)
+    copies_input = False
+    gives_json = True
+
+    def missing(self, configuration: Mapping[str, Any]) -> str | None:
+        """That there is no command."""
+        return None if configuration.get("command") is not None else "a process needs a 'command'"
+
+    def warnings(self, configuration: Mapping[str, Any]) -> list[Finding]:
+        """Templates whose values a program would read as code."""
+        return code_findings(configuration)
+
+    def template_names(
+        self, configuration: Mapping[str, Any], complete: bool
+    ) -> Collection[str] | None:
+        """The payload's names, where the command takes it by them."""
+        if configuration.get("template_strict", True) is not True:
+            return None
+        mode = configuration.get("pass_to")
+        # A step may say that its payload has names in these templates.
+        by_names = not complete or mode == "template" or is_template(mode)
+        return PAYLOAD_NAMES if by_names else ()
+
+    def describe(self, configuration: Mapping[str, Any]) -> str:
+        """The program, and how many arguments it gets."""
+        command = configuration.get("command")
+        words = command.split() if isinstance(command, str) else [text(w) for w in command or ()]
+        more = len(words) - 1 + len(configuration.get("args") or ())
+        return f"{words[0]} ({more} more)" if words and more else " ".join(words)
+
+    def describe_call(self, written: Mapping[str, Any], rendered: Mapping[str, Any]) -> str:
+        """The program with its values; of a script, what is written."""
+        command = rendered.get("command")
+        if not isinstance(command, CommandLine):
+            return self.describe(rendered)
+        return self.describe(written if command.script else {"command": list(command.argv)})
+
+    def render(
+        self, configuration: Mapping[str, Any], scope: Mapping[str, Any], payload: Any
+    ) -> dict[str, Any]:
+        """The configuration with its templates rendered, and the command ready to be run."""
+        others = {k: v for k, v in configuration.items() if k not in ("command", "args")}
+        rendered: dict[str, Any] = render_all(others, scope)
+        if isinstance(rendered.get("env"), dict):
+            # A variable is text, whatever its template gave.
+            rendered["env"] = {name: text(value) for name, value in rendered["env"].items()}
+        names = scope
+        if rendered.get("pass_to") == "template":
+            names = {**scope, **payload_names(payload)}
+        lenient = _is_switched(rendered.get("template_strict"), to=False)
+        args = render_all(configuration.get("args") or [], names, "args", lenient=lenient)
+        try:
+            rendered["command"] = prepare(
+                configuration["command"],
+                args if isinstance(args, list) else [args],
+                shell=_is_switched(rendered.get("shell"), to=True),
+                context=names,
+                lenient=lenient,
+            )
+        except TemplateError as error:
+            raise TemplateError(error.message, error.field or "command") from None
+        return rendered
+
+    def view(self, result: ProviderResult) -> ResultView:
+        """The JSON that the command printed, where an expression does not name the data's keys."""
+        data = result.data
+        if not isinstance(data, dict) or "stdout" not in data:
+            return super().view(result)
+        printed = data.get("json")
+        return ResultView(result, data.get("json", data["stdout"]), printed, DATA_NAMES)
+
+
+def _is_switched(value: Any, *, to: bool) -> bool:
+    """Whether a switch is set to `to`; what is no switch is told of later."""
+    try:
+        return _SWITCH.validate_python(value) is to
+    except ValidationError:
+        return False
