@@ -220,3 +220,6 @@ def first_part(text: str, most: int, context: CallContext | None) -> str:
 
 
 ProviderClass = Callable[[dict[str, Any]], Provider]
+
+BuiltinProvider = Provider
+"""The name by which packages written for 0.1.0 may import the protocol."""
