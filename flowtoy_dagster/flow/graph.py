@@ -47,10 +47,12 @@ class Dependency:
     Attributes:
         step: the written name of the step that comes first.
         reasons: `depends_on`, or the fields whose templates refer to it.
+        needs: what unguarded references name of it, such as `flows.a.rows` (language 19.2).
     """
 
     step: str
     reasons: tuple[str, ...]
+    needs: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -70,6 +72,7 @@ class Step:
         group: the group whose limit it shares.
         pool: the pool of Dagster's in which it runs.
         params: the parameters that its templates refer to.
+        when: its condition, a template of one expression (language 19.1).
     """
 
     index: int
@@ -89,6 +92,7 @@ class Step:
     group: str | None = None
     pool: str | None = None
     params: tuple[str, ...] = ()
+    when: str | None = None
 
     @property
     def upstream(self) -> tuple[str, ...]:

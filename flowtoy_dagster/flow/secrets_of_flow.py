@@ -71,7 +71,8 @@ class FlowSecrets:
             names = mapping.get("vars")
             if any(is_template(name) for name in _listed(names)):
                 return True
-        for _, template in templates_in(self._flow.config):
+        conditions = [step.when for step in self._flow.steps if step.when is not None]
+        for template in [*(text for _, text in templates_in(self._flow.config)), *conditions]:
             with contextlib.suppress(TemplateMistake):
                 if any(r.root == "env" and r.step is None for r in references(template)):
                     return True

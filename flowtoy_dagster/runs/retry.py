@@ -34,12 +34,14 @@ class RetryPlan:
         flow: what is run; the parent's, or another that was given.
         reasons: for each step that runs, why; the others are reused.
         differences: for each step that differs from the parent's, the lines that do.
+        skipped: the steps that a condition skipped in the parent.
     """
 
     parent: dg.DagsterRun
     flow: Flow
     reasons: Mapping[str, str]
     differences: Mapping[str, tuple[str, ...]]
+    skipped: frozenset[str] = frozenset()
 
     def lines(self) -> list[str]:
         """The plan for people: a line a step, in file order."""
@@ -49,7 +51,9 @@ class RetryPlan:
             told += [f"{name} differs from what ran:", *(f"    {line}" for line in lines)]
         for step in self.flow.steps:
             reason = self.reasons.get(step.name)
-            what = f"runs    {reason}" if reason else "reused  it succeeded before"
+            is_skipped = step.name in self.skipped
+            before = "a condition skipped it" if is_skipped else "it succeeded before"
+            what = f"runs    {reason}" if reason else f"reused  {before}"
             told.append(f"{step.name:<{width}}  {what}")
         return told
 
@@ -90,9 +94,12 @@ def plan_retry(
             raise UsageError(f"there is no step '{from_step}'\n    {hint}")
         reasons[from_step] = "you asked to start from it"
     _spread(chosen, reasons, set(differences) | ({from_step} if from_step else set()))
+    skipped = {name for name, step in status.steps.items() if step.by_condition}
+    _ask_again(chosen, reasons, skipped)
     if not reasons:
-        raise UsageError(f"every step of run {parent.run_id[:8]} succeeded: nothing to retry")
-    return RetryPlan(parent, chosen, reasons, differences)
+        what = "succeeded or was skipped by a condition" if skipped else "succeeded"
+        raise UsageError(f"every step of run {parent.run_id[:8]} {what}: nothing to retry")
+    return RetryPlan(parent, chosen, reasons, differences, frozenset(skipped))
 
 
 def _ended(history: History, parent: dg.DagsterRun) -> dg.DagsterRun:
@@ -124,7 +131,7 @@ def _first_reasons(
             reasons[step.name] = "it never ended"
         elif before.state == "failed":
             reasons[step.name] = f"it failed: {before.error}"
-        elif before.state == "skipped":
+        elif before.state == "skipped" and not before.by_condition:
             reasons[step.name] = f"it was skipped: {before.error}"
         elif history.record(parent, keys[step.name]) is None:
             reasons[step.name] = "its outputs are gone"
@@ -141,6 +148,17 @@ def _spread(flow: Flow, reasons: dict[str, str], origins: set[str]) -> None:
                 origins.add(dependent)
                 pending.append(dependent)
                 reasons.setdefault(dependent, f"it depends on '{name}', which runs again")
+
+
+def _ask_again(flow: Flow, reasons: dict[str, str], skipped: set[str]) -> None:
+    """Ask the conditions again that skipped a step, where one that it depends on runs again."""
+    pending = list(reasons)
+    while pending:
+        name = pending.pop()
+        for dependent in flow.dependents.get(name, ()):
+            if dependent in skipped and dependent not in reasons:
+                reasons[dependent] = f"a condition skipped it, and '{name}' runs again"
+                pending.append(dependent)
 
 
 def _differences(before: Flow, after: Flow) -> dict[str, tuple[str, ...]]:
@@ -168,6 +186,7 @@ def _described(flow: Flow, step: Step) -> list[str]:
         "input": step.payload,
         "output": [output.model_dump(exclude_defaults=True) for output in step.outputs],
         "depends_on": list(step.upstream),
+        "when": step.when,
         "params": {
             name: values.public.get(name, values.secret.get(name)) for name in step.params
         },

@@ -16,6 +16,7 @@ from flowtoy_dagster.providers.kinds import describe
 from flowtoy_dagster.steps.chain import Failed, Next, Outcome, Skipped
 from flowtoy_dagster.steps.context import StepContext
 from flowtoy_dagster.steps.deadline import OutOfTime, within
+from flowtoy_dagster.steps.needs import SkipStep
 from flowtoy_dagster.steps.retry import delay_before, is_worth_a_retry, retries_of
 from flowtoy_dagster.steps.scope import Upstream, build_scope
 from flowtoy_dagster.steps.stages import ATTEMPT, RUN_OUT_OF_TIME
@@ -35,7 +36,8 @@ class StepOutcome:
     """How one attempt of a step ended, and what follows.
 
     Attributes:
-        error: why it failed, in one line; None where it succeeded.
+        error: why it failed, in one line; None where it did not.
+        skipped: why it was not to run, in one line; None where it ran.
         outputs: values by name, in the order written; empty where it failed.
         result: what the provider gave; None where it was never called.
         stderr: the last lines of a failed command's stderr.
@@ -48,6 +50,7 @@ class StepOutcome:
     """
 
     error: str | None = None
+    skipped: str | None = None
     outputs: Mapping[str, Any] = field(default_factory=dict)
     result: ProviderResult | None = None
     stderr: str = ""
@@ -61,7 +64,14 @@ class StepOutcome:
     @property
     def succeeded(self) -> bool:
         """Whether the step succeeded."""
-        return self.error is None
+        return self.error is None and self.skipped is None
+
+    @property
+    def state(self) -> str:
+        """`succeeded`, `failed` or `skipped`."""
+        if self.skipped is not None:
+            return "skipped"
+        return "succeeded" if self.error is None else "failed"
 
 
 def run_step(
@@ -90,7 +100,11 @@ def run_step(
     outcome = bounded_by(context, _attempt)
     if isinstance(outcome, Failed):
         return fail_step(context, outcome)
-    assert not isinstance(outcome, Skipped)
+    if isinstance(outcome, Skipped):
+        mask = context.mask.current
+        return StepOutcome(
+            skipped=mask.text(outcome.reason), mask=mask, secrets=context.mask.learned
+        )
     return StepOutcome(
         outputs=outcome.outputs,
         result=context.work.result,
@@ -104,6 +118,8 @@ def bounded_by(context: StepContext, work: Next) -> Outcome:
     """The boundary of an attempt: whatever is raised in it is a failure with a reason."""
     try:
         return work(context)
+    except SkipStep as skip:
+        return Skipped(skip.reason)
     except StepError as error:
         return Failed(error.message, error.kind)
     except context.interrupts:
@@ -143,7 +159,7 @@ def fail_step(context: StepContext, failure: Failed) -> StepOutcome:
 
 def _own_words(context: StepContext, failure: Failed) -> str:
     """Why an attempt failed, without anything that the provider said."""
-    if failure.kind not in ("provider", "raised"):
+    if failure.is_ours or failure.kind not in ("provider", "raised"):
         return failure.reason
     code = context.work.result.code if context.work.result is not None else None
     names = ", ".join(f"'{o.name}'" for o in context.step.outputs if o.is_secret)

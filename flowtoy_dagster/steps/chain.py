@@ -24,10 +24,12 @@ class Failed:
     Attributes:
         reason: why, in one line.
         kind: what `retry` goes by.
+        is_ours: whether the reason holds nothing that the provider said.
     """
 
     reason: str
     kind: FailureKind = "provider"
+    is_ours: bool = False
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ from flowtoy_dagster.flow.schema.durations import seconds
 from flowtoy_dagster.flow.schema.models import RetryConfig
 from flowtoy_dagster.flow.templates.render import is_template, render
 from flowtoy_dagster.providers.base import ProviderResult
+from flowtoy_dagster.steps.needs import failure_of
 from flowtoy_dagster.steps.rate_headers import retry_after
 
 
@@ -57,7 +58,7 @@ def _rendered(value: Any, scope: Mapping[str, Any], field: str) -> Any:
     try:
         return render(value, scope)
     except TemplateError as error:
-        raise StepError(f"{field}: {error.message}") from None
+        raise failure_of(error, f"{field}: {error.message}") from None
 
 
 def is_worth_a_retry(retry: RetryConfig, result: ProviderResult | None, kind: str) -> bool:

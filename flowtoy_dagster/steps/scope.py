@@ -11,7 +11,7 @@ from typing import Any, Protocol
 from flowtoy_dagster.errors import TemplateError
 from flowtoy_dagster.flow.graph import Source
 from flowtoy_dagster.flow.param_values import SeenParams
-from flowtoy_dagster.flow.templates.names import Names, why_unset
+from flowtoy_dagster.flow.templates.names import Names, SkippedNeed, expression, why_unset
 from flowtoy_dagster.flow.templates.render import render_all
 from flowtoy_dagster.providers.base import meta_view
 from flowtoy_dagster.providers.kinds import kind_of
@@ -84,14 +84,16 @@ def _outputs(name: str, step: Upstream) -> Names:
     def why(output: str) -> str:
         if step.state == "succeeded":
             return f"the step '{name}' has no output '{output}'"
+        if step.state == "skipped":
+            return _needs(expression("flows", name, output), name)
         reason = f": {step.error}" if step.error else ""
-        return f"flows.{name}.{output} is missing: the step '{name}' was {_ended(step)}{reason}"
+        return f"flows.{name}.{output} is missing: the step '{name}' was not successful{reason}"
 
     return Names(step.outputs, why)
 
 
-def _ended(step: Upstream) -> str:
-    return "skipped" if step.state == "skipped" else "not successful"
+def _needs(what: str, name: str) -> str:
+    return SkippedNeed(f"needs `{what}`, and '{name}' was skipped")
 
 
 def _facts(name: str, step: Upstream) -> Names:
@@ -103,7 +105,9 @@ def _facts(name: str, step: Upstream) -> Names:
         if fact == "result":
             return Names(
                 step.result,
-                lambda key: f"the result of step '{name}' has no '{key}'",
+                lambda key: _needs(expression("steps", name, "result", key), name)
+                if step.state == "skipped"
+                else f"the result of step '{name}' has no '{key}'",
                 lambda key, value: meta_view(value) if key == "meta" and value else value,
             )
         return getattr(step, fact)

@@ -28,7 +28,9 @@ from flowtoy_dagster.steps.deadline import Clock, OutOfTime, within
 from flowtoy_dagster.steps.extraction import extract
 from flowtoy_dagster.steps.keys.rate import heed_limits, wait_for_turn
 from flowtoy_dagster.steps.keys.required import check_required
+from flowtoy_dagster.steps.needs import failure_of
 from flowtoy_dagster.steps.retry import timeout_of
+from flowtoy_dagster.steps.when import ask_condition, check_needs
 from flowtoy_dagster.steps.words import one_line
 
 logger = logging.getLogger("flowtoy.step")
@@ -158,7 +160,9 @@ def give(context: StepContext, following: Next) -> Outcome:
     return Succeeded(context.work.outputs)
 
 
-ATTEMPT = chain((hold_deadline, render, call, extract_outputs, check_required, give))
+ATTEMPT = chain(
+    (hold_deadline, check_needs, ask_condition, render, call, extract_outputs, check_required, give)
+)
 """One attempt of a step."""
 
 
@@ -167,12 +171,13 @@ def _rendered(step: Step, scope: Mapping[str, Any]) -> tuple[dict[str, Any], Any
     try:
         payload = render_all(step.payload, scope, "input")
     except TemplateError as error:
-        raise StepError(str(error)) from None
+        raise failure_of(error, str(error)) from None
     kind = provider_kind(step)
     try:
         configuration = kind.render(step.source.configuration, scope, payload)
     except TemplateError as error:
-        raise StepError(f"{_field(step, error.field)}: {error.message}") from None
+        message = f"{_field(step, error.field)}: {error.message}"
+        raise failure_of(error, message) from None
     return configuration, payload
 
 

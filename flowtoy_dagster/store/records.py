@@ -124,13 +124,13 @@ class StepRecord:
 
     @property
     def state(self) -> str:
-        """`succeeded` or `failed`."""
+        """`succeeded`, `failed` or `skipped`."""
         state: str = self.header["state"]
         return state
 
     @property
     def error(self) -> str | None:
-        """Why it failed."""
+        """Why it failed or was skipped."""
         error: str | None = self.header["error"]
         return error
 
@@ -277,8 +277,8 @@ class RecordStore:
         encoded = {name: dumps_checked(value) for name, value in outcome.outputs.items()}
         result = outcome.result
         header = {
-            "state": "succeeded" if outcome.succeeded else "failed",
-            "error": outcome.error,
+            "state": outcome.state,
+            "error": outcome.error if outcome.skipped is None else outcome.skipped,
             "success": result.success if result else False,
             "code": result.code if result else None,
             "notes": [outcome.mask.text(note) for note in result.notes] if result else [],

@@ -106,6 +106,8 @@ def _run_one(flow: Flow, step: Step, ended: Mapping[str, Ended]) -> Ended:
     outcome = run_step(StepContext(step, run), flow.sources, upstream)
     result = outcome.result.envelope() if outcome.result else {}
     result.pop("status", None)
+    if outcome.skipped is not None:
+        return Ended("skipped", outcome.skipped)
     if outcome.error is not None:
         return Ended("failed", outcome.error, result=result)
     try:
@@ -119,8 +121,8 @@ def _blocks(flow: Flow, step: Step, ended: Mapping[str, Ended]) -> bool:
     """Whether a step is skipped because of what it waits for."""
     for name in step.upstream:
         policies = (flow.step(name).on_error, step.on_error)
-        if ended[name].state == "skipped":
-            return True
+        if ended[name].state == "skipped" and ended[name].error is None:
+            return True  # because of a failure; a condition has a reason
         if ended[name].state == "failed" and "continue" not in policies:
             return True
     return False

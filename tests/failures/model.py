@@ -12,12 +12,19 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Planned:
-    """A step as far as the rules see it; `on_error` is None where the step does not say."""
+    """A step as far as the rules see it; `on_error` is None where the step does not say.
+
+    `needs` and `may_use` are those of `depends_on` of which it reads an output, without and with a
+    guard.
+    """
 
     name: str
     fails: bool = False
     on_error: str | None = None
     depends_on: tuple[str, ...] = ()
+    when: bool | None = None
+    needs: tuple[str, ...] = ()
+    may_use: tuple[str, ...] = ()
 
     def as_written(self) -> dict[str, Any]:
         """The step in a flow's configuration."""
@@ -28,6 +35,14 @@ class Planned:
         else:
             step |= {"source": {"type": "env", "vars": ["A_VARIABLE"]},
                      "output": [{"name": "value", "value": "A_VARIABLE"}]}
+        for name in self.needs:
+            step["output"].append({"name": f"of {name}", "type": "template",
+                                   "value": f"{{{{ flows.{name}.value }}}}"})
+        for name in self.may_use:
+            step["output"].append({"name": f"of {name}", "type": "template",
+                                   "value": f"{{{{ flows.{name}.value | default('-') }}}}"})
+        if self.when is not None:
+            step["when"] = "1 < 2" if self.when else "1 > 2"
         if self.on_error is not None:
             step["on_error"] = self.on_error
         return step
@@ -71,16 +86,30 @@ class Model:
 
     def unhalted(self) -> dict[str, str]:
         """The state of each step if no failure halted the run."""
+        return {
+            name: "skipped" if state == "unwanted" else state
+            for name, state in self.ends().items()
+        }
+
+    def ends(self) -> dict[str, str]:
+        """The same, with `unwanted` for what a condition skips."""
         states: dict[str, str] = {}
         for step in self.steps.values():
-            ends = {name: states[name] for name in step.depends_on}
-            skipped = any(
-                state == "skipped" or (state == "failed" and self.between(name, step.name) != "run")
-                for name, state in ends.items()
-            )
-            own = "failed" if step.fails else "succeeded"
-            states[step.name] = "skipped" if skipped else own
+            states[step.name] = self.end_after(step, states)
         return states
+
+    def end_after(self, step: Planned, states: Mapping[str, str]) -> str:
+        """The state of a step after those that it depends on; `unwanted`: a condition skips it."""
+        ends = {name: states[name] for name in step.depends_on}
+        if any(
+            state == "skipped" or (state == "failed" and self.between(name, step.name) != "run")
+            for name, state in ends.items()
+        ):
+            return "skipped"
+        needed = {ends[name] for name in step.needs}
+        if step.when is False or "unwanted" in needed:  # 19.1, 19.2
+            return "unwanted"
+        return "failed" if step.fails or "failed" in needed else "succeeded"
 
     def check(self, states: Mapping[str, str], succeeded: bool) -> None:
         """Assert that the end of a run is one that the rules allow.
@@ -98,12 +127,12 @@ class Model:
         for name, step in self.steps.items():
             # 9.4: what tolerates a failure runs, unless it waits for what the halt keeps from it.
             ends = {before: states[before] for before in step.depends_on}
-            if "failed" in ends.values() and all(
-                end == "succeeded" or (end == "failed" and self.between(before, name) == "run")
-                for before, end in ends.items()
-            ):
-                assert states[name] != "skipped", name
+            if "failed" in ends.values() and "skipped" not in ends.values():
+                expected = self.end_after(step, states)
+                assert states[name] == {"unwanted": "skipped"}.get(expected, expected), name
         for name, state in states.items():
             assert state in (unhalted[name], "skipped"), name
             for before in self.steps[name].depends_on if state != "skipped" else ():
-                assert states[before] == "succeeded" or self.between(before, name) == "run"
+                end = self.ends()[before] if states[before] == "skipped" else states[before]
+                tolerated = end == "failed" and self.between(before, name) == "run"
+                assert tolerated or end in ("succeeded", "unwanted")

@@ -41,6 +41,8 @@ logger = logging.getLogger("flowtoy.step")
 
 CHECK = "step succeeded"
 """The label of the failed check by which a tolerated failure is seen."""
+SKIPPED = "step skipped"
+"""The label of the check by which it is seen that a condition skipped a step."""
 
 KILLED_WITHIN = 60.0
 """Seconds, more than enough, in which a worker whose run is gone ends."""
@@ -87,7 +89,12 @@ class StepCompute(HostedCompute):
         # The record is in place before anything is yielded: dependents may start on the event.
         if self._has_done:
             yield dg.Output(key, DONE)
-        if outcome.succeeded:
+        if outcome.skipped is not None:
+            # Its dependents start, and decide by what they need of it (language 19.2).
+            context.log.info("Step '%s' is skipped: %s", step.name, bounded(outcome.skipped))
+            yield _noted(True, SKIPPED, outcome.skipped, {"step": step.name})
+            yield dg.Output(key, RESULT, metadata={"skipped": bounded(outcome.skipped)})
+        elif outcome.succeeded:
             shown = {name: summary.as_json() for name, summary in summaries.items()}
             yield dg.Output(key, RESULT, metadata={"outputs": dg.MetadataValue.json(shown)})
         elif step.on_error == "fail" or outcome.error == RUN_OUT_OF_TIME:
@@ -96,7 +103,7 @@ class StepCompute(HostedCompute):
             reason = bounded(outcome.error or "")
             context.log.error("Step '%s' failed and is tolerated: %s", step.name, reason)
             context.instance.add_run_tags(context.run_id, {FAILURES_TAG: context.run_id})
-            yield self._failed_check(outcome)
+            yield _noted(False, CHECK, outcome.error or "", self._facts(outcome))
 
     def _write(
         self, context: dg.OpExecutionContext, attempt: StepContext, outcome: StepOutcome
@@ -232,16 +239,20 @@ class StepCompute(HostedCompute):
             allow_retries=False,
         )
 
-    def _failed_check(self, outcome: StepOutcome) -> dg.ExpectationResult:
-        with warnings.catch_warnings():
-            # Deprecated in favour of asset checks, which ops without assets can't have.
-            warnings.simplefilter("ignore")
-            return dg.ExpectationResult(
-                success=False,
-                label=CHECK,
-                description=bounded(outcome.error or ""),
-                metadata=self._facts(outcome),
-            )
+
+def _noted(
+    success: bool, label: str, reason: str, facts: Mapping[str, Any]
+) -> dg.ExpectationResult:
+    """An event by which it is seen how a step ended whose op succeeds."""
+    with warnings.catch_warnings():
+        # Deprecated in favour of asset checks, which ops without assets can't have.
+        warnings.simplefilter("ignore")
+        return dg.ExpectationResult(
+            success=success,
+            label=label,
+            description=bounded(reason),
+            metadata={"reason": bounded(reason), **facts},
+        )
 
 
 def _failed(attempt: StepContext, what: str, error: Exception) -> StepOutcome:

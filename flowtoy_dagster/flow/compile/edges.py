@@ -16,6 +16,7 @@ from flowtoy_dagster.flow.schema.models import OutputConfig
 from flowtoy_dagster.flow.templates.references import (
     Reference,
     TemplateMistake,
+    needed,
     references,
     templates_in,
 )
@@ -69,6 +70,22 @@ class _Mention:
     reason: str
     path: KeyPath
     line: int | None = None
+    is_needed: bool = False
+
+
+@dataclass
+class _Wait:
+    """Why a step waits for another, and what it needs of it."""
+
+    reasons: list[str] = field(default_factory=list)
+    needs: list[str] = field(default_factory=list)
+
+    def add(self, mention: _Mention) -> None:
+        if mention.reason not in self.reasons:
+            self.reasons.append(mention.reason)
+        needed = mention.reference.as_needed if mention.is_needed else None
+        if needed is not None and needed not in self.needs:
+            self.needs.append(needed)
 
 
 def connect(
@@ -111,16 +128,16 @@ class _Connector:
         order = {view.name: view.step.index for view in self.views}
         dependencies = {
             index: tuple(
-                Dependency(name, tuple(reasons))
-                for name, reasons in sorted(found.items(), key=lambda item: order[item[0]])
+                Dependency(name, tuple(wait.reasons), tuple(wait.needs))
+                for name, wait in sorted(found.items(), key=lambda item: order[item[0]])
             )
             for index, found in waits.items()
         }
         self._report_cycles(dependencies)
         return Links(dependencies, params, frozenset(self.kept))
 
-    def _waits_for(self, view: StepView) -> dict[str, list[str]]:
-        found: dict[str, list[str]] = {}
+    def _waits_for(self, view: StepView) -> dict[str, _Wait]:
+        found: dict[str, _Wait] = {}
         missing: dict[str, _Mention] = {}
         for mention in self._mentions(view):
             reference = mention.reference
@@ -131,9 +148,7 @@ class _Connector:
                 elif name not in self.by_name:
                     missing.setdefault(name, mention)
                 else:
-                    reasons = found.setdefault(name, [])
-                    if mention.reason not in reasons:
-                        reasons.append(mention.reason)
+                    found.setdefault(name, _Wait()).add(mention)
                     self._check_output(view, mention)
                     if reference.root == "steps" and reference.attribute in (None, "result"):
                         self.kept.add(name)
@@ -180,6 +195,8 @@ class _Connector:
         for index, name in enumerate(config.depends_on):
             yield _Mention(Reference("steps", name, attribute="state"), EXPLICIT,
                            (*path, EXPLICIT, index))
+        if config.when is not None:
+            yield from self._read(config.when, (*path, "when"), "when")
         for within, template in templates_in(view.payload):
             yield from self._read(template, (*view.payload_path, *within), _label("input", within))
         if view.source is not None:
@@ -225,8 +242,11 @@ class _Connector:
                 self.names.check(template, path, names)
             for reference in sorted(found, key=str):
                 if reference.root in ("flows", "steps"):
-                    line = reference.line if current == template else None
-                    yield _Mention(reference, reason, path, line)
+                    # What a source's other keys refer to is settled when they are rendered.
+                    is_own = current == template
+                    is_needed = is_own and names is not None and reference in needed(current)
+                    line = reference.line if is_own else None
+                    yield _Mention(reference, reason, path, line, is_needed)
                 elif reference.root == "params":
                     line = reference.line if current == template else None
                     self._take_param(reference.step, path, line)

@@ -131,6 +131,7 @@ class _Builder:
             group=config.group,
             pool=config.pool or self._pool_of(config.source),
             params=links.params[view.step.index],
+            when=config.when,
         )
 
     def _pool_of(self, written: str | SourceConfig | SourceReference) -> str | None:

@@ -32,6 +32,7 @@ from flowtoy_dagster.flow.schema.fields import (
 from flowtoy_dagster.flow.schema.params import ParamConfig
 from flowtoy_dagster.flow.schema.rates import Rates
 from flowtoy_dagster.flow.schema.tags import check_run_tags, check_step_tags
+from flowtoy_dagster.flow.templates.conditions import condition
 from flowtoy_dagster.flow.templates.render import is_template
 from flowtoy_dagster.masking.names import is_secret_name
 
@@ -189,6 +190,10 @@ def retry_config(value: int | Mapping[str, Any]) -> RetryConfig:
     return RetryConfig.model_validate(_short_retry(written))
 
 
+Condition = Annotated[Any, AfterValidator(condition)]
+"""An expression that gives true or false, as a template (language 19.1)."""
+
+
 class StepConfig(Strict):
     """One step as written (language 4.1)."""
 
@@ -197,6 +202,7 @@ class StepConfig(Strict):
     input: Any = None
     output: tuple[OutputConfig, ...] = ()
     depends_on: Annotated[tuple[Name, ...], BeforeValidator(_one_or_more)] = ()
+    when: Condition | None = None
     on_error: OnError | None = None
     retry: Annotated[RetryConfig, BeforeValidator(_short_retry)] | None = None
     timeout: Templated[Timeout] | None = None

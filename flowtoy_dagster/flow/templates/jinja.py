@@ -38,6 +38,8 @@ _PYTHONS_OWN = (
     ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError
 )
 _COUNTED = "__counted__"
+_DEFAULTS = ("default_value", "boolean")
+"""The arguments of the filter `default`."""
 TEXT_SINK = "__text_sink__"
 """Context key: a function that replaces how an expression's value becomes text."""
 
@@ -52,6 +54,23 @@ class _CodeGenerator(CodeGenerator):
             self.write(", ")
         self.write("))")
 
+
+    def visit_Filter(self, node: nodes.Filter, frame: Frame) -> None:  # noqa: N802
+        # A fallback is looked at only where it is needed (language 19.2).
+        given: dict[str, nodes.Expr] = dict(
+            zip(_DEFAULTS, (nodes.Const(""), nodes.Const(False)), strict=True)
+        )
+        given.update(zip(_DEFAULTS, node.args, strict=False))
+        given.update({str(pair.key): pair.value for pair in node.kwargs})
+        if node.name not in ("default", "d") or node.node is None or len(given) > len(_DEFAULTS):
+            super().visit_Filter(node, frame)
+            return
+        self.write("environment.value_or(")
+        self.visit(node.node, frame)
+        for name in _DEFAULTS:
+            self.write(", lambda: ")
+            self.visit(given[name], frame)
+        self.write(")")
 
     def visit_Const(self, node: nodes.Const, frame: Frame) -> None:  # noqa: N802
         # Jinja2 computes what is constant and writes `inf`, which is no name of Python's.
@@ -100,6 +119,14 @@ class Environment(ImmutableSandboxedEnvironment):
         """What calling something gives."""
         bounds.check_call(function, args, kwargs)
         return super().call(context, function, *args, **kwargs)
+
+    def value_or(
+        self, value: Any, fallback: Callable[[], Any], is_boolean: Callable[[], Any]
+    ) -> Any:
+        """What the filter `default` gives."""
+        if isinstance(value, jinja2.Undefined) or (is_boolean() and not value):
+            return fallback()
+        return value
 
     def concat_texts(self, parts: tuple[Any, ...]) -> str:
         """What `~` gives."""

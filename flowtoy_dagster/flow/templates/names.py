@@ -14,6 +14,21 @@ OUTPUT_NAMES = ("result", "status", "meta")
 """What templates of outputs know beside the roots."""
 
 
+def expression(root: str, *parts: str | None) -> str:
+    """How a template writes a path: `flows['full load'].rows`; parts that are None are left out."""
+    text = root
+    for part in parts:
+        if part is not None:
+            text += f".{part}" if part.isidentifier() else f"[{part!r}]"
+    return text
+
+
+class SkippedNeed(str):
+    """Why a name is missing, where that is because a step was skipped (language 19.2)."""
+
+    __slots__ = ()
+
+
 class Missing(jinja2.Undefined):
     """A name that is not there: may be tested, is an error when it is used (language 6.4).
 

@@ -14,7 +14,7 @@ from jinja2 import nodes
 from flowtoy_dagster.flow.files.nodes import KeyPath
 from flowtoy_dagster.flow.files.suggestions import nearest
 from flowtoy_dagster.flow.templates.jinja import environment
-from flowtoy_dagster.flow.templates.names import ROOTS
+from flowtoy_dagster.flow.templates.names import ROOTS, expression
 from flowtoy_dagster.flow.templates.render import is_template, parse
 
 REFERRING = ("flows", "steps", "sources", "params", "env")
@@ -44,6 +44,15 @@ class Reference:
     output: str | None = None
     attribute: str | None = None
     line: int = field(default=1, compare=False)
+
+    @property
+    def as_needed(self) -> str | None:
+        """The expression of what a skipped step does not have; None where it has that."""
+        if self.step is None:
+            return None
+        if self.root == "steps" and self.attribute not in ("outputs", "result"):
+            return None
+        return expression(self.root, self.step, self.attribute, self.output)
 
 
 class TemplateMistake(ValueError):  # noqa: N818 - what it is
@@ -125,6 +134,53 @@ def asked_names(source: str) -> frozenset[KeyPath]:
         for path in [_path(asked)]
         for length in (1, 2)
     )
+
+
+@functools.lru_cache(maxsize=4096)
+def needed(source: str) -> frozenset[Reference]:
+    """What a template refers to and does not guard (language 19.2).
+
+    Guarded are references that `default`, `is defined`, `or` or `if` ask for, and those that are
+    looked at only in some cases: in fallbacks, branches and bodies of loops.
+
+    Args:
+        source: a template that `references` takes.
+    """
+    return frozenset(_needs(_tree(source)))
+
+
+_IN_SOME_CASES = (nodes.Macro, nodes.CallBlock)
+
+
+def _needs(node: nodes.Node) -> Iterator[Reference]:
+    """The references that are looked at whenever a node is rendered, and may not be missing."""
+    asked = _asked_by(node)[:1] if isinstance(node, _ASKING) else []
+    if asked:
+        yield from _needs_of_asked(asked[0])
+        return
+    if isinstance(node, nodes.Assign):
+        yield from _needs_of_asked(node.node)
+    elif isinstance(node, nodes.For):
+        yield from _needs(node.iter)
+    elif not isinstance(node, _IN_SOME_CASES):
+        root, parts, extra = _chain(node)
+        if isinstance(root, nodes.Name) and root.ctx == "load" and root.name in REFERRING:
+            yield _reference(root.name, parts, False, node.lineno)
+            for child in extra:
+                yield from _needs(child)
+            return
+        for child in node.iter_child_nodes():
+            yield from _needs(child)
+
+
+def _needs_of_asked(node: nodes.Node) -> Iterator[Reference]:
+    """What must be there to ask whether a node is there: all but the node itself."""
+    root, _, extra = _chain(node)
+    if not isinstance(root, nodes.Name):
+        yield from _needs(node)
+        return
+    for child in extra:
+        yield from _needs(child)
 
 
 _ASKING = (nodes.Test, nodes.Filter, nodes.If, nodes.CondExpr, nodes.Not, nodes.And, nodes.Or)

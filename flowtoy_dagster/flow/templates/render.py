@@ -41,7 +41,7 @@ def parse(source: str) -> nodes.Template:
 def _compile(source: str, lenient: bool) -> tuple[jinja2.Template, nodes.Expr | None]:
     within = lenient_environment if lenient else environment
     # A block scalar ends with a newline that nobody means.
-    only = _only_expression(parse(source.removesuffix("\n")))
+    only = only_expression(parse(source.removesuffix("\n")))
     if only is None:
         return within.from_string(source), None
     # Assigning the expression's value and reading it back keeps its type.
@@ -51,7 +51,8 @@ def _compile(source: str, lenient: bool) -> tuple[jinja2.Template, nodes.Expr | 
     return within.from_string(body), only
 
 
-def _only_expression(tree: nodes.Template) -> nodes.Expr | None:
+def only_expression(tree: nodes.Template) -> nodes.Expr | None:
+    """The expression that a template is made of, if it is exactly one."""
     if len(tree.body) == 1 and isinstance(tree.body[0], nodes.Output):
         parts = tree.body[0].nodes
         if len(parts) == 1 and not isinstance(parts[0], nodes.TemplateData):
@@ -87,13 +88,19 @@ def render(source: str, context: Mapping[str, Any], *, lenient: bool = False) ->
     except jinja2.exceptions.SecurityError as error:
         raise TemplateError(f"not allowed in a template: {error}") from None
     except (jinja2.TemplateError, ArithmeticError, LookupError, TypeError, ValueError) as error:
-        raise TemplateError(str(error) or type(error).__name__) from None
+        raise TemplateError(_message_of(error)) from None
     except (RecursionError, MemoryError) as error:
         raise TemplateError(f"too large or too deep: {type(error).__name__}") from None
     except TemplateError:
         raise
     except Exception as error:  # noqa: BLE001 - filters raise whatever their work on a value raises
         raise TemplateError(f"{type(error).__name__}: {error}".rstrip(": ")) from None
+
+
+def _message_of(error: Exception) -> str:
+    if isinstance(error, jinja2.UndefinedError) and error.message:
+        return error.message  # why the name is missing, as `Names` has said it
+    return str(error) or type(error).__name__
 
 
 def render_all(

@@ -8,7 +8,7 @@ import dagster as dg
 from dagster import DagsterEvent, DagsterEventType, DagsterRunStatus
 
 from flowtoy_dagster.engine.jobs.event_text import text_of
-from flowtoy_dagster.engine.jobs.ops import CHECK, failure_prefix
+from flowtoy_dagster.engine.jobs.ops import CHECK, SKIPPED, failure_prefix
 from flowtoy_dagster.engine.jobs.waiting import waits_for
 from flowtoy_dagster.runs.status.models import Change, RunState, RunStatus, State, StepStatus
 
@@ -61,6 +61,7 @@ class StatusBuilder:
         self._names = names
         self._halting = halting
         self._tolerated = tolerated or {}
+        self._conditional: dict[str, str] = {}
         self._halted_by: str | None = None
 
     def add(self, event: DagsterEvent, timestamp: float) -> Change | None:
@@ -79,7 +80,7 @@ class StatusBuilder:
             reason = _message(error.cause if error and error.cause else error)
             return Change(step, timestamp, wait, reason.removeprefix(failure_prefix(step.name)))
         if event.event_type == DagsterEventType.STEP_EXPECTATION_RESULT:
-            self._note_failed_check(step, event)
+            self._note_check(step, event)
             return None
         if event.event_type == DagsterEventType.ENGINE_EVENT:
             return self._note_wait(step, event, timestamp)
@@ -101,6 +102,12 @@ class StatusBuilder:
             step.error, step.stderr, step.called = _reason(event)
             if self._halted_by is None and step.name in self._halting:
                 self._halted_by = step.name
+        elif state == "succeeded" and step.name in self._conditional:
+            # Nothing was run, and the attempt was none.
+            state, step.started_at, step.attempt = "skipped", None, 0
+            step.error, step.by_condition = self._conditional[step.name], True
+            step.state = state
+            return Change(step, timestamp)
         elif state == "succeeded" and step.error is not None:
             state = "failed"  # a failed check came before: a failure that the flow tolerates
         elif state == "skipped":
@@ -117,9 +124,11 @@ class StatusBuilder:
         step.waits_for = text
         return Change(step, timestamp) if text else None
 
-    def _note_failed_check(self, step: StepStatus, event: DagsterEvent) -> None:
+    def _note_check(self, step: StepStatus, event: DagsterEvent) -> None:
         result = event.step_expectation_result_data.expectation_result
-        if not result.success and result.label == CHECK:
+        if result.label == SKIPPED:
+            self._conditional[step.name] = result.description or "it was skipped"
+        elif not result.success and result.label == CHECK:
             step.error, step.stderr, step.called = _facts(result.metadata, result.description)
 
     def _why_skipped(self, step: StepStatus) -> str:

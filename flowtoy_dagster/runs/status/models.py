@@ -26,6 +26,7 @@ class StepStatus:
         waiting: whether it waits for its next attempt.
         waits_for: what it waits for while it runs; empty where it does not.
         reused: whether a retry took it over from the run before.
+        by_condition: whether its condition, or that of a step that it needs, skipped it.
     """
 
     name: str
@@ -41,6 +42,7 @@ class StepStatus:
     waiting: bool = False
     waits_for: str = ""
     reused: bool = False
+    by_condition: bool = False
 
     @property
     def elapsed(self) -> float | None:

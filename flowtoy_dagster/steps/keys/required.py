@@ -12,5 +12,5 @@ def check_required(context: StepContext, following: Next) -> Outcome:
     for output in context.step.outputs:
         if output.required and values.get(output.name) in (None, ""):
             found = "null" if values.get(output.name) is None else "an empty text"
-            return Failed(f"output '{output.name}' is required, and is {found}")
+            return Failed(f"output '{output.name}' is required, and is {found}", is_ours=True)
     return following(context)

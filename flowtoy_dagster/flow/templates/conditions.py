@@ -1,0 +1,47 @@
+"""Conditions: one expression of a template that gives true or false (language 19.1)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jinja2
+
+from flowtoy_dagster.flow.files.suggestions import show
+from flowtoy_dagster.flow.templates.render import is_template, only_expression, parse
+
+
+def condition(written: Any) -> str:
+    """A condition as a template of exactly one expression.
+
+    Args:
+        written: an expression, with or without `{{ }}`; true or false.
+
+    Raises:
+        ValueError: it is none.
+    """
+    if isinstance(written, bool):
+        return "{{ true }}" if written else "{{ false }}"
+    if not isinstance(written, str):
+        raise ValueError(f"expected an expression such as 'params.full', got {show(written)}")
+    text = written.strip()
+    if not text:
+        raise ValueError("must not be empty")
+    template = text if is_template(text) else f"{{{{ {text} }}}}"
+    try:
+        only = only_expression(parse(template))
+    except jinja2.TemplateSyntaxError as error:
+        raise ValueError(f"not a valid expression: {error.message}") from None
+    except RecursionError:
+        raise ValueError("not a valid expression: nested too deeply") from None
+    if only is None:
+        raise ValueError(
+            "a condition is one expression: write it alone, or within one pair of '{{ }}'"
+        )
+    return template
+
+
+def shown_condition(template: str) -> str:
+    """A condition as people read it: the expression alone, on one line."""
+    text = template.strip()
+    inner = text[2:-2] if text.startswith("{{") and text.endswith("}}") else text
+    return " ".join(inner.strip("-+ \n").split())
