@@ -70,9 +70,9 @@ def retry(
         fork_off_server()
 
         from flowtoy_dagster.cli.shared.execute import carry_out
+        from flowtoy_dagster.runs.create import worker_count
         from flowtoy_dagster.runs.history import History
         from flowtoy_dagster.runs.retry import plan_retry, retry_run
-        from flowtoy_dagster.runs.run import worker_count
 
         with History() as history:
             plan = plan_retry(

@@ -21,8 +21,10 @@ import pytest
 from dagster._core.test_utils import create_run_for_test
 
 from flowtoy_dagster.engine.storage import sqlite as storage
+from flowtoy_dagster.engine.storage import sqlite_connections as connections
 from flowtoy_dagster.engine.storage.home import open_home
-from flowtoy_dagster.engine.storage.sqlite import Engines, WarmEventLogStorage, WarmRunStorage
+from flowtoy_dagster.engine.storage.sqlite import WarmEventLogStorage, WarmRunStorage
+from flowtoy_dagster.engine.storage.sqlite_connections import Engines
 
 STOCK_YAML = "telemetry: {enabled: false}\n"
 
@@ -201,8 +203,8 @@ def test_only_so_many_databases_are_kept_open(
     # Closing must not wait for the collector: a connection is part of a cycle.
     request.addfinalizer(gc.enable)
     gc.disable()
-    monkeypatch.setattr(storage, "MOST_ENGINES", 2)
-    monkeypatch.setattr(storage, "MOST_WRITERS", 2)
+    monkeypatch.setattr(connections, "MOST_ENGINES", 2)
+    monkeypatch.setattr(connections, "MOST_WRITERS", 2)
     with opened(home) as instance:
         runs = [create_run_for_test(instance) for _ in range(8)]
         for run in runs * 2:

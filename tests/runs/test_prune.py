@@ -16,10 +16,10 @@ import pytest
 
 from flowtoy_dagster import RunError, load_flow, run_flow
 from flowtoy_dagster.engine.tags import CONFIG_TAG
-from flowtoy_dagster.runs import run as launch
+from flowtoy_dagster.runs import create
+from flowtoy_dagster.runs.create import create_run
 from flowtoy_dagster.runs.history import History
 from flowtoy_dagster.runs.retry import plan_retry, retry_run
-from flowtoy_dagster.runs.run import create_run
 from flowtoy_dagster.store.configs import ConfigStore, configs_of
 
 pytestmark = pytest.mark.usefixtures("made_home")
@@ -91,7 +91,7 @@ def test_a_run_that_is_being_made_keeps_its_configuration(
     if old_run:
         run_flow(flow)
     gate, asked = Gate(), asked_for(monkeypatch)
-    monkeypatch.setattr(launch, "_saved_job", stopping_after(launch._saved_job, gate))
+    monkeypatch.setattr(create, "_saved_job", stopping_after(create._saved_job, gate))
 
     def make() -> str:
         with History() as history:
@@ -113,7 +113,7 @@ def test_what_prepares_a_run_keeps_its_configuration_until_the_job_is_built(
     flow, gate, asked = load_flow(flow_that("new")), Gate(), asked_for(monkeypatch)
     monkeypatch.setattr(ConfigStore, "save", stopping_after(ConfigStore.save, gate))
     with ThreadPoolExecutor() as pool:
-        with gate.stopped(lambda: launch.prepare_run(flow, 1)) as prepared:
+        with gate.stopped(lambda: create.prepare_run(flow, 1)) as prepared:
             pruning = pool.submit(prune_all)
             assert asked.wait(60)
         prepared.result(60)
@@ -123,7 +123,7 @@ def test_what_prepares_a_run_keeps_its_configuration_until_the_job_is_built(
 def test_a_run_is_kept_of_which_a_retry_is_being_made(monkeypatch: pytest.MonkeyPatch) -> None:
     parent = run_flow(flow_that("old", "false"))
     gate, asked = Gate(), asked_for(monkeypatch)
-    monkeypatch.setattr(launch, "_saved_job", stopping_after(launch._saved_job, gate))
+    monkeypatch.setattr(create, "_saved_job", stopping_after(create._saved_job, gate))
 
     def retry() -> Any:
         with History() as history:

@@ -13,9 +13,9 @@ from serving_commands import check_document, gated
 
 from flowtoy_dagster.errors import RunError
 from flowtoy_dagster.loader import load_flow
+from flowtoy_dagster.runs.create import create_run
 from flowtoy_dagster.runs.history import History
 from flowtoy_dagster.runs.live_view import RunView
-from flowtoy_dagster.runs.run import create_run
 from flowtoy_dagster.runs.status.status_document import read_status, status_document
 
 STEP_KEYS = {

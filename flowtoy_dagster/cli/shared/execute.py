@@ -32,7 +32,7 @@ def prepare_process(flow: Flow, max_workers: int | None) -> None:
         return
     import_quickly("flowtoy_dagster.runs.run")
 
-    from flowtoy_dagster.runs.run import prepare_run
+    from flowtoy_dagster.runs.create import prepare_run
 
     prepare_run(flow, max_workers)
     executor.prepare(modules_for_calls(step.source for step in flow.steps))

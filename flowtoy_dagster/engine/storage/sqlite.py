@@ -15,13 +15,11 @@ import sqlite3
 import tempfile
 import threading
 import types
-from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import dagster as dg
-import sqlalchemy as db
 from dagster import EventLogEntry, StringSource
 from dagster._config.config_schema import UserConfigSchema
 from dagster._core.events import (
@@ -36,7 +34,7 @@ from dagster._core.storage.event_log.sqlite.sqlite_event_log import INDEX_SHARD_
 from dagster._core.storage.runs import SqliteRunStorage
 from dagster._core.storage.schedules import SqliteScheduleStorage
 from dagster._core.storage.sql import get_alembic_config
-from dagster._core.storage.sqlite import SQLITE_BUSY_TIMEOUT_SECONDS, create_db_conn_string
+from dagster._core.storage.sqlite import create_db_conn_string
 from dagster._core.storage.sqlite_storage import (
     DagsterSqliteStorage,
     _event_logs_directory,
@@ -47,13 +45,16 @@ from dagster._serdes import ConfigurableClassData
 from sqlalchemy.engine import Connection, Engine
 from watchdog.observers import Observer
 
+from flowtoy_dagster.engine.storage.sqlite_connections import (
+    BUSY_SECONDS,
+    Engines,
+    Writers,
+    make_engine,
+)
 from flowtoy_dagster.engine.storage.watching import RunWatch
 from flowtoy_dagster.errors import HomeError
 from flowtoy_dagster.store.files import make_private_folder
 
-MOST_ENGINES = 32
-"""Databases that a process keeps open; a web server looks at many runs."""
-MOST_WRITERS = 8
 _MIRRORED = {*ASSET_EVENTS, *ASSET_CHECK_EVENTS, *EVENT_TYPE_TO_PIPELINE_RUN_STATUS}
 """Events that are also stored in the index of all runs."""
 _INSERT = (
@@ -63,115 +64,6 @@ _INSERT = (
 )
 _migrating = threading.Lock()
 _EMPTY_SHARD = f"empty-{dg.__version__}.shard"
-
-
-class Engines:
-    """The SQLite engines of this process, the longest unused closed first."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._engines: OrderedDict[str, Engine] = OrderedDict()
-        self._pid = os.getpid()
-
-    def get(self, conn_string: str) -> Engine:
-        """The engine for a database."""
-        with self._lock:
-            if self._pid != os.getpid():
-                # SQLite connections must not cross a fork, not even to be closed.
-                self._abandoned = self._engines
-                self._engines, self._pid = OrderedDict(), os.getpid()
-            engine = self._engines.pop(conn_string, None) or _make_engine(conn_string)
-            self._engines[conn_string] = engine
-            while len(self._engines) > MOST_ENGINES:
-                self._engines.popitem(last=False)[1].dispose()
-            return engine
-
-    def close(self) -> None:
-        """Close all connections of this process."""
-        with self._lock:
-            if self._pid == os.getpid():
-                for engine in self._engines.values():
-                    engine.dispose()
-            self._engines = OrderedDict()
-
-
-def _make_engine(conn_string: str) -> Engine:
-    engine = db.create_engine(
-        conn_string,
-        connect_args={"timeout": SQLITE_BUSY_TIMEOUT_SECONDS},
-        pool_size=4,
-        max_overflow=64,
-    )
-    db.event.listen(engine, "connect", _wait_for_the_disk)
-    return engine
-
-
-def _wait_for_the_disk(connection: sqlite3.Connection, _: Any) -> None:
-    # A commit flushes the log of the file: what others have written without waiting, too. So the
-    # event of a run's end makes all events of its steps durable.
-    connection.execute("PRAGMA synchronous=FULL")
-
-
-class _Writer:
-    """A connection for inserting events, which one thread at a time uses."""
-
-    def __init__(self, connection: sqlite3.Connection) -> None:
-        self._connection: sqlite3.Connection | None = connection
-        self._lock = threading.Lock()
-
-    def insert(self, statement: str, row: Mapping[str, Any]) -> bool:
-        """Insert a row, unless the connection has been closed; whether it was there."""
-        with self._lock:
-            if self._connection is None:
-                return False
-            self._connection.execute(statement, row)
-            return True
-
-    def close(self) -> None:
-        """Close the connection; letting go of it would not: it is part of a cycle."""
-        with self._lock:
-            if self._connection is not None:
-                self._connection.close()
-            self._connection = None
-
-
-class Writers:
-    """Connections of this process for inserting events, the longest unused closed first.
-
-    Args:
-        open_writer: opens one for a run.
-    """
-
-    def __init__(self, open_writer: Callable[[str], sqlite3.Connection]) -> None:
-        self._open = open_writer
-        self._lock = threading.Lock()
-        self._writers: OrderedDict[str, _Writer] = OrderedDict()
-        self._pid = os.getpid()
-
-    def insert(self, run_id: str, statement: str, row: Mapping[str, Any]) -> None:
-        """Insert a row into a run's database, as a transaction of its own."""
-        while not self._get(run_id).insert(statement, row):
-            """Another thread needed so many others that this one was closed meanwhile."""
-
-    def _get(self, run_id: str) -> _Writer:
-        with self._lock:
-            if self._pid != os.getpid():
-                # Not to be closed either: they belong to the process that forked us.
-                self._abandoned = self._writers
-                self._writers, self._pid = OrderedDict(), os.getpid()
-            writer = self._writers.pop(run_id, None) or _Writer(self._open(run_id))
-            self._writers[run_id] = writer
-            while len(self._writers) > MOST_WRITERS:
-                self._writers.popitem(last=False)[1].close()
-            return writer
-
-    def close(self) -> None:
-        """Close all connections of this process."""
-        with self._lock:
-            if self._pid == os.getpid():
-                for writer in self._writers.values():
-                    writer.close()
-            self._writers = OrderedDict()
 
 
 class WarmEventLogStorage(SqliteEventLogStorage):
@@ -224,7 +116,7 @@ class WarmEventLogStorage(SqliteEventLogStorage):
         path = Path(self._base_dir) / _EMPTY_SHARD
         if not path.exists():
             with tempfile.TemporaryDirectory(dir=self._base_dir) as folder:
-                engine = _make_engine(create_db_conn_string(folder, "empty"))
+                engine = make_engine(create_db_conn_string(folder, "empty"))
                 _touch_private(Path(folder) / "empty.db")
                 self._initdb(engine)
                 engine.dispose()
@@ -245,7 +137,7 @@ class WarmEventLogStorage(SqliteEventLogStorage):
             """Makes the database ready."""
         connection = sqlite3.connect(
             self.path_for_shard(run_id),
-            timeout=SQLITE_BUSY_TIMEOUT_SECONDS,
+            timeout=BUSY_SECONDS,
             isolation_level=None,
             check_same_thread=False,
         )
@@ -392,7 +284,7 @@ def _revision_of(conn_string: str) -> str:
     if not _file_of(conn_string):
         return ""
     path = conn_string.removeprefix("sqlite:///")
-    with contextlib.closing(sqlite3.connect(path, timeout=SQLITE_BUSY_TIMEOUT_SECONDS)) as opened:
+    with contextlib.closing(sqlite3.connect(path, timeout=BUSY_SECONDS)) as opened:
         try:
             row = opened.execute("SELECT version_num FROM alembic_version").fetchone()
         except sqlite3.OperationalError:

@@ -15,9 +15,9 @@ from flowtoy_dagster.engine.storage.instances import instance_facts
 from flowtoy_dagster.engine.tags import CONFIG_TAG
 from flowtoy_dagster.flow.graph import Flow
 from flowtoy_dagster.providers.subprocesses import signal_name
+from flowtoy_dagster.runs.create import create_run, worker_count
 from flowtoy_dagster.runs.history import History
 from flowtoy_dagster.runs.processes.run_process import RunProcess
-from flowtoy_dagster.runs.run import create_run, worker_count
 from flowtoy_dagster.runs.sessions.carriers import close_run
 
 PATIENCE = 7.0
