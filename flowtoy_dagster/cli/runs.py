@@ -15,7 +15,7 @@ from flowtoy_dagster.cli.shared.options import RunArgument, ShowSecrets
 from flowtoy_dagster.terminal import plain, plain_json, say
 
 if TYPE_CHECKING:
-    from flowtoy_dagster.runs.status.models import RunStatus
+    from flowtoy_dagster.runs.status.models import RunStatus, StepStatus
 
 runs = typer.Typer(
     help="List, show and prune the runs of the home folder.",
@@ -192,7 +192,7 @@ def _print_status(status: RunStatus, parent: str | None, params: Mapping[str, An
     print()
     rows = [
         (step.name, step.state + (" (reused)" if step.reused else ""),
-         str(step.attempt or ""), _span(step.started_at, step.ended_at), step.error or "")
+         str(step.attempt or ""), _span(step.started_at, step.ended_at), _told_of(step))
         for step in status.steps.values()
     ]
     _print_table(("STEP", "STATE", "ATTEMPTS", "TOOK", "REASON"), rows)
@@ -201,6 +201,13 @@ def _print_status(status: RunStatus, parent: str | None, params: Mapping[str, An
             say(f"\n{step.name}, the last lines of stderr:", sys.stdout)
             for line in step.stderr.splitlines():
                 say(f"    {line}", sys.stdout)
+
+
+def _told_of(step: StepStatus) -> str:
+    """Why a step failed or was skipped, or what became of its items."""
+    from flowtoy_dagster.progress.words import items_words
+
+    return step.error or (items_words(step.items) if step.items is not None else "")
 
 
 def _print_json(value: Any) -> None:

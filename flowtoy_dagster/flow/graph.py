@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from flowtoy_dagster.errors import Problem
+from flowtoy_dagster.flow.schema.for_each import ForEachConfig
 from flowtoy_dagster.flow.schema.models import (
     OnError,
     OutputConfig,
@@ -73,6 +74,7 @@ class Step:
         pool: the pool of Dagster's in which it runs.
         params: the parameters that its templates refer to.
         when: its condition, a template of one expression (language 19.1).
+        for_each: what it is repeated for; None where it runs once.
     """
 
     index: int
@@ -93,6 +95,7 @@ class Step:
     pool: str | None = None
     params: tuple[str, ...] = ()
     when: str | None = None
+    for_each: ForEachConfig | None = None
 
     @property
     def upstream(self) -> tuple[str, ...]:

@@ -41,6 +41,9 @@ class ProgressLines:
 
     def show(self, change: Change) -> None:
         """Tell one change."""
+        items = change.step.items
+        if change.is_progress and items is not None and items.ended == items.total:
+            return  # the step's end follows, and tells the same
         for line in change_lines(change, self._width):
             self._print(line)
 

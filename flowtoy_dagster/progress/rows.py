@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from flowtoy_dagster.flow.graph import Flow
 from flowtoy_dagster.progress.area import Line
-from flowtoy_dagster.progress.words import name_width, seconds, what
+from flowtoy_dagster.progress.words import items_words, name_width, seconds, what
 from flowtoy_dagster.terminal import plain
 
 if TYPE_CHECKING:
@@ -121,6 +121,8 @@ class Board:
             elapsed = seconds(max(0.0, now - (step.started_at or now)))
             told = f"running {elapsed}" + (f", attempt {step.attempt}" if step.attempt > 1 else "")
             told += f", {step.waits_for}" if step.waits_for else ""
+            if step.items is not None:
+                told += f", {items_words(step.items)}"
             return spinner[int(now * 8) % len(spinner)], "busy", told
         return getattr(self._marks, step.state, ""), _STYLES.get(step.state, ""), what(change)
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from flowtoy_dagster.runs.status.models import Change, RunStatus
+    from flowtoy_dagster.runs.status.models import Change, ItemsStatus, RunStatus, StepStatus
 
 
 def change_lines(change: Change, width: int) -> Iterator[str]:
@@ -38,12 +38,31 @@ def what(change: Change) -> str:
     if step.state == "running" and step.waits_for:
         return step.waits_for
     if step.state == "running":
-        return "running" if step.attempt == 1 else f"running, attempt {step.attempt}"
+        attempt = f", attempt {step.attempt}" if step.attempt > 1 else ""
+        return f"running{attempt}{_with_items(step)}"
     if step.state == "skipped":
         return f"skipped: {step.error}" if step.error else "skipped"
     if step.elapsed is None:
-        return step.state
-    return f"{step.state} {'in' if step.state == 'succeeded' else 'after'} {seconds(step.elapsed)}"
+        return f"{step.state}{_with_items(step)}"
+    link = "in" if step.state == "succeeded" else "after"
+    return f"{step.state} {link} {seconds(step.elapsed)}{_with_items(step)}"
+
+
+def items_words(items: ItemsStatus) -> str:
+    """How far a repeated step is: `3 of 800 failed`, `120 of 800 items, 3 failed`."""
+    total = f"{items.total:,}"
+    if items.ended == items.total:
+        told = [f"{items.failed:,} of {total} failed"] if items.failed else [f"{total} items"]
+    else:
+        told = [f"{items.ended:,} of {total} items"]
+        told += [f"{items.failed:,} failed"] if items.failed else []
+    told += [f"{items.skipped:,} skipped"] if items.skipped else []
+    told += [f"{items.reused:,} reused"] if items.reused else []
+    return ", ".join(told)
+
+
+def _with_items(step: StepStatus) -> str:
+    return f", {items_words(step.items)}" if step.items is not None else ""
 
 
 def summary(status: RunStatus, elapsed: float) -> str:

@@ -2,7 +2,8 @@
 
 `timeout`, `sudo`, `setsid` and shells with job control leave the command's process group, so it is
 not enough. A process belongs to a command that is its ancestor, or that leads its session; and in
-a worker, which adopts orphans, so does a child that came while the command ran.
+a worker, which adopts orphans, so does a child that came while the command ran, unless another
+command ran at that time, too: then only its session tells whose it is.
 """
 
 from __future__ import annotations
@@ -11,16 +12,23 @@ import contextlib
 import os
 import signal
 import sys
+import threading
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    import subprocess
+
     import psutil
 
 _PR_SET_CHILD_SUBREAPER = 36
 _LOOK = 0.05
 
+_running: dict[int, ProcessTree] = {}
+"""The commands that run now, by their process."""
+_lock = threading.RLock()
+"""Held while a command is started or ends: several threads may do that."""
 _adopted: set[int] = set()
 _adopts = False
 """Whether this process is the parent of what its commands leave behind; set once, in workers."""
@@ -47,6 +55,31 @@ def children() -> list[int]:
     return found
 
 
+def started(
+    start: Callable[[], subprocess.Popen[bytes]]
+) -> tuple[subprocess.Popen[bytes], ProcessTree]:
+    """Start a command; gives it, and what belongs to it.
+
+    Args:
+        start: starts it, as the leader of a session and of a process group.
+    """
+    with _lock:
+        before = children()
+        process = start()
+        tree = ProcessTree(process.pid, before)
+        _running[tree.pid] = tree
+        _leave_to_sessions()
+    return process, tree
+
+
+def _leave_to_sessions() -> None:
+    """What children there are where several commands run is no sign of whose they are."""
+    if len(_running) > 1:
+        now = frozenset(children())
+        for tree in _running.values():
+            tree.disown(now)
+
+
 class ProcessTree:
     """What one command has started.
 
@@ -58,6 +91,10 @@ class ProcessTree:
     def __init__(self, pid: int, before: Iterable[int]) -> None:
         self.pid = pid
         self._before = frozenset(before)
+
+    def disown(self, others: frozenset[int]) -> None:
+        """These children are somebody else's, unless they are in the command's session."""
+        self._before |= others
 
     def end(self, grace: float) -> None:
         """TERM to all of it, and KILL to what is left after `grace` seconds."""
@@ -103,18 +140,25 @@ class ProcessTree:
     def _adopted_children(self) -> set[int]:
         if not _adopts:
             return set()
-        new = set(children()) - self._before - {self.pid}
-        _adopted.update(new)
+        with _lock:
+            commands = set(_running)
+            new = set(children()) - self._before - commands - {self.pid}
+            if commands - {self.pid}:
+                new = {pid for pid in new if _session_of(pid) == self.pid}
+            _adopted.update(new)
         return new
 
     def forget(self) -> None:
         """The command has ended: wait for what was adopted of it and has ended, too."""
-        self._adopted_children()
-        for pid in list(_adopted):
-            with contextlib.suppress(ChildProcessError):
-                if os.waitpid(pid, os.WNOHANG)[0] == 0:
-                    continue
-            _adopted.discard(pid)
+        with _lock:
+            self._adopted_children()
+            _leave_to_sessions()
+            _running.pop(self.pid, None)
+            for pid in list(_adopted - set(_running)):
+                with contextlib.suppress(ChildProcessError):
+                    if os.waitpid(pid, os.WNOHANG)[0] == 0:
+                        continue
+                _adopted.discard(pid)
 
 
 def _session_of(pid: int) -> int:

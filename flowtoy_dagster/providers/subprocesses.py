@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import IO
 
-from flowtoy_dagster.providers.process_tree import ProcessTree, children
+from flowtoy_dagster.providers.process_tree import ProcessTree, started
 
 KILL_AFTER = 5.0
 """Seconds between TERM and KILL."""
@@ -99,18 +99,18 @@ def run_command(
     Raises:
         OSError: it could not be started.
     """
-    before = children()
-    process = subprocess.Popen(
-        [_octets(argument) for argument in argv],
-        stdin=subprocess.DEVNULL if stdin is None else subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        cwd=cwd,
-        env=_environment(variables) if variables else None,
-        start_new_session=True,
-        bufsize=0,
+    process, tree = started(
+        lambda: subprocess.Popen(
+            [_octets(argument) for argument in argv],
+            stdin=subprocess.DEVNULL if stdin is None else subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            cwd=cwd,
+            env=_environment(variables) if variables else None,
+            start_new_session=True,
+            bufsize=0,
+        )
     )
-    tree = ProcessTree(process.pid, before)
     running = processes or Processes()
     running.add(tree)
     conversation = _Conversation(process, tree, stdin, max_output_bytes, tee)

@@ -8,6 +8,7 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import dagster as dg
 import yaml
@@ -183,6 +184,7 @@ def _described(flow: Flow, step: Step) -> list[str]:
     facts = {
         "type": step.source.type,
         "configuration": dict(step.source.configuration),
+        "for_each": _iterated(step),
         "input": step.payload,
         "output": [output.model_dump(exclude_defaults=True) for output in step.outputs],
         "depends_on": list(step.upstream),
@@ -195,6 +197,14 @@ def _described(flow: Flow, step: Step) -> list[str]:
     # On lines of any width: a secret that is broken into two would not be found.
     text: str = yaml.safe_dump(shown, allow_unicode=True, sort_keys=False, width=math.inf)
     return text.splitlines()
+
+
+def _iterated(step: Step) -> dict[str, Any] | None:
+    """What a step is repeated for; how its items are run does not matter."""
+    if step.for_each is None:
+        return None
+    written = step.for_each.model_dump(by_alias=True, exclude_defaults=True, warnings=False)
+    return {key: value for key, value in written.items() if key in ("in", "as", "key", "batch")}
 
 
 def retry_run(

@@ -7,6 +7,7 @@ import logging
 import os
 import signal
 import threading
+import warnings
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -202,7 +203,10 @@ def follow(
         take_in: called with each event when it has been stored.
     """
     interrupted = False
-    with _signals_as_interrupts(), dagster_level.kept():
+    with _signals_as_interrupts(), dagster_level.kept(), warnings.catch_warnings():
+        # Checks are deprecated in favour of asset checks, which ops without assets can't have;
+        # those of workers are made again where they arrive.
+        warnings.filterwarnings("ignore", message="Class `ExpectationResult` is deprecated")
         try:
             for event in iterate_run(job, run, instance):
                 if _tells_of_interrupt(event) and not interrupted:

@@ -16,6 +16,8 @@ from flowtoy_dagster.providers.kinds import describe
 from flowtoy_dagster.steps.chain import Failed, Next, Outcome, Skipped
 from flowtoy_dagster.steps.context import StepContext
 from flowtoy_dagster.steps.deadline import OutOfTime, within
+from flowtoy_dagster.steps.for_each import ItemAttempt, for_each
+from flowtoy_dagster.steps.items import ItemCounts
 from flowtoy_dagster.steps.needs import SkipStep
 from flowtoy_dagster.steps.retry import delay_before, is_worth_a_retry, retries_of
 from flowtoy_dagster.steps.scope import Upstream, build_scope
@@ -47,6 +49,7 @@ class StepOutcome:
         mask: hides what the step knows to be secret; `error` and `stderr` are masked already.
         secrets: what it learned to be secret while it ran.
         hidden: the names of the outputs that are secret as a whole.
+        counts: how many items ended how, of a step that is repeated.
     """
 
     error: str | None = None
@@ -60,6 +63,7 @@ class StepOutcome:
     mask: Mask = field(default_factory=Mask)
     secrets: frozenset[str] = frozenset()
     hidden: frozenset[str] = frozenset()
+    counts: ItemCounts | None = None
 
     @property
     def succeeded(self) -> bool:
@@ -97,7 +101,8 @@ def run_step(
         limited=named if named is not None and named.rates else None,
     )
     context.work.called = describe(context.step.source)
-    outcome = bounded_by(context, _attempt)
+    repeated = context.step.for_each is not None
+    outcome = bounded_by(context, _attempt_items if repeated else _attempt)
     if isinstance(outcome, Failed):
         return fail_step(context, outcome)
     if isinstance(outcome, Skipped):
@@ -109,9 +114,20 @@ def run_step(
         outputs=outcome.outputs,
         result=context.work.result,
         mask=context.mask.current,
-        secrets=context.mask.learned,
+        secrets=learned(context),
         hidden=frozenset(o.name for o in context.step.outputs if o.is_secret),
+        counts=counts_of(context),
     )
+
+
+def learned(context: StepContext) -> frozenset[str]:
+    """What a step has learned to be secret, its items included."""
+    return context.mask.learned | context.loop.progress.secrets
+
+
+def counts_of(context: StepContext) -> ItemCounts | None:
+    """How many items of a step ended how; None where it is not repeated."""
+    return context.loop.progress.counts if context.step.for_each is not None else None
 
 
 def bounded_by(context: StepContext, work: Next) -> Outcome:
@@ -130,11 +146,29 @@ def bounded_by(context: StepContext, work: Next) -> Outcome:
 
 
 def _attempt(context: StepContext) -> Outcome:
+    return _why_not(context) or ATTEMPT(context)
+
+
+def _attempt_items(context: StepContext) -> Outcome:
+    return _why_not(context) or for_each(context, _try_item)
+
+
+def _why_not(context: StepContext) -> Failed | None:
+    """Why an attempt can't be made at all."""
     if context.host.lost is not None:
         return Failed(context.host.lost, "crash")
     if context.deadline is not None and context.deadline <= time.monotonic():
         return Failed(RUN_OUT_OF_TIME, "timeout")
-    return ATTEMPT(context)
+    return None
+
+
+def _try_item(context: StepContext) -> ItemAttempt:
+    """One attempt of one item of a step, whatever happens in it."""
+    outcome = bounded_by(context, _attempt)
+    if not isinstance(outcome, Failed):
+        return ItemAttempt(outcome)
+    failed = fail_step(context, outcome)
+    return ItemAttempt(Failed(failed.error or "", outcome.kind), failed.retry_in)
 
 
 def fail_step(context: StepContext, failure: Failed) -> StepOutcome:
@@ -153,7 +187,8 @@ def fail_step(context: StepContext, failure: Failed) -> StepOutcome:
         retry_in=delay,
         max_retries=most,
         mask=mask,
-        secrets=context.mask.learned,
+        secrets=learned(context),
+        counts=counts_of(context),
     )
 
 

@@ -12,6 +12,7 @@ from flowtoy_dagster.flow.schema.rates import Rate
 from flowtoy_dagster.providers.base import Output, ProviderResult
 from flowtoy_dagster.providers.subprocesses import Processes
 from flowtoy_dagster.steps.deadline import Clock
+from flowtoy_dagster.steps.items import Item, Loop
 from flowtoy_dagster.steps.mask import StepMask
 from flowtoy_dagster.steps.scope import RunInfo
 from flowtoy_dagster.steps.waits import Waits
@@ -71,7 +72,8 @@ class StepContext:
         step: what is run.
         run: the run that it is part of.
         attempt: which attempt this is, from 1.
-        item: what a step that is repeated works on; None for others.
+        item: what an attempt of a step that is repeated works on; None for others.
+        loop: what a step that is repeated is given beside.
         deadline: when it must have ended, in seconds of the monotonic clock.
         mask: hides what is secret, and learns what else is.
         output: takes what commands print, as it comes.
@@ -88,7 +90,8 @@ class StepContext:
     step: Step
     run: RunInfo
     attempt: int = 1
-    item: Any = None
+    item: Item | None = None
+    loop: Loop = field(default_factory=Loop)
     deadline: float | None = None
     mask: StepMask = field(default_factory=StepMask)
     output: Output | None = None

@@ -23,6 +23,7 @@ class StepMask:
         self._learned: frozenset[str] = frozenset()
         self._holding = holding
         self._discarding = False
+        self._parts = SharedMask()
 
     @property
     def current(self) -> Mask:
@@ -59,9 +60,22 @@ class StepMask:
         """No more secret outputs will be known: what waits for them still is discarded."""
         self._discarding, self._holding = self._holding, False
 
+    @contextlib.contextmanager
+    def part(self, *, holding: bool) -> Iterator[StepMask]:
+        """The mask of a part of the step, which learns by itself, for the length of a block.
+
+        What the part learns is hidden in what the step prints meanwhile.
+
+        Args:
+            holding: whether what the part prints must wait until its secret outputs are known.
+        """
+        part = StepMask(self._current, holding=holding)
+        with self._parts.including(part):
+            yield part
+
     def text(self, text: str) -> str:
         """A text without the secrets."""
-        return self._current.text(text)
+        return self._parts.text(self._current.text(text))
 
     def head(self, text: str, most: int) -> str:
         """The first part of a text, without the secrets."""
@@ -69,11 +83,11 @@ class StepMask:
 
     def octets(self, data: bytes) -> bytes:
         """Bytes without the secrets in them."""
-        return self._current.octets(data)
+        return self._parts.octets(self._current.octets(data))
 
     def held_back(self, data: bytes) -> int:
         """How many bytes at the end of a stream's part may be the beginning of a secret."""
-        return self._current.held_back(data)
+        return max(self._current.held_back(data), self._parts.held_back(data))
 
 
 class SharedMask:

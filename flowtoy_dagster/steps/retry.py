@@ -67,9 +67,10 @@ def is_worth_a_retry(retry: RetryConfig, result: ProviderResult | None, kind: st
     Args:
         retry: the step's settings.
         result: what the provider gave, if it was called.
-        kind: `provider`, `timeout`, `crash`, `raised`, or `configuration`, which is permanent.
+        kind: `provider`, `timeout`, `crash`, `raised`, or `configuration` and `items`, which are
+            permanent.
     """
-    if kind == "configuration":
+    if kind in ("configuration", "items"):
         return False
     names = _names_of(result, kind)
     if retry.on is None:

@@ -36,6 +36,14 @@ class Upstream(Protocol):
     def result(self) -> Mapping[str, Any]:
         """`success`, `code`, `notes`, `data`, `meta`; empty where it never ran."""
 
+    @property
+    def counts(self) -> Mapping[str, int] | None:
+        """How many of its items have ended how; None where it is not repeated."""
+
+    @property
+    def items(self) -> list[dict[str, Any]]:
+        """What became of each item; empty where it is not repeated."""
+
 
 @dataclass(frozen=True)
 class RunInfo:
@@ -71,6 +79,20 @@ def build_scope(
     return scope
 
 
+def with_names(scope: Mapping[str, Any], names: Mapping[str, Any]) -> dict[str, Any]:
+    """A scope with more names in it, to be used by one thread.
+
+    Args:
+        scope: what `build_scope` has made.
+        names: what they stand for.
+    """
+    more = {**scope, **names}
+    sources = scope.get("sources")
+    if isinstance(sources, _SourceNames):
+        more["sources"] = sources.within(more)
+    return more
+
+
 def _utc(seconds: float) -> str:
     moment = dt.datetime.fromtimestamp(seconds, dt.timezone.utc)
     return moment.isoformat(timespec="milliseconds")
@@ -98,6 +120,8 @@ def _needs(what: str, name: str) -> str:
 
 def _facts(name: str, step: Upstream) -> Names:
     facts = {"state": None, "error": None, "outputs": None, "result": None}
+    if getattr(step, "counts", None) is not None:
+        facts |= {"items": None, "counts": None}
 
     def load(fact: str, _: Any) -> Any:
         if fact == "outputs":
@@ -120,8 +144,13 @@ class _SourceNames(Names):
 
     def __init__(self, sources: Mapping[str, Source], scope: Mapping[str, Any]) -> None:
         super().__init__(sources, lambda name: f"there is no source '{name}'", self._open)
+        self._sources = sources
         self._scope = scope
         self._opening: list[str] = []
+
+    def within(self, scope: Mapping[str, Any]) -> _SourceNames:
+        """The same sources, seen from another scope."""
+        return _SourceNames(self._sources, scope)
 
     def _open(self, name: str, source: Source) -> Mapping[str, Any]:
         own = kind_of(source).source_values(

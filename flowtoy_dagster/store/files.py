@@ -69,6 +69,29 @@ def write_whole(path: Path, data: bytes | Iterable[bytes], mode: int = PRIVATE) 
             file.writelines(data)
 
 
+def line_file(path: Path, mode: int = PRIVATE) -> BinaryIO:
+    """A file to append lines to, each of which is there when it is written.
+
+    A line that a killed writer has begun is ended first.
+
+    Args:
+        path: where the file is or is to be. The folder must exist.
+        mode: its permissions where it is made, whatever the umask.
+
+    Raises:
+        OSError: it can't be written.
+    """
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, mode)
+    try:
+        size = os.fstat(descriptor).st_size
+        if size and os.pread(descriptor, 1, size - 1) != b"\n":
+            os.write(descriptor, b"\n")
+        return open(descriptor, "ab", buffering=0)
+    except BaseException:
+        os.close(descriptor)
+        raise
+
+
 @contextlib.contextmanager
 def locked_file(path: Path, *, alone: bool) -> Iterator[BinaryIO]:
     """Hold a lock on a file while the block runs; it is made where there is none.

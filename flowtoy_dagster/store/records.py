@@ -2,12 +2,14 @@
 
 One piece a step, of JSON lines, whole or absent:
 
-1. a header: state, error, code, notes, and the size of each output in bytes,
+1. a header: state, error, code, notes, and the size of each output in bytes; of a repeated step
+   also how many items have ended how,
 2. the outputs, one object,
 3. the result's `data` and `meta`, only where another step's templates name it,
 4. the end: how many bytes come before it.
 
-Reading the header reads no values.
+Reading the header reads no values. The results of a repeated step's items are a piece of their own
+(`item_log`).
 """
 
 from __future__ import annotations
@@ -17,21 +19,21 @@ import logging
 import os
 import urllib.parse
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, BinaryIO
 
 from flowtoy_dagster.errors import RunError
 from flowtoy_dagster.json_text import dumps, dumps_checked, loads_checked
-from flowtoy_dagster.masking.mask import HIDDEN, Mask, texts_in
+from flowtoy_dagster.masking.mask import Mask, texts_in
 from flowtoy_dagster.steps.attempts import StepOutcome
+from flowtoy_dagster.steps.items import ItemOutputs, ItemResult
+from flowtoy_dagster.store.item_log import StoredItemLog, StoredItems
+from flowtoy_dagster.store.output_text import ListText, OutputSummary, ValueText
 from flowtoy_dagster.store.store import Store, open_store
 
 RECORDS_FOLDER = "flowtoy-records"
 
-PREVIEW_CHARACTERS = 200
-PREVIEW_BYTES = 16 * 1024
 _LONGEST_NAME = 120
 _LONGEST_END = 64
 _LEAST_LINES = 2
@@ -39,29 +41,6 @@ _GIVEN = "params"
 _OLD_GIVEN = "params.json"
 _CHUNK = 1 << 20
 _LOG = logging.getLogger("flowtoy.store")
-
-
-@dataclass(frozen=True)
-class OutputSummary:
-    """What may be shown of an output without its value.
-
-    Attributes:
-        type: the JSON type (`list`, `object`, `text`, …).
-        bytes: its size as JSON.
-        items: how many items or keys it has; None for scalars.
-        preview: the first part of its JSON.
-    """
-
-    type: str
-    bytes: int
-    items: int | None
-    preview: str
-
-    def as_json(self) -> dict[str, Any]:
-        """The summary as plain data, without absent parts."""
-        facts = {"type": self.type, "items": self.items, "bytes": self.bytes,
-                 "preview": self.preview}
-        return {key: value for key, value in facts.items() if value is not None}
 
 
 class RecordError(RunError):
@@ -79,12 +58,19 @@ class StepRecord:
         open_record: opens it.
         name: what messages call it.
         has_end: whether its last line is its end, as in all but those of flowtoy 0.1.0.
+        stored_items: the results of its items, where it is repeated.
     """
 
     def __init__(
-        self, open_record: Callable[[], BinaryIO], name: str, *, has_end: bool = True
+        self,
+        open_record: Callable[[], BinaryIO],
+        name: str,
+        *,
+        has_end: bool = True,
+        stored_items: StoredItems | None = None,
     ) -> None:
         self._open = open_record
+        self._stored_items = stored_items
         self._name = name
         self._has_end = has_end
         self._lines: dict[int, Any] = {}
@@ -164,6 +150,41 @@ class StepRecord:
         own = {key: self.header[key] for key in ("success", "code", "notes")}
         return {**own, **self._line(2)}
 
+    @property
+    def counts(self) -> dict[str, int] | None:
+        """How many of its items have ended how; None where it is not repeated."""
+        counts: dict[str, int] | None = self.header.get("counts")
+        return counts
+
+    @property
+    def items(self) -> list[dict[str, Any]]:
+        """What became of each item; empty where it is not repeated.
+
+        Raises:
+            RecordError: the results are gone, or not all there.
+        """
+        return [result.fact() for result in self.item_results()]
+
+    def item_results(self) -> Iterator[ItemResult]:
+        """The results of its items, one after another.
+
+        Raises:
+            RecordError: the results are gone, or not all there.
+        """
+        counts = self.counts
+        if counts is None or self._stored_items is None:
+            return
+        found = 0
+        try:
+            for result in self._stored_items.results():
+                found += 1
+                yield result
+        except OSError as error:
+            reason = (error.strerror or str(error)).lower()
+            raise RecordError(f"{self._name}: its items can't be read: {reason}") from None
+        if found != sum(counts.values()) - counts["total"]:
+            raise RecordError(f"{self._name} is damaged: {found} of its items are there")
+
     def _line(self, number: int) -> dict[str, Any]:
         if number not in self._lines:
             with self._open() as file:
@@ -201,7 +222,26 @@ class RecordStore:
             old, old_key = self._old, _old_key(run_id, step_key)
             if old.exists(old_key):
                 return StepRecord(lambda: old.open(old_key), name, has_end=False)
-        return StepRecord(lambda: self._store.open(key), name)
+        return StepRecord(
+            lambda: self._store.open(key), name, stored_items=self.items(run_id, step_key)
+        )
+
+    def items(self, run_id: str, step_key: str) -> StoredItems:
+        """The results of a repeated step's items; there may be none."""
+        return StoredItems(self._store, _items_key(run_id, step_key))
+
+    def item_log(
+        self, run_id: str, step_key: str, before: Iterable[str] = ()
+    ) -> StoredItemLog:
+        """Where the results of a repeated step's items are kept.
+
+        Args:
+            run_id: the run.
+            step_key: the step.
+            before: the runs whose results may be reused, the most recent one last.
+        """
+        reusable = [_items_key(other, step_key) for other in before]
+        return StoredItemLog(self._store, _items_key(run_id, step_key), reusable)
 
     def read(self, run_id: str, step_key: str) -> StepRecord | None:
         """The record of a step.
@@ -274,39 +314,55 @@ class RecordStore:
         Raises:
             OSError: the disk is full, or the folder can't be written.
         """
-        encoded = {name: dumps_checked(value) for name, value in outcome.outputs.items()}
+        texts = _texts_of(outcome)
         result = outcome.result
+        is_item_count = outcome.counts is not None
         header = {
             "state": outcome.state,
             "error": outcome.error if outcome.skipped is None else outcome.skipped,
-            "success": result.success if result else False,
+            "success": result.success if result else is_item_count and outcome.succeeded,
             "code": result.code if result else None,
             "notes": [outcome.mask.text(note) for note in result.notes] if result else [],
             "hidden": sorted(outcome.hidden),
-            "secrets": _secrets_to_keep(outcome, encoded.values()),
-            "sizes": {name: len(value) for name, value in encoded.items()},
+            "secrets": _secrets_to_keep(outcome, texts.values()),
+            "sizes": {name: text.size for name, text in texts.items()},
         }
+        if outcome.counts is not None:
+            header["counts"] = outcome.counts.facts()
         with self._store.writer(_step_key(run_id, step_key)) as file:
             file.write(dumps(header) + b"\n{")
-            for index, (name, value) in enumerate(encoded.items()):
+            for index, (name, text) in enumerate(texts.items()):
                 file.write((b"," if index else b"") + dumps_checked(name) + b":")
-                file.write(value)
+                file.writelines(text.parts())
             file.write(b"}\n")
             if keep_result and result is not None:
                 file.write(dumps({"data": result.data, "meta": dict(result.meta)}) + b"\n")
             file.write(_end(file.tell()))
+        mask = outcome.mask.including(outcome.secrets)
         return {
-            name: summarize(value, encoded[name], outcome.mask, hidden=name in outcome.hidden)
-            for name, value in outcome.outputs.items()
+            name: text.summary(mask, hidden=name in outcome.hidden)
+            for name, text in texts.items()
         }
 
 
-def _secrets_to_keep(outcome: StepOutcome, encoded: Iterable[bytes]) -> list[str]:
+def _texts_of(outcome: StepOutcome) -> dict[str, ValueText | ListText]:
+    """The JSON of each output."""
+    outputs = outcome.outputs
+    if isinstance(outputs, ItemOutputs):
+        return {name: ListText(partial(outputs.values_of, name)) for name in outputs}
+    return {name: ValueText(value) for name, value in outputs.items()}
+
+
+def _secrets_to_keep(
+    outcome: StepOutcome, texts: Iterable[ValueText | ListText]
+) -> list[str]:
     """What must still be hidden when the outputs are shown where no variable tells of it."""
     found = set(outcome.secrets)
-    for text in encoded:
-        if outcome.mask.octets(text) != text:
-            found |= {v for v in outcome.mask.values if Mask([v]).octets(text) != text}
+    if outcome.mask:
+        for text in texts:
+            for part in text.parts():
+                if outcome.mask.octets(part) != part:
+                    found |= {v for v in outcome.mask.values if Mask([v]).octets(part) != part}
     return sorted(found)
 
 
@@ -316,6 +372,10 @@ def _folder(run_id: str) -> str:
 
 def _step_key(run_id: str, step_key: str) -> str:
     return f"{_folder(run_id)}/steps/{_quoted(step_key)}"
+
+
+def _items_key(run_id: str, step_key: str) -> str:
+    return f"{_folder(run_id)}/items/{_quoted(step_key)}"
 
 
 def _old_key(run_id: str, step_key: str) -> str:
@@ -367,29 +427,3 @@ def records_of(storage_directory: str) -> RecordStore:
     """
     old = Path(storage_directory)
     return RecordStore(open_store(old.parent / RECORDS_FOLDER), open_store(old))
-
-
-def summarize(
-    value: Any, encoded: bytes, mask: Mask, *, hidden: bool = False
-) -> OutputSummary:
-    """What may be shown of a value, given its JSON and what must be hidden of it.
-
-    Args:
-        value: the value.
-        encoded: its JSON.
-        mask: hides the secrets that may be in it.
-        hidden: whether it is a secret as a whole, of which nothing is shown.
-    """
-    kinds = {type(None): "null", bool: "true or false", int: "number", float: "number",
-             str: "text", list: "list", tuple: "list"}
-    items = len(value) if isinstance(value, (list, tuple, Mapping)) else None
-    if hidden:
-        return OutputSummary(kinds.get(type(value), "object"), len(encoded), None, HIDDEN)
-    # Masked before it is cut, so that no part of a secret is left.
-    start = encoded[:PREVIEW_BYTES].decode("utf-8", "ignore")
-    is_all = len(encoded) <= PREVIEW_BYTES
-    shown = mask.text(start) if is_all else mask.head(start + " ", len(start))
-    preview = shown[:PREVIEW_CHARACTERS]
-    if len(preview) < len(shown) or not is_all:
-        preview += "…"
-    return OutputSummary(kinds.get(type(value), "object"), len(encoded), items, preview)

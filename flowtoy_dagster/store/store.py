@@ -18,6 +18,7 @@ from typing import BinaryIO
 from flowtoy_dagster.errors import UsageError
 from flowtoy_dagster.store.files import (
     PRIVATE_FOLDER,
+    line_file,
     locked_file,
     make_private_folder,
     remove_parts,
@@ -54,6 +55,17 @@ class Store(ABC):
         """A file to write a piece to, which appears, whole and durable, when the block ends.
 
         A block that raises leaves what was there before.
+
+        Raises:
+            OSError: it can't be written.
+        """
+
+    @abstractmethod
+    def appender(self, key: str) -> BinaryIO:
+        """A file to append lines to a piece with; each is there when it is written.
+
+        Such a piece is neither whole nor absent: its writer may be killed in the midst of a line.
+        What was cut so is ended, so that the next line is a line by itself.
 
         Raises:
             OSError: it can't be written.
@@ -137,6 +149,11 @@ class FolderStore(Store):
         if path.parent.stat().st_mode & 0o077:
             path.parent.chmod(PRIVATE_FOLDER)
         return whole_file(path)
+
+    def appender(self, key: str) -> BinaryIO:  # noqa: D102 - see Store
+        path = self._path(key)
+        make_private_folder(path.parent)
+        return line_file(path)
 
     def open(self, key: str) -> BinaryIO:  # noqa: D102 - see Store
         try:

@@ -98,23 +98,28 @@ class Ended:
     error: str | None = None
     outputs: Mapping[str, Any] = field(default_factory=dict)
     result: Mapping[str, Any] = field(default_factory=dict)
+    counts: Mapping[str, int] | None = None
+    items: list[dict[str, Any]] = field(default_factory=list)
 
 
 def _run_one(flow: Flow, step: Step, ended: Mapping[str, Ended]) -> Ended:
     upstream = {name: ended[name] for name in step.upstream}
     run = RunInfo("run-1", flow.name, lambda: 0.0, see_params(bound(flow), os.environ))
-    outcome = run_step(StepContext(step, run), flow.sources, upstream)
+    context = StepContext(step, run)
+    outcome = run_step(context, flow.sources, upstream)
+    counts = outcome.counts.facts() if outcome.counts is not None else None
+    items = [one.fact() for one in context.loop.log.results()]
     result = outcome.result.envelope() if outcome.result else {}
     result.pop("status", None)
     if outcome.skipped is not None:
         return Ended("skipped", outcome.skipped)
     if outcome.error is not None:
-        return Ended("failed", outcome.error, result=result)
+        return Ended("failed", outcome.error, {}, result, counts, items)
     try:
-        stored = json.loads(orjson.dumps(outcome.outputs))
+        stored = json.loads(orjson.dumps(dict(outcome.outputs)))
     except TypeError:
-        stored = json.loads(json.dumps(outcome.outputs))
-    return Ended("succeeded", None, stored, result)
+        stored = json.loads(json.dumps(dict(outcome.outputs)))
+    return Ended("succeeded", None, stored, result, counts, items)
 
 
 def _blocks(flow: Flow, step: Step, ended: Mapping[str, Ended]) -> bool:

@@ -17,12 +17,12 @@ from flowtoy_dagster.masking.mask import Mask
 from flowtoy_dagster.providers.base import ProviderResult
 from flowtoy_dagster.steps.attempts import StepOutcome
 from flowtoy_dagster.store import records
+from flowtoy_dagster.store.output_text import PREVIEW_CHARACTERS, summarize
 from flowtoy_dagster.store.outputs import OutputText
 from flowtoy_dagster.store.records import (
     RecordError,
     RecordStore,
     records_of,
-    summarize,
 )
 from flowtoy_dagster.store.store import open_store
 
@@ -277,15 +277,15 @@ def test_a_preview_is_the_first_part_and_marked_where_there_is_more(
     value = letter * length
     preview = summarize(value, dumps_checked(value), Mask()).preview
     whole = f'"{value}"'
-    if len(whole) <= records.PREVIEW_CHARACTERS:
+    if len(whole) <= PREVIEW_CHARACTERS:
         assert preview == whole
     else:
-        assert preview == whole[: records.PREVIEW_CHARACTERS] + "…"
+        assert preview == whole[: PREVIEW_CHARACTERS] + "…"
 
 
 def test_a_preview_hides_secrets_even_at_its_edge() -> None:
     # language 13.2, runtime 3
-    value = "x" * (records.PREVIEW_CHARACTERS - 5) + "sesame-open" + "y" * 50
+    value = "x" * (PREVIEW_CHARACTERS - 5) + "sesame-open" + "y" * 50
     preview = summarize(value, dumps_checked(value), Mask(["sesame-open"])).preview
     assert "sesame" not in preview
     assert "ses" not in preview

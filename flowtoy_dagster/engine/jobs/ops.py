@@ -4,7 +4,7 @@ import logging
 import os
 import time
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -14,6 +14,7 @@ from dagster._core.errors import DagsterExecutionInterruptedError
 from flowtoy_dagster.engine.executors.hosted import HostedCompute
 from flowtoy_dagster.engine.jobs.event_text import bounded, code_block
 from flowtoy_dagster.engine.jobs.io_manager import IO_MANAGER, RecordIOManager
+from flowtoy_dagster.engine.jobs.loops import Watched, item_table, workers_of
 from flowtoy_dagster.engine.jobs.params import PARAMS
 from flowtoy_dagster.engine.jobs.waiting import waiting_event
 from flowtoy_dagster.engine.storage.address import hidden_storage
@@ -29,6 +30,7 @@ from flowtoy_dagster.masking.mask import Mask
 from flowtoy_dagster.steps.attempts import StepOutcome, fail_step, run_step
 from flowtoy_dagster.steps.chain import Failed
 from flowtoy_dagster.steps.context import Host, StepContext
+from flowtoy_dagster.steps.items import Loop
 from flowtoy_dagster.steps.mask import StepMask
 from flowtoy_dagster.steps.scope import RunInfo, build_scope
 from flowtoy_dagster.steps.stages import RUN_OUT_OF_TIME
@@ -44,6 +46,7 @@ CHECK = "step succeeded"
 SKIPPED = "step skipped"
 """The label of the check by which it is seen that a condition skipped a step."""
 
+_DEFAULT_WORKERS = 4
 KILLED_WITHIN = 60.0
 """Seconds, more than enough, in which a worker whose run is gone ends."""
 
@@ -72,7 +75,10 @@ class StepCompute(HostedCompute):
             left = self._seconds_left(context, started)
             upstream = {name: inputs[input_name(flow.step(name))]() for name in step.upstream}
             attempt = self._attempt(context, attempt, upstream, left)
-            outcome = self._run(context, attempt, upstream)
+            if step.for_each is None:
+                outcome = self._run(context, attempt, upstream)
+            else:
+                outcome = yield from self._repeat(context, attempt, upstream)
         except Exception as error:  # noqa: BLE001 - whatever it is, the step has failed
             outcome = _failed(attempt, "the step could not be started", error)
         if self.host is not None and self.host.cancelled.is_set():
@@ -96,14 +102,16 @@ class StepCompute(HostedCompute):
             yield dg.Output(key, RESULT, metadata={"skipped": bounded(outcome.skipped)})
         elif outcome.succeeded:
             shown = {name: summary.as_json() for name, summary in summaries.items()}
-            yield dg.Output(key, RESULT, metadata={"outputs": dg.MetadataValue.json(shown)})
+            metadata = {"outputs": dg.MetadataValue.json(shown), **self._item_table(attempt)}
+            yield dg.Output(key, RESULT, metadata=metadata)
         elif step.on_error == "fail" or outcome.error == RUN_OUT_OF_TIME:
-            raise self._failure(outcome)
+            raise self._failure(outcome, self._item_table(attempt))
         else:
             reason = bounded(outcome.error or "")
             context.log.error("Step '%s' failed and is tolerated: %s", step.name, reason)
             context.instance.add_run_tags(context.run_id, {FAILURES_TAG: context.run_id})
-            yield _noted(False, CHECK, outcome.error or "", self._facts(outcome))
+            facts = {**self._facts(outcome), **self._item_table(attempt)}
+            yield _noted(False, CHECK, outcome.error or "", facts)
 
     def _write(
         self, context: dg.OpExecutionContext, attempt: StepContext, outcome: StepOutcome
@@ -147,6 +155,7 @@ class StepCompute(HostedCompute):
     ) -> StepContext:
         """The same with what was looked up."""
         params = self._params(context)
+        loop = self._loop(context) if self.step.for_each is not None else bare.loop
         mask = StepMask(
             self._mask(upstream).including(params.secrets),
             holding=any(output.is_secret for output in self.step.outputs),
@@ -160,7 +169,32 @@ class StepCompute(HostedCompute):
             mask=mask,
             limiter=rates_of(context.instance.root_directory),
             waits=Waits(self._teller(context, mask)),
+            loop=loop,
         )
+
+    def _loop(self, context: dg.OpExecutionContext) -> Loop:
+        """What a repeated step is given beside."""
+        manager: RecordIOManager = getattr(context.resources, IO_MANAGER)
+        log = manager.store.item_log(context.run_id, context.op_handle.name)
+        most = self.flow.runner.max_workers or _DEFAULT_WORKERS
+        return Loop(log, workers_of(context.run.run_config, most))
+
+    def _repeat(
+        self,
+        context: dg.OpExecutionContext,
+        attempt: StepContext,
+        upstream: Mapping[str, StepRecord],
+    ) -> Generator[Any, None, StepOutcome]:
+        """Run a repeated step, and tell how far it is; returns its outcome."""
+        mask = attempt.mask.current
+        watched = Watched(lambda: self._run(context, attempt, upstream), attempt.loop, mask)
+        yield from watched.events()
+        return watched.outcome
+
+    def _item_table(self, attempt: StepContext) -> dict[str, Any]:
+        if self.step.for_each is None:
+            return {}
+        return item_table(attempt.loop.log, attempt.mask.current)
 
     def _run(
         self,
@@ -232,10 +266,12 @@ class StepCompute(HostedCompute):
             facts["stderr"] = dg.MetadataValue.md(code_block(bounded(outcome.stderr)))
         return facts
 
-    def _failure(self, outcome: StepOutcome) -> dg.Failure:
+    def _failure(
+        self, outcome: StepOutcome, more: Mapping[str, Any] | None = None
+    ) -> dg.Failure:
         return dg.Failure(
             f"{failure_prefix(self.step.name)}{bounded(outcome.error or '')}",
-            metadata=self._facts(outcome),
+            metadata={**self._facts(outcome), **(more or {})},
             allow_retries=False,
         )
 

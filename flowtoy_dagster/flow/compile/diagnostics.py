@@ -12,6 +12,7 @@ from flowtoy_dagster.flow.files.loading import NO_FILE
 from flowtoy_dagster.flow.files.nodes import KeyPath, Node
 from flowtoy_dagster.flow.files.suggestions import nearest, not_showing, show, without_value
 from flowtoy_dagster.flow.schema.fields import Misplaced, Strict
+from flowtoy_dagster.flow.schema.for_each import ForEachConfig
 from flowtoy_dagster.flow.schema.models import (
     GroupConfig,
     OutputConfig,
@@ -21,7 +22,9 @@ from flowtoy_dagster.flow.schema.models import (
 )
 from flowtoy_dagster.masking.names import is_secret_name
 
-_MODELS_BY_FIELD: dict[str, type[Strict]] = {"output": OutputConfig, "retry": RetryConfig}
+_MODELS_BY_FIELD: dict[str, type[Strict]] = {
+    "for_each": ForEachConfig, "output": OutputConfig, "retry": RetryConfig,
+}
 _EXPECTED = {
     "string_type": "text",
     "int_type": "a whole number",
@@ -159,8 +162,12 @@ def _fields_at(loc: Sequence[str | int], model: type[Strict]) -> list[str]:
         if part == "runner":
             return list((GroupConfig if "groups" in loc[1:-1] else RunnerConfig).model_fields)
         if part in _MODELS_BY_FIELD:
-            return list(_MODELS_BY_FIELD[str(part)].model_fields)
-    return list(model.model_fields)
+            return _keys(_MODELS_BY_FIELD[str(part)])
+    return _keys(model)
+
+
+def _keys(model: type[Strict]) -> list[str]:
+    return [field.alias or name for name, field in model.model_fields.items()]
 
 
 def _alternatives(expected: str) -> list[str]:

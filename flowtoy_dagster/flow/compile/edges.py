@@ -14,6 +14,7 @@ from flowtoy_dagster.flow.files.suggestions import nearest
 from flowtoy_dagster.flow.graph import Dependency, InputKind, Source
 from flowtoy_dagster.flow.schema.models import OutputConfig
 from flowtoy_dagster.flow.templates.references import (
+    ITEM_ATTRIBUTES,
     Reference,
     TemplateMistake,
     needed,
@@ -47,6 +48,14 @@ class StepView:
     def name(self) -> str:
         """The step's name as written."""
         return self.step.config.name
+
+    @property
+    def item_names(self) -> Collection[str] | None:
+        """What all its templates know beside the roots; None where that can't be told."""
+        if "for_each" in self.step.broken:
+            return None
+        for_each = self.step.config.for_each
+        return for_each.names if for_each is not None else ()
 
 
 @dataclass(frozen=True)
@@ -150,6 +159,7 @@ class _Connector:
                 else:
                     found.setdefault(name, _Wait()).add(mention)
                     self._check_output(view, mention)
+                    self._check_attribute(mention, self.by_name[name].step)
                     if reference.root == "steps" and reference.attribute in (None, "result"):
                         self.kept.add(name)
         if missing:
@@ -190,17 +200,36 @@ class _Connector:
             hint,
         )
 
+    def _check_attribute(self, mention: _Mention, target: StepDraft) -> None:
+        """Note what a step has not because it is repeated, or because it is not."""
+        reference, name = mention.reference, target.config.name
+        if reference.root != "steps" or "for_each" in target.broken:
+            return
+        repeated = target.config.for_each is not None
+        if reference.attribute in ITEM_ATTRIBUTES and not repeated:
+            message = f"'steps.{name}' has no '{reference.attribute}'"
+            hint = "only a step with 'for_each' has it"
+        elif reference.attribute == "result" and repeated:
+            message = f"'steps.{name}' has no 'result': it is a step with 'for_each'"
+            hint = "'items' has what became of each item"
+        else:
+            return
+        self.draft.problems.error(mention.path, message, hint, line=mention.line)
+
     def _mentions(self, view: StepView) -> Iterator[_Mention]:
         config, path = view.step.config, ("flow", view.step.index)
+        items = view.item_names
+        yield from self._item_mentions(view)
         for index, name in enumerate(config.depends_on):
             yield _Mention(Reference("steps", name, attribute="state"), EXPLICIT,
                            (*path, EXPLICIT, index))
         if config.when is not None:
-            yield from self._read(config.when, (*path, "when"), "when")
+            yield from self._read(config.when, (*path, "when"), "when", items)
         for within, template in templates_in(view.payload):
-            yield from self._read(template, (*view.payload_path, *within), _label("input", within))
+            place, label = (*view.payload_path, *within), _label("input", within)
+            yield from self._read(template, place, label, items)
         if view.source is not None:
-            names = self._names_known_in(view.source, complete=True)
+            names = _joined(items, self._names_known_in(view.source, complete=True))
             for within, template in templates_in(view.source.configuration):
                 place = self.draft.place_of(within, view.places) or path
                 is_input = place[2:3] == ("input",)
@@ -208,13 +237,24 @@ class _Connector:
                 yield from self._read(template, (*place, *within), label, names)
         for index, output in enumerate(view.outputs):
             kind = output.type or ""
-            names = self.catalog.outputs.template_names(kind)
+            names = _joined(items, self.catalog.outputs.template_names(kind))
             for within, template in self.catalog.outputs.templates(kind, output.value):
                 where = (*path, "output", index, "value", *within)
                 yield from self._read(template, where, f"output {output.name}", names)
         retry = config.retry.model_dump(warnings=False) if config.retry else None
         for within, template in templates_in({"retry": retry, "timeout": config.timeout}):
-            yield from self._read(template, (*path, *within), _label("", within))
+            yield from self._read(template, (*path, *within), _label("", within), items)
+
+    def _item_mentions(self, view: StepView) -> Iterator[_Mention]:
+        """What `for_each` itself refers to; only the key's template knows the item."""
+        for_each = view.step.config.for_each
+        if for_each is None:
+            return
+        written = for_each.model_dump(by_alias=True, warnings=False)
+        for within, template in templates_in(written):
+            names = for_each.names if within == ("key",) else ()
+            place = ("flow", view.step.index, "for_each", *within)
+            yield from self._read(template, place, _label("for_each", within), names)
 
     def _names_known_in(self, source: Source, *, complete: bool) -> Collection[str] | None:
         return self.catalog.providers.template_names(source.type, source.configuration, complete)
@@ -314,6 +354,13 @@ def _cycles_from(
             trail.append(following)
             on_trail.add(following)
             stack.append(iter(waits[following]))
+
+
+def _joined(
+    some: Collection[str] | None, more: Collection[str] | None
+) -> Collection[str] | None:
+    """The names of both; None where any name may be missing in one of them."""
+    return None if some is None or more is None else (*some, *more)
 
 
 def _label(first: str, path: KeyPath) -> str:

@@ -132,6 +132,7 @@ class _Builder:
             pool=config.pool or self._pool_of(config.source),
             params=links.params[view.step.index],
             when=config.when,
+            for_each=config.for_each,
         )
 
     def _pool_of(self, written: str | SourceConfig | SourceReference) -> str | None:

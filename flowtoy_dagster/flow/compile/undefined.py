@@ -8,8 +8,21 @@ from flowtoy_dagster.flow.compile.catalog import ProviderCatalog
 from flowtoy_dagster.flow.compile.validate import Draft
 from flowtoy_dagster.flow.files.nodes import KeyPath
 from flowtoy_dagster.flow.files.suggestions import nearest
-from flowtoy_dagster.flow.templates.names import ROOTS
-from flowtoy_dagster.flow.templates.references import asked_names, free_names, references
+from flowtoy_dagster.flow.templates.names import (
+    BATCH,
+    ITEM,
+    LOOP,
+    LOOP_WORDS,
+    ROOTS,
+)
+from flowtoy_dagster.flow.templates.references import (
+    asked_names,
+    free_names,
+    loop_words,
+    references,
+)
+
+_OF_ITEMS = "only templates of a step with 'for_each' have it"
 
 
 class NameCheck:
@@ -35,8 +48,9 @@ class NameCheck:
         for name, line in free_names(template).items():
             if names is None or name in names or (name,) in asked_names(template):
                 continue
-            hint = self._providers.name_hint(name) or nearest(name, [*ROOTS, *names]).hint
+            hint = self._hint(name, names)
             self._draft.problems.error(path, f"'{name}' is not a name", hint, line=line)
+        self._check_loop(template, path, names)
         for reference in references(template):
             name = reference.step or ""
             if reference.root != "sources" or not self._is_no_source(name):
@@ -46,5 +60,22 @@ class NameCheck:
                 message = f"there is no source '{name}'"
                 self._draft.problems.error(path, message, hint, line=reference.line)
 
+    def _check_loop(self, template: str, path: KeyPath, names: Collection[str] | None) -> None:
+        """Note what is unknown of `loop`, where it is not that of a template's own `for`."""
+        if names is None or LOOP not in template:
+            return
+        asked = asked_names(template)
+        for word, line in loop_words(template).items():
+            if LOOP not in names and (LOOP,) not in asked:
+                self._draft.problems.error(path, f"'{LOOP}' is not a name", _OF_ITEMS, line=line)
+            elif LOOP in names and word not in (None, *LOOP_WORDS) and (LOOP, word) not in asked:
+                hint = nearest(word or "", LOOP_WORDS).hint
+                self._draft.problems.error(path, f"'{LOOP}' has no '{word}'", hint, line=line)
+
     def _is_no_source(self, name: str) -> bool:
         return bool(name) and name not in self._sources and not self._told
+
+    def _hint(self, name: str, names: Collection[str]) -> str:
+        if name in (ITEM, BATCH) and not names:
+            return _OF_ITEMS
+        return self._providers.name_hint(name) or nearest(name, [*ROOTS, *names]).hint

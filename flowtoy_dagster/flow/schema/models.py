@@ -29,6 +29,7 @@ from flowtoy_dagster.flow.schema.fields import (
     Whole,
     without_notes,
 )
+from flowtoy_dagster.flow.schema.for_each import ForEachConfig, long_form
 from flowtoy_dagster.flow.schema.params import ParamConfig
 from flowtoy_dagster.flow.schema.rates import Rates
 from flowtoy_dagster.flow.schema.tags import check_run_tags, check_step_tags
@@ -199,6 +200,7 @@ class StepConfig(Strict):
 
     name: Name
     source: Source
+    for_each: ForEachConfig | None = None
     input: Any = None
     output: tuple[OutputConfig, ...] = ()
     depends_on: Annotated[tuple[Name, ...], BeforeValidator(_one_or_more)] = ()
@@ -210,6 +212,12 @@ class StepConfig(Strict):
     pool: Pool | None = None
     description: str | None = None
     tags: StepTags = Field(default_factory=dict)
+
+    @field_validator("for_each", mode="before")
+    @classmethod
+    def _null_is_no_list(cls, value: Any) -> Any:
+        # Called only where it is written: a step must not run once because its list is missing.
+        return long_form(value)
 
     @field_validator("output", "depends_on", mode="before")
     @classmethod

@@ -12,6 +12,13 @@ from flowtoy_dagster.flow.files.suggestions import nearest
 ROOTS = ("flows", "steps", "sources", "params", "env", "run")
 OUTPUT_NAMES = ("result", "status", "meta")
 """What templates of outputs know beside the roots."""
+ITEM = "item"
+"""What templates of a step with `for_each` call the item, where the step gives it no name."""
+BATCH = "batch"
+"""What they call the item, too, where it is a list of several."""
+LOOP = "loop"
+LOOP_WORDS = ("index", "index0", "length", "key")
+"""What `loop` tells of the item."""
 
 
 def expression(root: str, *parts: str | None) -> str:

@@ -14,11 +14,13 @@ from jinja2 import nodes
 from flowtoy_dagster.flow.files.nodes import KeyPath
 from flowtoy_dagster.flow.files.suggestions import nearest
 from flowtoy_dagster.flow.templates.jinja import environment
-from flowtoy_dagster.flow.templates.names import ROOTS, expression
+from flowtoy_dagster.flow.templates.names import LOOP, ROOTS, expression
 from flowtoy_dagster.flow.templates.render import is_template, parse
 
 REFERRING = ("flows", "steps", "sources", "params", "env")
-STEP_ATTRIBUTES = ("state", "error", "outputs", "result")
+ITEM_ATTRIBUTES = ("items", "counts")
+"""What `steps.<name>` has of a step that is repeated."""
+STEP_ATTRIBUTES = ("state", "error", "outputs", "result", *ITEM_ATTRIBUTES)
 RESULT_ATTRIBUTES = ("success", "code", "notes", "data", "meta")
 _MAPPING_METHODS = ("items", "keys", "values", "get")
 _GIVEN_BY_JINJA = ("loop", "caller", "varargs", "kwargs", "self", "super")
@@ -115,6 +117,39 @@ def free_names(source: str) -> Mapping[str, int]:
         elif node.name not in given:
             found.setdefault(node.name, node.lineno)
     return {name: line for name, line in found.items() if name not in given}
+
+
+@functools.lru_cache(maxsize=4096)
+def loop_words(source: str) -> Mapping[str | None, int]:
+    """What a template takes of `loop` outside of its own `{% for %}`, and the line of each.
+
+    Args:
+        source: a template that `references` takes.
+
+    Returns:
+        lines by attribute; None stands for `loop` as a whole, or an attribute that is computed.
+    """
+    found: dict[str | None, int] = {}
+    for word, line in _loop_words(_tree(source)):
+        found.setdefault(word, line)
+    return found
+
+
+def _loop_words(node: nodes.Node) -> Iterator[tuple[str | None, int]]:
+    root, parts, extra = _chain(node)
+    if isinstance(root, nodes.Name) and root.name == LOOP:
+        if root.ctx == "load":
+            yield parts[0] if parts else None, node.lineno
+        for child in extra:
+            yield from _loop_words(child)
+        return
+    if isinstance(node, nodes.For):
+        # Its list and what comes in its place where that is empty stand outside of it.
+        for child in (node.iter, *node.else_):
+            yield from _loop_words(child)
+        return
+    for child in node.iter_child_nodes():
+        yield from _loop_words(child)
 
 
 @functools.lru_cache(maxsize=4096)

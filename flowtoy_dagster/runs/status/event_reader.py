@@ -8,9 +8,17 @@ import dagster as dg
 from dagster import DagsterEvent, DagsterEventType, DagsterRunStatus
 
 from flowtoy_dagster.engine.jobs.event_text import text_of
+from flowtoy_dagster.engine.jobs.loops import ITEMS
 from flowtoy_dagster.engine.jobs.ops import CHECK, SKIPPED, failure_prefix
 from flowtoy_dagster.engine.jobs.waiting import waits_for
-from flowtoy_dagster.runs.status.models import Change, RunState, RunStatus, State, StepStatus
+from flowtoy_dagster.runs.status.models import (
+    Change,
+    ItemsStatus,
+    RunState,
+    RunStatus,
+    State,
+    StepStatus,
+)
 
 INTERRUPTED = "interrupted"
 """The reason of a step that was ended with its run."""
@@ -80,8 +88,7 @@ class StatusBuilder:
             reason = _message(error.cause if error and error.cause else error)
             return Change(step, timestamp, wait, reason.removeprefix(failure_prefix(step.name)))
         if event.event_type == DagsterEventType.STEP_EXPECTATION_RESULT:
-            self._note_check(step, event)
-            return None
+            return self._note_check(step, event, timestamp)
         if event.event_type == DagsterEventType.ENGINE_EVENT:
             return self._note_wait(step, event, timestamp)
         state = _STEP_STATES.get(event.event_type)
@@ -124,12 +131,18 @@ class StatusBuilder:
         step.waits_for = text
         return Change(step, timestamp) if text else None
 
-    def _note_check(self, step: StepStatus, event: DagsterEvent) -> None:
+    def _note_check(
+        self, step: StepStatus, event: DagsterEvent, timestamp: float
+    ) -> Change | None:
         result = event.step_expectation_result_data.expectation_result
         if result.label == SKIPPED:
             self._conditional[step.name] = result.description or "it was skipped"
         elif not result.success and result.label == CHECK:
             step.error, step.stderr, step.called = _facts(result.metadata, result.description)
+        elif result.success and result.label == ITEMS:
+            step.items = _items(result.metadata)
+            return Change(step, timestamp, is_progress=True)
+        return None
 
     def _why_skipped(self, step: StepStatus) -> str:
         if self._was_interrupted():
@@ -183,6 +196,11 @@ class StatusBuilder:
             # None where a run was reported as failed from outside.
             error = event.job_failure_data.error if event.event_specific_data else None
             self.status.error = event.message if error is None else _without_class(error.message)
+
+
+def _items(metadata: Mapping[str, Any]) -> ItemsStatus:
+    failures = tuple((one["key"], one["error"]) for one in metadata["failures"].value)
+    return ItemsStatus(**metadata["counts"].value, failures=failures)
 
 
 def _without_class(message: str) -> str:

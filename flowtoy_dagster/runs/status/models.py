@@ -12,6 +12,28 @@ WITH_FAILURES = "finished with failures"
 """What is said of a run that succeeded although steps failed."""
 
 
+@dataclass(frozen=True)
+class ItemsStatus:
+    """How far a repeated step is with its items.
+
+    Attributes:
+        reused: those of the succeeded ones that were not called again.
+        failures: key and reason of the first that failed.
+    """
+
+    total: int
+    succeeded: int = 0
+    failed: int = 0
+    skipped: int = 0
+    reused: int = 0
+    failures: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def ended(self) -> int:
+        """How many have ended."""
+        return self.succeeded + self.failed + self.skipped
+
+
 @dataclass
 class StepStatus:
     """How one step stands.
@@ -27,6 +49,7 @@ class StepStatus:
         waits_for: what it waits for while it runs; empty where it does not.
         reused: whether a retry took it over from the run before.
         by_condition: whether its condition, or that of a step that it needs, skipped it.
+        items: how far it is with its items; None where it is not repeated, or has not begun.
     """
 
     name: str
@@ -43,6 +66,7 @@ class StepStatus:
     waits_for: str = ""
     reused: bool = False
     by_condition: bool = False
+    items: ItemsStatus | None = None
 
     @property
     def elapsed(self) -> float | None:
@@ -96,9 +120,11 @@ class Change:
     Attributes:
         retry_in: seconds until the next attempt, where one has failed and another will follow.
         reason: why that attempt failed.
+        is_progress: whether the step goes on as before, and is only further with its items.
     """
 
     step: StepStatus
     timestamp: float
     retry_in: float | None = None
     reason: str = ""
+    is_progress: bool = False

@@ -1,0 +1,151 @@
+"""What Dagster is told of a repeated step: how far it is, and at its end a table of its items."""
+
+import contextlib
+import threading
+import time
+import warnings
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import dagster as dg
+
+from flowtoy_dagster.engine.jobs.event_text import bounded
+from flowtoy_dagster.masking.mask import Mask
+from flowtoy_dagster.steps.attempts import StepOutcome
+from flowtoy_dagster.steps.for_each import told_failures
+from flowtoy_dagster.steps.items import ItemLog, ItemResult, Loop
+
+ITEMS = "items"
+"""The label of the check that tells how far a repeated step is."""
+TOLD_EVERY = 10.0
+"""Seconds between two such checks."""
+SHOWN_ITEMS = 200
+"""Items in the table at the end."""
+_SHOWN_ERROR = 300
+_LOOK = 0.1
+_END_WITHIN = 8.0
+"""Seconds that items have to end when the run is interrupted."""
+
+
+class Watched:
+    """A repeated step that runs in a thread, while this one tells how far it is.
+
+    Args:
+        run: runs the step.
+        loop: what the step is given.
+        mask: hides secrets in what is told.
+    """
+
+    def __init__(self, run: Callable[[], StepOutcome], loop: Loop, mask: Mask) -> None:
+        self._run = run
+        self._loop = loop
+        self._mask = mask
+        self._ended = threading.Event()
+        self._outcome: StepOutcome | None = None
+        self._error: BaseException | None = None
+
+    def events(self) -> Iterator[dg.ExpectationResult]:
+        """Run the step; gives an event each time that there is something to tell.
+
+        Raises:
+            BaseException: what the step raises, or what interrupts this thread.
+        """
+        thread = threading.Thread(target=self._work, name="flowtoy-loop", daemon=True)
+        thread.start()
+        try:
+            due = time.monotonic() + TOLD_EVERY
+            while not self._ended.wait(_LOOK):
+                if time.monotonic() >= due:
+                    due = time.monotonic() + TOLD_EVERY
+                    yield progress_event(self._loop, self._mask)
+        finally:
+            if not self._ended.is_set():
+                self._loop.stopping.set()
+                self._ended.wait(_END_WITHIN)
+        thread.join()
+        if self._loop.progress.counts.total:
+            yield progress_event(self._loop, self._mask)
+        if self._error is not None:
+            raise self._error
+
+    @property
+    def outcome(self) -> StepOutcome:
+        """What came of the step, when all events have been given."""
+        assert self._outcome is not None
+        return self._outcome
+
+    def _work(self) -> None:
+        try:
+            self._outcome = self._run()
+        except BaseException as error:  # noqa: BLE001 - raised where it is waited for
+            self._error = error
+        finally:
+            self._ended.set()
+
+
+def progress_event(loop: Loop, mask: Mask) -> dg.ExpectationResult:
+    """How far a step is: an event of the same size however many items there are."""
+    counts = loop.progress.counts
+    failures = [
+        {"key": shortened(mask, one.key, one), "error": shortened(mask, one.error or "", one)}
+        for one in loop.progress.failures
+    ]
+    with warnings.catch_warnings():
+        # Deprecated in favour of asset checks, which ops without assets can't have.
+        warnings.simplefilter("ignore")
+        return dg.ExpectationResult(
+            success=True,
+            label=ITEMS,
+            description=f"{counts.ended:,} of {counts.total:,} items have ended"
+            + (f", {told_failures(counts)}" if counts.failed else ""),
+            metadata={
+                "counts": dg.MetadataValue.json({**counts.facts(), "reused": counts.reused}),
+                "failures": dg.MetadataValue.json(failures),
+            },
+        )
+
+
+def item_table(log: ItemLog, mask: Mask) -> dict[str, Any]:
+    """Metadata: a table of the items, failures first; cut where there are many."""
+    chosen: dict[str, list[ItemResult]] = {"failed": [], "skipped": [], "succeeded": []}
+    with contextlib.suppress(OSError):
+        for result in log.results():
+            some = chosen[result.state]
+            if len(some) < SHOWN_ITEMS:
+                some.append(result)
+    rows = [row for some in chosen.values() for row in some][:SHOWN_ITEMS]
+    if not rows:
+        return {}
+    records = [
+        dg.TableRecord(
+            {
+                "index": row.index,
+                "key": shortened(mask, row.key, row),
+                "state": row.state,
+                "attempts": row.attempts,
+                "error": shortened(mask, row.error or "", row),
+            }
+        )
+        for row in rows
+    ]
+    types = {"index": "int", "attempts": "int"}
+    columns = [
+        dg.TableColumn(name, types.get(name, "string"))
+        for name in ("index", "key", "state", "attempts", "error")
+    ]
+    return {"items": dg.MetadataValue.table(records, dg.TableSchema(columns))}
+
+
+def shortened(mask: Mask, text: str, item: ItemResult) -> str:
+    """A text of an item, without what the step and the item know to be secret."""
+    return bounded(mask.including(item.secrets).shortened(text, _SHOWN_ERROR))
+
+
+def workers_of(run_config: Any, otherwise: int) -> int:
+    """How many steps of a run are executed at once, by its configuration in Dagster's sense."""
+    with contextlib.suppress(KeyError, TypeError):
+        found = run_config["execution"]["config"]["max_concurrent"]
+        if isinstance(found, int) and found > 0:
+            return found
+    return otherwise
+

@@ -1,0 +1,239 @@
+"""A repeated step: its items are called in threads, each as a step by itself (language 18)."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+from flowtoy_dagster.errors import StepError
+from flowtoy_dagster.flow.graph import Step
+from flowtoy_dagster.json_text import JsonError, dumps
+from flowtoy_dagster.steps.chain import Failed, Outcome, Skipped, Succeeded
+from flowtoy_dagster.steps.context import StepContext, Work
+from flowtoy_dagster.steps.deadline import OutOfTime, within
+from flowtoy_dagster.steps.item_list import ItemList, list_items
+from flowtoy_dagster.steps.item_output import ItemOutput, LineOutput
+from flowtoy_dagster.steps.item_queue import ItemQueue
+from flowtoy_dagster.steps.items import ItemCounts, ItemOutputs, ItemResult
+from flowtoy_dagster.steps.scope import with_names
+from flowtoy_dagster.steps.stages import RUN_OUT_OF_TIME, render
+from flowtoy_dagster.steps.when import check_needs
+from flowtoy_dagster.steps.words import one_line
+
+CANCELLED = "the run was cancelled"
+_HASH_LENGTH = 32
+_LONGEST_KEY = 80
+"""Characters of a key that a message shows."""
+
+
+@dataclass(frozen=True)
+class ItemAttempt:
+    """What one attempt of an item came to.
+
+    Attributes:
+        outcome: how it ended; the reason of a failure has no secrets in it.
+        retry_in: seconds until it should be tried again; None where it should not.
+    """
+
+    outcome: Outcome
+    retry_in: float | None = None
+
+
+Try = Callable[[StepContext], ItemAttempt]
+"""Makes one attempt of an item, whatever happens in it."""
+
+
+def for_each(context: StepContext, try_item: Try) -> Outcome:
+    """Run a step for each of its items.
+
+    Args:
+        context: the step, which has a `for_each`.
+        try_item: makes one attempt of an item.
+
+    Raises:
+        StepError: there is no list of items, or their results can't be kept.
+    """
+    assert context.step.for_each is not None
+    written = context.step.for_each
+    skipped = check_needs(context, lambda _: Succeeded())
+    if isinstance(skipped, Skipped):
+        return skipped
+    left = None if context.deadline is None else context.deadline - time.monotonic()
+    try:
+        items = within(left, lambda: list_items(written, context.scope))
+    except OutOfTime:
+        return Failed(RUN_OUT_OF_TIME, "timeout")
+    try:
+        return _Repetition(context, items, try_item).run()
+    except OSError as error:
+        reason = error.strerror.lower() if error.strerror else one_line(error)
+        raise StepError(f"the results of its items can't be kept: {reason}", "raised") from None
+
+
+class _Repetition:
+    """The work on the items of one step."""
+
+    def __init__(self, context: StepContext, items: ItemList, try_item: Try) -> None:
+        self.context = context
+        self.items = items
+        self.loop = context.loop
+        self._try = try_item
+        # While the step's own output waits for secret outputs, it would only be thrown away.
+        self._lines = LineOutput(None if context.mask.is_holding else context.output)
+        # What ends the loop ends the waits and the calls of its items, too.
+        self._host = replace(context.host, cancelled=context.loop.stopping)
+        self._in_a_row = 0
+        self._has_secrets = any(output.is_secret for output in context.step.outputs)
+
+    def run(self) -> Outcome:
+        total = len(self.items)
+        self.loop.log.begin(total)
+        self.loop.progress.begin(total)
+        queue = ItemQueue(range(total), self._work, self._take_in, self._why_no_more)
+        settings = self.items.settings
+        threads = settings.concurrency if settings.concurrency is not None else self.loop.workers
+        queue.run(int(threads))
+        if queue.stopped is not None:
+            for index in queue.left():
+                reason = f"it was not tried: {queue.stopped}"
+                self._keep(ItemResult(index, self.items.key(index), "skipped", reason))
+        self.loop.log.end()
+        return self._outcome(self.loop.progress.counts, queue.stopped)
+
+    def _outcome(self, counts: ItemCounts, stopped: str | None) -> Outcome:
+        if stopped == RUN_OUT_OF_TIME:
+            return Failed(RUN_OUT_OF_TIME, "timeout")
+        told = told_failures(counts)
+        if self.loop.progress.failures:
+            first = self.loop.progress.failures[0]
+            told += f"; the first is {shown_key(self.context.mask.text(first.key))}: {first.error}"
+        if stopped is not None:
+            left = f"{counts.skipped:,} of {counts.total:,} were not tried"
+            return Failed(f"{stopped}: {left}; {told}", "items")
+        if not self.items.settings.tolerates(counts.failed, counts.total):
+            return Failed(told, "items")
+        names = [output.name for output in self.context.step.outputs]
+        return Succeeded(ItemOutputs(names, self.loop.log))
+
+    def _why_no_more(self) -> str | None:
+        """Why no item is to be begun now."""
+        context = self.context
+        if self.loop.stopping.is_set() or context.cancelled.is_set():
+            return CANCELLED
+        if context.deadline is not None and time.monotonic() >= context.deadline:
+            return RUN_OUT_OF_TIME
+        return None
+
+    def _take_in(self, index: int, result: ItemResult) -> str | None:
+        """Keep a result; gives why the rest is not to be tried, or None."""
+        self._keep(result)
+        if result.state == "failed":
+            self._in_a_row += 1
+        elif not result.reused:
+            self._in_a_row = 0
+        most = int(self.items.settings.stop_after)
+        return f"stopped after {most} failures in a row" if 0 < most <= self._in_a_row else None
+
+    def _keep(self, result: ItemResult) -> None:
+        self.loop.log.append(result)
+        self.loop.progress.add(result)
+
+    def _work(self, index: int) -> ItemResult:
+        """All attempts of one item, in this thread."""
+        item = self.items.item(index)
+        attempt, printed = 1, dict[str, str]()
+        while True:
+            with self.context.mask.part(holding=self._has_secrets) as mask:
+                output = ItemOutput(mask, self._lines)
+                context = replace(
+                    self.context,
+                    host=self._host,
+                    item=item,
+                    attempt=attempt,
+                    mask=mask,
+                    output=output,
+                    scope=with_names(self.context.scope, item.names),
+                    work=Work(called=self.context.work.called),
+                )
+                if attempt == 1 and (reused := self._reused(context)) is not None:
+                    return reused
+                made = self._try(context)
+                for stream, text in output.close().items():
+                    printed[stream] = printed.get(stream, "") + text
+            if made.retry_in is None or not self._waits(made.retry_in):
+                return _result(context, made.outcome, printed)
+            attempt += 1
+
+    def _waits(self, seconds: float) -> bool:
+        """Wait until the next attempt; whether there is to be one."""
+        deadline = self.context.deadline
+        if deadline is not None and time.monotonic() + seconds >= deadline:
+            return False
+        return not self.loop.stopping.wait(seconds)
+
+    def _reused(self, context: StepContext) -> ItemResult | None:
+        """The result of an item that has succeeded before, and that calls the same now."""
+        assert context.item is not None
+        earlier = self.loop.log.earlier(context.item.key)
+        if earlier is None or not earlier.call:
+            return None
+        try:
+            render(context, lambda _: Succeeded())
+        except StepError:
+            return None  # its attempt will fail for the same reason
+        if call_hash(context) != earlier.call:
+            return None
+        return replace(earlier, index=context.item.index, reused=True)
+
+
+def _result(context: StepContext, outcome: Outcome, printed: dict[str, str]) -> ItemResult:
+    assert context.item is not None
+    result = ItemResult(
+        context.item.index,
+        context.item.key,
+        "succeeded",
+        attempts=context.attempt,
+        secrets=tuple(sorted(context.mask.learned)),
+        printed=printed,
+    )
+    if isinstance(outcome, Succeeded):
+        return replace(result, outputs=outcome.outputs, call=call_hash(context))
+    if isinstance(outcome, Skipped):
+        return replace(result, state="skipped", error=outcome.reason)
+    return replace(result, state="failed", error=outcome.reason)
+
+
+def call_hash(context: StepContext) -> str:
+    """A hash of what an attempt calls and of the outputs that it takes out of the answer.
+
+    Returns:
+        an empty text where JSON can't hold what is called.
+    """
+    step, work = context.step, context.work
+    configuration = {
+        key: dataclasses.asdict(value) if dataclasses.is_dataclass(value) else value  # type: ignore[arg-type]
+        for key, value in work.configuration.items()
+    }
+    try:
+        text = dumps([step.source.type, configuration, work.payload, _written_outputs(step)])
+    except JsonError:
+        return ""
+    return hashlib.sha256(text).hexdigest()[:_HASH_LENGTH]
+
+
+def _written_outputs(step: Step) -> list[Any]:
+    return [output.model_dump(mode="json") for output in step.outputs]
+
+
+def told_failures(counts: ItemCounts) -> str:
+    """`3 of 800 failed`."""
+    return f"{counts.failed:,} of {counts.total:,} failed"
+
+
+def shown_key(key: str) -> str:
+    """A key as messages show it; secrets must be hidden before."""
+    return f"'{key}'" if len(key) <= _LONGEST_KEY else f"'{key[:_LONGEST_KEY]}…'"

@@ -1,0 +1,154 @@
+"""What a repeated step is repeated for: its items and their keys (language 18.1 to 18.3)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from flowtoy_dagster.errors import StepError, TemplateError
+from flowtoy_dagster.flow.files.suggestions import show
+from flowtoy_dagster.flow.schema.for_each import ForEachConfig
+from flowtoy_dagster.flow.templates.names import BATCH, LOOP, Names
+from flowtoy_dagster.flow.templates.render import render, render_all
+from flowtoy_dagster.steps.items import Item
+from flowtoy_dagster.steps.scope import with_names
+
+MOST_ITEMS = 1_000_000
+_LONGEST_SHOWN = 40
+
+
+@dataclass(frozen=True)
+class ItemList:
+    """The items of a step, of which each is made when it is asked for.
+
+    Attributes:
+        settings: `for_each` with its templates rendered.
+        values: what the items are.
+        keys: what tells them apart; None where it is their position.
+    """
+
+    settings: ForEachConfig
+    values: Sequence[Any]
+    keys: Sequence[str] | None = None
+
+    def __len__(self) -> int:
+        return len(self.values)
+
+    def key(self, index: int) -> str:
+        """The key of the item at a place."""
+        return str(index) if self.keys is None else self.keys[index]
+
+    def item(self, index: int) -> Item:
+        """The item at a place."""
+        key = self.key(index)
+        return Item(index, key, self.names(index, {"key": key}))
+
+    def names(self, index: int, more: Mapping[str, Any]) -> dict[str, Any]:
+        """What the item's own names stand for.
+
+        Args:
+            index: its place.
+            more: what `loop` has beside its place.
+        """
+        loop = {"index": index + 1, "index0": index, "length": len(self.values), **more}
+        names = {self.settings.name: self.values[index], LOOP: Names(loop, _why_not_in_loop)}
+        if self.settings.batch is not None:
+            names[BATCH] = self.values[index]
+        return names
+
+
+def list_items(written: ForEachConfig, scope: Mapping[str, Any]) -> ItemList:
+    """What a step is repeated for.
+
+    Args:
+        written: `for_each`, templates unrendered.
+        scope: what the names in templates stand for.
+
+    Raises:
+        StepError: it is no list, too long, or two items have the same key; says which.
+    """
+    settings = _settings(written, scope)
+    values = _values(settings.iterated)
+    if settings.batch is not None:
+        size = int(settings.batch)
+        values = [values[start : start + size] for start in range(0, len(values), size)]
+    if len(values) > MOST_ITEMS:
+        raise StepError(f"for_each: {len(values):,} items; the limit is {MOST_ITEMS:,}")
+    items = ItemList(settings, values)
+    if settings.key is None:
+        return items
+    return ItemList(settings, values, _keys(items, settings.key, scope))
+
+
+def _settings(written: ForEachConfig, scope: Mapping[str, Any]) -> ForEachConfig:
+    values = written.model_dump(by_alias=True, warnings=False)
+    key = values.pop("key")
+    rendered: dict[str, Any] = {}
+    try:
+        for name, value in values.items():
+            rendered[name] = render_all(value, scope, f"for_each.{name}")
+    except TemplateError as error:
+        raise StepError(str(error)) from None
+    iterated = rendered.pop("in")
+    if not isinstance(iterated, (list, dict)):
+        raise StepError(f"for_each: expected a list or a mapping, got {_shown(iterated)}")
+    try:
+        settings = ForEachConfig.model_validate({**rendered, "in": []})
+    except ValueError as error:
+        name, reason = (part.strip() for part in str(error).splitlines()[1:3])
+        reason = reason.removeprefix("Value error, ").partition(" [type=")[0]
+        raise StepError(f"for_each.{name}: {reason}") from None
+    return settings.model_copy(update={"iterated": iterated, "key": key})
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, str):
+        is_short = len(value) <= _LONGEST_SHOWN
+        return f"the text {show(value)}" if is_short else f"a text of {len(value)} characters"
+    return show(value)
+
+
+def _values(iterated: list[Any] | dict[str, Any]) -> list[Any]:
+    """The items of what a step is repeated for."""
+    if isinstance(iterated, dict):
+        return [{"key": key, "value": value} for key, value in iterated.items()]
+    return iterated
+
+
+def _keys(items: ItemList, template: str, scope: Mapping[str, Any]) -> list[str]:
+    """The key of each item; all of them, before anything is called."""
+    keys: list[str] = []
+    seen: dict[str, int] = {}
+    for index in range(len(items)):
+        try:
+            value = render(template, with_names(scope, items.names(index, {})))
+        except TemplateError as error:
+            raise StepError(f"for_each.key of item {index}: {error.message}") from None
+        key = _key_text(value, index)
+        if key in seen:
+            raise StepError(
+                f"for_each.key: items {seen[key]} and {index} have the same key {_shown(key)}"
+            )
+        seen[key] = index
+        keys.append(key)
+    return keys
+
+
+def _key_text(value: Any, index: int) -> str:
+    if isinstance(value, bool) or not isinstance(value, (str, int, float)):
+        raise StepError(
+            f"for_each.key of item {index}: expected text or a number, got {_shown(value)}"
+        )
+    key = str(value)
+    if not key.strip():
+        raise StepError(f"for_each.key of item {index}: it is empty")
+    if not key.isascii() and key.encode("utf-8", "replace").decode() != key:
+        raise StepError(f"for_each.key of item {index}: it has characters that are no Unicode")
+    return key
+
+
+def _why_not_in_loop(name: str) -> str:
+    if name == "key":
+        return "'loop' has no 'key' where the key itself is made"
+    return f"'loop' has no '{name}': it has index, index0, length and key"

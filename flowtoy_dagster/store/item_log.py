@@ -1,0 +1,225 @@
+"""The results of a repeated step's items: a line each, appended when the item has ended.
+
+A killed process leaves the lines of the items that had ended. A line that is cut, or can't be read,
+counts as absent: its item is run again. Each attempt of the step begins with a line that tells how
+many items there are; the last such line and what follows it are what the step's record refers to.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+from array import array
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, BinaryIO
+
+from flowtoy_dagster.json_text import dumps, loads_checked
+from flowtoy_dagster.steps.items import ItemCounts, ItemResult
+from flowtoy_dagster.store.store import Store
+
+_LOG = logging.getLogger("flowtoy.store")
+_TOTAL = "items"
+_NONE = -1
+
+
+@dataclass(frozen=True)
+class _Place:
+    """Where a line is."""
+
+    key: str
+    offset: int
+
+
+class StoredItems:
+    """The results that one step of one run has left, read as far as is asked for.
+
+    Args:
+        store: where they are.
+        key: the piece that has them.
+    """
+
+    def __init__(self, store: Store, key: str) -> None:
+        self._store = store
+        self.key = key
+
+    def lines(self) -> Iterator[tuple[int, int | None, ItemResult | None]]:
+        """Each readable line's offset, and how many items it announces, or the result in it.
+
+        Raises:
+            FileNotFoundError: there are none.
+            OSError: they can't be read.
+        """
+        damaged, offset = 0, 0
+        with self._store.open(self.key) as file:
+            for line in file:
+                found = _read(line)
+                if found is not None:
+                    yield offset, found[0], found[1]
+                elif line.strip():
+                    damaged += 1
+                offset += len(line)
+        if damaged:
+            _LOG.warning("%d results of items in %s are damaged; they count as absent",
+                         damaged, self.key)
+
+    def latest(self) -> tuple[int, dict[int, int]]:
+        """How many items the last attempt of the step had, and the offset of each result."""
+        total, offsets = 0, dict[int, int]()
+        for offset, announced, result in self.lines():
+            if announced is not None:
+                total, offsets = announced, {}
+            elif result is not None:
+                offsets[result.index] = offset
+        return total, offsets
+
+    def results(self) -> Iterator[ItemResult]:
+        """The results of the step's last attempt, in the order of the items."""
+        _, offsets = self.latest()
+        yield from self.at(offsets[index] for index in sorted(offsets))
+
+    def counts(self) -> ItemCounts:
+        """How many items of the step's last attempt have ended how."""
+        counts = ItemCounts()
+        for _, announced, result in self.lines():
+            if announced is not None:
+                counts = ItemCounts(announced)
+            elif result is not None:
+                counts = counts.with_one(result)
+        return counts
+
+    def at(self, offsets: Iterator[int]) -> Iterator[ItemResult]:
+        """The results whose lines are at these offsets."""
+        with self._store.open(self.key) as file:
+            for offset in offsets:
+                file.seek(offset)
+                found = _read(file.readline())
+                if found is not None and found[1] is not None:
+                    yield found[1]
+
+
+def _read(line: bytes) -> tuple[int | None, ItemResult | None] | None:
+    """What a line holds; None where it can't be read."""
+    if not line.endswith(b"\n"):
+        return None
+    try:
+        found: dict[str, Any] = loads_checked(line)
+        if _TOTAL in found:
+            return int(found[_TOTAL]), None
+        found["secrets"] = tuple(found.get("secrets", ()))
+        result = ItemResult(**found)
+    except (ValueError, TypeError, KeyError):
+        return None
+    return (None, result) if result.state in ("succeeded", "failed", "skipped") else None
+
+
+class StoredItemLog:
+    """Keeps results in a store; `steps.items.ItemLog`.
+
+    Args:
+        store: where they go.
+        key: the piece that they are appended to.
+        before: the pieces with results that may be reused, the most recent one last.
+    """
+
+    def __init__(self, store: Store, key: str, before: Sequence[str] = ()) -> None:
+        self._store = store
+        self._key = key
+        self._before = before
+        self._lock = threading.Lock()
+        self._file: BinaryIO | None = None
+        self._size = 0
+        self._earlier: dict[str, _Place] | None = None
+        self._offsets = array("q")
+
+    def begin(self, total: int) -> None:
+        """So many items will come.
+
+        Raises:
+            OSError: nothing can be kept.
+        """
+        with self._lock:
+            if self._earlier is None:
+                self._earlier = self._find_earlier()
+            if self._file is None:
+                self._file = self._store.appender(self._key)
+                self._size = self._file.seek(0, os.SEEK_END)
+            self._offsets = array("q", [_NONE]) * total
+            self._write(dumps({_TOTAL: total}) + b"\n")
+
+    def append(self, result: ItemResult) -> None:
+        """Keep a result.
+
+        Raises:
+            OSError: it can't be kept.
+        """
+        line = dumps(_as_json(result)) + b"\n"
+        with self._lock:
+            self._offsets[result.index] = self._size
+            self._write(line)
+
+    def end(self) -> None:
+        """No more results will come: what there is survives a power cut, too.
+
+        Raises:
+            OSError: the disk reports an error.
+        """
+        with self._lock:
+            if self._file is not None:
+                os.fsync(self._file.fileno())
+                self._file.close()
+                self._file = None
+
+    def earlier(self, key: str) -> ItemResult | None:
+        """A success of the item of that key, of an earlier run or attempt."""
+        place = (self._earlier or {}).get(key)
+        if place is None:
+            return None
+        return next(StoredItems(self._store, place.key).at(iter([place.offset])), None)
+
+    def results(self) -> Iterator[ItemResult]:
+        """The results that were appended, in the order of the items."""
+        offsets = (offset for offset in self._offsets if offset != _NONE)
+        return StoredItems(self._store, self._key).at(offsets)
+
+    def _write(self, line: bytes) -> None:
+        assert self._file is not None
+        left = memoryview(line)
+        while left:
+            left = left[self._file.write(left) :]
+        self._size += len(line)
+
+    def _find_earlier(self) -> dict[str, _Place]:
+        """Where the successes are that may be reused."""
+        found: dict[str, _Place] = {}
+        for key in dict.fromkeys((*self._before, self._key)):
+            found.update(_successes(self._store, key))
+        return found
+
+
+def _successes(store: Store, key: str) -> Iterator[tuple[str, _Place]]:
+    """The items' keys and places of the successes in a piece."""
+    try:
+        for offset, _, result in StoredItems(store, key).lines():
+            if result is not None and result.state == "succeeded":
+                yield result.key, _Place(key, offset)
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        _LOG.warning("the results of items in %s can't be read: %s", key, error)
+
+
+def _as_json(result: ItemResult) -> dict[str, Any]:
+    """A result without what is as it is by default."""
+    facts = {"index": result.index, "key": result.key, "state": result.state}
+    more = {
+        "error": result.error,
+        "attempts": result.attempts,
+        "outputs": dict(result.outputs),
+        "call": result.call,
+        "secrets": list(result.secrets),
+        "printed": dict(result.printed),
+        "reused": result.reused,
+    }
+    return {**facts, **{key: value for key, value in more.items() if value}}

@@ -1,0 +1,145 @@
+"""Runs of flows with `for_each` on Dagster's engine: records, events, executors."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from flowtoy_dagster.engine.jobs.loops import SHOWN_ITEMS
+from flowtoy_dagster.runs.history import History
+from flowtoy_dagster.runs.run import run_flow
+
+ROWS = [{"id": f"k{number}", "n": number} for number in range(6)]
+
+
+def flow(executor: str, **more: Any) -> dict[str, Any]:
+    command = ["sh", "-c", 'echo "$1"; [ "$1" != 3 ]', "-", "{{ item.n }}"]
+    each = {
+        "name": "each",
+        "for_each": {"in": ROWS, "key": "{{ item.id }}", "max_failures": 1},
+        "source": "process",
+        "input": {"command": command},
+        "output": [{"name": "n", "type": "json"}],
+        **more,
+    }
+    see = {
+        "name": "see",
+        "source": "env",
+        "output": [
+            {"name": "n", "value": "{{ flows.each.n }}"},
+            {"name": "items", "value": "{{ steps.each['items'] }}"},
+            {"name": "counts", "value": "{{ steps.each.counts }}"},
+        ],
+    }
+    return {"name": "loop", "runner": {"executor": executor}, "flow": [each, see]}
+
+
+@pytest.mark.parametrize("executor", ["in_process", "warm", "multiprocess"])
+def test_every_executor_gives_the_same(executor: str, made_home: Path) -> None:
+    # language 18.8, 18.10
+    done = run_flow(flow(executor), 3)
+    assert done.success, [step.error for step in done.status.steps.values()]
+    see = (done.outputs["see"] or {})
+    assert done.outputs["each"] == {"n": [0, 1, 2, 4, 5]}
+    assert see["n"] == [0, 1, 2, 4, 5]
+    assert see["counts"] == {"total": 6, "succeeded": 5, "failed": 1, "skipped": 0}
+    assert see["items"] == [
+        {
+            "index": row["n"], "key": row["id"], "attempts": 1,
+            "state": "failed" if row["n"] == 3 else "succeeded",
+            "error": "sh exited with code 1" if row["n"] == 3 else None,
+            "outputs": {} if row["n"] == 3 else {"n": row["n"]},
+        }
+        for row in ROWS
+    ]  # fmt: skip
+    items = done.status.steps["each"].items
+    assert items is not None
+    assert (items.total, items.failed, items.failures) == (
+        6, 1, (("k3", "sh exited with code 1"),)
+    )
+
+
+def test_a_command_that_ends_late_does_not_end_those_of_other_items(made_home: Path) -> None:
+    """In a worker, which adopts what commands leave behind."""
+    script = 'if [ "$1" = 0 ]; then exec sleep 60; fi; sleep 4; printf 5'
+    command = ["sh", "-c", script, "-", "{{ item.n }}"]
+    changes = {"input": {"command": command}, "timeout": "{{ 2 if item.n == 0 else 60 }}"}
+    config = flow("warm", **changes)
+    config["flow"].pop()
+    done = run_flow(config, 6)
+    assert done.success, [step.error for step in done.status.steps.values()]
+    assert done.outputs["each"] == {"n": [5] * 5}
+
+
+def test_the_event_log_does_not_grow_with_the_items(made_home: Path) -> None:
+    # language 18.10
+    sizes, tables = [], []
+    for count in (10, 1000):
+        each = {
+            "name": "each", "source": "env",
+            "for_each": {"in": f"{{{{ range({count}) | list }}}}", "max_failures": "100%"},
+            "output": [{"name": "n", "value": "{{ 1 // (item - 7) }}"}],
+        }  # fmt: skip
+        done = run_flow({"runner": {"executor": "in_process"}, "flow": [each]}, 2)
+        assert done.success, [step.error for step in done.status.steps.values()]
+        with History() as history:
+            events = history.instance.all_logs(done.run_id)
+        sizes.append(len(events))
+        for entry in events:
+            event = entry.dagster_event
+            if event is not None and event.event_type_value == "STEP_OUTPUT":
+                tables.append(event.step_output_data.metadata["items"].value)
+    assert sizes[0] == sizes[1]
+    assert [len(table.records) for table in tables] == [10, SHOWN_ITEMS]
+    # Failures first
+    assert [record.data["state"] for record in tables[1].records][:2] == ["failed", "succeeded"]
+    assert tables[1].records[0].data["key"] == "7"
+
+
+def test_a_failed_loop_fails_the_run_and_says_how_many_failed(
+    flowtoy: Callable[..., Any], tmp_path: Path
+) -> None:
+    # language 18.7, 18.11
+    config = flow("warm", for_each={"in": ROWS, "key": "{{ item.id }}"})
+    (tmp_path / "loop.yaml").write_text(json.dumps(config))
+    done = flowtoy("run", tmp_path / "loop.yaml")
+    assert done.code == 1
+    assert "reason: 1 of 6 failed; the first is 'k3': sh exited with code 1" in done.stderr
+    shown = flowtoy("runs", "show", "last")
+    assert "1 of 6 failed; the first is 'k3'" in shown.stdout
+
+
+def test_what_is_tolerated_is_told_where_the_state_is_shown(
+    flowtoy: Callable[..., Any], tmp_path: Path
+) -> None:
+    # language 18.7, 18.11
+    (tmp_path / "loop.yaml").write_text(json.dumps(flow("in_process")))
+    done = flowtoy("run", tmp_path / "loop.yaml")
+    assert done.code == 0, done.stderr
+    line = next(line for line in done.stderr.splitlines() if "each  succeeded" in line)
+    assert line.endswith(", 1 of 6 failed")
+    assert "1 of 6 failed" in flowtoy("runs", "show", "last").stdout
+    # What items print is in the step's log, in whole lines.
+    logs = flowtoy("runs", "logs", "last", "each").stdout
+    assert sorted(logs.split()) == ["0", "1", "2", "3", "4", "5"]
+
+
+def test_a_secret_output_of_every_item_is_hidden(made_home: Path) -> None:
+    # language 18.12
+    config = flow("in_process", output=[{"name": "n", "value": "stdout", "secret": True}])
+    config["flow"].pop()
+    config["flow"][0]["input"]["command"][2] = 'echo "secret-of-$1"'
+    done = run_flow(config, 2)
+    assert done.success, [step.error for step in done.status.steps.values()]
+    texts = dict(done.output_texts())
+    assert json.loads(texts["each"].read()) == {"n": ["***"] * 6}
+    assert done.outputs["each"]["n"][1] == "secret-of-1\n"
+    with History() as history:
+        told = "".join(str(entry) for entry in history.instance.all_logs(done.run_id))
+        printed = b"".join(part for _, _, part in history.captured(history.find("last"), "each"))
+    assert "secret-of-" not in told
+    assert b"secret-of-" not in printed
