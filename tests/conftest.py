@@ -12,6 +12,7 @@ import subprocess
 import sys
 import tempfile
 import textwrap
+import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -118,6 +119,60 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 def _limit(item: pytest.Item) -> float:
     marker = item.get_closest_marker("timeout")
     return float(marker.args[0]) if marker else 0
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A request that a server of `serve` got."""
+
+    method: str
+    path: str
+    headers: Mapping[str, str]
+    body: bytes
+
+
+Reply = tuple[int, Mapping[str, str], bytes]
+
+
+@pytest.fixture
+def serve(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[Callable[[Asked], Reply]], str]]:
+    """Starts a server on loopback, which answers as a function says; gives its address.
+
+    The function gets each request, and gives the status, headers and body of the answer.
+    """
+    from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
+
+    def start(reply: Callable[[Asked], Reply]) -> str:
+        class Handler(BaseHTTPRequestHandler):
+            def answer(self) -> None:
+                length = int(self.headers.get("Content-Length") or 0)
+                headers = dict(self.headers.items())
+                asked = Asked(self.command, self.path, headers, self.rfile.read(length))
+                status, sent, body = reply(asked)
+                self.send_response(status)
+                for name, value in {**sent, "Content-Length": str(len(body))}.items():
+                    self.send_header(name, value)
+                self.end_headers()
+                self.wfile.write(body)
+
+            do_GET = do_POST = do_PUT = answer  # noqa: N815
+
+            def log_message(self, *_: object) -> None:
+                """Quiet."""
+
+        server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        thread = threading.Thread(target=server.serve_forever, args=(0.05,))
+        thread.start()
+        stack.callback(server.server_close)
+        stack.callback(thread.join)
+        stack.callback(server.shutdown)
+        return f"http://127.0.0.1:{server.server_port}"
+
+    with ExitStack() as stack:
+        yield start
 
 
 @pytest.fixture(autouse=True)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import os
-from collections.abc import Mapping
+import re
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -97,8 +99,6 @@ def test_the_result_of_a_step_before_is_there() -> None:
             "flows.a.x is missing: the step 'a' was not successful: it broke",
         ),
         ("{{ steps.a.outputs.x.deep }}", "flows.a.x is missing"),
-        ("{{ flows.b.x }}", "flows.b.x is missing: the step 'b' was skipped"),
-        ("{{ steps.b.result.code }}", "the result of step 'b' has no 'code'"),
         ("{{ flows.c.y }}", "the step 'c' has no output 'y'"),
         ("{{ flows.c.x.k }}", "there is no key 'k'; the keys are none"),
         ("{{ nobody.x if not nobody }}", "'nobody' is not a name"),
@@ -118,6 +118,13 @@ def test_an_error_says_which_name_is_missing_and_why(
     outcome = run(echo(word), upstream, sources=sources)
     assert outcome.error is not None
     assert reason in outcome.error
+
+
+@pytest.mark.parametrize("word", ["{{ flows.b.x }}", "{{ steps.b.result.code }}"])
+def test_what_needs_an_output_of_a_skipped_step_is_skipped_too(word: str) -> None:
+    outcome = run(echo(word), {"b": Upstream("skipped")})
+    assert outcome.error is None
+    assert "'b' was skipped" in (outcome.skipped or "")
 
 
 def test_sources_that_refer_to_each_other_in_a_circle_are_told() -> None:
@@ -176,3 +183,61 @@ def test_a_request_is_merged_over_the_source() -> None:
         "command": ["true"], "env": {"A": "1", "B": "3"}, "args": []
     }
     assert found.request_keys == {"env", "args"}
+
+
+def number_outside_json(**step: Any) -> StepOutcome:
+    """A step whose input holds a number that JSON can't hold, made of an upstream's text."""
+    return run(step, {"sensor": Upstream(outputs={"x": "NaN", "y": "inf"})})
+
+
+@pytest.mark.parametrize("number", ["x", "y"])
+def test_a_number_that_json_cannot_hold_fails_a_payload_for_stdin(number: str) -> None:
+    outcome = number_outside_json(
+        source={"type": "process", "command": ["cat"], "pass_to": "stdin"},
+        input={"ratio": f"{{{{ flows.sensor.{number} | float }}}}"},
+    )
+    assert not outcome.succeeded
+    assert re.search(r"JSON can't hold the number (nan|inf)", outcome.error or "")
+
+
+@pytest.mark.parametrize(
+    "word",
+    ["{{ {'ratio': flows.sensor.x | float} }}", "of {{ [flows.sensor.x | float] }}",
+     "{{ flows.sensor.x | float }}"],
+    ids=["a mapping", "a list within text", "alone"],
+)
+def test_a_number_that_json_cannot_hold_fails_a_text(word: str) -> None:
+    outcome = number_outside_json(source="process", input={"command": ["echo", word]})
+    assert not outcome.succeeded
+    assert "JSON can't hold the number nan" in (outcome.error or "")
+
+
+def test_a_line_break_at_the_end_of_a_token_of_a_step_is_left_out(
+    serve: Callable[..., str],
+) -> None:
+    """What `echo` prints is a token, and is masked without the line break too."""
+
+    def reply(asked: Any) -> tuple[int, dict[str, str], bytes]:
+        return 200, {}, json.dumps({"authorization": asked.headers["Authorization"]}).encode()
+
+    outcome = run(
+        {"source": {"type": "rest", "url": f"{serve(reply)}/orders"},
+         "input": {"auth": {"bearer": "{{ flows.login.x }}"}},
+         "output": [{"name": "seen", "value": "authorization"}]},
+        {"login": Upstream(outputs={"x": "abcdef123456\n"})},
+    )
+    assert outcome.succeeded, outcome.error
+    assert outcome.outputs == {"seen": "Bearer abcdef123456"}
+    mask = outcome.mask.including(outcome.secrets)
+    assert mask.text("sent abcdef123456 to it") == "sent *** to it"
+
+
+def test_a_line_break_within_a_token_of_a_step_is_named_as_such() -> None:
+    outcome = run(
+        {"source": {"type": "rest", "url": "http://127.0.0.1:9/orders"},
+         "input": {"auth": {"bearer": "{{ flows.login.x }}"}}},
+        {"login": Upstream(outputs={"x": "abc\ndef"})},
+    )
+    assert not outcome.succeeded
+    assert "line break" in (outcome.error or "")
+    assert "not a URL" not in (outcome.error or "")

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import base64
-import http.server
 import json
 import stat
 import sys
-import threading
 import urllib.parse
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -71,29 +69,14 @@ def leaks(data: bytes | str) -> list[str]:
 
 
 @pytest.fixture
-def echo(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+def echo(serve: Callable[..., str]) -> str:
     """The address of a server that answers 400 with the headers that it was sent."""
 
-    class Handler(http.server.BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            body = json.dumps(dict(self.headers)).encode()
-            self.send_response(400)
-            self.send_header("Content-Length", str(len(body)))
-            self.send_header("X-Sent-Back", self.headers["Authorization"])
-            self.end_headers()
-            self.wfile.write(body)
+    def reply(asked: Any) -> tuple[int, dict[str, str], bytes]:
+        sent_back = {"X-Sent-Back": str(asked.headers.get("Authorization"))}
+        return 400, sent_back, json.dumps(dict(asked.headers)).encode()
 
-        def log_message(self, *_: object) -> None:
-            """Quiet."""
-
-    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
-    monkeypatch.setenv("no_proxy", "127.0.0.1")
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        thread = threading.Thread(target=server.serve_forever, args=(0.05,))
-        thread.start()
-        yield f"http://127.0.0.1:{server.server_port}/"
-        server.shutdown()
-        thread.join()
+    return f"{serve(reply)}/"
 
 
 @pytest.fixture

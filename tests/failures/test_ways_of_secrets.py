@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import base64
 import html
-import http.server
 import json
 import re
 import shlex
 import sys
-import threading
 import urllib.parse
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -97,33 +95,14 @@ def leaks(data: bytes | str) -> list[str]:
 
 
 @pytest.fixture
-def address(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+def address(serve: Callable[..., str]) -> str:
     """A server that answers 400 with all that it was sent."""
 
-    class Handler(http.server.BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            sent = self.rfile.read(int(self.headers.get("Content-Length") or 0)).decode()
-            told = [self.path, sent, *self.headers.values()]
-            body = json.dumps("y" * 150 + " ".join(told)).encode()
-            self.send_response(400)
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
+    def reply(asked: Any) -> tuple[int, dict[str, str], bytes]:
+        told = [asked.path, asked.body.decode(), *asked.headers.values()]
+        return 400, {}, json.dumps("y" * 150 + " ".join(told)).encode()
 
-        def do_GET(self) -> None:
-            self.do_POST()
-
-        def log_message(self, *_: object) -> None:
-            """Quiet."""
-
-    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
-    monkeypatch.setenv("no_proxy", "127.0.0.1")
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        thread = threading.Thread(target=server.serve_forever, args=(0.05,))
-        thread.start()
-        yield f"http://127.0.0.1:{server.server_port}"
-        server.shutdown()
-        thread.join()
+    return serve(reply)
 
 
 ENV = "{{ env.MY_TOKEN }}"

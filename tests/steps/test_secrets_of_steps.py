@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import base64
-import http.server
 import os
 import sys
-import threading
-from collections.abc import Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -26,31 +24,18 @@ SAYS_BACK = "/services/hooks/workspace-000000000/channel-0000/"
 
 
 @pytest.fixture
-def address(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+def address(serve: Callable[..., str]) -> str:
     """A server that says the token back behind 150 other characters; 404 elsewhere."""
 
-    class Handler(http.server.BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            found = self.path == "/refused"
-            said = "y" * 150 + str(self.headers["Authorization"]) if found else ""
-            if self.path == "/blanks":
-                said = " " * 1990 + TOKEN
-            self.send_response(400 if said else 404)
-            self.send_header("Content-Length", str(len(said)))
-            self.end_headers()
-            self.wfile.write(said.encode())
+    def reply(asked: Any) -> tuple[int, dict[str, str], bytes]:
+        said = ""
+        if asked.path == "/refused":
+            said = "y" * 150 + str(asked.headers.get("Authorization"))
+        elif asked.path == "/blanks":
+            said = " " * 1990 + TOKEN
+        return (400 if said else 404), {}, said.encode()
 
-        def log_message(self, *_: object) -> None:
-            """Quiet."""
-
-    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
-    monkeypatch.setenv("no_proxy", "127.0.0.1")
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        thread = threading.Thread(target=server.serve_forever, args=(0.05,))
-        thread.start()
-        yield f"http://127.0.0.1:{server.server_port}"
-        server.shutdown()
-        thread.join()
+    return serve(reply)
 
 
 def run(step: dict[str, Any], **top: Any) -> tuple[StepOutcome, StepMask]:
