@@ -141,9 +141,11 @@ class TemplateError(FlowtoyError):
         super().__init__(f"{field}: {message}" if field else message)
 
 
-FailureKind = Literal["configuration", "provider", "raised", "timeout", "crash", "items"]
-"""What `retry` goes by; `configuration` is permanent: trying again can't help. `items`, too: each
-item of the step was tried again by itself."""
+FailureKind = Literal[
+    "configuration", "provider", "raised", "timeout", "crash", "items", "until"
+]
+"""What `retry` goes by; `configuration` and `until` are permanent: trying again can't help.
+`items`, too: each item of the step was tried again by itself."""
 
 
 class StepError(FlowtoyError):

@@ -57,6 +57,21 @@ class Dependency:
 
 
 @dataclass(frozen=True)
+class Until:
+    """A step that is called again until something is so (language 19.4).
+
+    Attributes:
+        condition: a template of one expression, which sees what outputs see.
+        every: seconds from the end of a call to the next, or a template of them.
+        limit: seconds after which it has failed, or a template of them; None is never.
+    """
+
+    condition: str
+    every: float | str = 10.0
+    limit: float | str | None = None
+
+
+@dataclass(frozen=True)
 class Step:
     """One step of a flow, ready to be run or translated.
 
@@ -75,6 +90,7 @@ class Step:
         params: the parameters that its templates refer to.
         when: its condition, a template of one expression (language 19.1).
         for_each: what it is repeated for; None where it runs once.
+        until: until when it is called again and again.
     """
 
     index: int
@@ -96,6 +112,7 @@ class Step:
     params: tuple[str, ...] = ()
     when: str | None = None
     for_each: ForEachConfig | None = None
+    until: Until | None = None
 
     @property
     def upstream(self) -> tuple[str, ...]:

@@ -72,6 +72,7 @@ class FlowSecrets:
             if any(is_template(name) for name in _listed(names)):
                 return True
         conditions = [step.when for step in self._flow.steps if step.when is not None]
+        conditions += [step.until.condition for step in self._flow.steps if step.until is not None]
         for template in [*(text for _, text in templates_in(self._flow.config)), *conditions]:
             with contextlib.suppress(TemplateMistake):
                 if any(r.root == "env" and r.step is None for r in references(template)):

@@ -189,6 +189,7 @@ def _described(flow: Flow, step: Step) -> list[str]:
         "output": [output.model_dump(exclude_defaults=True) for output in step.outputs],
         "depends_on": list(step.upstream),
         "when": step.when,
+        "until": step.until.condition if step.until else None,
         "params": {
             name: values.public.get(name, values.secret.get(name)) for name in step.params
         },

@@ -83,6 +83,7 @@ class StepContext:
         clock: counts the time that `deadline` comes of; None where there is none.
         limiter: holds the rates of sources; without one they are not held.
         limited: the named source whose rate holds for the step's calls, if one does.
+        give_up_at: when it need not wait for its turn any longer, by the monotonic clock.
         waits: is told what the attempt waits for.
         work: what the attempt has come to so far.
     """
@@ -101,6 +102,7 @@ class StepContext:
     clock: Clock | None = None
     limiter: Limiter | None = None
     limited: Source | None = None
+    give_up_at: float | None = None
     waits: Waits = field(default_factory=Waits)
     work: Work = field(default_factory=Work)
 

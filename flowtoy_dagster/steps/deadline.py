@@ -15,6 +15,7 @@ from typing import Generic, TypeVar
 
 T = TypeVar("T")
 
+RUN_OUT_OF_TIME = "the run's timeout has passed"
 EXIT_UNINTERRUPTIBLE = 124
 """A worker's exit code when a step ran out of time in code that can't be interrupted."""
 GRACE = 8.0

@@ -15,21 +15,23 @@ from flowtoy_dagster.steps.needs import failure_of
 from flowtoy_dagster.steps.rate_headers import retry_after
 
 
-def timeout_of(written: float | str | None, scope: Mapping[str, Any]) -> float | None:
-    """The seconds that `timeout` gives.
+def timeout_of(
+    written: float | str | None, scope: Mapping[str, Any], field: str = "timeout"
+) -> float | None:
+    """The seconds that `timeout`, or another field, gives.
 
     Raises:
         StepError: its template gives no duration above zero.
     """
-    value = _rendered(written, scope, "timeout")
+    value = _rendered(written, scope, field)
     if value is None:
         return None
     try:
         found = seconds(value)
     except ValueError as error:
-        raise StepError(f"timeout: {error}") from None
+        raise StepError(f"{field}: {error}") from None
     if found <= 0:
-        raise StepError("timeout: must be more than 0")
+        raise StepError(f"{field}: must be more than 0")
     return found
 
 
@@ -67,10 +69,10 @@ def is_worth_a_retry(retry: RetryConfig, result: ProviderResult | None, kind: st
     Args:
         retry: the step's settings.
         result: what the provider gave, if it was called.
-        kind: `provider`, `timeout`, `crash`, `raised`, or `configuration` and `items`, which are
-            permanent.
+        kind: `provider`, `timeout`, `crash`, `raised`; or `configuration`, `items` or `until`,
+            which are permanent.
     """
-    if kind in ("configuration", "items"):
+    if kind in ("configuration", "items", "until"):
         return False
     names = _names_of(result, kind)
     if retry.on is None:

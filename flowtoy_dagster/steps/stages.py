@@ -24,18 +24,20 @@ from flowtoy_dagster.providers.kind import ProviderKind
 from flowtoy_dagster.providers.kinds import PROVIDERS, describe_call
 from flowtoy_dagster.steps.chain import Failed, Next, Outcome, Succeeded, chain
 from flowtoy_dagster.steps.context import StepContext
+from flowtoy_dagster.steps.deadline import (
+    RUN_OUT_OF_TIME as RUN_OUT_OF_TIME,  # noqa: PLC0414 - who runs stages asks here
+)
 from flowtoy_dagster.steps.deadline import Clock, OutOfTime, within
 from flowtoy_dagster.steps.extraction import extract
 from flowtoy_dagster.steps.keys.rate import heed_limits, wait_for_turn
 from flowtoy_dagster.steps.keys.required import check_required
+from flowtoy_dagster.steps.keys.until import check_done, repeat_until
 from flowtoy_dagster.steps.needs import failure_of
 from flowtoy_dagster.steps.retry import timeout_of
 from flowtoy_dagster.steps.when import ask_condition, check_needs
 from flowtoy_dagster.steps.words import one_line
 
 logger = logging.getLogger("flowtoy.step")
-
-RUN_OUT_OF_TIME = "the run's timeout has passed"
 
 
 def hold_deadline(context: StepContext, following: Next) -> Outcome:
@@ -161,7 +163,10 @@ def give(context: StepContext, following: Next) -> Outcome:
 
 
 ATTEMPT = chain(
-    (hold_deadline, check_needs, ask_condition, render, call, extract_outputs, check_required, give)
+    (
+        repeat_until, hold_deadline, check_needs, ask_condition, render, call, check_done,
+        extract_outputs, check_required, give,
+    )
 )
 """One attempt of a step."""
 

@@ -173,6 +173,19 @@ def test_a_wait_is_shown_and_ends_with_the_run(api: Api) -> None:
     assert len(api.times) == 1
 
 
+# language 19.5, 18.6
+def test_items_and_their_attempts_wait_for_their_turns(api: Api) -> None:
+    api.answers = [(500, {})]
+    flow = flow_of(api, "10/s", 1, executor="in_process")
+    flow["flow"][0] |= {
+        "for_each": {"in": list(range(5)), "concurrency": 5}, "retry": {"max": 1, "delay": 0}
+    }
+    done = run_flow(flow)
+    assert done.success, [step.error for step in done.status.steps.values()]
+    assert len(api.times) == 6
+    assert max(api.times) - min(api.times) >= 0.5 - STALLED
+
+
 # language 19.5
 def test_sources_share_a_rate_by_their_name_and_what_they_call() -> None:
     def key(name: str, **configuration: Any) -> str:

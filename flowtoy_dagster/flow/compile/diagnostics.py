@@ -11,7 +11,7 @@ from flowtoy_dagster.errors import Location, Problem
 from flowtoy_dagster.flow.files.loading import NO_FILE
 from flowtoy_dagster.flow.files.nodes import KeyPath, Node
 from flowtoy_dagster.flow.files.suggestions import nearest, not_showing, show, without_value
-from flowtoy_dagster.flow.schema.fields import Misplaced, Strict
+from flowtoy_dagster.flow.schema.fields import Misplaced, Strict, keys_of
 from flowtoy_dagster.flow.schema.for_each import ForEachConfig
 from flowtoy_dagster.flow.schema.models import (
     GroupConfig,
@@ -157,17 +157,13 @@ def _is_secret_place(path: KeyPath) -> bool:
 def _fields_at(loc: Sequence[str | int], model: type[Strict]) -> list[str]:
     """The keys that the mapping holding an unknown key may have."""
     if "<derived>" in loc:
-        return list(SourceReference.model_fields)
+        return keys_of(SourceReference)
     for part in loc[:-1]:
         if part == "runner":
-            return list((GroupConfig if "groups" in loc[1:-1] else RunnerConfig).model_fields)
+            return keys_of(GroupConfig if "groups" in loc[1:-1] else RunnerConfig)
         if part in _MODELS_BY_FIELD:
-            return _keys(_MODELS_BY_FIELD[str(part)])
-    return _keys(model)
-
-
-def _keys(model: type[Strict]) -> list[str]:
-    return [field.alias or name for name, field in model.model_fields.items()]
+            return keys_of(_MODELS_BY_FIELD[str(part)])
+    return keys_of(model)
 
 
 def _alternatives(expected: str) -> list[str]:

@@ -242,7 +242,11 @@ class _Connector:
                 where = (*path, "output", index, "value", *within)
                 yield from self._read(template, where, f"output {output.name}", names)
         retry = config.retry.model_dump(warnings=False) if config.retry else None
-        for within, template in templates_in({"retry": retry, "timeout": config.timeout}):
+        if config.until is not None:
+            names = _joined(items, self.catalog.outputs.template_names("template"))
+            yield from self._read(config.until, (*path, "until"), "until", names)
+        timing = {"timeout": config.timeout, "every": config.every, "for": config.for_}
+        for within, template in templates_in({"retry": retry, **timing}):
             yield from self._read(template, (*path, *within), _label("", within), items)
 
     def _item_mentions(self, view: StepView) -> Iterator[_Mention]:

@@ -22,6 +22,7 @@ def declare(draft: Draft) -> None:
     _read_params(draft, raw.get("params"))
     _read_schedules(draft, raw.get("schedule"))
     _check_limits(draft, raw.get("runner"))
+    _check_waits(draft)
 
 
 def _read_params(draft: Draft, raw: Any) -> None:
@@ -117,3 +118,14 @@ def _check_limits(draft: Draft, runner: Any) -> None:
                 f"declare it: 'runner: {{groups: {{{group}: {{concurrency: 2}}}}}}'"
             )
             draft.problems.error(("flow", step.index, "group"), message, hint)
+
+
+def _check_waits(draft: Draft) -> None:
+    """Report `every` and `for` of steps that are called once (language 19.4)."""
+    for step in draft.steps:
+        if step.config.until is not None or "until" in step.broken:
+            continue
+        for key, value in (("every", step.config.every), ("for", step.config.for_)):
+            if value is not None:
+                message = f"'{key}' needs 'until', which says when the step is done"
+                draft.problems.error(("flow", step.index, key), message, key=True)

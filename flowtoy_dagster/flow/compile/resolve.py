@@ -21,13 +21,14 @@ from flowtoy_dagster.flow.compile.validate import (
 from flowtoy_dagster.flow.files.loading import Document
 from flowtoy_dagster.flow.files.nodes import KeyPath
 from flowtoy_dagster.flow.files.suggestions import nearest
-from flowtoy_dagster.flow.graph import Flow, InputKind, Source, Step
+from flowtoy_dagster.flow.graph import Flow, InputKind, Source, Step, Until
 from flowtoy_dagster.flow.schema.fields import is_free
 from flowtoy_dagster.flow.schema.models import (
     OutputConfig,
     RunnerConfig,
     SourceConfig,
     SourceReference,
+    StepConfig,
 )
 
 _PARAMETER_TYPES = {
@@ -133,6 +134,7 @@ class _Builder:
             params=links.params[view.step.index],
             when=config.when,
             for_each=config.for_each,
+            until=_until(config),
         )
 
     def _pool_of(self, written: str | SourceConfig | SourceReference) -> str | None:
@@ -300,6 +302,13 @@ class _Builder:
         message = f"the input mixes request keys of '{source.type}' with others: {listed}"
         self.draft.problems.error((*path, others[0]), message, hint, key=True)
         return _Input("none", value, path)
+
+
+def _until(config: StepConfig) -> Until | None:
+    if config.until is None:
+        return None
+    every = Until.every if config.every is None else config.every
+    return Until(config.until, every, config.for_)
 
 
 def _names(names: Collection[str]) -> str:

@@ -16,7 +16,7 @@ from flowtoy_dagster.flow.compile.diagnostics import Diagnostics
 from flowtoy_dagster.flow.files.loading import Document
 from flowtoy_dagster.flow.files.nodes import KeyPath, Node
 from flowtoy_dagster.flow.files.suggestions import nearest, show
-from flowtoy_dagster.flow.schema.fields import STATIC, Strict, is_free
+from flowtoy_dagster.flow.schema.fields import STATIC, Strict, is_free, keys_of
 from flowtoy_dagster.flow.schema.models import (
     FlowConfig,
     ScheduleConfig,
@@ -155,7 +155,7 @@ def salvage(
         broken = _fields_of(error)
     if not isinstance(value, dict):
         return None, broken
-    rest = {k: v for k, v in value.items() if k in model.model_fields and k not in broken}
+    rest = {k: v for k, v in value.items() if k in keys_of(model) and k not in broken}
     try:
         return model.model_validate({**spare, **rest}, context=STATIC), broken
     except ValidationError:

@@ -56,6 +56,11 @@ class Strict(BaseModel):
         return without_notes(value)
 
 
+def keys_of(model: type[BaseModel]) -> list[str]:
+    """The keys that a mapping may have, as they are written."""
+    return [field.alias or name for name, field in model.model_fields.items()]
+
+
 def without_notes(value: Any) -> Any:
     """A mapping without its free keys; anything else as it is."""
     if isinstance(value, dict):

@@ -208,6 +208,9 @@ class StepConfig(Strict):
     on_error: OnError | None = None
     retry: Annotated[RetryConfig, BeforeValidator(_short_retry)] | None = None
     timeout: Templated[Timeout] | None = None
+    until: Condition | None = None
+    every: Templated[Timeout] | None = None
+    for_: Annotated[Templated[Timeout] | None, Field(alias="for")] = None
     group: Name | None = None
     pool: Pool | None = None
     description: str | None = None

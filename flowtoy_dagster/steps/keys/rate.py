@@ -25,6 +25,10 @@ _SLICE = 1.0
 """Seconds after which a waiting call looks about: a thread is interrupted between two of them."""
 
 
+class GivenUpError(Exception):
+    """A call has not had its turn when it need not be made any more."""
+
+
 def rate_key(source: Source) -> str:
     """What tells a source from others in a home: its name, its type, and what it calls.
 
@@ -45,6 +49,7 @@ def wait_for_turn(context: StepContext) -> StepContext:
 
     Raises:
         StepError: the step was ended meanwhile, or the home can't keep the rate.
+        GivenUpError: `context.give_up_at` has come.
     """
     source, limiter = context.limited, context.limiter
     if source is None or limiter is None:
@@ -61,6 +66,8 @@ def wait_for_turn(context: StepContext) -> StepContext:
                 shown = True
                 text = f"waits for {source.name}: {show_rates(source.rates)}"
                 stack.enter_context(context.waits.shown(text))
+            if context.give_up_at is not None and time.monotonic() >= context.give_up_at:
+                raise GivenUpError
             if context.cancelled.wait(min(seconds, _SLICE)):
                 raise StepError(f"ended while it waited for {source.name}", "raised")
             seconds = _take(limiter, key, source)
