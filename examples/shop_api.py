@@ -19,6 +19,7 @@ import subprocess
 import sys
 import threading
 import time
+import urllib.parse
 from collections.abc import Callable, Mapping, Sequence
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -80,7 +81,8 @@ class _Shop:
         self._databases: list[str] = []
         self._schemas = 0
 
-    def answer(self, method: str, path: str, authorization: str | None, body: bytes) -> Answer:
+    def answer(self, method: str, target: str, authorization: str | None, body: bytes) -> Answer:
+        path, _, query = target.partition("?")
         for endpoint in _ENDPOINTS:
             match = endpoint.match(path)
             if match is None:
@@ -91,7 +93,8 @@ class _Shop:
                 return _error(HTTPStatus.METHOD_NOT_ALLOWED, message, {"Allow": allow})
             if not endpoint.public and (refusal := self._refusal(authorization)):
                 return _error(HTTPStatus.UNAUTHORIZED, refusal, {"WWW-Authenticate": "Bearer"})
-            return endpoint.answer(self, match.groups(), body)
+            groups = (*match.groups(), query) if endpoint.takes_query else match.groups()
+            return endpoint.answer(self, groups, body)
         return _error(HTTPStatus.NOT_FOUND, f"no such path: {path}")
 
     def _refusal(self, authorization: str | None) -> str | None:
@@ -123,6 +126,24 @@ class _Shop:
     def orders(self, _ids: Sequence[str], _body: bytes) -> Answer:
         return Answer(HTTPStatus.OK, ORDERS)
 
+    def page(self, ids: Sequence[str], _body: bytes) -> Answer:
+        """A page of a list: `?after=` the last id of the page before, `&limit=` records."""
+        name, query = ids
+        wanted = dict(urllib.parse.parse_qsl(query))
+        lists: dict[str, list[dict[str, Any]]]
+        lists = {"users": USERS, "products": PRODUCTS, "orders": ORDERS}
+        records = lists.get(name)
+        if records is None:
+            return _error(HTTPStatus.NOT_FOUND, f"no such list: {name}")
+        try:
+            after, limit = int(wanted.get("after", 0)), int(wanted.get("limit", 2))
+        except ValueError:
+            return _error(HTTPStatus.BAD_REQUEST, "'after' and 'limit' are numbers")
+        rest = [record for record in records if record["id"] > after]
+        items = rest[: min(max(limit, 1), 100)]
+        following = items[-1]["id"] if len(rest) > len(items) else None
+        return Answer(HTTPStatus.OK, {"items": items, "next": following, "total": len(records)})
+
     def create_database(self, _ids: Sequence[str], body: bytes) -> Answer:
         try:
             wanted = json.loads(body) if body else {}
@@ -151,6 +172,7 @@ class _Endpoint(NamedTuple):
     methods: tuple[str, ...]
     answer: Callable[[_Shop, Sequence[str], bytes], Answer]
     public: bool = False
+    takes_query: bool = False
 
     def match(self, path: str) -> re.Match[str] | None:
         return re.fullmatch(self.path.replace("<id>", "([^/]+)"), path)
@@ -162,6 +184,7 @@ _ENDPOINTS = (
     _Endpoint("/users", ("GET",), _Shop.users),
     _Endpoint("/products", ("GET",), _Shop.products),
     _Endpoint("/orders", ("GET",), _Shop.orders),
+    _Endpoint("/pages/<id>", ("GET",), _Shop.page, takes_query=True),
     _Endpoint("/databases", ("POST",), _Shop.create_database),
     _Endpoint("/databases/<id>/schema", ("POST",), _Shop.create_schema),
 )
@@ -197,8 +220,8 @@ class _Handler(BaseHTTPRequestHandler):
             self.close_connection = True  # where the next request begins is unknown
             return _error(HTTPStatus.LENGTH_REQUIRED, "the body needs a Content-Length")
         body = self.rfile.read(int(length))
-        path = self.path.partition("?")[0]
-        return self.server.shop.answer(self.command, path, self.headers.get("Authorization"), body)
+        token = self.headers.get("Authorization")
+        return self.server.shop.answer(self.command, self.path, token, body)
 
     def _send(self, answer: Answer) -> None:
         body = json.dumps(answer.body).encode()

@@ -175,6 +175,7 @@ def test_the_root_lists_every_endpoint(guarded: Any) -> None:
         "/users",
         "/products",
         "/orders",
+        "/pages/<id>",
         "/databases",
         "/databases/<id>/schema",
     ]
@@ -200,6 +201,18 @@ def test_a_wrong_method_is_405_and_names_the_right_ones(
 ) -> None:
     answer = call(api.address + path, method)
     assert (answer.status, answer.headers["Allow"]) == (405, allowed)
+
+
+def test_pages_lead_from_one_to_the_next(api: Any) -> None:
+    first = call(f"{api.address}/pages/orders?limit=3").body
+    rest = call(f"{api.address}/pages/orders?limit=3&after={first['next']}").body
+    assert [*first["items"], *rest["items"]] == shop_api.ORDERS
+    assert (rest["next"], rest["total"]) == (None, 5)
+
+
+@pytest.mark.parametrize(("path", "status"), [("nothing", 404), ("users?limit=x", 400)])
+def test_a_page_that_is_wrong_is_an_error(api: Any, path: str, status: int) -> None:
+    assert call(f"{api.address}/pages/{path}").status == status
 
 
 # Tokens

@@ -57,6 +57,39 @@ class CallContext(Protocol):
     def cancelled(self) -> threading.Event:
         """Set when the call should end."""
 
+    @property
+    def parts(self) -> CallParts | None:
+        """What a call that consists of several requests holds to."""
+
+
+class CallParts(Protocol):
+    """What a call that consists of several requests, such as one for each page, holds to.
+
+    Where such a call has failed for good, the result's `meta` has `retryable: False`: the step does
+    not make it again.
+    """
+
+    def next_turn(self, last: ProviderResult) -> CallContext:
+        """Wait until the next request may be sent, as the source's `rate` has it.
+
+        Args:
+            last: what the request before came to.
+
+        Returns:
+            The context with the deadline as it is then.
+        """
+
+    def retry_delay(self, result: ProviderResult, retry: int) -> float | None:
+        """Seconds to wait before a request that failed is sent again, as the step's `retry` has it.
+
+        Args:
+            result: how it failed.
+            retry: which retry of this request it would be, from 1.
+
+        Returns:
+            None where it is not sent again.
+        """
+
 
 class Provider(Protocol):
     """What every provider has, third parties' too."""

@@ -15,11 +15,10 @@ from flowtoy_dagster.providers.base import ProviderResult
 from flowtoy_dagster.providers.kinds import describe
 from flowtoy_dagster.steps.chain import Failed, Next, Outcome, Skipped
 from flowtoy_dagster.steps.context import StepContext
-from flowtoy_dagster.steps.deadline import OutOfTime, within
 from flowtoy_dagster.steps.for_each import ItemAttempt, for_each
 from flowtoy_dagster.steps.items import ItemCounts
 from flowtoy_dagster.steps.needs import SkipStep
-from flowtoy_dagster.steps.retry import delay_before, is_worth_a_retry, retries_of
+from flowtoy_dagster.steps.retry import next_delay
 from flowtoy_dagster.steps.scope import Upstream, build_scope
 from flowtoy_dagster.steps.stages import ATTEMPT, RUN_OUT_OF_TIME
 from flowtoy_dagster.steps.words import one_line
@@ -29,8 +28,6 @@ logger = logging.getLogger("flowtoy.step")
 STDERR_LINES = 10
 SHOWN_CALL = 110
 """Characters of what is called that a failure shows."""
-POLICY_SECONDS = 10.0
-"""How long the templates of `retry` may take."""
 
 
 @dataclass(frozen=True)
@@ -204,18 +201,8 @@ def _own_words(context: StepContext, failure: Failed) -> str:
 
 def _next_attempt(context: StepContext, failure: Failed) -> tuple[float | None, int]:
     """Seconds until the next attempt, or None; and how many retries there are in all."""
-    result = context.work.result
-    try:
-        retry = within(POLICY_SECONDS, lambda: retries_of(context.step.retry, context.scope))
-        most = int(retry.max)
-        if context.attempt > most or not is_worth_a_retry(retry, result, failure.kind):
-            return None, most
-        return delay_before(retry, context.attempt, result), most
-    except StepError:
-        return None, 0
-    except (Exception, OutOfTime):
-        logger.debug("'retry' of step '%s' failed", context.step.name, exc_info=True)
-        return None, 0
+    policy, result = context.step.retry, context.work.result
+    return next_delay(policy, context.scope, context.attempt, result, failure.kind)
 
 
 def _last_lines(result: ProviderResult) -> str:

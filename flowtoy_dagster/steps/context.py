@@ -9,7 +9,7 @@ from typing import Any, Protocol
 
 from flowtoy_dagster.flow.graph import Source, Step
 from flowtoy_dagster.flow.schema.rates import Rate
-from flowtoy_dagster.providers.base import Output, ProviderResult
+from flowtoy_dagster.providers.base import CallParts, Output, ProviderResult
 from flowtoy_dagster.providers.subprocesses import Processes
 from flowtoy_dagster.steps.deadline import Clock
 from flowtoy_dagster.steps.items import Item, Loop
@@ -86,6 +86,7 @@ class StepContext:
         give_up_at: when it need not wait for its turn any longer, by the monotonic clock.
         waits: is told what the attempt waits for.
         work: what the attempt has come to so far.
+        parts: what a call that consists of several requests holds to; None outside of a call.
     """
 
     step: Step
@@ -105,6 +106,7 @@ class StepContext:
     give_up_at: float | None = None
     waits: Waits = field(default_factory=Waits)
     work: Work = field(default_factory=Work)
+    parts: CallParts | None = None
 
     @property
     def processes(self) -> Processes:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import random
 from collections.abc import Mapping
 from typing import Any
@@ -11,8 +12,14 @@ from flowtoy_dagster.flow.schema.durations import seconds
 from flowtoy_dagster.flow.schema.models import RetryConfig
 from flowtoy_dagster.flow.templates.render import is_template, render
 from flowtoy_dagster.providers.base import ProviderResult
+from flowtoy_dagster.steps.deadline import OutOfTime, within
 from flowtoy_dagster.steps.needs import failure_of
 from flowtoy_dagster.steps.rate_headers import retry_after
+
+logger = logging.getLogger("flowtoy.step")
+
+POLICY_SECONDS = 10.0
+"""How long the templates of `retry` may take."""
 
 
 def timeout_of(
@@ -54,6 +61,38 @@ def retries_of(written: RetryConfig | None, scope: Mapping[str, Any]) -> RetryCo
         raise StepError(f"retry.{': '.join(part.strip() for part in first)}") from None
 
 
+def next_delay(
+    written: RetryConfig | None,
+    scope: Mapping[str, Any],
+    attempt: int,
+    result: ProviderResult | None,
+    kind: str = "provider",
+) -> tuple[float | None, int]:
+    """Seconds until something that failed is tried again, and how many retries there are in all.
+
+    Args:
+        written: the step's settings.
+        scope: what the names in their templates stand for.
+        attempt: which attempt has failed, from 1.
+        result: what the provider gave, if it was called.
+        kind: of the failure, as `is_worth_a_retry` takes it.
+
+    Returns:
+        None where it is not tried again.
+    """
+    try:
+        retry = within(POLICY_SECONDS, lambda: retries_of(written, scope))
+        most = int(retry.max)
+        if attempt > most or not is_worth_a_retry(retry, result, kind):
+            return None, most
+        return delay_before(retry, attempt, result), most
+    except StepError:
+        return None, 0
+    except (Exception, OutOfTime):
+        logger.debug("the settings of 'retry' failed", exc_info=True)
+        return None, 0
+
+
 def _rendered(value: Any, scope: Mapping[str, Any], field: str) -> Any:
     if not is_template(value):
         return value
@@ -74,6 +113,9 @@ def is_worth_a_retry(retry: RetryConfig, result: ProviderResult | None, kind: st
     """
     if kind in ("configuration", "items", "until"):
         return False
+    retryable = result.meta.get("retryable") if result is not None else None
+    if isinstance(retryable, bool):
+        return retryable
     names = _names_of(result, kind)
     if retry.on is None:
         hopeless = "4xx" in names and not names & {"408", "425", "429"}

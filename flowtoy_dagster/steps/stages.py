@@ -22,6 +22,7 @@ from flowtoy_dagster.masking.mask import secret_values_in, texts_in
 from flowtoy_dagster.providers.base import Provider, ProviderResult, call_provider
 from flowtoy_dagster.providers.kind import ProviderKind
 from flowtoy_dagster.providers.kinds import PROVIDERS, describe_call
+from flowtoy_dagster.steps.call_parts import PartsOfCall
 from flowtoy_dagster.steps.chain import Failed, Next, Outcome, Succeeded, chain
 from flowtoy_dagster.steps.context import StepContext
 from flowtoy_dagster.steps.deadline import (
@@ -89,6 +90,7 @@ def call(context: StepContext, following: Next) -> Outcome:
     provider = _construct(context, kind, configuration)
     # As late as can be: what is sent next is what the rate counts.
     context = wait_for_turn(context)
+    context = replace(context, parts=PartsOfCall(context))
     returned = _call(context, provider, payload)
     try:
         work.result = ProviderResult.of(returned)
@@ -219,6 +221,8 @@ def _call(context: StepContext, provider: Provider, payload: Any) -> Any:
     kind = context.step.source.type
     try:
         return call_provider(provider, payload, context)
+    except StepError:
+        raise  # the step's own, which a turn has raised
     except _passing(context):
         raise
     except BaseException as error:

@@ -24,6 +24,7 @@ def _load(name: str) -> None:
 
 
 _load("loopback")
+_load("paged")
 from loopback import Server, serving  # noqa: E402
 
 # Made for these tests alone: self-signed, for 127.0.0.1.

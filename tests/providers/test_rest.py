@@ -939,6 +939,9 @@ EVERYTHING: dict[str, Any] = {
     "max_response_bytes": 1000,
     "input_mode": "body",
     "param_name": "user",
+    "paginator": {"type": "offset", "limit": 10},
+    "data_selector": "items",
+    "hosts": ["api.example.com"],
 }
 
 

@@ -35,6 +35,9 @@ class SkippedNeed(str):
 
     __slots__ = ()
 
+PAGE_NAMES = ("response", "records", "headers")
+"""What expressions about a page know: its data, its records, the headers of the answer."""
+
 
 class Missing(jinja2.Undefined):
     """A name that is not there: may be tested, is an error when it is used (language 6.4).

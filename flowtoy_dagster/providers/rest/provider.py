@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import base64
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Annotated, Any, Literal
 from urllib.parse import urlencode
 
-from pydantic import BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import BeforeValidator, ConfigDict, Field, PlainValidator, model_validator
 
 from flowtoy_dagster.errors import TemplateError
 from flowtoy_dagster.flow.schema.fields import (
@@ -20,10 +20,12 @@ from flowtoy_dagster.flow.schema.fields import (
     Timeout,
     Whole,
 )
+from flowtoy_dagster.flow.templates.names import PAGE_NAMES
 from flowtoy_dagster.flow.templates.render import text, to_json
 from flowtoy_dagster.json_text import JsonError
 from flowtoy_dagster.providers.base import CallContext, ProviderResult, bounded
 from flowtoy_dagster.providers.kind import ProviderKind
+from flowtoy_dagster.providers.rest.choice import one_of
 from flowtoy_dagster.providers.rest.content import (
     Answer,
     Call,
@@ -36,6 +38,12 @@ from flowtoy_dagster.providers.rest.content import (
     split_user,
     status_note,
 )
+from flowtoy_dagster.providers.rest.expressions import bound
+from flowtoy_dagster.providers.rest.links import Hosts
+from flowtoy_dagster.providers.rest.pages import PAGINATORS, PageRequest, Paginator
+from flowtoy_dagster.providers.rest.paths import JmesPath, PageError, put
+from flowtoy_dagster.providers.rest.reading import Reader
+from flowtoy_dagster.providers.rest.selection import Selector
 
 _Contents = tuple[list[tuple[str, str]], dict[str, str | None], bytes | None]
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
@@ -133,6 +141,9 @@ class RestConfiguration(Strict):
     max_response_bytes: Templated[Annotated[Whole, Field(gt=0)]] = 256 * 1024 * 1024
     input_mode: Templated[Literal["parameter", "body"]] | None = None
     param_name: Templated[Name] = "id"
+    paginator: Annotated[Paginator | None, PlainValidator(one_of(PAGINATORS, "paginator"))] = None
+    data_selector: Templated[JmesPath] | None = None
+    hosts: Templated[Hosts] = ()
 
     @model_validator(mode="after")
     def _no_framing(self) -> RestConfiguration:
@@ -160,22 +171,40 @@ class RestProvider:
     def call(
         self, input_payload: Any = None, context: CallContext | None = None
     ) -> dict[str, Any]:
-        """Make the call; what goes wrong with network, server or data is a failed result."""
+        """Make the call, or one for each page; what goes wrong is a failed result."""
+        settings = self.configuration
+        url = _join(settings.base_url, settings.url)
+        if not url:
+            return _failed(_NO_URL).as_returned()
+        if settings.paginator is None and settings.data_selector is None:
+            return self._fetch(url, input_payload, context, PageRequest()).as_returned()
+        reader = Reader(
+            settings.paginator,
+            Selector(settings.data_selector),
+            lambda request, now: self._fetch(url, input_payload, now, request),
+            url,
+            settings.hosts,
+            context,
+        )
+        return reader.read().as_returned()
+
+    def _fetch(
+        self, url: str, payload: Any, context: CallContext | None, request: PageRequest
+    ) -> ProviderResult:
+        """Make one request."""
         # Checking a configuration must not wait for requests to be imported.
         from flowtoy_dagster.providers.rest.errors import TIMED_OUT, NoAnswerError
         from flowtoy_dagster.providers.rest.transport import fetch
 
         settings = self.configuration
-        url = _join(settings.base_url, settings.url)
-        if not url:
-            return _failed(_NO_URL)
         try:
-            params, headers, body = self._contents(input_payload)
-            url, of_url = split_user(url)
+            params, headers, body = self._contents(payload, request)
+            first_url, of_url = split_user(url)
+            place = request.url or first_url
             call = Call(
                 method=settings.method,
-                url=url,
-                label=_cut(context.mask.text(_shown(url)) if context else _shown(url)),
+                url=place,
+                label=_cut(context.mask.text(_shown(place)) if context else _shown(place)),
                 params=params,
                 headers=headers,
                 body=body,
@@ -187,30 +216,44 @@ class RestProvider:
                 max_bytes=settings.max_response_bytes,
             )
             answer = fetch(call, context.mask.text if context else str)
-            return self._result(answer, context).as_returned()
+            return self._result(answer, context)
         except NoAnswerError as error:
             # By this a step's `retry.on` tells failures apart.
             kind = "timeout" if str(error).startswith(TIMED_OUT) else "connection"
             return _failed(str(error), {"failure": kind})
-        except (TemplateError, UnicodeError, UnsendableError) as error:
+        except (PageError, TemplateError, UnicodeError, UnsendableError) as error:
             return _failed(f"the request can't be sent: {error}")
 
-    def _contents(self, payload: Any) -> _Contents:
-        """The query's pairs, the headers and the body of a call with this payload."""
+    def _contents(self, payload: Any, request: PageRequest) -> _Contents:
+        """The query's pairs, the headers and the body of a request with this payload."""
         settings = self.configuration
         params, (body, content_type) = _pairs(settings.params), self._body()
-        if payload is not None:
-            by_method = "body" if settings.method in _BODY_METHODS else "parameter"
-            if (settings.input_mode or by_method) == "body":
-                body, content_type = payload_body(payload), "application/json"
-            else:
-                own = payload_pairs(payload, settings.param_name)
-                names = {name for name, _ in own}
-                params = [pair for pair in params if pair[0] not in names] + own
+        by_method = "body" if settings.method in _BODY_METHODS else "parameter"
+        in_body = payload is not None and (settings.input_mode or by_method) == "body"
+        if in_body:
+            body, content_type = payload_body(payload), "application/json"
+        elif payload is not None:
+            params = _replaced(params, payload_pairs(payload, settings.param_name))
+        if request.body:
+            body = self._with_values(payload if in_body else settings.json_body, request)
+            content_type = "application/json"
+        # A link has all of its query.
+        params = [] if request.url is not None else _replaced(params, [*request.params.items()])
         headers = headers_of_any_case(settings.headers)
         if content_type and "content-type" not in map(str.lower, headers):
             headers["Content-Type"] = content_type
         return params, headers, body
+
+    def _with_values(self, body: Any, request: PageRequest) -> bytes:
+        """A JSON body with what asks for a page; raises PageError where it takes none."""
+        given = self.configuration
+        other = given.form is not None or given.data is not None
+        if (other and body is None) or (body is not None and not isinstance(body, Mapping)):
+            raise PageError("what asks for a page is set in a body that is a JSON mapping only")
+        values: dict[str, Any] = dict(body or {})
+        for path, value in request.body.items():
+            values = put(values, path, value)
+        return to_json(values).encode()
 
     def _body(self) -> tuple[bytes | None, str | None]:
         """The body that the configuration gives, and its type."""
@@ -273,8 +316,30 @@ class RestKind(ProviderKind):
         return f"{shown} {_shown(_join(base, url))}".rstrip()
 
 
-def _failed(note: str, meta: Mapping[str, Any] | None = None) -> dict[str, Any]:
-    return ProviderResult(False, notes=(note,), meta=meta or {}).as_returned()
+    def template_names(
+        self, configuration: Mapping[str, Any], complete: bool
+    ) -> Collection[str]:
+        """What expressions about a page know."""
+        # A step may add expressions to a source.
+        return PAGE_NAMES if "paginator" in configuration or not complete else ()
+
+    def render(
+        self, configuration: Mapping[str, Any], scope: Mapping[str, Any], payload: Any
+    ) -> dict[str, Any]:
+        """The configuration with its templates rendered, but for expressions about answers."""
+        return super().render(bound(configuration, scope), scope, payload)
+
+
+def _failed(note: str, meta: Mapping[str, Any] | None = None) -> ProviderResult:
+    return ProviderResult(False, notes=(note,), meta=meta or {})
+
+
+def _replaced(
+    params: list[tuple[str, str]], own: list[tuple[str, str]]
+) -> list[tuple[str, str]]:
+    """Parameters with others, which replace those of the same name."""
+    names = {name for name, _ in own}
+    return [pair for pair in params if pair[0] not in names] + own
 
 
 def _join(base: str | None, url: str | None) -> str:

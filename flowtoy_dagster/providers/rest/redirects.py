@@ -70,7 +70,7 @@ def redirected(call: Call, url: str, status: int, location: str, hide: Hide) -> 
         method, body = changed, None
         headers = {k: v for k, v in headers.items() if not _OF_A_BODY.match(k)}
     authorization, cert = call.authorization, call.cert
-    if not _is_same_host(urlsplit(url), place):
+    if not is_same_host(urlsplit(url), place):
         if body is not None:
             raise RedirectError(
                 f"'{call.label}' redirects {method} to another host "
@@ -90,7 +90,7 @@ def _method(status: int, method: str) -> str:
     return "GET" if status in (301, 302) and method == "POST" else method
 
 
-def _is_same_host(one: SplitResult, other: SplitResult) -> bool:
+def is_same_host(one: SplitResult, other: SplitResult) -> bool:
     """Whether two URLs are of the same host and port; the step from HTTP to HTTPS is none."""
     if one.hostname != other.hostname:
         return False
