@@ -942,6 +942,7 @@ EVERYTHING: dict[str, Any] = {
     "paginator": {"type": "offset", "limit": 10},
     "data_selector": "items",
     "hosts": ["api.example.com"],
+    "response_actions": [{"status_code": 404, "action": "ignore"}],
 }
 
 

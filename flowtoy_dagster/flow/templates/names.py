@@ -35,6 +35,8 @@ class SkippedNeed(str):
 
     __slots__ = ()
 
+ANSWER_NAMES = ("response", "headers", "status_code")
+"""What conditions of `response_actions` know: the answer's data, its headers, its status."""
 PAGE_NAMES = ("response", "records", "headers")
 """What expressions about a page know: its data, its records, the headers of the answer."""
 

@@ -103,4 +103,14 @@ def bound(configuration: Mapping[str, Any], scope: Mapping[str, Any]) -> dict[st
         written = within.get(inner) if isinstance(within, dict) else None
         if isinstance(written, str) and written.strip():
             found[key] = {**found[key], inner: Expression(as_template(written), scope)}
+    actions = found.get("response_actions")
+    if isinstance(actions, (list, tuple)):
+        found["response_actions"] = [_bound_condition(action, scope) for action in actions]
     return found
+
+
+def _bound_condition(action: Any, scope: Mapping[str, Any]) -> Any:
+    written = action.get("when") if isinstance(action, dict) else None
+    if not isinstance(written, str) or not written.strip():
+        return action
+    return {**action, "when": Expression(as_template(written), scope)}

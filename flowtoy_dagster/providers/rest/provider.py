@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import re
 from collections.abc import Collection, Mapping
+from dataclasses import replace
 from typing import Annotated, Any, Literal
 from urllib.parse import urlencode
 
@@ -20,11 +21,12 @@ from flowtoy_dagster.flow.schema.fields import (
     Timeout,
     Whole,
 )
-from flowtoy_dagster.flow.templates.names import PAGE_NAMES
+from flowtoy_dagster.flow.templates.names import ANSWER_NAMES, PAGE_NAMES
 from flowtoy_dagster.flow.templates.render import text, to_json
 from flowtoy_dagster.json_text import JsonError
 from flowtoy_dagster.providers.base import CallContext, ProviderResult, bounded
 from flowtoy_dagster.providers.kind import ProviderKind
+from flowtoy_dagster.providers.rest.actions import ResponseAction, action_for
 from flowtoy_dagster.providers.rest.choice import one_of
 from flowtoy_dagster.providers.rest.content import (
     Answer,
@@ -40,7 +42,8 @@ from flowtoy_dagster.providers.rest.content import (
 )
 from flowtoy_dagster.providers.rest.expressions import bound
 from flowtoy_dagster.providers.rest.links import Hosts
-from flowtoy_dagster.providers.rest.pages import PAGINATORS, PageRequest, Paginator
+from flowtoy_dagster.providers.rest.pages import PageRequest, Paginator
+from flowtoy_dagster.providers.rest.paginators import PAGINATORS
 from flowtoy_dagster.providers.rest.paths import JmesPath, PageError, put
 from flowtoy_dagster.providers.rest.reading import Reader
 from flowtoy_dagster.providers.rest.selection import Selector
@@ -144,6 +147,7 @@ class RestConfiguration(Strict):
     paginator: Annotated[Paginator | None, PlainValidator(one_of(PAGINATORS, "paginator"))] = None
     data_selector: Templated[JmesPath] | None = None
     hosts: Templated[Hosts] = ()
+    response_actions: Templated[tuple[ResponseAction, ...]] = ()
 
     @model_validator(mode="after")
     def _no_framing(self) -> RestConfiguration:
@@ -216,13 +220,16 @@ class RestProvider:
                 max_bytes=settings.max_response_bytes,
             )
             answer = fetch(call, context.mask.text if context else str)
-            return self._result(answer, context)
         except NoAnswerError as error:
             # By this a step's `retry.on` tells failures apart.
             kind = "timeout" if str(error).startswith(TIMED_OUT) else "connection"
             return _failed(str(error), {"failure": kind})
         except (PageError, TemplateError, UnicodeError, UnsendableError) as error:
             return _failed(f"the request can't be sent: {error}")
+        try:
+            return self._result(answer, context)
+        except PageError as error:
+            return _failed(str(error), {"retryable": False})
 
     def _contents(self, payload: Any, request: PageRequest) -> _Contents:
         """The query's pairs, the headers and the body of a request with this payload."""
@@ -286,7 +293,25 @@ class RestProvider:
             "elapsed": answer.elapsed,
             "url": _without_user(answer.url),
         }
-        return ProviderResult(success, answer.status, notes, data, meta)
+        result = ProviderResult(success, answer.status, notes, data, meta)
+        return self._acted(result, body, context)
+
+    def _acted(
+        self, result: ProviderResult, body: str, context: CallContext | None
+    ) -> ProviderResult:
+        """What `response_actions` make of an answer; raises PageError where a condition fails."""
+        status, headers = result.code or 0, result.meta["headers"]
+        actions = self.configuration.response_actions
+        found = action_for(actions, status, body, result.data, headers)
+        if found is None:
+            return result
+        action, key = found
+        if action == "ignore":
+            meta = {**result.meta, "ignored": True}
+            return replace(result, success=True, notes=(), data=None, meta=meta)
+        note = f"{status_note(status, body, context)} (failed by '{key}')"
+        meta = {**result.meta, "retryable": action == "retry"}
+        return replace(result, success=False, notes=(note,), data=result.data, meta=meta)
 
 
 class RestKind(ProviderKind):
@@ -321,7 +346,9 @@ class RestKind(ProviderKind):
     ) -> Collection[str]:
         """What expressions about a page know."""
         # A step may add expressions to a source.
-        return PAGE_NAMES if "paginator" in configuration or not complete else ()
+        pages = PAGE_NAMES if "paginator" in configuration or not complete else ()
+        actions = ANSWER_NAMES if "response_actions" in configuration or not complete else ()
+        return {*pages, *actions}
 
     def render(
         self, configuration: Mapping[str, Any], scope: Mapping[str, Any], payload: Any

@@ -9,7 +9,8 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from flowtoy_dagster.providers.base import CallContext, ProviderResult
-from flowtoy_dagster.providers.rest.pages import Page, PageRequest, Paginator, SinglePage
+from flowtoy_dagster.providers.rest.pages import Page, PageRequest, Paginator
+from flowtoy_dagster.providers.rest.paginators import SinglePage
 from flowtoy_dagster.providers.rest.paths import PageError
 from flowtoy_dagster.providers.rest.selection import Selector
 
@@ -54,6 +55,9 @@ class Reader:
             counts = {"pages": number - 1, "records": len(records), "elapsed": elapsed}
             if not result.success:
                 return self._failed(result, number, counts)
+            if result.meta.get("ignored"):
+                meta = {**result.meta, **counts, "pages": number, "stopped_by": "ignored"}
+                return replace(result, data=records, meta=meta)
             try:
                 page = self._page(result, number)
                 request = requests.send(page)
