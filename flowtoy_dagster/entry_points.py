@@ -9,9 +9,11 @@ from __future__ import annotations
 import functools
 import importlib
 from collections.abc import Callable, Collection, Iterator, Mapping
-from importlib.metadata import EntryPoint, entry_points
 from itertools import chain
-from typing import Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
+
+if TYPE_CHECKING:
+    from importlib.metadata import EntryPoint
 
 K = TypeVar("K")
 
@@ -73,6 +75,9 @@ class Kinds(Generic[K]):
     @functools.cached_property
     def installed(self) -> Mapping[str, tuple[EntryPoint, ...]]:
         """What packages bring; more than one where several packages have the same name."""
+        # Slow to import, and needed for what is not built-in alone.
+        from importlib.metadata import entry_points
+
         found: dict[str, list[EntryPoint]] = {}
         for point in entry_points(group=self.group):
             same = found.setdefault(point.name, [])
@@ -87,7 +92,7 @@ class Kinds(Generic[K]):
             return self._adapt(name, getattr(importlib.import_module(module), attribute))
         point, *others = self.installed[name]
         if others:
-            listed = " and ".join(f"{_package_of(p)} ({p.value})" for p in (point, *others))
+            listed = " and ".join(f"{package_of(p)} ({p.value})" for p in (point, *others))
             raise KindUnusable(
                 f"several packages provide the {self._noun} '{name}': {listed}; "
                 "uninstall all but one"
@@ -110,8 +115,9 @@ class Kinds(Generic[K]):
             ) from error
 
 
-def _package_of(point: EntryPoint) -> str:
-    return f"'{point.dist.name}'" if point.dist is not None else "a package"
+def package_of(point: EntryPoint) -> str:
+    """The package that brings an entry point, in words."""
+    return f"the package '{point.dist.name}'" if point.dist is not None else "a package"
 
 
 class _Names(Collection[str]):

@@ -11,11 +11,13 @@ from flowtoy_dagster.cli.retry import cancel, retry
 from flowtoy_dagster.cli.run import run
 from flowtoy_dagster.cli.runs import runs
 from flowtoy_dagster.cli.serve import serve
+from flowtoy_dagster.cli.shared.installed_commands import Commands
 from flowtoy_dagster.cli.tui import tui
 from flowtoy_dagster.cli.webui import webui
 
 app = typer.Typer(
     name="flowtoy",
+    cls=Commands,
     help="YAML flows for data integration, run on Dagster.",
     epilog="Example: flowtoy run flow.yaml --max-workers 10",
     no_args_is_help=True,

@@ -1,0 +1,74 @@
+"""Commands that installed packages bring, under the entry point group `flowtoy.commands`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import typer
+import typer.main
+from typer.core import TyperCommand, TyperGroup
+
+from flowtoy_dagster.entry_points import Kinds, KindUnusable, package_of
+from flowtoy_dagster.errors import UsageError
+
+_PANEL = "Commands of other packages"
+_COMPLETION = ("install_completion", "show_completion")
+
+
+def _command_of(name: str, loaded: Any) -> Any:
+    """The command in what an entry point holds: a Typer app, or a function."""
+    app = loaded
+    if not isinstance(loaded, typer.Typer):
+        if not callable(loaded):
+            raise KindUnusable("is neither a Typer app nor a function")
+        app = typer.Typer()
+        app.command()(loaded)
+    command = typer.main.get_command(app)
+    command.name = name
+    # Completion is flowtoy's own matter.
+    command.params = [param for param in command.params if param.name not in _COMPLETION]
+    return command
+
+
+COMMANDS: Kinds[Any] = Kinds("flowtoy.commands", "command", {}, _command_of)
+
+
+class Commands(TyperGroup):
+    """flowtoy's commands and those of packages, which are imported when they are called.
+
+    Help lists them without importing them. No package can take the place of a command of flowtoy's.
+    """
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        """The names of all commands."""
+        return [*self.commands, *sorted(set(COMMANDS.installed) - set(self.commands))]
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        """The command of that name; of a package's, what help shows."""
+        own = super().get_command(ctx, cmd_name)
+        if own is not None or cmd_name not in COMMANDS.installed:
+            return own
+        packages = sorted({package_of(point) for point in COMMANDS.installed[cmd_name]})
+        text = f"From {' and '.join(packages)}; `flowtoy {cmd_name} --help` says more."
+        return TyperCommand(name=cmd_name, help=text, rich_help_panel=_PANEL)
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        """The command that is called, and its arguments.
+
+        Raises:
+            UsageError: it is a package's, and can't be used; or its name is misspelt.
+        """
+        name = args[0]
+        if name in self.commands:
+            return super().resolve_command(ctx, args)
+        if name in COMMANDS.installed:
+            reason = COMMANDS.why_unusable(name)
+            if reason is not None:
+                raise UsageError(reason)
+            return name, COMMANDS[name], args[1:]
+        from flowtoy_dagster.flow.files.suggestions import nearest
+
+        meant = nearest(name, [*self.commands, *COMMANDS.installed])
+        if meant.match in COMMANDS.installed:
+            raise UsageError(f"no such command '{name}'; {meant.question}")
+        return super().resolve_command(ctx, args)
