@@ -81,6 +81,10 @@ class InstalledExecutors:
         if reason is not None:
             return [Finding(("executor",), reason)]
         found = model_findings(EXECUTORS[name].options_model, options)
-        return [
-            replace(finding, path=("executor_options", *finding.path)) for finding in found
-        ]
+        return [_in_options(finding) for finding in found]
+
+
+def _in_options(finding: Finding) -> Finding:
+    # Where there are no options at all, the error is at the runner.
+    hint = finding.hint or (None if finding.path else "under 'executor_options'")
+    return replace(finding, path=("executor_options", *finding.path), hint=hint)
