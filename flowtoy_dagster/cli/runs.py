@@ -54,9 +54,26 @@ def list_runs(
 
 
 @runs.command("show", epilog="Example: flowtoy runs show last --json")
-def show_run(run: RunArgument, as_json: Json = False) -> None:
-    """Show a run: its state, and each step's."""
+def show_run(
+    run: RunArgument,
+    step: Annotated[
+        Optional[str],  # noqa: UP045 - Typer reads this at run time
+        typer.Argument(metavar="[STEP]", help="The items of one step with 'for_each'."),
+    ] = None,
+    state: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option("--state", help="With STEP: items that are succeeded, failed or skipped."),
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Show a run: its state, and each step's; with STEP, the items of that step."""
     import os
+
+    if step is not None or state is not None:
+        from flowtoy_dagster.cli.shared.items import print_items
+
+        print_items(run, step, state, as_json=as_json)
+        return
 
     from flowtoy_dagster.flow.param_values import shown_params
     from flowtoy_dagster.flow.secrets_of_flow import FlowSecrets
@@ -106,6 +123,10 @@ def show_logs(
         Optional[str],  # noqa: UP045 - Typer reads this at run time
         typer.Argument(metavar="[STEP]", help="One step; all by default."),
     ] = None,
+    item: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option("--item", metavar="KEY", help="With STEP: one item of it."),
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Print what steps have printed so far; works while the run goes on."""
@@ -113,6 +134,11 @@ def show_logs(
     from flowtoy_dagster.flow.files.suggestions import nearest
     from flowtoy_dagster.runs.history import History
 
+    if item is not None:
+        from flowtoy_dagster.cli.shared.items import print_item_log
+
+        print_item_log(run, step, item, as_json=as_json)
+        return
     with History() as history:
         found = history.find(run)
         known = history.flow(found).by_name

@@ -13,6 +13,9 @@ ORDER_TAG = "flowtoy/order"
 FAILURES_TAG = "flowtoy/failures"
 """The tag of a run in which a step failed and the flow tolerates it; holds the run's id, because a
 re-execution inherits the tags of its parent."""
+REUSE_TAG = "flowtoy/reuses_items"
+"""The tag of a retry with the repeated steps whose items it may reuse: the run's id, for the same
+reason, and the keys of the steps."""
 
 RESULT = "result"
 """The output of an op whose step succeeded."""

@@ -18,9 +18,10 @@ from flowtoy_dagster.engine.executors.warm.worker import prepare
 from flowtoy_dagster.engine.jobs.dagster_names import step_keys
 from flowtoy_dagster.engine.jobs.limits import describe_limits, free_slots, has_pools
 from flowtoy_dagster.engine.jobs.params import keep_given_secrets, params_config
+from flowtoy_dagster.engine.jobs.reuse import reuse_tag
 from flowtoy_dagster.engine.storage.home import open_home
 from flowtoy_dagster.engine.storage.run_clock import CLOCK_TAG, clock_tag
-from flowtoy_dagster.engine.tags import CONFIG_TAG, FLOW_TAG
+from flowtoy_dagster.engine.tags import CONFIG_TAG, FLOW_TAG, REUSE_TAG
 from flowtoy_dagster.errors import RunError, UsageError
 from flowtoy_dagster.flow.graph import Flow
 from flowtoy_dagster.flow.param_values import bound
@@ -59,6 +60,7 @@ def create_run(
     tags: Mapping[str, str] | None = None,
     parent: dg.DagsterRun | None = None,
     only: frozenset[str] | None = None,
+    reusing: frozenset[str] = frozenset(),
     carrier: int | None = None,
     remote_origin: Any = None,
 ) -> tuple[ReconstructableJob, dg.DagsterRun]:
@@ -71,6 +73,7 @@ def create_run(
         tags: tags of the run in Dagster.
         parent: the run whose outputs are reused.
         only: the written names of the steps to execute; all by default.
+        reusing: the written names of the repeated steps whose items may be reused.
         carrier: the process that will carry the run; this one by default.
         remote_origin: where a web server finds the job, to run it again: a `RemoteJobOrigin`.
 
@@ -90,6 +93,9 @@ def create_run(
     run_id = str(uuid.uuid4())
     own_tags = FlowSecrets(flow).mask(os.environ).data({**given, FLOW_TAG: flow.name})
     own_tags |= {SESSION_TAG: session_tag(run_id, carrier), CLOCK_TAG: clock_tag(run_id)}
+    if reusing:
+        keys = step_keys(step.name for step in flow.steps)
+        own_tags[REUSE_TAG] = reuse_tag(run_id, (keys[name] for name in reusing))
     with history.configs.keeping():
         if parent is not None and not history.instance.has_run(parent.run_id):
             raise RunError(f"run {parent.run_id[:8]} has been deleted meanwhile")

@@ -256,13 +256,20 @@ class History:
 
     def record(self, run: dg.DagsterRun, step_key: str) -> StepRecord | None:
         """The record of a step, from the run or from the one that it reuses it of."""
-        current: dg.DagsterRun | None = run
-        while current is not None:
+        origin = self.origin(run, step_key)
+        return self.store.read(origin, step_key)
+
+    def origin(self, run: dg.DagsterRun, step_key: str) -> str:
+        """The run that executed a step: the run itself, or the one that it reuses it of."""
+        current = run
+        while True:
             executed = current.step_keys_to_execute
             if executed is None or step_key in executed or current.parent_run_id is None:
-                return self.store.read(current.run_id, step_key)
-            current = self.instance.get_run_by_id(current.parent_run_id)
-        return None
+                return current.run_id
+            before = self.instance.get_run_by_id(current.parent_run_id)
+            if before is None:
+                return current.parent_run_id
+            current = before
 
     def records(
         self, run: dg.DagsterRun, status: RunStatus

@@ -6,7 +6,7 @@ import difflib
 import math
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ import dagster as dg
 import yaml
 
 from flowtoy_dagster.engine.jobs.dagster_names import step_keys
+from flowtoy_dagster.engine.jobs.reuse import reusable_runs
 from flowtoy_dagster.errors import UsageError
 from flowtoy_dagster.flow.files.suggestions import nearest
 from flowtoy_dagster.flow.graph import Flow, Step, Values
@@ -36,6 +37,8 @@ class RetryPlan:
         reasons: for each step that runs, why; the others are reused.
         differences: for each step that differs from the parent's, the lines that do.
         skipped: the steps that a condition skipped in the parent.
+        reusing: the repeated steps that go on from what was done of them: how many of their items
+            may be reused, and of how many.
     """
 
     parent: dg.DagsterRun
@@ -43,6 +46,7 @@ class RetryPlan:
     reasons: Mapping[str, str]
     differences: Mapping[str, tuple[str, ...]]
     skipped: frozenset[str] = frozenset()
+    reusing: Mapping[str, tuple[int, int]] = field(default_factory=dict)
 
     def lines(self) -> list[str]:
         """The plan for people: a line a step, in file order."""
@@ -55,6 +59,9 @@ class RetryPlan:
             is_skipped = step.name in self.skipped
             before = "a condition skipped it" if is_skipped else "it succeeded before"
             what = f"runs    {reason}" if reason else f"reused  {before}"
+            reusable, total = self.reusing.get(step.name, (0, 0))
+            if reusable and step.name not in self.differences:
+                what = f"{reusable:,} of {total:,} reused, {total - reusable:,} run"
             told.append(f"{step.name:<{width}}  {what}")
         return told
 
@@ -94,13 +101,41 @@ def plan_retry(
             hint = nearest(from_step, chosen.by_name).hint
             raise UsageError(f"there is no step '{from_step}'\n    {hint}")
         reasons[from_step] = "you asked to start from it"
-    _spread(chosen, reasons, set(differences) | ({from_step} if from_step else set()))
+    origins = set(differences) | ({from_step} if from_step else set())
+    fresh = _after(chosen, origins) | ({from_step} if from_step else set())
+    _spread(chosen, reasons, origins)
     skipped = {name for name, step in status.steps.items() if step.by_condition}
     _ask_again(chosen, reasons, skipped)
     if not reasons:
         what = "succeeded or was skipped by a condition" if skipped else "succeeded"
         raise UsageError(f"every step of run {parent.run_id[:8]} {what}: nothing to retry")
-    return RetryPlan(parent, chosen, reasons, differences, frozenset(skipped))
+    reusing = _reusable_items(history, parent, chosen, set(reasons) - fresh)
+    return RetryPlan(parent, chosen, reasons, differences, frozenset(skipped), reusing)
+
+
+def _after(flow: Flow, origins: set[str]) -> set[str]:
+    """The steps that depend on others, at any distance."""
+    found: set[str] = set()
+    pending = list(origins)
+    while pending:
+        more = set(flow.dependents.get(pending.pop(), ())) - found
+        found |= more
+        pending += more
+    return found
+
+
+def _reusable_items(
+    history: History, parent: dg.DagsterRun, flow: Flow, names: set[str]
+) -> dict[str, tuple[int, int]]:
+    """For the repeated ones of some steps, how many items may be reused, and of how many."""
+    keys = step_keys(step.name for step in flow.steps)
+    found: dict[str, tuple[int, int]] = {}
+    for step in flow.steps:
+        if step.name in names and step.for_each is not None:
+            key = keys[step.name]
+            before = reusable_runs(parent, key, history.instance.get_run_by_id)
+            found[step.name] = history.store.reusable_items([*before, parent.run_id], key)
+    return found
 
 
 def _ended(history: History, parent: dg.DagsterRun) -> dg.DagsterRun:
@@ -219,4 +254,5 @@ def retry_run(
         on_change=on_change,
         parent=plan.parent,
         only=frozenset(plan.reasons),
+        reusing=frozenset(plan.reusing),
     )

@@ -137,6 +137,7 @@ def start(
     on_created: Callable[[str], None] | None = None,
     parent: dg.DagsterRun | None = None,
     only: frozenset[str] | None = None,
+    reusing: frozenset[str] = frozenset(),
 ) -> FlowRun:
     """Create a run and carry it out.
 
@@ -149,9 +150,12 @@ def start(
         on_created: called with Dagster's id of the run before anything of it is executed.
         parent: the run whose outputs are reused.
         only: the written names of the steps to execute; all by default.
+        reusing: the written names of the repeated steps whose items may be reused.
     """
     flow = bound(flow)
-    job, run = create_run(history, flow, workers, tags=tags, parent=parent, only=only)
+    job, run = create_run(
+        history, flow, workers, tags=tags, parent=parent, only=only, reusing=reusing
+    )
     if on_created is not None:
         on_created(run.run_id)
     builder = history.builder(run, flow)

@@ -7,6 +7,7 @@ many items there are; the last such line and what follows it are what the step's
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import threading
@@ -97,6 +98,22 @@ class StoredItems:
                 found = _read(file.readline())
                 if found is not None and found[1] is not None:
                     yield found[1]
+
+
+def reusable(places: Sequence[StoredItems]) -> tuple[int, int]:
+    """How many items have succeeded, and how many there were the last time.
+
+    Args:
+        places: results of the same step, the most recent ones last.
+    """
+    total, keys = 0, set[str]()
+    for place in places:
+        with contextlib.suppress(OSError):
+            for _, announced, result in place.lines():
+                total = announced if announced is not None else total
+                if result is not None and result.state == "succeeded":
+                    keys.add(result.key)
+    return min(len(keys), total), total
 
 
 def _read(line: bytes) -> tuple[int | None, ItemResult | None] | None:

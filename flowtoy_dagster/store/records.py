@@ -28,7 +28,7 @@ from flowtoy_dagster.json_text import dumps, dumps_checked, loads_checked
 from flowtoy_dagster.masking.mask import Mask, texts_in
 from flowtoy_dagster.steps.attempts import StepOutcome
 from flowtoy_dagster.steps.items import ItemOutputs, ItemResult
-from flowtoy_dagster.store.item_log import StoredItemLog, StoredItems
+from flowtoy_dagster.store.item_log import StoredItemLog, StoredItems, reusable
 from flowtoy_dagster.store.output_text import ListText, OutputSummary, ValueText
 from flowtoy_dagster.store.store import Store, open_store
 
@@ -229,6 +229,15 @@ class RecordStore:
     def items(self, run_id: str, step_key: str) -> StoredItems:
         """The results of a repeated step's items; there may be none."""
         return StoredItems(self._store, _items_key(run_id, step_key))
+
+    def reusable_items(self, run_ids: Iterable[str], step_key: str) -> tuple[int, int]:
+        """How many items of a repeated step have succeeded in some runs, and of how many.
+
+        Args:
+            run_ids: the runs, the most recent one last; its items count.
+            step_key: the step.
+        """
+        return reusable([self.items(run_id, step_key) for run_id in run_ids])
 
     def item_log(
         self, run_id: str, step_key: str, before: Iterable[str] = ()

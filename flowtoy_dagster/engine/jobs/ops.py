@@ -16,6 +16,7 @@ from flowtoy_dagster.engine.jobs.event_text import bounded, code_block
 from flowtoy_dagster.engine.jobs.io_manager import IO_MANAGER, RecordIOManager
 from flowtoy_dagster.engine.jobs.loops import Watched, item_table, workers_of
 from flowtoy_dagster.engine.jobs.params import PARAMS
+from flowtoy_dagster.engine.jobs.reuse import reusable_runs
 from flowtoy_dagster.engine.jobs.waiting import waiting_event
 from flowtoy_dagster.engine.storage.address import hidden_storage
 from flowtoy_dagster.engine.storage.compute_logs import DirectComputeLogManager
@@ -175,7 +176,9 @@ class StepCompute(HostedCompute):
     def _loop(self, context: dg.OpExecutionContext) -> Loop:
         """What a repeated step is given beside."""
         manager: RecordIOManager = getattr(context.resources, IO_MANAGER)
-        log = manager.store.item_log(context.run_id, context.op_handle.name)
+        key = context.op_handle.name
+        before = reusable_runs(context.run, key, context.instance.get_run_by_id)
+        log = manager.store.item_log(context.run_id, key, before)
         most = self.flow.runner.max_workers or _DEFAULT_WORKERS
         return Loop(log, workers_of(context.run.run_config, most))
 

@@ -1,0 +1,82 @@
+"""The items of a repeated step as a run's history has them, secrets hidden."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from functools import cached_property
+from typing import Any
+
+import dagster as dg
+
+from flowtoy_dagster.engine.jobs.dagster_names import step_keys
+from flowtoy_dagster.flow.secrets_of_flow import FlowSecrets, secret_outputs
+from flowtoy_dagster.masking.mask import Mask, hide
+from flowtoy_dagster.runs.history import History
+from flowtoy_dagster.steps.items import ItemCounts, ItemResult
+from flowtoy_dagster.store.item_log import StoredItems
+
+
+class RunItems:
+    """The items of one step of one run; also while the run goes on.
+
+    Args:
+        history: the home of the run.
+        run: the run.
+        step: the written name of a step with a `for_each`.
+    """
+
+    def __init__(self, history: History, run: dg.DagsterRun, step: str) -> None:
+        flow = history.flow(run)
+        self._mask = FlowSecrets(flow).mask(os.environ)
+        self._hidden = secret_outputs(flow, step)
+        key = step_keys(each.name for each in flow.steps)[step]
+        self._stored: StoredItems = history.store.items(history.origin(run, key), key)
+
+    def facts(self, state: str | None = None) -> Iterator[dict[str, Any]]:
+        """What became of the items, in their order.
+
+        Args:
+            state: only those of this state.
+        """
+        for item in self._results():
+            if state is None or item.state == state:
+                mask = self._mask_of(item)
+                outputs = {
+                    name: hide(value) if name in self._hidden else mask.data(value)
+                    for name, value in item.outputs.items()
+                }
+                texts = {"key": mask.text(item.key), "error": mask.text(item.error or "") or None}
+                yield {**item.fact(), **texts, "outputs": outputs, "reused": item.reused}
+
+    def printed(self, key: str) -> Mapping[str, str] | None:
+        """What an item has printed, by stream; None where no item of that key has ended.
+
+        Args:
+            key: as it is, or as it is shown.
+        """
+        for item in self._results():
+            mask = self._mask_of(item)
+            if key in (item.key, mask.text(item.key)):
+                return {stream: mask.text(text) for stream, text in item.printed.items()}
+        return None
+
+    def counts(self) -> ItemCounts:
+        """How many items have ended how."""
+        return self._counts
+
+    @cached_property
+    def _counts(self) -> ItemCounts:
+        try:
+            return self._stored.counts()
+        except FileNotFoundError:
+            return ItemCounts()
+
+    def _results(self) -> Iterator[ItemResult]:
+        try:
+            yield from self._stored.results()
+        except FileNotFoundError:
+            return
+
+    def _mask_of(self, item: ItemResult) -> Mask:
+        return self._mask.including(item.secrets)
