@@ -58,6 +58,10 @@ class CallContext(Protocol):
         """Set when the call should end."""
 
     @property
+    def call_id(self) -> str:
+        """The same for each attempt and each `flowtoy retry` of the same step and item."""
+
+    @property
     def parts(self) -> CallParts | None:
         """What a call that consists of several requests holds to."""
 

@@ -116,6 +116,17 @@ class ProviderKind:
         keys = configuration if model is None else without_notes(dict(configuration))
         return render_configuration(keys, scope)
 
+    def why_not_repeated(
+        self, configuration: Mapping[str, Any], result: ProviderResult | None
+    ) -> str | None:
+        """Why a call must not be made again by the step's `retry`, or None.
+
+        Args:
+            configuration: rendered, or as written where it was not rendered.
+            result: what came of the call; None where that is not known, as it was ended.
+        """
+        return None
+
     def view(self, result: ProviderResult) -> ResultView:
         """A result as expressions see it."""
         return ResultView(result, result.data, result.data)

@@ -13,6 +13,7 @@ from flowtoy_dagster.flow.graph import Source
 from flowtoy_dagster.masking.mask import Mask
 from flowtoy_dagster.providers.base import ProviderResult
 from flowtoy_dagster.providers.kinds import describe
+from flowtoy_dagster.steps.call_parts import forbids_retry
 from flowtoy_dagster.steps.chain import Failed, Next, Outcome, Skipped
 from flowtoy_dagster.steps.context import StepContext
 from flowtoy_dagster.steps.for_each import ItemAttempt, for_each
@@ -172,10 +173,13 @@ def fail_step(context: StepContext, failure: Failed) -> StepOutcome:
     """The outcome of a failed attempt, under the step's policy: whether another should follow."""
     delay, most = _next_attempt(context, failure)
     mask, result, reason = context.mask.current, context.work.result, failure.reason
+    not_repeated = context.work.not_repeated
     if context.mask.is_holding:
         # Nobody knows what is secret in what the provider said.
         reason = _own_words(context, failure)
         result = replace(result, notes=(), data=None) if result is not None else None
+    if not_repeated is not None:
+        reason = f"{reason}; {not_repeated}"
     return StepOutcome(
         error=mask.text(reason),
         result=result,
@@ -202,7 +206,11 @@ def _own_words(context: StepContext, failure: Failed) -> str:
 def _next_attempt(context: StepContext, failure: Failed) -> tuple[float | None, int]:
     """Seconds until the next attempt, or None; and how many retries there are in all."""
     policy, result = context.step.retry, context.work.result
-    return next_delay(policy, context.scope, context.attempt, result, failure.kind)
+    delay, most = next_delay(policy, context.scope, context.attempt, result, failure.kind)
+    begun = result is not None or context.work.configuration or failure.kind == "crash"
+    if delay is not None and begun and forbids_retry(context, result):
+        return None, most
+    return delay, most
 
 
 def _last_lines(result: ProviderResult) -> str:

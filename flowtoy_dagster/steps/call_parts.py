@@ -2,12 +2,33 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import replace
 
 from flowtoy_dagster.providers.base import ProviderResult
+from flowtoy_dagster.providers.kinds import kind_of
 from flowtoy_dagster.steps.context import StepContext
 from flowtoy_dagster.steps.keys.rate import heed_limits, wait_for_turn
 from flowtoy_dagster.steps.retry import next_delay
+
+logger = logging.getLogger("flowtoy.step")
+
+
+def forbids_retry(context: StepContext, result: ProviderResult | None) -> bool:
+    """Whether what a step calls must not be called again; the reason is noted for its failure.
+
+    Args:
+        context: the attempt.
+        result: what came of the call; None where that is not known.
+    """
+    configuration = context.work.configuration or context.step.source.configuration
+    try:
+        why = kind_of(context.step.source).why_not_repeated(configuration, result)
+    except Exception:  # the code of others; what failed is what counts
+        logger.debug("'%s' can't say what may be repeated", context.step.source.type, exc_info=True)
+        why = None
+    context.work.not_repeated = why
+    return why is not None
 
 
 class PartsOfCall:
@@ -32,4 +53,6 @@ class PartsOfCall:
 
     def retry_delay(self, result: ProviderResult, retry: int) -> float | None:
         """Seconds until a request that failed is sent again; None where it is not."""
-        return next_delay(self._context.step.retry, self._context.scope, retry, result)[0]
+        policy = self._context.step.retry
+        delay = next_delay(policy, self._context.scope, retry, result)[0]
+        return None if delay is None or forbids_retry(self._context, result) else delay

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -55,6 +57,7 @@ class Work:
         payload: the input's payload, rendered.
         result: what the provider gave.
         outputs: the outputs that were extracted.
+        not_repeated: why what failed is not tried again although `retry` says so.
     """
 
     called: str = ""
@@ -62,6 +65,7 @@ class Work:
     payload: Any = None
     result: ProviderResult | None = None
     outputs: dict[str, Any] = field(default_factory=dict)
+    not_repeated: str | None = None
 
 
 @dataclass(frozen=True)
@@ -112,6 +116,13 @@ class StepContext:
     def processes(self) -> Processes:
         """What the step has started."""
         return self.host.processes
+
+    @property
+    def call_id(self) -> str:
+        """The same for each attempt and each retry of this step, or of this item of it."""
+        item = self.item.key if self.item is not None else None
+        facts = [self.run.root_id or self.run.id, self.step.name, item]
+        return hashlib.sha256(json.dumps(facts).encode()).hexdigest()
 
     @property
     def cancelled(self) -> threading.Event:

@@ -52,12 +52,14 @@ class RunInfo:
     Attributes:
         started_at: gives the seconds since 1970; asked only where a template wants it.
         params: the values of the flow's parameters.
+        root_id: the first of the runs of which it is a retry; its own where it is none.
     """
 
     id: str
     name: str
     started_at: Callable[[], float]
     params: SeenParams = field(default_factory=SeenParams)
+    root_id: str = ""
 
 
 def build_scope(

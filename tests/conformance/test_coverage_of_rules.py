@@ -31,7 +31,7 @@ RULES = [
     *("17.1", "17.2", "17.3", "17.4"),
     *(f"18.{rule}" for rule in range(1, 14)),
     *("19.1", "19.2", "19.4", "19.5", "19.7"),
-    *("21.1", "21.2", "21.3", "21.4", "21.6"),
+    *("21.1", "21.2", "21.3", "21.4", "21.6", "21.7"),
 ]
 RULES_OF_RUNNING = {
     "1": "a flow is a job and a step an op, under names that Dagster takes",

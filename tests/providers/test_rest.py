@@ -942,6 +942,8 @@ EVERYTHING: dict[str, Any] = {
     "paginator": {"type": "offset", "limit": 10},
     "data_selector": "items",
     "hosts": ["api.example.com"],
+    "idempotent": True,
+    "idempotency_key": False,
     "response_actions": [{"status_code": 404, "action": "ignore"}],
 }
 

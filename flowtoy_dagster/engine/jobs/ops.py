@@ -140,7 +140,10 @@ class StepCompute(HostedCompute):
         """The context of an attempt of which nothing is known but the step."""
         return StepContext(
             step=self.step,
-            run=RunInfo(context.run_id, self.flow.name, started),
+            run=RunInfo(
+                context.run_id, self.flow.name, started,
+                root_id=context.run.root_run_id or context.run_id,
+            ),
             attempt=context.retry_number + 1,
             mask=StepMask(self._secrets.mask(os.environ)),
             host=self.host or Host(),

@@ -56,7 +56,16 @@ TIMED_OUT = "timed out"
 
 
 class NoAnswerError(Exception):
-    """No usable answer came; the text says why, in plain words."""
+    """No usable answer came; the text says why, in plain words.
+
+    Args:
+        words: why.
+        sent: whether the request, or a part of it, may have reached a server.
+    """
+
+    def __init__(self, words: str, *, sent: bool = True) -> None:
+        super().__init__(words)
+        self.sent = sent
 
 
 @dataclass(frozen=True)

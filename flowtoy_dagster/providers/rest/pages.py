@@ -32,12 +32,14 @@ class PageRequest:
         params: parameters of the query.
         body: values by their place in the JSON body.
         reference: the link or cursor that the page before gave.
+        number: of the page, from 1.
     """
 
     url: str | None = None
     params: Mapping[str, str] = field(default_factory=dict)
     body: Mapping[str, Any] = field(default_factory=dict)
     reference: str | None = None
+    number: int = 1
 
 
 @dataclass(frozen=True)

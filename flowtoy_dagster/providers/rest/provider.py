@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import base64
-import re
+import uuid
 from collections.abc import Collection, Mapping
 from dataclasses import replace
 from typing import Annotated, Any, Literal
@@ -41,17 +41,18 @@ from flowtoy_dagster.providers.rest.content import (
     status_note,
 )
 from flowtoy_dagster.providers.rest.expressions import bound
+from flowtoy_dagster.providers.rest.idempotency import why_not_repeated, with_key
 from flowtoy_dagster.providers.rest.links import Hosts
 from flowtoy_dagster.providers.rest.pages import PageRequest, Paginator
 from flowtoy_dagster.providers.rest.paginators import PAGINATORS
 from flowtoy_dagster.providers.rest.paths import JmesPath, PageError, put
 from flowtoy_dagster.providers.rest.reading import Reader
 from flowtoy_dagster.providers.rest.selection import Selector
+from flowtoy_dagster.providers.rest.urls import cut, join, shown, without_user
 
 _Contents = tuple[list[tuple[str, str]], dict[str, str | None], bytes | None]
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 _BODY_METHODS = ("POST", "PUT", "PATCH")
-_SHOWN_URL = 100
 _NO_URL = "a rest call needs a 'url' or a 'base_url'"
 
 
@@ -148,6 +149,8 @@ class RestConfiguration(Strict):
     data_selector: Templated[JmesPath] | None = None
     hosts: Templated[Hosts] = ()
     response_actions: Templated[tuple[ResponseAction, ...]] = ()
+    idempotent: Templated[bool] = False
+    idempotency_key: Templated[bool] = False
 
     @model_validator(mode="after")
     def _no_framing(self) -> RestConfiguration:
@@ -171,13 +174,14 @@ class RestProvider:
 
     def __init__(self, configuration: dict[str, Any]) -> None:
         self.configuration = RestConfiguration.model_validate(configuration)
+        self._own_id = uuid.uuid4().hex
 
     def call(
         self, input_payload: Any = None, context: CallContext | None = None
     ) -> dict[str, Any]:
         """Make the call, or one for each page; what goes wrong is a failed result."""
         settings = self.configuration
-        url = _join(settings.base_url, settings.url)
+        url = join(settings.base_url, settings.url)
         if not url:
             return _failed(_NO_URL).as_returned()
         if settings.paginator is None and settings.data_selector is None:
@@ -203,12 +207,14 @@ class RestProvider:
         settings = self.configuration
         try:
             params, headers, body = self._contents(payload, request)
+            if settings.idempotency_key:
+                headers = with_key(headers, self._call_id(context), request.number)
             first_url, of_url = split_user(url)
             place = request.url or first_url
             call = Call(
                 method=settings.method,
                 url=place,
-                label=_cut(context.mask.text(_shown(place)) if context else _shown(place)),
+                label=cut(context.mask.text(shown(place)) if context else shown(place)),
                 params=params,
                 headers=headers,
                 body=body,
@@ -223,13 +229,16 @@ class RestProvider:
         except NoAnswerError as error:
             # By this a step's `retry.on` tells failures apart.
             kind = "timeout" if str(error).startswith(TIMED_OUT) else "connection"
-            return _failed(str(error), {"failure": kind})
+            return _failed(str(error), {"failure": kind, "sent": error.sent})
         except (PageError, TemplateError, UnicodeError, UnsendableError) as error:
-            return _failed(f"the request can't be sent: {error}")
+            return _failed(f"the request can't be sent: {error}", {"sent": False})
         try:
             return self._result(answer, context)
         except PageError as error:
             return _failed(str(error), {"retryable": False})
+
+    def _call_id(self, context: CallContext | None) -> str:
+        return context.call_id if context is not None else self._own_id
 
     def _contents(self, payload: Any, request: PageRequest) -> _Contents:
         """The query's pairs, the headers and the body of a request with this payload."""
@@ -291,7 +300,7 @@ class RestProvider:
             "status_code": answer.status,
             "headers": answer.headers,
             "elapsed": answer.elapsed,
-            "url": _without_user(answer.url),
+            "url": without_user(answer.url),
         }
         result = ProviderResult(success, answer.status, notes, data, meta)
         return self._acted(result, body, context)
@@ -337,8 +346,8 @@ class RestKind(ProviderKind):
         """The method and the URL as written, without its user and query."""
         method = str(configuration.get("method") or "GET")
         base, url = (str(configuration.get(key) or "") for key in ("base_url", "url"))
-        shown = method.upper() if method.upper() in METHODS else method
-        return f"{shown} {_shown(_join(base, url))}".rstrip()
+        word = method.upper() if method.upper() in METHODS else method
+        return f"{word} {shown(join(base, url))}".rstrip()
 
 
     def template_names(
@@ -349,6 +358,12 @@ class RestKind(ProviderKind):
         pages = PAGE_NAMES if "paginator" in configuration or not complete else ()
         actions = ANSWER_NAMES if "response_actions" in configuration or not complete else ()
         return {*pages, *actions}
+
+    def why_not_repeated(
+        self, configuration: Mapping[str, Any], result: ProviderResult | None
+    ) -> str | None:
+        """That what was sent may have been done."""
+        return why_not_repeated(configuration, result)
 
     def render(
         self, configuration: Mapping[str, Any], scope: Mapping[str, Any], payload: Any
@@ -367,27 +382,6 @@ def _replaced(
     """Parameters with others, which replace those of the same name."""
     names = {name for name, _ in own}
     return [pair for pair in params if pair[0] not in names] + own
-
-
-def _join(base: str | None, url: str | None) -> str:
-    # A block scalar ends with a newline.
-    base, url = (base or "").strip(), (url or "").strip()
-    if base and url and not re.match(r"[a-z][a-z0-9+.-]*://", url, re.IGNORECASE):
-        return f"{base.rstrip('/')}/{url.lstrip('/')}"
-    return url or base
-
-
-def _without_user(url: str) -> str:
-    return re.sub(r"//[^/?#]*@", "//", url, count=1)
-
-
-def _shown(url: str) -> str:
-    """A URL in one short line, without its user, query and fragment."""
-    return " ".join(re.split(r"[?#]", _without_user(url), maxsplit=1)[0].split())
-
-
-def _cut(text: str) -> str:
-    return text if len(text) <= _SHOWN_URL else text[:_SHOWN_URL] + "…"
 
 
 def _pairs(written: Mapping[str, tuple[str | None, ...]]) -> list[tuple[str, str]]:

@@ -88,7 +88,7 @@ class Reader:
         retries = 0
         while True:
             self._take_turn()
-            self._last = result = self.fetch(request, self.context)
+            self._last = result = self.fetch(replace(request, number=number), self.context)
             if result.success or self._is_single or self.context is None:
                 return result
             delay = self._retry_delay(result, retries + 1)

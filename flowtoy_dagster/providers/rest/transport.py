@@ -63,7 +63,7 @@ def fetch(call: Call, hide: Hide = str) -> Answer:
     finally:
         exchange.abandon()
     if not finished:
-        raise NoAnswerError(timed_out(call.timeout))
+        raise NoAnswerError(timed_out(call.timeout), sent=exchange.sent)
     if exchange.error is not None:
         raise exchange.told(exchange.error) from None
     response = exchange.response
@@ -92,6 +92,7 @@ class _Exchange(threading.Thread):
         self.answering = False
         self.redirected = False
         self.connected = False
+        self.sent = False
         self.done = threading.Event()
         self._abandoned = False
         self._socket: socket.socket | None = None
@@ -172,7 +173,7 @@ class _Exchange(threading.Thread):
         call = self.call
         progress = Progress(call.label, self.url, call.timeout, self.answering, self.redirected)
         words = plain_words(error, progress)
-        return NoAnswerError(words) if words else error
+        return NoAnswerError(words, sent=self.sent) if words else error
 
     def read(self, response: requests.Response) -> None:
         """Take the body in; that of a redirect is overwritten by the next answer's."""
@@ -231,10 +232,13 @@ class _Http(HTTPConnection):
         exchange = _current.get()
         exchange.connected = True
         super().connect()
+        exchange.sent = True
         exchange.use(self.sock)
 
     def request(self, *args: Any, **kwargs: Any) -> None:
-        _current.get().use(self.sock)
+        exchange = _current.get()
+        exchange.sent = exchange.sent or self.sock is not None
+        exchange.use(self.sock)
         super().request(*args, **kwargs)
 
 
