@@ -54,11 +54,11 @@ class FlowtoyFlowComponent(dg.Component, dg.Model, dg.Resolvable):
     def get_spec(cls) -> dg.ComponentTypeSpec:
         """What `dg list components` tells of it."""
         return dg.ComponentTypeSpec(
-            description="A flow of YAML as a job.", produces=["job", "schedule"]
+            description="A flow of YAML as a job.", produces=["job", "schedule", "sensor"]
         )
 
     def build_defs(self, context: dg.ComponentLoadContext) -> dg.Definitions:
-        """The flow's job and schedules.
+        """The flow's job, schedules and sensors.
 
         Raises:
             ConfigError: the flow can't be loaded; says where.

@@ -22,6 +22,7 @@ from flowtoy_dagster.engine.jobs.dagster_names import dagster_name
 from flowtoy_dagster.engine.jobs.limits import tag_limits
 from flowtoy_dagster.engine.jobs.reconstruction import lazy_repository, remember, remembered
 from flowtoy_dagster.engine.jobs.schedules import schedules_of
+from flowtoy_dagster.engine.jobs.sensors import sensors_of
 from flowtoy_dagster.engine.jobs.translator import FlowTranslator
 from flowtoy_dagster.engine.storage.home import open_home
 from flowtoy_dagster.errors import ConfigError, HomeError, RunError
@@ -84,6 +85,7 @@ class MadeFlow(NamedTuple):
 
     job: dg.JobDefinition
     schedules: tuple[dg.ScheduleDefinition, ...] = ()
+    sensors: tuple[dg.SensorDefinition, ...] = ()
 
 
 _made: dict[tuple[Path, str, SavedFlow], MadeFlow] = {}
@@ -130,24 +132,30 @@ class FlowLocation:
         remember(key, text)
 
     def definitions(self) -> dg.Definitions:
-        """All jobs and schedules."""
+        """All jobs, with their schedules and sensors."""
         made = [self._flow(name) for name in self._flows]
         schedules = [schedule for flow in made for schedule in flow.schedules]
-        return dg.Definitions(jobs=[flow.job for flow in made], schedules=schedules)
+        sensors = [sensor for flow in made for sensor in flow.sensors]
+        return dg.Definitions(
+            jobs=[flow.job for flow in made], schedules=schedules, sensors=sensors
+        )
 
     def repository(self) -> dg.RepositoryDefinition:
         """The same as a repository, in which a job is made when it is asked for.
 
-        Schedules are there where all jobs have been made before: in a code server. The processes
-        of a run need none.
+        Schedules and sensors are there where all jobs have been made before: in a code server. The
+        processes of a run need none.
         """
 
         def maker_of(name: str) -> Callable[[], dg.JobDefinition]:
             return lambda: self._flow(name).job
 
-        made = (_made.get(self._key(name)) for name in self._flows)
-        schedules = [schedule for flow in made if flow for schedule in flow.schedules]
-        return lazy_repository({name: maker_of(name) for name in self._flows}, schedules)
+        made = [flow for name in self._flows if (flow := _made.get(self._key(name)))]
+        return lazy_repository(
+            {name: maker_of(name) for name in self._flows},
+            [schedule for flow in made for schedule in flow.schedules],
+            [sensor for flow in made for sensor in flow.sensors],
+        )
 
     def _flow(self, name: str) -> MadeFlow:
         """The flow of that job name, made of what was saved; RunError where that is gone."""
@@ -174,7 +182,7 @@ class FlowLocation:
 
     def _make(self, flow: Flow, name: str) -> MadeFlow:
         job = self._maker.job(flow, name, self._flows[name].reference)
-        made = MadeFlow(job, tuple(schedules_of(flow, job)))
+        made = MadeFlow(job, tuple(schedules_of(flow, job)), tuple(sensors_of(flow, job)))
         if self._maker == JobMaker():
             _made[self._key(name)] = made
         return made

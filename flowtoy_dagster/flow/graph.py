@@ -13,6 +13,7 @@ from flowtoy_dagster.flow.schema.models import (
     OnError,
     OutputConfig,
     RetryConfig,
+    RunEnd,
     RunnerConfig,
     ScheduleConfig,
 )
@@ -121,6 +122,19 @@ class Step:
 
 
 @dataclass(frozen=True)
+class Notification:
+    """A call that is made when a run has ended (language 19.6).
+
+    Attributes:
+        on: the ends of a run that it tells of.
+        call: what is called, as a step without outputs.
+    """
+
+    on: frozenset[RunEnd]
+    call: Step
+
+
+@dataclass(frozen=True)
 class Values:
     """What a run's parameters are.
 
@@ -144,6 +158,7 @@ class Flow:
         runner: how the flow runs.
         config: the merged configuration as plain JSON data, which is what a run is made from.
         params: the parameters by name, in file order.
+        notifications: the calls that are made when a run has ended.
         schedules: when Dagster starts it by itself.
         values: what the parameters are, once somebody has chosen.
         warnings: what may not be as it is meant, in file order.
@@ -157,6 +172,7 @@ class Flow:
     description: str | None = None
     tags: Mapping[str, str] = field(default_factory=dict)
     params: Mapping[str, Param] = field(default_factory=dict)
+    notifications: tuple[Notification, ...] = ()
     schedules: tuple[ScheduleConfig, ...] = ()
     values: Values | None = None
     warnings: tuple[Problem, ...] = ()

@@ -32,6 +32,7 @@ from flowtoy_dagster.loader import Config, load_flow
 from flowtoy_dagster.masking.mask import Mask
 from flowtoy_dagster.runs.create import create_run, worker_count
 from flowtoy_dagster.runs.history import History
+from flowtoy_dagster.runs.notify import notify_of_end
 from flowtoy_dagster.runs.status.event_reader import run_state_of
 from flowtoy_dagster.runs.status.models import Change, RunState, RunStatus
 from flowtoy_dagster.steady import steady_time
@@ -175,6 +176,7 @@ def start(
     finished = finished_run(
         history, run, flow, builder.status, FlowSecrets(flow).mask(os.environ)
     )
+    notify_of_end(history, run, flow, finished.status)
     if interrupted and finished.status.state == "cancelled":
         raise RunInterrupted(f"interrupted: run {run.run_id[:8]} is cancelled", finished)
     return finished

@@ -53,6 +53,7 @@ class RunInfo:
         started_at: gives the seconds since 1970; asked only where a template wants it.
         params: the values of the flow's parameters.
         root_id: the first of the runs of which it is a retry; its own where it is none.
+        ended: what templates know of a run that has ended, beside its id, name and start.
     """
 
     id: str
@@ -60,6 +61,7 @@ class RunInfo:
     started_at: Callable[[], float]
     params: SeenParams = field(default_factory=SeenParams)
     root_id: str = ""
+    ended: Mapping[str, Any] = field(default_factory=dict)
 
 
 def build_scope(
@@ -72,9 +74,9 @@ def build_scope(
         "params": Names(run.params.values, run.params.why_missing),
         "env": Names(os.environ, why_unset),
         "run": Names(
-            {"id": run.id, "name": run.name, "started_at": None},
-            lambda name: f"'run' has no '{name}': it has id, name and started_at",
-            lambda name, value: _utc(run.started_at()) if name == "started_at" else value,
+            {"id": run.id, "name": run.name, "started_at": None, **run.ended},
+            lambda name: f"'run' has no '{name}': it has {_listed_names(run)}",
+            lambda name, value: utc(run.started_at()) if name == "started_at" else value,
         ),
     }
     scope["sources"] = _SourceNames(sources, scope)
@@ -95,7 +97,13 @@ def with_names(scope: Mapping[str, Any], names: Mapping[str, Any]) -> dict[str, 
     return more
 
 
-def _utc(seconds: float) -> str:
+def _listed_names(run: RunInfo) -> str:
+    *others, last = ["id", "name", "started_at", *run.ended]
+    return f"{', '.join(others)} and {last}"
+
+
+def utc(seconds: float) -> str:
+    """A moment, given in seconds since 1970, as ISO 8601 in UTC."""
     moment = dt.datetime.fromtimestamp(seconds, dt.timezone.utc)
     return moment.isoformat(timespec="milliseconds")
 

@@ -43,11 +43,17 @@ def load_repository(load: Callable[[], dg.Definitions]) -> dg.RepositoryDefiniti
 
 
 def lazy_repository(
-    jobs: Mapping[str, Callable[[], dg.JobDefinition]], schedules: Iterable[dg.ScheduleDefinition]
+    jobs: Mapping[str, Callable[[], dg.JobDefinition]],
+    schedules: Iterable[dg.ScheduleDefinition],
+    sensors: Iterable[dg.SensorDefinition] = (),
 ) -> dg.RepositoryDefinition:
     """A repository of the name that definitions have, whose jobs are made when asked for."""
 
     def contents() -> dict[str, dict[str, Any]]:
-        return {"jobs": dict(jobs), "schedules": {each.name: each for each in schedules}}
+        return {
+            "jobs": dict(jobs),
+            "schedules": {each.name: each for each in schedules},
+            "sensors": {each.name: each for each in sensors},
+        }
 
     return dg.repository(name=SINGLETON_REPOSITORY_NAME)(contents)

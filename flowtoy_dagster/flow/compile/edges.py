@@ -98,10 +98,24 @@ class _Wait:
 
 
 def connect(
-    draft: Draft, catalog: Catalog, views: Sequence[StepView], sources: Mapping[str, Source]
+    draft: Draft,
+    catalog: Catalog,
+    views: Sequence[StepView],
+    sources: Mapping[str, Source],
+    notified: Sequence[StepView] = (),
 ) -> Links:
-    """Find every dependency; what can't be is noted in the draft."""
-    return _Connector(draft, catalog, views, sources).connect()
+    """Find every dependency; what can't be is noted in the draft.
+
+    Args:
+        draft: what was read.
+        catalog: what can be used.
+        views: the steps.
+        sources: the named sources.
+        notified: the calls of notifications, which can depend on no step.
+    """
+    connector = _Connector(draft, catalog, views, sources)
+    connector.check_notifications(notified)
+    return connector.connect()
 
 
 class _Connector:
@@ -144,6 +158,14 @@ class _Connector:
         }
         self._report_cycles(dependencies)
         return Links(dependencies, params, frozenset(self.kept))
+
+    def check_notifications(self, views: Sequence[StepView]) -> None:
+        """Report what notifications refer to and can't know."""
+        for view in views:
+            for mention in self._mentions(view):
+                message = "a notification knows no steps: it is made when the run has ended"
+                hint = "it knows run.state, run.failed, run.error and others"
+                self.draft.problems.error(mention.path, message, hint, line=mention.line)
 
     def _waits_for(self, view: StepView) -> dict[str, _Wait]:
         found: dict[str, _Wait] = {}
@@ -217,7 +239,7 @@ class _Connector:
         self.draft.problems.error(mention.path, message, hint, line=mention.line)
 
     def _mentions(self, view: StepView) -> Iterator[_Mention]:
-        config, path = view.step.config, ("flow", view.step.index)
+        config, path = view.step.config, view.step.path
         items = view.item_names
         yield from self._item_mentions(view)
         for index, name in enumerate(config.depends_on):

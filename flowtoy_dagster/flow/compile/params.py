@@ -100,17 +100,17 @@ def _check_scheduled_params(
 def _check_limits(draft: Draft, runner: Any) -> None:
     groups = runner.get("groups") if isinstance(runner, dict) else None
     known = list(groups) if isinstance(groups, dict) else []
-    for step in draft.steps:
+    for step in [*draft.steps, *(each.call for each in draft.notifications)]:
         source = step.config.source
         if isinstance(source, SourceConfig) and source.concurrency is not None:
             message = "no other step uses this source, so its concurrency limits nothing"
             hint = "name the source under 'sources', or use a group"
-            place = ("flow", step.index, "source", "concurrency")
+            place = (*step.path, "source", "concurrency")
             draft.problems.error(place, message, hint, key=True)
         if isinstance(source, SourceConfig) and source.rate is not None:
             message = "a rate belongs to a named source"
             hint = "name the source under 'sources'; all flows of the home that name it share it"
-            draft.problems.error(("flow", step.index, "source", "rate"), message, hint, key=True)
+            draft.problems.error((*step.path, "source", "rate"), message, hint, key=True)
         group = step.config.group
         if group is not None and group not in known:
             message = f"there is no group '{group}'"

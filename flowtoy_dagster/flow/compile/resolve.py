@@ -21,7 +21,7 @@ from flowtoy_dagster.flow.compile.validate import (
 from flowtoy_dagster.flow.files.loading import Document
 from flowtoy_dagster.flow.files.nodes import KeyPath
 from flowtoy_dagster.flow.files.suggestions import nearest
-from flowtoy_dagster.flow.graph import Flow, InputKind, Source, Step, Until
+from flowtoy_dagster.flow.graph import Flow, InputKind, Notification, Source, Step, Until
 from flowtoy_dagster.flow.schema.fields import is_free
 from flowtoy_dagster.flow.schema.models import (
     OutputConfig,
@@ -98,7 +98,8 @@ class _Builder:
             )
             for name, source in self.draft.sources.items()
         }
-        links = connect(self.draft, self.catalog, views, sources)
+        notified = [self._view(each.call) for each in self.draft.notifications]
+        links = connect(self.draft, self.catalog, views, sources, notified)
         return Flow(
             name=self.draft.name,
             steps=tuple(self._step(view, links) for view in views),
@@ -108,6 +109,10 @@ class _Builder:
             description=self.draft.top.get("description"),
             tags={key: str(value) for key, value in (self.draft.top.get("tags") or {}).items()},
             params=self.draft.params,
+            notifications=tuple(
+                Notification(frozenset(draft.config.on), _call(view))
+                for draft, view in zip(self.draft.notifications, notified, strict=True)
+            ),
             schedules=self.draft.schedules,
             warnings=tuple(sorted(self.draft.problems.warnings, key=lambda warning: warning.order)),
         )
@@ -179,7 +184,7 @@ class _Builder:
         return tuple(typed)
 
     def _view(self, step: StepDraft) -> StepView:
-        path: KeyPath = ("flow", step.index)
+        path = step.path
         view = StepView(
             step, self._outputs(step), payload=step.config.input, payload_path=(*path, "input")
         )
@@ -219,7 +224,7 @@ class _Builder:
 
     def _resolve(self, step: StepDraft) -> Source | None:
         written = step.config.source
-        path: KeyPath = ("flow", step.index, "source")
+        path: KeyPath = (*step.path, "source")
         if isinstance(written, SourceConfig):
             usable = self._knows_type(written.type, path) and self._can_use(written.type, path)
             return Source(written.type, written.configuration) if usable else None
@@ -302,6 +307,18 @@ class _Builder:
         message = f"the input mixes request keys of '{source.type}' with others: {listed}"
         self.draft.problems.error((*path, others[0]), message, hint, key=True)
         return _Input("none", value, path)
+
+
+def _call(view: StepView) -> Step:
+    """What a notification calls."""
+    return Step(
+        index=view.step.index,
+        name=view.name,
+        source=view.source or Source(BROKEN_SOURCE, {}),
+        input_kind=view.input_kind,
+        request_keys=view.request_keys,
+        payload=view.payload,
+    )
 
 
 def _until(config: StepConfig) -> Until | None:

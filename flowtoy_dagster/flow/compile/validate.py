@@ -19,6 +19,7 @@ from flowtoy_dagster.flow.files.suggestions import nearest, show
 from flowtoy_dagster.flow.schema.fields import STATIC, Strict, is_free, keys_of
 from flowtoy_dagster.flow.schema.models import (
     FlowConfig,
+    NotifyConfig,
     ScheduleConfig,
     SourceConfig,
     StepConfig,
@@ -37,6 +38,20 @@ class StepDraft:
     index: int
     config: StepConfig
     broken: frozenset[str]
+    section: str = "flow"
+
+    @property
+    def path(self) -> KeyPath:
+        """Where it stands in the document."""
+        return (self.section, self.index)
+
+
+@dataclass(frozen=True)
+class NotificationDraft:
+    """A notification as far as it is valid; its call is checked as a step's is."""
+
+    config: NotifyConfig
+    call: StepDraft
 
 
 @dataclass
@@ -52,6 +67,7 @@ class Draft:
     sources: dict[str, SourceConfig] = field(default_factory=dict)
     broken_sources: set[str] = field(default_factory=set)
     steps: list[StepDraft] = field(default_factory=list)
+    notifications: list[NotificationDraft] = field(default_factory=list)
     params: dict[str, Param] = field(default_factory=dict)
     param_names: frozenset[str] | None = frozenset()
     schedules: tuple[ScheduleConfig, ...] = ()
@@ -87,6 +103,7 @@ def read_draft(document: Document) -> Draft:
     _read_top(draft, raw)
     _read_sources(draft, raw.get("sources"))
     _read_steps(draft, raw)
+    _read_notifications(draft, raw.get("notify"))
     return draft
 
 
@@ -139,6 +156,24 @@ def _read_steps(draft: Draft, raw: dict[str, Any]) -> None:
             step, broken = salvage(draft, StepConfig, value, ("flow", index), spare)
             if step:
                 draft.steps.append(StepDraft(index, step, broken))
+
+
+def _read_notifications(draft: Draft, raw: Any) -> None:
+    if raw is None:
+        return
+    if not isinstance(raw, list):
+        message = f"expected a list of notifications, got {show(raw)}"
+        draft.problems.error(("notify",), message)
+        return
+    for index, value in enumerate(raw):
+        spare = {"on": "failure", "source": BROKEN_SOURCE}
+        config, broken = salvage(draft, NotifyConfig, value, ("notify", index), spare)
+        if config is not None:
+            name = f"notification {index + 1}"
+            call = StepConfig(name=name, source=config.source, input=config.input)
+            draft.notifications.append(
+                NotificationDraft(config, StepDraft(index, call, broken, "notify"))
+            )
 
 
 M = TypeVar("M", bound=Strict)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import (
     AfterValidator,
@@ -259,6 +259,23 @@ class ScheduleConfig(Strict):
     description: str | None = None
 
 
+RunEnd = Literal["failure", "success", "cancelled", "recovered"]
+
+
+def _some_ends(value: tuple[str, ...]) -> tuple[str, ...]:
+    if not value:
+        raise ValueError(f"expected at least one of {', '.join(map(repr, get_args(RunEnd)))}")
+    return value
+
+
+class NotifyConfig(Strict):
+    """A call that is made when the run has ended (language 19.6)."""
+
+    on: Annotated[tuple[RunEnd, ...], BeforeValidator(_one_or_more), AfterValidator(_some_ends)]
+    source: Source
+    input: Any = None
+
+
 def _one_or_list(value: Any) -> Any:
     return [value] if isinstance(value, dict) else value
 
@@ -273,4 +290,5 @@ class FlowConfig(Strict):
     flow: tuple[StepConfig, ...] = Field(min_length=1)
     runner: RunnerConfig = Field(default_factory=RunnerConfig)
     params: dict[str, ParamConfig] = Field(default_factory=dict)
+    notify: tuple[NotifyConfig, ...] = ()
     schedule: Annotated[tuple[ScheduleConfig, ...], BeforeValidator(_one_or_list)] = ()

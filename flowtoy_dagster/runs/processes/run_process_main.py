@@ -77,6 +77,19 @@ def _carry(request: dict[str, Any]) -> None:
         ended = instance.get_run_by_id(run.run_id)
         if interrupted and ended is not None and not ended.is_finished:
             instance.report_run_canceled(run)
+    _notify(request)
+
+
+def _notify(request: dict[str, Any]) -> None:
+    """Tell of the run's end whoever the flow names."""
+    from pathlib import Path
+
+    from flowtoy_dagster.engine.storage.instances import same_instance
+    from flowtoy_dagster.runs.notify import notify_from
+
+    with same_instance(request["instance"]) as instance:
+        home = Path(instance.root_directory)
+    notify_from(home, request["run_id"])
 
 
 def _prepare(saved: list[str] | None, run_config: dict[str, Any]) -> None:
