@@ -120,8 +120,8 @@ def test_without_the_shop_the_missing_variable_is_named() -> None:
 
 def test_every_flow_here_is_tested() -> None:
     flows = {path.name for path in EXAMPLES.glob("*.yaml")}
-    assert flows == {"explicit_order.yaml", "hello.yaml", "mixed.yaml", "parallel.yaml",
-                     "report.yaml"}
+    assert flows == {"conditions.yaml", "explicit_order.yaml", "hello.yaml", "loop.yaml",
+                     "mixed.yaml", "parallel.yaml", "report.yaml"}
 
 
 @pytest.mark.parametrize("name", ["parallel", "mixed", "explicit_order"])

@@ -15,7 +15,7 @@ from flowtoy_dagster.json_text import JsonError, dumps
 from flowtoy_dagster.steps.chain import Failed, Outcome, Skipped, Succeeded
 from flowtoy_dagster.steps.context import StepContext, Work
 from flowtoy_dagster.steps.deadline import OutOfTime, within
-from flowtoy_dagster.steps.item_list import ItemList, list_items
+from flowtoy_dagster.steps.item_list import MOST_ITEMS, ItemList, list_items
 from flowtoy_dagster.steps.item_output import ItemOutput, LineOutput
 from flowtoy_dagster.steps.item_queue import ItemQueue
 from flowtoy_dagster.steps.items import ItemCounts, ItemOutputs, ItemResult
@@ -96,7 +96,7 @@ class _Repetition:
         queue = ItemQueue(range(total), self._work, self._take_in, self._why_no_more)
         settings = self.items.settings
         threads = settings.concurrency if settings.concurrency is not None else self.loop.workers
-        queue.run(int(threads))
+        queue.run(min(int(threads), self.loop.most or MOST_ITEMS))
         if queue.stopped is not None:
             for index in queue.left():
                 reason = f"it was not tried: {queue.stopped}"

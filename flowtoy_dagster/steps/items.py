@@ -232,11 +232,13 @@ class Loop:
     Attributes:
         log: where the results are kept.
         workers: how many items are worked on at once, where the step does not say.
+        most: how many may be worked on at once, whatever the step says; None is any number.
         progress: is told how far it is.
         stopping: set when the step must end: no item is begun any more.
     """
 
     log: ItemLog = field(default_factory=MemoryItemLog)
     workers: int = 4
+    most: int | None = None
     progress: LoopProgress = field(default_factory=LoopProgress)
     stopping: threading.Event = field(default_factory=threading.Event)

@@ -12,6 +12,8 @@ from typing import Any
 
 import pytest
 
+from flowtoy_dagster.engine.jobs.limits import items_at_once
+from flowtoy_dagster.loader import load_flow
 from flowtoy_dagster.steps.items import Loop, MemoryItemLog
 
 
@@ -268,6 +270,27 @@ def test_commands_of_items_that_run_at_once_do_not_end_each_other(
     done = repeat({"in": [0, 1], "max_failures": 1, "concurrency": 2}, **step)
     assert done.states == ["failed", "succeeded"]
     assert done.outcome.outputs["out"] == ["done"]
+
+
+@pytest.mark.parametrize(("others", "most"), [(0, 3), (1, 1)])
+def test_the_limit_of_a_source_holds_over_items_and_steps_together(others: int, most: int) -> None:
+    # language 18.6, 17.1
+    steps = [{"name": f"other {n}", "source": {"base": "s"}} for n in range(others)]
+    source = {"type": "process", "command": ["true"], "concurrency": 3}
+    each = {"name": "each", "source": "s", "for_each": [1]}
+    flow = load_flow({"sources": {"s": source}, "flow": [each, *steps]})
+    assert items_at_once(flow, flow.step("each")) == most
+
+
+def test_no_more_items_are_worked_on_than_the_source_allows(
+    repeat: Callable[..., Any], tmp_path: Path
+) -> None:
+    # language 18.6
+    script = 'mkdir "$1/lock" || exit 3; rmdir "$1/lock"'
+    loop = Loop(MemoryItemLog(), most=1)
+    each = {"in": list(range(12)), "concurrency": 6}
+    done = repeat(each, context={"loop": loop}, **shell(script, str(tmp_path)))
+    assert done.outcome.error is None, done.outcome.error
 
 
 def test_more_than_a_million_items_are_an_error(repeat: Callable[..., Any]) -> None:

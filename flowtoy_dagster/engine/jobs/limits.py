@@ -27,6 +27,20 @@ def limit_tags(flow: Flow, step: Step) -> dict[str, str]:
     return tags
 
 
+def items_at_once(flow: Flow, step: Step) -> int | None:
+    """How many items of a repeated step its source allows at once; None where it allows any.
+
+    Dagster counts the step as one use of the source. So its items come one at a time where other
+    steps of the flow may use the source meanwhile; nothing waits for another then, and the limit
+    holds for items and steps together.
+    """
+    most = _limited_sources(flow).get(step.source.name or "")
+    if most is None:
+        return None
+    users = [other for other in flow.steps if other.source.name == step.source.name]
+    return most if len(users) == 1 else 1
+
+
 def tag_limits(flow: Flow) -> Limits:
     """The limits of a flow's run."""
     groups = {name: group.concurrency for name, group in flow.runner.groups.items()}

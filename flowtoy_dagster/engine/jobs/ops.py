@@ -14,6 +14,7 @@ from dagster._core.errors import DagsterExecutionInterruptedError
 from flowtoy_dagster.engine.executors.hosted import HostedCompute
 from flowtoy_dagster.engine.jobs.event_text import bounded, code_block
 from flowtoy_dagster.engine.jobs.io_manager import IO_MANAGER, RecordIOManager
+from flowtoy_dagster.engine.jobs.limits import items_at_once
 from flowtoy_dagster.engine.jobs.loops import Watched, item_table, workers_of
 from flowtoy_dagster.engine.jobs.params import PARAMS
 from flowtoy_dagster.engine.jobs.reuse import reusable_runs
@@ -183,7 +184,8 @@ class StepCompute(HostedCompute):
         before = reusable_runs(context.run, key, context.instance.get_run_by_id)
         log = manager.store.item_log(context.run_id, key, before)
         most = self.flow.runner.max_workers or _DEFAULT_WORKERS
-        return Loop(log, workers_of(context.run.run_config, most))
+        workers = workers_of(context.run.run_config, most)
+        return Loop(log, workers, items_at_once(self.flow, self.step))
 
     def _repeat(
         self,
