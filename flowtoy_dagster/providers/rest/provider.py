@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import base64
 import uuid
 from collections.abc import Collection, Mapping
 from dataclasses import replace
 from typing import Annotated, Any, Literal
-from urllib.parse import urlencode
+from urllib.parse import parse_qsl, urlencode, urlsplit
 
 from pydantic import BeforeValidator, ConfigDict, Field, PlainValidator, model_validator
 
@@ -27,13 +26,13 @@ from flowtoy_dagster.json_text import JsonError
 from flowtoy_dagster.providers.base import CallContext, ProviderResult, bounded
 from flowtoy_dagster.providers.kind import ProviderKind
 from flowtoy_dagster.providers.rest.actions import ResponseAction, action_for
+from flowtoy_dagster.providers.rest.auth import Auth, Credentials, ShortAuth, auth_of
 from flowtoy_dagster.providers.rest.choice import one_of
 from flowtoy_dagster.providers.rest.content import (
     Answer,
     Call,
     UnsendableError,
     answer_data,
-    credential,
     headers_of_any_case,
     payload_body,
     payload_pairs,
@@ -95,34 +94,6 @@ Values = Annotated[tuple[Templated[Text] | None, ...], BeforeValidator(_as_list)
 Pairs = dict[str, Templated[Values]]
 
 
-class BasicAuth(Strict):
-    """A user's name and password."""
-
-    username: Templated[Text]
-    password: Templated[Text]
-
-
-class Auth(Strict):
-    """Who calls: exactly one of `basic` and `bearer`."""
-
-    basic: Templated[BasicAuth] | None = None
-    bearer: Templated[Text] | None = None
-
-    @model_validator(mode="after")
-    def _exactly_one(self) -> Auth:
-        if (self.basic is None) == (not self.bearer):
-            raise ValueError("'auth' takes exactly one of 'basic' and 'bearer'")
-        return self
-
-    def header(self) -> str:
-        """The value of the Authorization header; raises UnsendableError."""
-        if self.basic is None:
-            return f"Bearer {credential('auth.bearer', self.bearer or '')}"
-        user = credential("auth.basic.username", self.basic.username)
-        password = credential("auth.basic.password", self.basic.password)
-        return "Basic " + base64.b64encode(f"{user}:{password}".encode()).decode()
-
-
 class RestConfiguration(Strict):
     """What a call needs; the keys of language 11.2."""
 
@@ -136,7 +107,7 @@ class RestConfiguration(Strict):
     json_body: Any = Field(default=None, alias="json")
     data: Any = None
     form: Templated[Pairs] | None = None
-    auth: Templated[Auth] | None = None
+    auth: Annotated[ShortAuth | Auth | None, PlainValidator(auth_of)] = None
     timeout: Templated[Timeout] = 30.0
     verify: Templated[Annotated[bool | str, BeforeValidator(_switch_or_path)]] = True
     cert: Templated[Annotated[str | tuple[str, str], BeforeValidator(_path_or_pair)]] | None = None
@@ -207,10 +178,15 @@ class RestProvider:
         settings = self.configuration
         try:
             params, headers, body = self._contents(payload, request)
+            credentials = settings.auth.credentials() if settings.auth else Credentials()
+            headers = credentials.added_to(headers)
             if settings.idempotency_key:
                 headers = with_key(headers, self._call_id(context), request.number)
             first_url, of_url = split_user(url)
             place = request.url or first_url
+            # A link may have the key already.
+            known = {name for name, _ in parse_qsl(urlsplit(place).query)}
+            params = _replaced(params, [p for p in credentials.params if p[0] not in known])
             call = Call(
                 method=settings.method,
                 url=place,
@@ -218,14 +194,14 @@ class RestProvider:
                 params=params,
                 headers=headers,
                 body=body,
-                authorization=settings.auth.header() if settings.auth else of_url,
+                authorization=credentials.authorization or (None if settings.auth else of_url),
                 timeout=bounded(settings.timeout, context),
                 verify=settings.verify,
                 cert=settings.cert,
                 allow_redirects=settings.allow_redirects,
                 max_bytes=settings.max_response_bytes,
             )
-            answer = fetch(call, context.mask.text if context else str)
+            answer = fetch(call, credentials.hiding(context.mask.text if context else str))
         except NoAnswerError as error:
             # By this a step's `retry.on` tells failures apart.
             kind = "timeout" if str(error).startswith(TIMED_OUT) else "connection"
