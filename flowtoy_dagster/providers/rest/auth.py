@@ -7,6 +7,7 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal
+from urllib.parse import parse_qsl
 
 from pydantic import Field, ValidationInfo, model_validator
 
@@ -44,6 +45,12 @@ class Credentials:
             name = next((name for name in found if name.lower() == "cookie"), "Cookie")
             found[name] = "; ".join(filter(None, (found.get(name), self.cookie)))
         return found
+
+    def params_for(self, url: str) -> list[tuple[str, str]]:
+        """The parameters that a URL does not have yet: a link to a page may."""
+        query = url.partition("#")[0].partition("?")[2]
+        known = {name for name, _ in parse_qsl(query, keep_blank_values=True)}
+        return [pair for pair in self.params if pair[0] not in known]
 
     def hiding(self, hide: Callable[[str], str]) -> Callable[[str], str]:
         """A function that hides secrets, with this one."""

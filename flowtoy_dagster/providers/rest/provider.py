@@ -6,7 +6,7 @@ import uuid
 from collections.abc import Collection, Mapping
 from dataclasses import replace
 from typing import Annotated, Any, Literal
-from urllib.parse import parse_qsl, urlencode, urlsplit
+from urllib.parse import urlencode
 
 from pydantic import BeforeValidator, ConfigDict, Field, PlainValidator, model_validator
 
@@ -184,9 +184,7 @@ class RestProvider:
                 headers = with_key(headers, self._call_id(context), request.number)
             first_url, of_url = split_user(url)
             place = request.url or first_url
-            # A link may have the key already.
-            known = {name for name, _ in parse_qsl(urlsplit(place).query)}
-            params = _replaced(params, [p for p in credentials.params if p[0] not in known])
+            params = _replaced(params, credentials.params_for(place))
             call = Call(
                 method=settings.method,
                 url=place,
