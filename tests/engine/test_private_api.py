@@ -34,7 +34,6 @@ IMPORTED: dict[str, str] = {
         "(load_type, repository_load_data=…)",
     "dagster._core.definitions.definitions_load_context:DefinitionsLoadType":
         "members: INITIALIZATION, RECONSTRUCTION",
-    "dagster._core.definitions.executor_definition:multiple_process_executor_requirements": "()",
     "dagster._core.definitions.job_base:IJob": "()",
     "dagster._core.definitions.reconstruct:ReconstructableJob":
         "fields: repository, job_name, op_selection, asset_selection, asset_check_selection",
@@ -45,8 +44,6 @@ IMPORTED: dict[str, str] = {
     ),
     "dagster._core.definitions.repository_definition:SINGLETON_REPOSITORY_NAME":
         "'__repository__'",
-    "dagster._core.errors:DagsterExecutionInterruptedError": "class",
-    "dagster._core.errors:DagsterSubprocessError": "(*args, **kwargs)",
     "dagster._core.events:ASSET_CHECK_EVENTS": (
         "holds: DagsterEventType.ASSET_CHECK_EVALUATION, "
         "DagsterEventType.ASSET_CHECK_EVALUATION_PLANNED"
@@ -151,7 +148,6 @@ IMPORTED: dict[str, str] = {
         "event_storage_data, schedule_storage_data, custom_instance_class_data, storage_data, "
         "secrets_loader_data, defs_state_storage_data"
     ),
-    "dagster._core.log_manager:DagsterLogManager": "(dagster_handler, level=…, managed_loggers=…)",
     "dagster._core.definitions.freshness_evaluator": "module",
     "dagster._core.secrets.env_file": "module",
     "dagster._core.storage.sql": "module",

@@ -16,7 +16,7 @@ from time import monotonic
 from time import sleep as pause
 from typing import Any
 
-from dagster import DagsterEvent, DagsterEventType, DagsterInstance, DagsterRun
+from dagster import DagsterEvent, DagsterEventType, DagsterInstance, DagsterLogManager, DagsterRun
 from dagster._core.execution.context.system import (
     IStepContext,
     PlanExecutionContext,
@@ -36,7 +36,6 @@ from dagster._core.executor.multiprocess import (
     MultiprocessExecutor,
     MultiprocessExecutorChildProcessCommand,
 )
-from dagster._core.log_manager import DagsterLogManager
 
 from flowtoy_dagster.engine.tags import DONE, HALT_TAG, ORDER_TAG, RESULT
 

@@ -9,7 +9,7 @@ from dataclasses import replace
 from typing import Any
 
 import dagster as dg
-from dagster._core.errors import DagsterExecutionInterruptedError
+from dagster import DagsterExecutionInterruptedError
 
 from flowtoy_dagster.engine.executors.hosted import HostedCompute
 from flowtoy_dagster.engine.jobs.event_text import bounded, code_block

@@ -17,12 +17,17 @@ from dataclasses import replace
 from typing import Any
 
 import dagster as dg
-from dagster import DagsterEvent, DagsterInstance, DagsterRun
-from dagster._core.definitions.executor_definition import multiple_process_executor_requirements
+from dagster import (
+    DagsterEvent,
+    DagsterExecutionInterruptedError,
+    DagsterInstance,
+    DagsterRun,
+    DagsterSubprocessError,
+    multiple_process_executor_requirements,
+)
 from dagster._core.definitions.reconstruct import (
     ReconstructableJob as ReconstructableJob,  # noqa: PLC0414 - launching annotates with it
 )
-from dagster._core.errors import DagsterExecutionInterruptedError, DagsterSubprocessError
 from dagster._core.events import EngineEventData
 from dagster._core.execution.api import create_execution_plan, execute_run_iterator
 from dagster._core.execution.context.system import PlanOrchestrationContext

@@ -13,11 +13,17 @@ from multiprocessing.connection import Connection
 from typing import Any
 
 import dagster as dg
-from dagster import DagsterEvent, DagsterInstance, DagsterRun, MetadataValue
+from dagster import (
+    DagsterEvent,
+    DagsterExecutionInterruptedError,
+    DagsterInstance,
+    DagsterLogManager,
+    DagsterRun,
+    MetadataValue,
+)
 from dagster._core.definitions.job_base import IJob
 from dagster._core.definitions.reconstruct import ReconstructableJob
 from dagster._core.definitions.repository_definition import RepositoryLoadData
-from dagster._core.errors import DagsterExecutionInterruptedError
 from dagster._core.execution.api import ExecuteRunWithPlanIterable, create_execution_plan
 from dagster._core.execution.context_creation_job import (
     ContextCreationData,
@@ -34,7 +40,6 @@ from dagster._core.execution.plan.step import ExecutionStep
 from dagster._core.execution.resources_init import get_required_resource_keys_to_init
 from dagster._core.execution.retries import RetryMode
 from dagster._core.instance.ref import InstanceRef
-from dagster._core.log_manager import DagsterLogManager
 from dagster._core.system_config.objects import ResolvedRunConfig
 from dagster._utils.error import serializable_error_info_from_exc_info
 
