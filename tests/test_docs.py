@@ -8,6 +8,8 @@ A comment before a code block, or several, tell what becomes of it:
 - `<!-- exit: 2 -->`: these commands end with that code, not with 0.
 - `<!-- not run: REASON -->`: these commands can't be run here.
 - `<!-- wrong -->`: this flow has mistakes.
+- `<!-- package: NAME -->`: it is a file of that package of the tests, which is installed and used
+  in tests/kinds/.
 
 `<!-- with: PATH -->` or `<!-- with: PATH as NAME -->`, anywhere, copies a file or folder of the
 project to the page's folder.
@@ -46,7 +48,7 @@ SHOWN_ONLY = ("text", "json", "toml")
 HOST = re.compile(r"https://api\.example\.com(.*)")
 _BLOCK = re.compile(r"(?P<comments>(?:<!--[^\n]*-->\n+)*)```(?P<language>\w*)\n(?P<text>.*?)^```$",
                     re.DOTALL | re.MULTILINE)
-_COMMENT = re.compile(r"<!-- (file|run|exit|not run|wrong|with)(?:: (.+?))? -->")
+_COMMENT = re.compile(r"<!-- (file|run|exit|not run|wrong|with|package)(?:: (.+?))? -->")
 _CHANGING = (
     (re.compile(r"\d\d:\d\d:\d\d\.\d{3}"), "<time>"),
     (re.compile(r"\d+\.\d s\b"), "<span>"),
@@ -170,7 +172,9 @@ def test_the_commands_of_a_page_do_what_it_says(page: Path, tmp_path: Path) -> N
         assert done.returncode == int(block.notes.get("exit", 0)), done.stdout + done.stderr
 
 
-@pytest.mark.parametrize("block", of(lambda block: block.is_flow))
+@pytest.mark.parametrize(
+    "block", of(lambda block: block.is_flow and "package" not in block.notes)
+)
 def test_a_flow_in_the_docs_is_valid_unless_it_says_otherwise(block: Block, tmp_path: Path) -> None:
     path = tmp_path / "flow.yaml"
     path.write_text(block.text, encoding="utf-8")
@@ -179,6 +183,12 @@ def test_a_flow_in_the_docs_is_valid_unless_it_says_otherwise(block: Block, tmp_
             load_flow(path)
     else:
         assert load_flow(path).steps
+
+
+@pytest.mark.parametrize("block", of(lambda block: "package" in block.notes))
+def test_what_is_shown_of_a_package_is_in_it(block: Block) -> None:
+    folder = ROOT / "tests" / "packages" / block.notes["package"]
+    assert block.text in [path.read_text("utf-8") for path in folder.rglob("*.*") if path.is_file()]
 
 
 @pytest.mark.usefixtures("made_home")
