@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import re
 from typing import Any
 
 import dagster as dg
@@ -69,18 +70,18 @@ def test_usual_crons_are_taken(cron: str) -> None:
     ("cron", "part"),
     [
         ("* * * *", "five fields"), ("0 0 * * * *", "five fields"), ("", "five fields"),
-        ("60 * * * *", "'60' is no minute: they go from 0 to 59"),
-        ("0 24 * * *", "'24' is no hour"), ("0 0 0 * *", "'0' is no day"),
-        ("0 0 * moon *", "'moon' is no month"), ("0 0 * * 5-1", "does not go up"),
+        ("60 * * * *", "invalid minute '60' (expected 0-59)"),
+        ("0 24 * * *", "invalid hour '24'"), ("0 0 0 * *", "invalid day '0'"),
+        ("0 0 * moon *", "invalid month 'moon'"), ("0 0 * * 5-1", "does not go up"),
         ("*/90 * * * *", "the step in '*/90' is not between 1 and 59"),
         ("*/0 * * * *", "the step in '*/0'"),
-        ("5/10 * * * *", "a step follows"), ("1;2 * * * *", "'1;2' is no minute"),
+        ("5/10 * * * *", "a step follows"), ("1;2 * * * *", "invalid minute '1;2'"),
         ("0 0 31 4,6 *", "have no day 31"), ("@reboot", "no '@reboot'"), ("٣ * * * *", "minute"),
     ],
 )  # fmt: skip
 def test_a_bad_cron_says_which_field_is_wrong(cron: str, part: str) -> None:
     # language 16.1
-    with pytest.raises(ValueError, match=part.replace("*", r"\*")):
+    with pytest.raises(ValueError, match=re.escape(part)):
         check_cron(cron)
 
 

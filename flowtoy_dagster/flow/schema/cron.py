@@ -28,7 +28,7 @@ class _Field:
     def _numbers_of(self, item: str) -> range:
         match = _ITEM.fullmatch(item)
         if match is None or (match["low"] == "*" and match["high"] is not None):
-            raise ValueError(f"'{item}' is no {self.name}")
+            raise ValueError(f"invalid {self.name} '{item}'")
         low = self.low if match["low"] == "*" else self._number(match["low"])
         high = low
         if match["high"] is not None:
@@ -49,8 +49,8 @@ class _Field:
         if text.lower() in self.names:
             return self.low + self.names.index(text.lower())
         if not text.isdigit() or not self.low <= int(text) <= self.high:
-            span = f"{self.low} to {self.high}"
-            raise ValueError(f"'{text}' is no {self.name}: they go from {span}")
+            span = f"{self.low}-{self.high}"
+            raise ValueError(f"invalid {self.name} '{text}' (expected {span})")
         return int(text)
 
 
@@ -69,7 +69,7 @@ def check_cron(text: str) -> str:
     """A cron schedule as it is.
 
     Raises:
-        ValueError: it is not one, or never comes; says which field is wrong.
+        ValueError: it is not one, or never fires; says which field is wrong.
     """
     if text in _SHORTHANDS:
         return text
@@ -82,7 +82,7 @@ def check_cron(text: str) -> str:
     numbers = [field.numbers(part) for field, part in zip(_FIELDS, parts, strict=True)]
     _, _, days, months, _ = numbers
     if min(days) > max(_DAYS_IN[month - 1] for month in months):
-        raise ValueError(f"{show(text)} never comes: its months have no day {min(days)}")
+        raise ValueError(f"{show(text)} never fires: its months have no day {min(days)}")
     return text
 
 
