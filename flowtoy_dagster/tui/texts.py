@@ -7,7 +7,7 @@ import os
 from rich.highlighter import JSONHighlighter
 from rich.text import Text
 
-from flowtoy_dagster.progress.words import seconds
+from flowtoy_dagster.progress.words import items_words, seconds
 from flowtoy_dagster.runs.status.models import RunState, RunStatus, State, StepStatus
 from flowtoy_dagster.terminal import plain
 from flowtoy_dagster.tui.sources import Printed
@@ -111,6 +111,10 @@ def state_text(step: StepStatus, status: RunStatus) -> Text:
     facts = [("state", step.state + (", reused from the run before" if step.reused else ""))]
     if step.waiting:
         facts.append(("", "waits for its next attempt"))
+    if step.items is not None:
+        facts.append(("items", items_words(step.items)))
+        failed = (f"{key}: {why}" for key, why in step.items.failures)
+        facts += [("", plain(line)) for line in failed]
     if step.waits_for:
         facts.append(("", plain(step.waits_for)))
     if step.attempt:

@@ -143,3 +143,21 @@ def test_a_secret_output_of_every_item_is_hidden(made_home: Path) -> None:
         printed = b"".join(part for _, _, part in history.captured(history.find("last"), "each"))
     assert "secret-of-" not in told
     assert b"secret-of-" not in printed
+
+
+def test_the_status_document_tells_of_items_and_is_read_back(made_home: Path) -> None:
+    # language 18.11
+    import jsonschema
+
+    from flowtoy_dagster.runs.status.status_document import SCHEMA, read_status, status_document
+
+    done = run_flow(flow("in_process"), 2)
+    document = status_document(done.status)
+    assert document["steps"]["each"]["items"] == {
+        "total": 6, "succeeded": 5, "failed": 1, "skipped": 0, "reused": 0,
+        "failures": [{"key": "k3", "error": "sh exited with code 1"}],
+    }  # fmt: skip
+    assert document["steps"]["see"]["items"] is None
+    document["run_id"] = 1
+    jsonschema.validate(document, json.loads(SCHEMA.read_text()))
+    assert read_status(document).steps["each"].items == done.status.steps["each"].items

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from flowtoy_dagster.runs.status.models import RunStatus, StepStatus
+from flowtoy_dagster.runs.status.models import ItemsStatus, RunStatus, StepStatus
 
 if TYPE_CHECKING:
     from flowtoy_dagster.store.outputs import OutputText
@@ -22,6 +22,7 @@ SCHEMA_VERSION = 2
 _RUN_ID = re.compile(r"[0-9A-Za-z_-]{1,100}\Z")
 _CALLED = "called: "
 _STDERR = "stderr: "
+_ITEM_COUNTS = ("total", "succeeded", "failed", "skipped", "reused")
 
 
 def status_document(status: RunStatus) -> dict[str, Any]:
@@ -57,6 +58,7 @@ def _step_document(step: StepStatus) -> dict[str, Any]:
         "depends_on": list(step.depends_on),
         "attempt": step.attempt,
         "waits_for": step.waits_for or None,
+        "items": _items_document(step.items) if step.items is not None else None,
     }
 
 
@@ -115,7 +117,21 @@ def _read_step(name: str, document: Mapping[str, Any]) -> StepStatus:
         stderr=facts.get(_STDERR, ""),
         called=facts.get(_CALLED, ""),
         waits_for=_text(document.get("waits_for") or ""),
+        items=_read_items(document.get("items")),
     )
+
+
+def _items_document(items: ItemsStatus) -> dict[str, Any]:
+    counts = {name: getattr(items, name) for name in _ITEM_COUNTS}
+    return {**counts, "failures": [{"key": key, "error": why} for key, why in items.failures]}
+
+
+def _read_items(document: Any) -> ItemsStatus | None:
+    if document is None:
+        return None
+    counts = {name: int(_number(document[name], 1e9)) for name in _ITEM_COUNTS}
+    failures = tuple((_text(one["key"]), _text(one["error"])) for one in document["failures"])
+    return ItemsStatus(**counts, failures=failures)
 
 
 def _text(value: Any) -> str:

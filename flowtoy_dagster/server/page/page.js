@@ -186,7 +186,7 @@ function addRow(name) {
     write(glyph, GLYPHS[step.state] ?? "?");
     write(word, step.state);
     write(attempt, step.attempt > 1 ? `attempt ${step.attempt}` : "");
-    write(why, step.notes[0] ?? step.waits_for ?? "");
+    write(why, step.notes[0] ?? step.waits_for ?? itemsText(step.items));
     if (details.open) fill();
   };
   return row;
@@ -269,6 +269,17 @@ function draw() {
     write(took, span(until - step.started_at));
   }
   drawAxis(end - begin, share, begin);
+}
+
+function itemsText(items) {
+  if (!items) return "";
+  const ended = items.succeeded + items.failed + items.skipped;
+  const parts = [`${ended} of ${items.total} items`];
+  for (const state of ["failed", "skipped", "reused"]) {
+    if (items[state]) parts.push(`${items[state]} ${state}`);
+  }
+  const [first] = items.failures;
+  return parts.join(", ") + (first ? `; the first is '${first.key}': ${first.error}` : "");
 }
 
 function drawAxis(length, share, begin) {
