@@ -19,7 +19,8 @@ from flowtoy_dagster.runs.live_view import RunView
 from flowtoy_dagster.runs.status.status_document import read_status, status_document
 
 STEP_KEYS = {
-    "state", "started_at", "ended_at", "notes", "skip_reason", "outputs", "depends_on", "attempt"
+    "state", "started_at", "ended_at", "notes", "skip_reason", "outputs", "depends_on", "attempt",
+    "waits_for", "items",
 }
 
 
@@ -59,10 +60,12 @@ def test_a_run_that_was_only_made_is_pending(history: History, write: Callable[.
     assert document["steps"] == {
         "a": {"state": "pending", "started_at": None, "ended_at": None, "notes": [],
               "skip_reason": None,
-              "outputs": ["all"], "depends_on": [], "attempt": 0},
+              "outputs": ["all"], "depends_on": [], "attempt": 0,
+              "waits_for": None, "items": None},
         "b": {"state": "pending", "started_at": None, "ended_at": None, "notes": [],
               "skip_reason": None,
-              "outputs": [], "depends_on": ["a"], "attempt": 0},
+              "outputs": [], "depends_on": ["a"], "attempt": 0,
+              "waits_for": None, "items": None},
     }
     assert outputs_of(view) == {}
     history.instance.report_run_canceled(run)
