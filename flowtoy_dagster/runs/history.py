@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
@@ -34,6 +33,7 @@ from flowtoy_dagster.runs.status.event_reader import (
 )
 from flowtoy_dagster.runs.status.models import WITH_FAILURES, RunStatus, StepStatus
 from flowtoy_dagster.store.configs import configs_of
+from flowtoy_dagster.store.files import is_still, opened_folder
 from flowtoy_dagster.store.records import StepRecord, records_of
 
 ALL_STEPS = "(all steps)"
@@ -103,7 +103,7 @@ class History:
         folders = [each for each in (self.home, self.home / "history") if each.is_dir()]
         with ExitStack() as stack:
             # What is open keeps its number: nothing new can be taken for it.
-            before = [(folder, stack.enter_context(_opened(folder))) for folder in folders]
+            before = [(folder, stack.enter_context(opened_folder(folder))) for folder in folders]
             lost = RunError(
                 f"the home folder {self.home} was deleted while the run went on: "
                 "its history and outputs are lost"
@@ -111,10 +111,10 @@ class History:
             try:
                 yield
             except Exception as error:
-                if not all(_is_still(*each) for each in before):
+                if not all(is_still(*each) for each in before):
                     raise lost from error
                 raise
-            if not all(_is_still(*each) for each in before):
+            if not all(is_still(*each) for each in before):
                 raise lost
 
     def runs(self, limit: int | None = None) -> list[RunSummary]:
@@ -360,23 +360,6 @@ class History:
         # Dagster empties the file of a run's events, and leaves it.
         for path in (self.home / "history" / "runs").glob(f"{run.run_id}.db*"):
             path.unlink(missing_ok=True)
-
-
-@contextlib.contextmanager
-def _opened(folder: Path) -> Iterator[int]:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        yield descriptor
-    finally:
-        os.close(descriptor)
-
-
-def _is_still(folder: Path, descriptor: int) -> bool:
-    """Whether a folder is the one that was opened."""
-    try:
-        return os.path.samestat(folder.stat(), os.fstat(descriptor))
-    except OSError:
-        return False
 
 
 def _with_parents(kept: Iterable[dg.DagsterRun], runs: Iterable[dg.DagsterRun]) -> set[str]:

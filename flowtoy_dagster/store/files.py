@@ -181,3 +181,21 @@ def _is_abandoned(path: Path) -> bool:
         except BlockingIOError:
             return False
     return True
+
+
+@contextlib.contextmanager
+def opened_folder(folder: Path) -> Iterator[int]:
+    """A descriptor of a folder, which stays that folder's whatever is at its path later."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+def is_still(folder: Path, descriptor: int) -> bool:
+    """Whether a folder is the one that was opened."""
+    try:
+        return os.path.samestat(folder.stat(), os.fstat(descriptor))
+    except OSError:
+        return False
