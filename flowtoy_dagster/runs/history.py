@@ -38,8 +38,6 @@ from flowtoy_dagster.store.records import StepRecord, records_of
 
 ALL_STEPS = "(all steps)"
 LAST = "last"
-_LOOKED_BACK = 50
-"""Runs of a flow among which the one before another is looked for."""
 
 
 @dataclass(frozen=True)
@@ -124,17 +122,6 @@ class History:
     def own_runs(self, statuses: Sequence[DagsterRunStatus] = ()) -> list[dg.DagsterRun]:
         """The runs of flows, the newest first; a home may have those of other jobs too."""
         return [record.dagster_run for record in self._records(statuses)]
-
-    def previous_end(self, run: dg.DagsterRun, flow: str) -> DagsterRunStatus | None:
-        """How the run of a flow ended that came before this one, if one succeeded or failed."""
-        statuses = [DagsterRunStatus.SUCCESS, DagsterRunStatus.FAILURE]
-        own = self.instance.get_run_record_by_id(run.run_id)
-        for record in self._records(statuses, limit=_LOOKED_BACK, flow=flow):
-            other = record.dagster_run
-            is_before = own is None or record.create_timestamp <= own.create_timestamp
-            if other.run_id != run.run_id and is_before:
-                return other.status
-        return None
 
     def _records(
         self,

@@ -11,7 +11,7 @@ from typing import Any
 import dagster as dg
 from dagster import DagsterRunStatus
 
-from flowtoy_dagster.engine.tags import NOTIFIED_TAG
+from flowtoy_dagster.engine.tags import FLOW_TAG, NOTIFIED_TAG
 from flowtoy_dagster.errors import FlowtoyError
 from flowtoy_dagster.flow.graph import Flow, Notification
 from flowtoy_dagster.flow.param_values import see_params
@@ -30,6 +30,8 @@ logger = logging.getLogger("flowtoy.notify")
 
 LONGEST = 10.0
 """Seconds that one notification may take."""
+_LOOKED_BACK = 50
+"""Runs of a flow among which the one before another is looked for."""
 _ENDS: dict[RunState, RunEnd] = {
     "succeeded": "success", "failed": "failure", "cancelled": "cancelled"
 }
@@ -89,10 +91,22 @@ def _ends_of(
         return frozenset()
     wanted = frozenset[RunEnd]().union(*(each.on for each in flow.notifications))
     if end == "success" and "recovered" in wanted:
-        before = history.previous_end(run, flow.name)
+        before = _previous_end(history, run, flow.name)
         if before == DagsterRunStatus.FAILURE:
             return frozenset({"success", "recovered"})
     return frozenset({end})
+
+
+def _previous_end(history: History, run: dg.DagsterRun, flow: str) -> DagsterRunStatus | None:
+    """How the run of a flow ended that came before this one, if one succeeded or failed."""
+    statuses = [DagsterRunStatus.SUCCESS, DagsterRunStatus.FAILURE]
+    wanted = dg.RunsFilter(tags={FLOW_TAG: flow}, statuses=statuses)
+    own = history.instance.get_run_record_by_id(run.run_id)
+    for record in history.instance.get_run_records(wanted, limit=_LOOKED_BACK):
+        is_before = own is None or record.create_timestamp <= own.create_timestamp
+        if record.dagster_run.run_id != run.run_id and is_before:
+            return record.dagster_run.status
+    return None
 
 
 def _send(history: History, flow: Flow, status: RunStatus, notification: Notification) -> None:
