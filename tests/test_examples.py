@@ -73,6 +73,24 @@ def test_report_takes_its_parameter() -> None:
     assert outputs == {"write_report": {"report": "Orders in us\n"}}
 
 
+def test_conditions_choose_a_branch() -> None:
+    # language 19.1, 19.2
+    outputs = outputs_of(run_example("conditions.yaml", "--param", "full=true"))
+    assert outputs == {
+        "full load": {"rows": [1, 2, 3]}, "changes": None, "report": {"text": "3 rows\n"}
+    }
+
+
+def test_clean_up_runs_after_the_failure() -> None:
+    # language 19.3
+    done = run_example("clean_up.yaml", "--param", "works=false")
+    assert done.returncode == 1, done.stderr
+    outputs = json.loads(done.stdout)
+    assert outputs["tell"] == {"text": "these steps failed: load\n"}
+    assert outputs["remove the folder"] == {"text": "removed\n"}
+    assert outputs["publish"] is None
+
+
 def test_parallel_fetches_the_three_lists() -> None:
     assert outputs_of(run_example("parallel.yaml", "--max-workers", "3")) == {
         "fetch_users": {"users": shop.USERS},
@@ -120,7 +138,8 @@ def test_without_the_shop_the_missing_variable_is_named() -> None:
 
 def test_every_flow_here_is_tested() -> None:
     flows = {path.name for path in EXAMPLES.glob("*.yaml")}
-    assert flows == {"conditions.yaml", "explicit_order.yaml", "hello.yaml", "loop.yaml",
+    assert flows == {"clean_up.yaml", "conditions.yaml", "explicit_order.yaml", "hello.yaml",
+                     "loop.yaml",
                      "mixed.yaml", "parallel.yaml", "report.yaml"}
 
 

@@ -14,6 +14,7 @@ from flowtoy_dagster.flow.schema.models import (
     OutputConfig,
     RetryConfig,
     RunEnd,
+    RunIf,
     RunnerConfig,
     ScheduleConfig,
 )
@@ -92,6 +93,7 @@ class Step:
         when: its condition, a template of one expression (language 19.1).
         for_each: what it is repeated for; None where it runs once.
         until: until when it is called again and again.
+        run_if: after what ends of the steps before it, it runs (language 19.3).
     """
 
     index: int
@@ -114,6 +116,12 @@ class Step:
     when: str | None = None
     for_each: ForEachConfig | None = None
     until: Until | None = None
+    run_if: RunIf = "success"
+
+    @property
+    def is_closing(self) -> bool:
+        """Whether it runs after failures, too; then it decides nothing about the run."""
+        return self.run_if != "success"
 
     @property
     def upstream(self) -> tuple[str, ...]:
@@ -177,6 +185,11 @@ class Flow:
     values: Values | None = None
     warnings: tuple[Problem, ...] = ()
 
+    @property
+    def grace(self) -> float:
+        """Seconds that its closing steps have when a run is ended; 0 where it has none."""
+        return self.runner.grace if any(step.is_closing for step in self.steps) else 0.0
+
     @functools.cached_property
     def by_name(self) -> Mapping[str, Step]:
         """Each step under its written name."""
@@ -198,6 +211,8 @@ class Flow:
 
 def rule_between(failed: Step, dependent: Step) -> Rule:
     """What becomes of a direct dependent of a failed step (language 9.2)."""
+    if dependent.is_closing:
+        return "continue"
     policies = (failed.on_error, dependent.on_error)
     if "continue" in policies:
         return "continue"
@@ -206,10 +221,11 @@ def rule_between(failed: Step, dependent: Step) -> Rule:
 
 def halts_run(flow: Flow, step: Step) -> bool:
     """Whether the run halts when this step fails (language 9.2, 9.3)."""
-    dependents = flow.dependents[step.name]
-    if not dependents:
+    dependents = [flow.step(name) for name in flow.dependents[step.name]]
+    ordinary = [dependent for dependent in dependents if not dependent.is_closing]
+    if not ordinary:
         return step.on_error == "fail"
-    return any(rule_between(step, flow.step(name)) == "halt" for name in dependents)
+    return any(rule_between(step, dependent) == "halt" for dependent in ordinary)
 
 
 def tolerated_by(flow: Flow, step: Step) -> frozenset[str]:

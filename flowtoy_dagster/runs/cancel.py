@@ -9,7 +9,7 @@ import time
 
 import dagster as dg
 
-from flowtoy_dagster.errors import RunError, UsageError
+from flowtoy_dagster.errors import FlowtoyError, RunError, UsageError
 from flowtoy_dagster.runs.history import History
 from flowtoy_dagster.runs.sessions.carriers import (
     carrier,
@@ -43,12 +43,20 @@ def cancel_run(history: History, run: dg.DagsterRun) -> None:
         raise RunError(f"{unseen(run)}; cancel it there otherwise")
     else:
         interrupt_elsewhere(run)
-    _tell_other_end(_ended(history, run))
+    _tell_other_end(_ended(history, run, PATIENCE + _grace(history, run)))
 
 
-def _ended(history: History, run: dg.DagsterRun) -> dg.DagsterRun | None:
+def _grace(history: History, run: dg.DagsterRun) -> float:
+    """Seconds that steps which run in any case have, once a run was asked to end."""
+    try:
+        return history.flow(run).grace
+    except FlowtoyError:
+        return 0.0
+
+
+def _ended(history: History, run: dg.DagsterRun, patience: float) -> dg.DagsterRun | None:
     """Wait until a run has ended; gives it as it is then, or None where it was deleted."""
-    deadline = time.monotonic() + PATIENCE
+    deadline = time.monotonic() + patience
     while time.monotonic() < deadline:
         current = history.instance.get_run_by_id(run.run_id)
         if current is None or current.is_finished:
@@ -57,7 +65,7 @@ def _ended(history: History, run: dg.DagsterRun) -> dg.DagsterRun | None:
             close_run(history.instance, current, cancelled=True)
         else:
             time.sleep(0.1)
-    raise RunError(f"run {run.run_id[:8]} has not ended within {PATIENCE:.0f} s")
+    raise RunError(f"run {run.run_id[:8]} has not ended within {patience:.0f} s")
 
 
 def _tell_other_end(run: dg.DagsterRun | None) -> None:

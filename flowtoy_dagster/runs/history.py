@@ -229,7 +229,8 @@ class History:
         halting = {step.name for step in flow.steps if halts_run(flow, step)}
         tolerated = {step.name: tolerated_by(flow, step) for step in flow.steps}
         status = self._blank_status(run, flow)
-        return StatusBuilder(status, names_by_key(flow), halting, tolerated)
+        closing = {step.name for step in flow.steps if step.is_closing}
+        return StatusBuilder(status, names_by_key(flow), halting, tolerated, closing)
 
     def _blank_status(self, run: dg.DagsterRun, flow: Flow) -> RunStatus:
         steps = {

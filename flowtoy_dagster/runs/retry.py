@@ -106,6 +106,7 @@ def plan_retry(
     _spread(chosen, reasons, origins)
     skipped = {name for name, step in status.steps.items() if step.by_condition}
     _ask_again(chosen, reasons, skipped)
+    _close_again(chosen, reasons)
     if not reasons:
         what = "succeeded or was skipped by a condition" if skipped else "succeeded"
         raise UsageError(f"every step of run {parent.run_id[:8]} {what}: nothing to retry")
@@ -167,7 +168,7 @@ def _first_reasons(
             reasons[step.name] = "it never ended"
         elif before.state == "failed":
             reasons[step.name] = f"it failed: {before.error}"
-        elif before.state == "skipped" and not before.by_condition:
+        elif before.state == "skipped" and not before.by_condition and step.run_if != "failure":
             reasons[step.name] = f"it was skipped: {before.error}"
         elif history.record(parent, keys[step.name]) is None:
             reasons[step.name] = "its outputs are gone"
@@ -197,6 +198,17 @@ def _ask_again(flow: Flow, reasons: dict[str, str], skipped: set[str]) -> None:
                 pending.append(dependent)
 
 
+def _close_again(flow: Flow, reasons: dict[str, str]) -> None:
+    """Run closing steps again where a step runs again after which they run (language 19.3)."""
+    for step in flow.steps if reasons else ():
+        if step.is_closing and step.name not in reasons:
+            again = next((name for name in step.upstream if name in reasons), None)
+            if again is not None:
+                reasons[step.name] = f"it runs after '{again}', which runs again"
+            elif not step.upstream:
+                reasons[step.name] = "it runs after the whole run"
+
+
 def _differences(before: Flow, after: Flow) -> dict[str, tuple[str, ...]]:
     """For each step that does something else than before, what it did and does, line by line."""
     hidden = FlowSecrets(before).mask(os.environ)
@@ -224,6 +236,7 @@ def _described(flow: Flow, step: Step) -> list[str]:
         "output": [output.model_dump(exclude_defaults=True) for output in step.outputs],
         "depends_on": list(step.upstream),
         "when": step.when,
+        "run_if": step.run_if if step.is_closing else None,
         "until": step.until.condition if step.until else None,
         "params": {
             name: values.public.get(name, values.secret.get(name)) for name in step.params

@@ -54,6 +54,8 @@ class RunInfo:
         params: the values of the flow's parameters.
         root_id: the first of the runs of which it is a retry; its own where it is none.
         ended: what templates know of a run that has ended, beside its id, name and start.
+        failed: gives the names of the steps that have failed so far.
+        state: gives `succeeded`, `failed` or `cancelled`: how the run stands so far.
     """
 
     id: str
@@ -62,6 +64,8 @@ class RunInfo:
     params: SeenParams = field(default_factory=SeenParams)
     root_id: str = ""
     ended: Mapping[str, Any] = field(default_factory=dict)
+    failed: Callable[[], list[str]] = list
+    state: Callable[[], str] = lambda: "succeeded"
 
 
 def build_scope(
@@ -74,9 +78,12 @@ def build_scope(
         "params": Names(run.params.values, run.params.why_missing),
         "env": Names(os.environ, why_unset),
         "run": Names(
-            {"id": run.id, "name": run.name, "started_at": None, **run.ended},
+            {
+                "id": run.id, "name": run.name, "started_at": None, "failed": None, "state": None,
+                **run.ended,
+            },
             lambda name: f"'run' has no '{name}': it has {_listed_names(run)}",
-            lambda name, value: utc(run.started_at()) if name == "started_at" else value,
+            lambda name, value: _run_fact(run, name, value),
         ),
     }
     scope["sources"] = _SourceNames(sources, scope)
@@ -98,8 +105,18 @@ def with_names(scope: Mapping[str, Any], names: Mapping[str, Any]) -> dict[str, 
 
 
 def _listed_names(run: RunInfo) -> str:
-    *others, last = ["id", "name", "started_at", *run.ended]
+    *others, last = dict.fromkeys(["id", "name", "started_at", "failed", "state", *run.ended])
     return f"{', '.join(others)} and {last}"
+
+
+def _run_fact(run: RunInfo, name: str, value: Any) -> Any:
+    if name == "started_at":
+        return utc(run.started_at())
+    if name in run.ended:
+        return value
+    if name == "failed":
+        return run.failed()
+    return run.state() if name == "state" else value
 
 
 def utc(seconds: float) -> str:

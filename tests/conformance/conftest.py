@@ -124,6 +124,9 @@ def _run_one(flow: Flow, step: Step, ended: Mapping[str, Ended]) -> Ended:
 
 def _blocks(flow: Flow, step: Step, ended: Mapping[str, Ended]) -> bool:
     """Whether a step is skipped because of what it waits for."""
+    if step.is_closing:
+        before = step.upstream or tuple(ended)
+        return step.run_if == "failure" and not any(ended[n].state == "failed" for n in before)
     for name in step.upstream:
         policies = (flow.step(name).on_error, step.on_error)
         if ended[name].state == "skipped" and ended[name].error is None:
@@ -131,6 +134,14 @@ def _blocks(flow: Flow, step: Step, ended: Mapping[str, Ended]) -> bool:
         if ended[name].state == "failed" and "continue" not in policies:
             return True
     return False
+
+
+def _whole_run(flow: Flow) -> tuple[str, ...]:
+    """The steps that are not behind a closing step without dependencies."""
+    behind = {step.name for step in flow.steps if step.is_closing and not step.upstream}
+    for _ in flow.steps:
+        behind |= {step.name for step in flow.steps if behind & set(step.upstream)}
+    return tuple(step.name for step in flow.steps if step.name not in behind)
 
 
 @pytest.fixture
@@ -141,7 +152,10 @@ def interpret() -> Callable[[Flow], dict[str, Ended]]:
         ended: dict[str, Ended] = {}
         while len(ended) < len(flow.steps):
             for step in flow.steps:
-                if step.name not in ended and all(name in ended for name in step.upstream):
+                waits = step.upstream
+                if step.is_closing and not waits:
+                    waits = _whole_run(flow)
+                if step.name not in ended and all(name in ended for name in waits):
                     blocked = _blocks(flow, step, ended)
                     ended[step.name] = Ended("skipped") if blocked else _run_one(flow, step, ended)
         return ended

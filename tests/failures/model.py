@@ -25,6 +25,12 @@ class Planned:
     when: bool | None = None
     needs: tuple[str, ...] = ()
     may_use: tuple[str, ...] = ()
+    run_if: str | None = None
+
+    @property
+    def closes(self) -> bool:
+        """Whether it runs after failures, too (19.3)."""
+        return self.run_if in ("failure", "always")
 
     def as_written(self) -> dict[str, Any]:
         """The step in a flow's configuration."""
@@ -41,6 +47,8 @@ class Planned:
         for name in self.may_use:
             step["output"].append({"name": f"of {name}", "type": "template",
                                    "value": f"{{{{ flows.{name}.value | default('-') }}}}"})
+        if self.run_if is not None:
+            step["run_if"] = self.run_if
         if self.when is not None:
             step["when"] = "1 < 2" if self.when else "1 > 2"
         if self.on_error is not None:
@@ -67,8 +75,9 @@ class Model:
         self._default = default or "fail"
 
     def policy(self, name: str) -> str:
-        """The policy that holds for a step (9.1)."""
-        return self.steps[name].on_error or self._default
+        """The policy that holds for a step (9.1, 19.3)."""
+        said = self.steps[name].on_error or self._default
+        return "skip" if said == "fail" and self.steps[name].closes else said
 
     def between(self, failed: str, dependent: str) -> str:
         """`run`, `skip` or `halt` (9.2)."""
@@ -79,7 +88,10 @@ class Model:
 
     def halts(self, failed: str) -> bool:
         """Whether the failure of a step halts the run (9.2, 9.3)."""
-        dependents = [step.name for step in self.steps.values() if failed in step.depends_on]
+        dependents = [
+            step.name for step in self.steps.values()
+            if failed in step.depends_on and not step.closes
+        ]
         if not dependents:
             return self.policy(failed) == "fail"
         return any(self.between(failed, name) == "halt" for name in dependents)
@@ -94,20 +106,52 @@ class Model:
     def ends(self) -> dict[str, str]:
         """The same, with `unwanted` for what a condition skips."""
         states: dict[str, str] = {}
-        for step in self.steps.values():
-            states[step.name] = self.end_after(step, states)
+        left = list(self.steps.values())
+        while left:
+            for step in left:
+                if self.waits_for(step) <= states.keys():
+                    states[step.name] = self.end_after(step, states)
+            left = [step for step in left if step.name not in states]
         return states
+
+    def waits_for(self, step: Planned) -> set[str]:
+        """The steps that must have ended before one starts (8.1, 19.3)."""
+        if not step.closes or step.depends_on:
+            return set(step.depends_on)
+        behind = {other.name for other in self.steps.values()
+                  if other.closes and not other.depends_on}
+        for other in self.steps.values():  # each after those that it depends on
+            if behind & set(other.depends_on):
+                behind.add(other.name)
+        return self.steps.keys() - behind
+
+    def is_wanted(self, step: Planned, states: Mapping[str, str]) -> bool:
+        """Whether a closing step runs (19.3)."""
+        if step.run_if == "always":
+            return True
+        pending, seen = list(self.waits_for(step)), set()
+        while pending:
+            name = pending.pop()
+            if states[name] == "failed":
+                return True
+            if states[name] == "skipped" and name not in seen:
+                seen.add(name)
+                pending += self.waits_for(self.steps[name])
+        return False
 
     def end_after(self, step: Planned, states: Mapping[str, str]) -> str:
         """The state of a step after those that it depends on; `unwanted`: a condition skips it."""
         ends = {name: states[name] for name in step.depends_on}
-        if any(
+        if step.closes:
+            if not self.is_wanted(step, states):
+                return "skipped"
+        elif any(
             state == "skipped" or (state == "failed" and self.between(name, step.name) != "run")
             for name, state in ends.items()
         ):
             return "skipped"
         needed = {ends[name] for name in step.needs}
-        if step.when is False or "unwanted" in needed:  # 19.1, 19.2
+        if step.when is False or needed & {"unwanted", "skipped"}:  # 19.1, 19.2
             return "unwanted"
         return "failed" if step.fails or "failed" in needed else "succeeded"
 
@@ -127,10 +171,19 @@ class Model:
         for name, step in self.steps.items():
             # 9.4: what tolerates a failure runs, unless it waits for what the halt keeps from it.
             ends = {before: states[before] for before in step.depends_on}
-            if "failed" in ends.values() and "skipped" not in ends.values():
+            if step.closes and step.when is not False and not step.needs:
+                wanted = "failed" if step.fails else "succeeded"
+                if step.run_if == "always" or "failed" in ends.values():
+                    assert states[name] == wanted, name
+            elif "failed" in ends.values() and "skipped" not in ends.values() and not step.closes:
                 expected = self.end_after(step, states)
                 assert states[name] == {"unwanted": "skipped"}.get(expected, expected), name
         for name, state in states.items():
+            step = self.steps[name]
+            if step.closes:
+                # What a halt keeps from starting is skipped for it, as by a condition or a failure.
+                assert state in ("skipped", "failed" if step.fails else "succeeded", "failed"), name
+                continue
             assert state in (unhalted[name], "skipped"), name
             for before in self.steps[name].depends_on if state != "skipped" else ():
                 end = self.ends()[before] if states[before] == "skipped" else states[before]

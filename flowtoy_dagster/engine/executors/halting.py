@@ -17,6 +17,7 @@ from time import sleep as pause
 from typing import Any
 
 from dagster import DagsterEvent, DagsterEventType, DagsterInstance, DagsterLogManager, DagsterRun
+from dagster._core.errors import DagsterExecutionInterruptedError
 from dagster._core.execution.context.system import (
     IStepContext,
     PlanExecutionContext,
@@ -37,9 +38,11 @@ from dagster._core.executor.multiprocess import (
     MultiprocessExecutorChildProcessCommand,
 )
 
+from flowtoy_dagster.engine.executors.closing import ClosingSteps, with_closing_steps
 from flowtoy_dagster.engine.tags import DONE, HALT_TAG, ORDER_TAG, RESULT
 
 # A step whose `continue` edges alone lead to a failed one must start.
+_INTERRUPTS = (DagsterExecutionInterruptedError, KeyboardInterrupt)
 _OUTPUTS_ALONE = StepDependencyConfig(require_upstream_step_success=False)
 FLOW_EXECUTION: dict[str, Any] = {
     "retries": RetryMode.ENABLED,
@@ -93,12 +96,14 @@ class HaltingExecution(_SteadyExecution):
 
     halted_by: str | None = None
     _seen: tuple[int, ...] | None = None
+    _closing: ClosingSteps | None = None
 
     def __init__(self, execution_plan: ExecutionPlan, *args: Any, **kwargs: Any) -> None:
         if is_of_flow(execution_plan):
             kwargs["step_dependency_config"] = _OUTPUTS_ALONE
-        super().__init__(execution_plan, *args, **kwargs)
+        self._left: list[str] = []
         self._held_back: list[str] = []
+        super().__init__(execution_plan, *args, **kwargs)
         # Limits by tag or pool may pass over a step that is ready for one behind it.
         self._chooses_among_ready = bool(self._tag_concurrency_limits) or any(
             _pool_key_for_step(step)
@@ -137,15 +142,66 @@ class HaltingExecution(_SteadyExecution):
         if self._seen == ended and not self._waiting_to_retry and not self._new_dynamic_mappings:
             return  # nothing has ended since: what could start has been found
         self._seen = ended
+        closing = self._take_closing_steps()
         resolved = self._success | self._failed | self._skipped | self._abandoned
         held = {key: deps for key, deps in self._pending.items() if not deps <= resolved}
         for key in held:
             del self._pending[key]
         super()._update()
         self._pending.update(held)
+        if closing.waiting:
+            start, leave = closing.ready(resolved, self._has_failed, self._is_lost)
+            self._executable += start
+            self._left += leave
         self._sort_executable()
         if self.halted_by is not None:
             self._hold_back_what_has_not_started()
+
+    def _take_closing_steps(self) -> ClosingSteps:
+        """The closing steps, which are not left to Dagster."""
+        if self._closing is None:
+            self._closing = ClosingSteps(self._plan, self._pending)
+            for key in self._closing.keys:
+                del self._pending[key]
+        return self._closing
+
+    def _is_lost(self, step_key: str) -> bool:
+        """Whether a step never started, because of a failure before it or a halt."""
+        return (
+            step_key in self._abandoned
+            or step_key in self._skipped
+            or step_key in self._held_back
+        )
+
+    def end_early(self) -> None:
+        """The run was interrupted: of what has not started, only `always` steps are left."""
+        closing = self._take_closing_steps()
+        attempts = self._retry_state.snapshot_attempts()
+        kept = {key for key in closing.always if key in self._executable or attempts.get(key)}
+        dropped = closing.keep_always() | {
+            key for key in [
+                *self._executable, *self._pending, *self._pending_skip, *self._pending_retry,
+                *self._pending_abandon, *self._waiting_to_retry, *self._held_back, *self._left,
+            ]
+            if key not in kept
+        }
+        # Nothing is stored of them: how the run ended says why they did not run.
+        self._skipped |= dropped
+        for listed in (
+            self._executable, self._pending_skip, self._pending_retry, self._pending_abandon,
+            self._held_back, self._left,
+        ):
+            listed[:] = [key for key in listed if key not in dropped]
+        for mapped in (self._pending, self._waiting_to_retry):
+            for key in dropped & mapped.keys():
+                del mapped[key]
+        if self._instance_concurrency_context is not None:
+            _give_up_claims(self._instance_concurrency_context, dropped)
+
+    @property
+    def closing_keys(self) -> frozenset[str]:
+        """The keys of the closing steps."""
+        return self._closing.keys if self._closing is not None else frozenset()
 
     def _sort_executable(self) -> None:
         self._executable.sort(key=lambda key: self._sort_key_fn(self.get_step_by_key(key)))
@@ -153,8 +209,11 @@ class HaltingExecution(_SteadyExecution):
     def _hold_back_what_has_not_started(self) -> None:
         attempts = self._retry_state.snapshot_attempts()
         # A step between two attempts has started; it may finish.
-        waiting = {key for key in [*self._executable, *self._pending] if not attempts.get(key)}
-        spared = self._spared(waiting)
+        waiting = {
+            key for key in [*self._executable, *self._pending]
+            if not attempts.get(key) and key not in self.closing_keys
+        }
+        spared = self._spared(waiting) | self.closing_keys
         self._held_back += [
             key for key in [*self._executable, *self._pending, *self._pending_abandon]
             if not attempts.get(key) and key not in spared
@@ -200,17 +259,22 @@ class HaltingExecution(_SteadyExecution):
 
     @property
     def is_complete(self) -> bool:
-        return super().is_complete and not self._held_back
+        waiting = self._closing.waiting if self._closing is not None else {}
+        return super().is_complete and not (self._held_back or self._left or waiting)
 
     def plan_events_iterator(
         self, job_context: PlanExecutionContext | PlanOrchestrationContext
     ) -> Iterator[DagsterEvent]:
         self._update()
-        while self._held_back:
-            key = self._held_back.pop(0)
+        while self._held_back or self._left:
+            reason = "no step that it depends on has failed"
+            if self._held_back:
+                reason = f'the run was halted when "{self.halted_by}" failed'
+            key = (self._held_back or self._left).pop(0)
             self._in_flight.add(key)
-            yield _held_back_event(job_context.for_step(self.get_step_by_key(key)), self.halted_by)
+            yield _held_back_event(job_context.for_step(self.get_step_by_key(key)), reason)
             self.mark_skipped(key)
+            self._update()
         yield from super().plan_events_iterator(job_context)
 
 
@@ -221,8 +285,8 @@ def _give_up_claims(claims: InstanceConcurrencyContext, step_keys: set[str]) -> 
         claims._pending_claims.discard(key)
 
 
-def _held_back_event(step_context: IStepContext, halted_by: str | None) -> DagsterEvent:
-    """The event of a step that was not started because its run was halted.
+def _held_back_event(step_context: IStepContext, reason: str) -> DagsterEvent:
+    """The event of a step that was not started, for a reason that is not in what it depends on.
 
     It names its step by the key alone. Where an event has the step's handle, Dagster's
     re-execution from failure takes the step for one that decided to be skipped, and leaves it
@@ -234,7 +298,7 @@ def _held_back_event(step_context: IStepContext, halted_by: str | None) -> Dagst
         job_name=step_context.job_name,
         step_kind_value=step_context.step.kind.value,
         logging_tags=step_context.event_tags,
-        message=f'Skipped step "{key}": the run was halted when "{halted_by}" failed.',
+        message=f'Skipped step "{key}": {reason}.',
         pid=os.getpid(),
         step_key=key,
     )
@@ -280,7 +344,9 @@ def iterate_in_process(
 ) -> Iterator[DagsterEvent]:
     """Dagster's own function of that purpose, for runs that can halt."""
     plan = HaltingPlan._make(execution_plan)
-    yield from _iterate_with_steady_claims(job_context, plan)
+    yield from with_closing_steps(
+        lambda part: _iterate_with_steady_claims(job_context, part), plan, _INTERRUPTS
+    )
 
 
 def _quiet_log_manager(instance: DagsterInstance, run: DagsterRun) -> DagsterLogManager:
@@ -304,7 +370,9 @@ class HaltingMultiprocessExecutor(MultiprocessExecutor):
     ) -> Iterator[DagsterEvent]:
         chosen = multiprocessing.get_start_method(allow_none=True)
         try:
-            yield from self._execute(plan_context, execution_plan)
+            yield from with_closing_steps(
+                lambda part: self._execute(plan_context, part), execution_plan, _INTERRUPTS
+            )
         finally:
             if chosen is None:
                 # Starting a process has chosen one for the whole program.

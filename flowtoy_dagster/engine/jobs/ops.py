@@ -18,6 +18,7 @@ from flowtoy_dagster.engine.jobs.limits import items_at_once
 from flowtoy_dagster.engine.jobs.loops import Watched, item_table, workers_of
 from flowtoy_dagster.engine.jobs.params import PARAMS
 from flowtoy_dagster.engine.jobs.reuse import reusable_runs
+from flowtoy_dagster.engine.jobs.run_facts import RunFacts, or_never_ran
 from flowtoy_dagster.engine.jobs.waiting import waiting_event
 from flowtoy_dagster.engine.storage.address import hidden_storage
 from flowtoy_dagster.engine.storage.compute_logs import DirectComputeLogManager
@@ -76,6 +77,8 @@ class StepCompute(HostedCompute):
         try:
             left = self._seconds_left(context, started)
             upstream = {name: inputs[input_name(flow.step(name))]() for name in step.upstream}
+            if step.is_closing:
+                upstream = {name: or_never_ran(record) for name, record in upstream.items()}
             attempt = self._attempt(context, attempt, upstream, left)
             if step.for_each is None:
                 outcome = self._run(context, attempt, upstream)
@@ -106,7 +109,9 @@ class StepCompute(HostedCompute):
             shown = {name: summary.as_json() for name, summary in summaries.items()}
             metadata = {"outputs": dg.MetadataValue.json(shown), **self._item_table(attempt)}
             yield dg.Output(key, RESULT, metadata=metadata)
-        elif step.on_error == "fail" or outcome.error == RUN_OUT_OF_TIME:
+        elif step.on_error == "fail" or (
+            outcome.error == RUN_OUT_OF_TIME and not step.is_closing
+        ):
             raise self._failure(outcome, self._item_table(attempt))
         else:
             reason = bounded(outcome.error or "")
@@ -139,17 +144,24 @@ class StepCompute(HostedCompute):
 
     def _bare(self, context: dg.OpExecutionContext, started: "_RunStart") -> StepContext:
         """The context of an attempt of which nothing is known but the step."""
+        facts = self._run_facts(context)
         return StepContext(
             step=self.step,
             run=RunInfo(
                 context.run_id, self.flow.name, started,
                 root_id=context.run.root_run_id or context.run_id,
+                failed=facts.failed,
+                state=facts.state,
             ),
             attempt=context.retry_number + 1,
             mask=StepMask(self._secrets.mask(os.environ)),
             host=self.host or Host(),
             interrupts=(KeyboardInterrupt, DagsterExecutionInterruptedError),
         )
+
+    def _run_facts(self, context: dg.OpExecutionContext) -> RunFacts:
+        manager: RecordIOManager = getattr(context.resources, IO_MANAGER)
+        return RunFacts(context, self.flow, manager.store)
 
     def _attempt(
         self,
@@ -228,9 +240,13 @@ class StepCompute(HostedCompute):
         self, context: dg.OpExecutionContext, started: "_RunStart"
     ) -> float | None:
         """Seconds until the run's timeout passes; None where it has none."""
-        limit = self.flow.runner.timeout
+        limit, grace = self.flow.runner.timeout, self.flow.runner.grace
+        if self.step.is_closing and self._run_facts(context).is_cancelled():
+            return grace
         if limit is None:
             return None
+        if self.step.is_closing:
+            limit += grace
         if self.began is not None:
             return limit - (time.monotonic() - self.began)
         # The worker is Dagster's: only the history tells when the run began.

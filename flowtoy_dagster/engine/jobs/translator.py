@@ -18,9 +18,11 @@ from flowtoy_dagster.engine.tags import (
     CONFIG_TAG,
     DONE,
     FLOW_TAG,
+    GRACE_TAG,
     HALT_TAG,
     ORDER_TAG,
     RESULT,
+    RUN_IF_TAG,
     STEP_TAG,
 )
 from flowtoy_dagster.flow.graph import Flow, Step, halts_run, has_tolerant_dependents, rule_between
@@ -128,6 +130,8 @@ class FlowTranslator:
         tags.update(limit_tags(flow, step))
         if halts_run(flow, step):
             tags[HALT_TAG] = "true"
+        if step.is_closing:
+            tags |= {RUN_IF_TAG: step.run_if, GRACE_TAG: str(flow.runner.grace)}
         outs = {RESULT: _OUT}
         if has_tolerant_dependents(flow, step):
             outs = {DONE: _OUT, RESULT: _OUT}

@@ -24,6 +24,7 @@ from flowtoy_dagster.flow.files.suggestions import nearest
 from flowtoy_dagster.flow.graph import Flow, InputKind, Notification, Source, Step, Until
 from flowtoy_dagster.flow.schema.fields import is_free
 from flowtoy_dagster.flow.schema.models import (
+    OnError,
     OutputConfig,
     RunnerConfig,
     SourceConfig,
@@ -128,7 +129,7 @@ class _Builder:
             payload=view.payload,
             outputs=view.outputs,
             dependencies=links.dependencies[view.step.index],
-            on_error=config.on_error or self.runner.on_error,
+            on_error=self._on_error(config),
             retry=config.retry,
             timeout=config.timeout,
             description=config.description,
@@ -138,9 +139,16 @@ class _Builder:
             pool=config.pool or self._pool_of(config.source),
             params=links.params[view.step.index],
             when=config.when,
+            run_if=config.run_if or "success",
             for_each=config.for_each,
             until=_until(config),
         )
+
+    def _on_error(self, config: StepConfig) -> OnError:
+        said = config.on_error or self.runner.on_error
+        # What runs after failures changes nothing about how the run ends (language 19.3).
+        is_closing = config.run_if not in (None, "success")
+        return "skip" if is_closing and said == "fail" else said
 
     def _pool_of(self, written: str | SourceConfig | SourceReference) -> str | None:
         if isinstance(written, SourceConfig):

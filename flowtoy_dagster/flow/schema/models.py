@@ -38,6 +38,7 @@ from flowtoy_dagster.flow.templates.render import is_template
 from flowtoy_dagster.masking.names import is_secret_name
 
 OnError = Literal["fail", "skip", "continue"]
+RunIf = Literal["success", "failure", "always"]
 StepTags = Annotated[dict[str, Text], AfterValidator(check_step_tags)]
 RunTags = Annotated[dict[str, Text], AfterValidator(check_run_tags)]
 
@@ -205,6 +206,7 @@ class StepConfig(Strict):
     output: tuple[OutputConfig, ...] = ()
     depends_on: Annotated[tuple[Name, ...], BeforeValidator(_one_or_more)] = ()
     when: Condition | None = None
+    run_if: RunIf | None = None
     on_error: OnError | None = None
     retry: Annotated[RetryConfig, BeforeValidator(_short_retry)] | None = None
     timeout: Templated[Timeout] | None = None
@@ -240,6 +242,7 @@ class RunnerConfig(Strict):
     on_error: OnError = "fail"
     max_workers: AtOnce | None = None
     timeout: Timeout | None = None
+    grace: Duration = 30.0
     executor: Name | None = None
     executor_options: Annotated[dict[str, Any], BeforeValidator(without_notes)] = Field(
         default_factory=dict

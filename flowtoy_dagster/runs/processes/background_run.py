@@ -31,10 +31,14 @@ class BackgroundRun:
         instance: where the run is; open until the run has ended.
         run_id: the run.
         process: what carries it.
+        grace: seconds that its closing steps have when it is ended.
     """
 
-    def __init__(self, instance: dg.DagsterInstance, run_id: str, process: RunProcess) -> None:
+    def __init__(
+        self, instance: dg.DagsterInstance, run_id: str, process: RunProcess, grace: float = 0.0
+    ) -> None:
         self.run_id = run_id
+        self._patience = PATIENCE + grace
         self._instance = instance
         self._process = process
         self._ended = threading.Event()
@@ -51,13 +55,13 @@ class BackgroundRun:
         return self._ended.wait(timeout)
 
     def cancel(self) -> None:
-        """Ask the run to end. It has `PATIENCE` seconds; a second call ends it at once."""
+        """Ask the run to end. It has `PATIENCE` seconds and its grace; a second call ends it."""
         if self.ended:
             return
         if self._killer is not None:
             self.kill()
             return
-        self._killer = threading.Timer(PATIENCE, self.kill)
+        self._killer = threading.Timer(self._patience, self.kill)
         self._killer.daemon = True
         self._killer.start()
         # Nothing is stored here: a run that is ending ends as it does.
@@ -140,4 +144,4 @@ def launch_background(
         raise
     saved = rebuild_arguments(history.home, run.tags[CONFIG_TAG])
     chosen.carry(run.run_id, run.run_config, instance_facts(history.instance), saved)
-    return BackgroundRun(history.instance, run.run_id, chosen)
+    return BackgroundRun(history.instance, run.run_id, chosen, flow.grace)

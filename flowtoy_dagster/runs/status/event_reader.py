@@ -56,6 +56,7 @@ class StatusBuilder:
         names: written names by step key.
         halting: the steps whose failure halts the run.
         tolerated: for a step, those whose failure does not keep it from running.
+        closing: the steps that run after failures, too.
     """
 
     def __init__(
@@ -64,11 +65,13 @@ class StatusBuilder:
         names: dict[str, str],
         halting: Collection[str] = (),
         tolerated: Mapping[str, Collection[str]] | None = None,
+        closing: Collection[str] = (),
     ) -> None:
         self.status = status
         self._names = names
         self._halting = halting
         self._tolerated = tolerated or {}
+        self._closing = closing
         self._conditional: dict[str, str] = {}
         self._halted_by: str | None = None
 
@@ -147,6 +150,8 @@ class StatusBuilder:
     def _why_skipped(self, step: StepStatus) -> str:
         if self._was_interrupted():
             return "the run was interrupted"
+        if step.name in self._closing and not self.status.error:
+            return f"no step{' that it depends on' if step.depends_on else ''} has failed"
         ends = {name: self.status.steps[name].state for name in step.depends_on}
         for name, state in ends.items():
             if state == "failed" and name not in self._tolerated.get(step.name, ()):

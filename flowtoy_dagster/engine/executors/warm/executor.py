@@ -11,7 +11,7 @@ import signal
 import sqlite3
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import replace
 from typing import Any
@@ -31,7 +31,6 @@ from dagster._core.definitions.reconstruct import (
 from dagster._core.events import EngineEventData
 from dagster._core.execution.api import create_execution_plan, execute_run_iterator
 from dagster._core.execution.context.system import PlanOrchestrationContext
-from dagster._core.execution.plan.active import ActiveExecution
 from dagster._core.execution.plan.inputs import FromMultipleSources
 from dagster._core.execution.plan.outputs import StepOutputHandle
 from dagster._core.execution.plan.plan import ExecutionPlan
@@ -43,6 +42,7 @@ from dagster._core.executor.multiprocess import MultiprocessExecutor
 from dagster_shared.error import SerializableErrorInfo
 from sqlalchemy.exc import DBAPIError
 
+from flowtoy_dagster.engine.executors.closing import grace_of
 from flowtoy_dagster.engine.executors.halting import HaltingExecution, SteadyClaims
 from flowtoy_dagster.engine.executors.warm.forkserver_client import (
     ForkServerError,
@@ -125,7 +125,7 @@ class _Execution:
         executor: WarmExecutor,
         context: PlanOrchestrationContext,
         plan: ExecutionPlan,
-        active: ActiveExecution,
+        active: HaltingExecution,
         pool: WorkerPool,
     ) -> None:
         self._executor = executor
@@ -133,7 +133,10 @@ class _Execution:
         self._active = active
         self._pool = pool
         self._stopping = False
+        self._is_over = False
         self._deadline = 0.0
+        self._grace = grace_of(plan)
+        self._end = 0.0
         self._errors: list[SerializableErrorInfo] = []
         self._judged: set[str] = set()
         self._attempts = Counter(plan.known_state.previous_retry_attempts)
@@ -144,13 +147,15 @@ class _Execution:
 
     def events(self, limit: int) -> Iterator[DagsterEvent]:
         """Every event of the run's steps, as it comes."""
-        while self._pool.busy or not (self._stopping or self._active.is_complete):
+        while self._pool.busy or not (self._is_over or self._active.is_complete):
             if self._active.check_for_interrupts():
                 # Whoever asks twice does not want to wait.
                 yield from self._kill() if self._stopping else self._stop()
-            elif self._stopping and time.monotonic() > self._deadline:
+            elif self._stopping and time.monotonic() > self._end:
                 yield from self._kill()
-            if not self._stopping:
+            elif self._stopping and time.monotonic() > self._deadline:
+                yield from self._kill(but=self._active.closing_keys)
+            if not self._is_over:
                 yield from self._start_steps(limit)
             for report in self._pool.wait(self._patience()):
                 yield from self._take_in(report)
@@ -171,14 +176,21 @@ class _Execution:
         self._stopping = True
         self._deadline = time.monotonic() + LONGEST_STOP
         self._active.mark_interrupted()
-        self._pool.interrupt()
+        # Steps that run in any case go on, for as long as the run's grace lasts.
+        self._active.end_early()
+        self._end = time.monotonic() + max(self._grace, LONGEST_STOP)
+        self._pool.interrupt(but=self._active.closing_keys)
 
-    def _kill(self) -> Iterator[DagsterEvent]:
+    def _kill(self, but: Collection[str] = ()) -> Iterator[DagsterEvent]:
+        self._deadline = time.monotonic() + LONGEST_STOP
+        if not but:
+            self._is_over, self._end = True, self._deadline
+        if set(self._pool.busy) <= set(but):
+            return
         yield DagsterEvent.engine_event(
             self._context, "Warm workers: killing running steps", EngineEventData()
         )
-        self._deadline = time.monotonic() + LONGEST_STOP
-        self._pool.kill()
+        self._pool.kill(but)
 
     def _start_steps(self, limit: int) -> Iterator[DagsterEvent]:
         while steps := self._active.get_steps_to_execute(limit=limit - len(self._pool.busy)):

@@ -4,7 +4,7 @@ import contextlib
 import os
 import signal
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from typing import Any
@@ -87,6 +87,11 @@ class _Worker:
     ended: int | None = None
 
 
+def _runs(worker: _Worker, but: Collection[str]) -> bool:
+    """Whether a worker runs a step, but for those of some keys."""
+    return worker.step_key is not None and worker.step_key not in but and worker.pid > 0
+
+
 class WorkerPool:
     """The workers of one run.
 
@@ -147,18 +152,20 @@ class WorkerPool:
             elif worker.number in self._workers:
                 yield from self._hear(worker)
 
-    def interrupt(self) -> None:
-        """SIGINT to every worker that runs a step."""
+    def interrupt(self, but: Collection[str] = ()) -> None:
+        """SIGINT to every worker that runs a step, `but` those of these keys."""
         self._hear_server()  # a worker that was forked just now has a process id too
         for worker in self._workers.values():
-            if worker.step_key is not None and worker.pid and worker.ended is None:
+            if _runs(worker, but) and worker.ended is None:
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(worker.pid, signal.SIGINT)
 
-    def kill(self) -> None:
-        """SIGKILL to every worker that runs a step; the server ends what they leave behind."""
+    def kill(self, but: Collection[str] = ()) -> None:
+        """SIGKILL to every worker that runs a step, `but` those of these keys; the server ends what
+        they leave behind.
+        """
         for worker in self._workers.values():
-            if worker.step_key is not None and worker.pid and worker.ended is None:
+            if _runs(worker, but) and worker.ended is None:
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(worker.pid, signal.SIGKILL)
 
