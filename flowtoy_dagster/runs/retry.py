@@ -168,8 +168,9 @@ def _first_reasons(
             reasons[step.name] = "it never ended"
         elif before.state == "failed":
             reasons[step.name] = f"it failed: {before.error}"
-        elif before.state == "skipped" and not before.by_condition and step.run_if != "failure":
-            reasons[step.name] = f"it was skipped: {before.error}"
+        elif before.state == "skipped" and not before.by_condition:
+            if step.run_if != "failure":  # which was not wanted, and is no reason by itself
+                reasons[step.name] = f"it was skipped: {before.error}"
         elif history.record(parent, keys[step.name]) is None:
             reasons[step.name] = "its outputs are gone"
     return reasons

@@ -134,7 +134,7 @@ def test_always_steps_run_when_the_run_is_cancelled(
     if how == "cancel":
         assert flowtoy("cancel", "last").code == 0
     else:
-        running.signal(signal.SIGINT)
+        running.send(signal.SIGINT)
     assert running.end() == 130
     assert (tmp_path / "cleaned").read_text() == "cancelled\n"
     assert (tmp_path / "closed").exists()
@@ -158,10 +158,10 @@ def test_closing_steps_end_by_a_second_interrupt_and_when_the_grace_is_over(
     flow = write(json.dumps(long_flow(tmp_path, "warm", grace=grace)), "long.yaml")
     running = begin("run", flow)
     wait_until((tmp_path / "running").exists, "the step runs")
-    running.signal(signal.SIGINT)
+    running.send(signal.SIGINT)
     wait_until((tmp_path / "closing").exists, "the closing step runs")
     if how == "again":
-        running.signal(signal.SIGINT)
+        running.send(signal.SIGINT)
     assert running.end() == 130
     assert not (tmp_path / "closed").exists()
     assert show_last()["state"] == "cancelled"
