@@ -93,11 +93,21 @@ class StepCompute(HostedCompute):
             raise dg.RetryRequested(outcome.max_retries, outcome.retry_in) from self._failure(
                 outcome
             )
-        key = context.op_handle.name
         outcome, summaries = self._write(context, attempt, outcome)
         if outcome.retry_in is not None:
             raise dg.RetryRequested(outcome.max_retries, outcome.retry_in)
         # The record is in place before anything is yielded: dependents may start on the event.
+        yield from self._events_of(context, attempt, outcome, summaries)
+
+    def _events_of(
+        self,
+        context: dg.OpExecutionContext,
+        attempt: StepContext,
+        outcome: StepOutcome,
+        summaries: Mapping[str, Any],
+    ) -> Iterator[Any]:
+        """What an op yields at the end of its step; raises for a failure that is not tolerated."""
+        step, key = self.step, context.op_handle.name
         if self._has_done:
             yield dg.Output(key, DONE)
         if outcome.skipped is not None:
