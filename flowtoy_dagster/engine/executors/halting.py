@@ -167,11 +167,7 @@ class HaltingExecution(_SteadyExecution):
 
     def _is_lost(self, step_key: str) -> bool:
         """Whether a step never started, because of a failure before it or a halt."""
-        return (
-            step_key in self._abandoned
-            or step_key in self._skipped
-            or step_key in self._held_back
-        )
+        return step_key in {*self._abandoned, *self._skipped, *self._held_back}
 
     def end_early(self) -> None:
         """The run was interrupted: of what has not started, only `always` steps are left."""
@@ -228,10 +224,13 @@ class HaltingExecution(_SteadyExecution):
     def _spared(self, waiting: set[str]) -> set[str]:
         """Of steps that have not started, those that a halt leaves alone (language 9.4).
 
-        They tolerate the failure of a step that they depend on, and wait for nothing that the
-        halt keeps from starting.
+        They tolerate the failure of a step that they depend on, or of one that may fail still, and
+        wait for nothing that the halt keeps from starting.
         """
-        spared = {key for key in waiting if self._tolerates_a_failure(key)}
+        ended = self._success | self._failed | self._skipped | self._abandoned
+        tried = self._retry_state.snapshot_attempts().keys()
+        going_on = (self._in_flight | self.closing_keys | tried) - ended
+        spared = {key for key in waiting if self._tolerates_a_failure(key, going_on)}
         while True:
             stuck = {
                 key for key in spared
@@ -241,9 +240,10 @@ class HaltingExecution(_SteadyExecution):
                 return spared
             spared -= stuck
 
-    def _tolerates_a_failure(self, step_key: str) -> bool:
+    def _tolerates_a_failure(self, step_key: str, going_on: set[str]) -> bool:
         return any(
-            handle.output_name == DONE and self._has_failed(handle.step_key)
+            handle.output_name == DONE
+            and (self._has_failed(handle.step_key) or handle.step_key in going_on)
             for step_input in self.get_step_by_key(step_key).step_inputs
             for handle in step_input.get_step_output_handle_dependencies()
         )
