@@ -33,7 +33,9 @@ def flows(draw: st.DrawFn) -> list[Planned]:
                 when=draw(st.sampled_from([None, None, True, False])),
                 needs=tuple(name for name, how in reads.items() if how == "needs"),
                 may_use=tuple(name for name, how in reads.items() if how == "may_use"),
-                run_if=draw(st.sampled_from([None, None, None, "success", "failure", "always"])),
+                # The first is a step that closing ones can wait for.
+                run_if=draw(st.sampled_from([None, None, None, "success", "failure", "always"]))
+                if index else None,
             )
         )
     return steps

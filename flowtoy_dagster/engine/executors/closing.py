@@ -64,7 +64,9 @@ class ClosingSteps:
         leave: list[str] = []
         for key in [key for key, needed in self.waiting.items() if needed <= ended]:
             del self.waiting[key]
-            wanted = self._kinds[key] == "always" or self._is_wanted(key, has_failed, is_lost)
+            # In a retry that runs nothing of what it waits for, it was wanted before.
+            wanted = self._kinds[key] == "always" or not self._waits[key]
+            wanted = wanted or self._is_wanted(key, has_failed, is_lost)
             (start if wanted else leave).append(key)
         return start, leave
 
