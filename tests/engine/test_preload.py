@@ -18,7 +18,7 @@ class Preloaded:
         pass
 
     def call(self, input_payload=None):
-        from flowtoy_dagster.engine.executors.kinds.warm import preload
+        from flowtoy_dagster.engine.executors.warm import preload
         return {"worker": os.getpid(), "server": os.getppid(), "preloaded": preload.PRELOADED_IN}
 """
 FLOW = """
