@@ -34,9 +34,13 @@ class Watched:
         run: runs the step.
         loop: what the step is given.
         mask: hides secrets in what is told.
+        end: ends the commands that the items have started.
     """
 
-    def __init__(self, run: Callable[[], StepOutcome], loop: Loop, mask: Mask) -> None:
+    def __init__(
+        self, run: Callable[[], StepOutcome], loop: Loop, mask: Mask, end: Callable[[], None]
+    ) -> None:
+        self._end = end
         self._run = run
         self._loop = loop
         self._mask = mask
@@ -61,6 +65,7 @@ class Watched:
         finally:
             if not self._ended.is_set():
                 self._loop.stopping.set()
+                self._end()
                 self._ended.wait(_END_WITHIN)
         thread.join()
         if self._loop.progress.counts.total:

@@ -50,6 +50,8 @@ SKIPPED = "step skipped"
 """The label of the check by which it is seen that a condition skipped a step."""
 
 _DEFAULT_WORKERS = 4
+_END_GRACE = 2.5
+"""Seconds between TERM and KILL for the commands of a loop that is interrupted."""
 KILLED_WITHIN = 60.0
 """Seconds, more than enough, in which a worker whose run is gone ends."""
 
@@ -217,7 +219,12 @@ class StepCompute(HostedCompute):
     ) -> Generator[Any, None, StepOutcome]:
         """Run a repeated step, and tell how far it is; returns its outcome."""
         mask = attempt.mask.current
-        watched = Watched(lambda: self._run(context, attempt, upstream), attempt.loop, mask)
+        watched = Watched(
+            lambda: self._run(context, attempt, upstream),
+            attempt.loop,
+            mask,
+            lambda: attempt.processes.end_all(_END_GRACE),
+        )
         yield from watched.events()
         return watched.outcome
 
