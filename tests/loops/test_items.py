@@ -16,6 +16,9 @@ from flowtoy_dagster.engine.jobs.limits import items_at_once
 from flowtoy_dagster.loader import load_flow
 from flowtoy_dagster.steps.items import Loop, MemoryItemLog
 
+# A thread whose time is up is interrupted wherever it is, also while it closes a file of /proc.
+interrupts_threads = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+
 
 def echo(*words: str, **more: Any) -> dict[str, Any]:
     return {
@@ -101,6 +104,7 @@ def test_results_are_in_the_order_of_the_items_whatever_ended_first(
     assert done.outcome.outputs["n"] == [0, 1, 2, 3]
 
 
+@interrupts_threads
 def test_an_item_has_retries_and_a_timeout_of_its_own(
     repeat: Callable[..., Any], tmp_path: Path
 ) -> None:
@@ -224,6 +228,7 @@ def test_a_success_of_before_is_taken_over_where_the_same_would_be_called(
     assert second.outcome.counts.reused == 2
 
 
+@interrupts_threads
 def test_the_end_of_the_run_s_time_ends_a_loop(repeat: Callable[..., Any]) -> None:
     context = {"deadline": time.monotonic() + 4}
     done = repeat(
@@ -260,6 +265,7 @@ def test_a_wait_for_the_next_attempt_ends_when_the_loop_is_to_stop(
     assert done.outcome.counts.failed == 1
 
 
+@interrupts_threads
 def test_commands_of_items_that_run_at_once_do_not_end_each_other(
     repeat: Callable[..., Any]
 ) -> None:
