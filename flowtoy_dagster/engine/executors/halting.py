@@ -16,8 +16,14 @@ from time import monotonic
 from time import sleep as pause
 from typing import Any
 
-from dagster import DagsterEvent, DagsterEventType, DagsterInstance, DagsterLogManager, DagsterRun
-from dagster._core.errors import DagsterExecutionInterruptedError
+from dagster import (
+    DagsterEvent,
+    DagsterEventType,
+    DagsterExecutionInterruptedError,
+    DagsterInstance,
+    DagsterLogManager,
+    DagsterRun,
+)
 from dagster._core.execution.context.system import (
     IStepContext,
     PlanExecutionContext,
@@ -205,10 +211,8 @@ class HaltingExecution(_SteadyExecution):
     def _hold_back_what_has_not_started(self) -> None:
         attempts = self._retry_state.snapshot_attempts()
         # A step between two attempts has started; it may finish.
-        waiting = {
-            key for key in [*self._executable, *self._pending]
-            if not attempts.get(key) and key not in self.closing_keys
-        }
+        started = self.closing_keys | {key for key, count in attempts.items() if count}
+        waiting = {*self._executable, *self._pending} - started
         spared = self._spared(waiting) | self.closing_keys
         self._held_back += [
             key for key in [*self._executable, *self._pending, *self._pending_abandon]
@@ -232,10 +236,8 @@ class HaltingExecution(_SteadyExecution):
         going_on = (self._in_flight | self.closing_keys | tried) - ended
         spared = {key for key in waiting if self._tolerates_a_failure(key, going_on)}
         while True:
-            stuck = {
-                key for key in spared
-                if self._pending.get(key, set()) & (waiting - spared)
-            }
+            barred = waiting - spared
+            stuck = {key for key in spared if self._pending.get(key, set()) & barred}
             if not stuck:
                 return spared
             spared -= stuck
@@ -252,10 +254,8 @@ class HaltingExecution(_SteadyExecution):
         """Whether the step of an op failed; where that is tolerated, the op itself succeeded."""
         if step_key in self._failed:
             return True
-        return (
-            step_key in self._success
-            and StepOutputHandle(step_key, RESULT) not in self._step_outputs
-        )
+        has_result = StepOutputHandle(step_key, RESULT) in self._step_outputs
+        return step_key in self._success and not has_result
 
     @property
     def is_complete(self) -> bool:
