@@ -1,13 +1,23 @@
-"""Texts in Dagster's events: bounded, and what is code in them stays code. No Dagster in here.
+"""Texts in Dagster's events: bounded, and what is code in them stays code; checks, which tell by
+such texts how a step ended whose op succeeds.
 
 An event's texts are stored several times (in its message, its metadata and its error), and each
 page that shows the run loads them.
 """
 
 import re
+import warnings
+from collections.abc import Mapping
+from typing import Any
+
+import dagster as dg
 
 MOST = 8192
 """Characters of one text that an event holds; of a longer one, the first and the last."""
+CHECK = "step succeeded"
+"""The label of the failed check by which a tolerated failure is seen."""
+SKIPPED = "step skipped"
+"""The label of the check by which it is seen that a condition skipped a step."""
 _FENCES = re.compile(r"`{3,}")
 _BLOCK = re.compile(r"(`{3,})[a-z]*\n(.*)\n\1\n?\Z", re.DOTALL)
 
@@ -31,3 +41,18 @@ def text_of(block: str) -> str:
     """The text that a `code_block` shows."""
     found = _BLOCK.match(block)
     return found[2] if found else block
+
+
+def noted(
+    success: bool, label: str, reason: str, facts: Mapping[str, Any]
+) -> dg.ExpectationResult:
+    """An event by which it is seen how a step ended whose op succeeds."""
+    with warnings.catch_warnings():
+        # Deprecated in favour of asset checks, which ops without assets can't have.
+        warnings.simplefilter("ignore")
+        return dg.ExpectationResult(
+            success=success,
+            label=label,
+            description=bounded(reason),
+            metadata={"reason": bounded(reason), **facts},
+        )

@@ -3,7 +3,6 @@
 import logging
 import os
 import time
-import warnings
 from collections.abc import Callable, Generator, Iterator, Mapping
 from dataclasses import replace
 from typing import Any
@@ -12,7 +11,7 @@ import dagster as dg
 from dagster import DagsterExecutionInterruptedError
 
 from flowtoy_dagster.engine.executors.hosted import HostedCompute
-from flowtoy_dagster.engine.jobs.event_text import bounded, code_block
+from flowtoy_dagster.engine.jobs.event_text import CHECK, SKIPPED, bounded, code_block, noted
 from flowtoy_dagster.engine.jobs.io_manager import IO_MANAGER, RecordIOManager
 from flowtoy_dagster.engine.jobs.limits import items_at_once
 from flowtoy_dagster.engine.jobs.loops import Watched, item_table, workers_of
@@ -43,11 +42,6 @@ from flowtoy_dagster.store.rates import rates_of
 from flowtoy_dagster.store.records import StepRecord
 
 logger = logging.getLogger("flowtoy.step")
-
-CHECK = "step succeeded"
-"""The label of the failed check by which a tolerated failure is seen."""
-SKIPPED = "step skipped"
-"""The label of the check by which it is seen that a condition skipped a step."""
 
 _DEFAULT_WORKERS = 4
 _END_GRACE = 2.5
@@ -115,7 +109,7 @@ class StepCompute(HostedCompute):
         if outcome.skipped is not None:
             # Its dependents start, and decide by what they need of it (language 19.2).
             context.log.info("Step '%s' is skipped: %s", step.name, bounded(outcome.skipped))
-            yield _noted(True, SKIPPED, outcome.skipped, {"step": step.name})
+            yield noted(True, SKIPPED, outcome.skipped, {"step": step.name})
             yield dg.Output(key, RESULT, metadata={"skipped": bounded(outcome.skipped)})
         elif outcome.succeeded:
             shown = {name: summary.as_json() for name, summary in summaries.items()}
@@ -130,7 +124,7 @@ class StepCompute(HostedCompute):
             context.log.error("Step '%s' failed and is tolerated: %s", step.name, reason)
             context.instance.add_run_tags(context.run_id, {FAILURES_TAG: context.run_id})
             facts = {**self._facts(outcome), **self._item_table(attempt)}
-            yield _noted(False, CHECK, outcome.error or "", facts)
+            yield noted(False, CHECK, outcome.error or "", facts)
 
     def _write(
         self, context: dg.OpExecutionContext, attempt: StepContext, outcome: StepOutcome
@@ -314,21 +308,6 @@ class StepCompute(HostedCompute):
             f"{failure_prefix(self.step.name)}{bounded(outcome.error or '')}",
             metadata={**self._facts(outcome), **(more or {})},
             allow_retries=False,
-        )
-
-
-def _noted(
-    success: bool, label: str, reason: str, facts: Mapping[str, Any]
-) -> dg.ExpectationResult:
-    """An event by which it is seen how a step ended whose op succeeds."""
-    with warnings.catch_warnings():
-        # Deprecated in favour of asset checks, which ops without assets can't have.
-        warnings.simplefilter("ignore")
-        return dg.ExpectationResult(
-            success=success,
-            label=label,
-            description=bounded(reason),
-            metadata={"reason": bounded(reason), **facts},
         )
 
 
