@@ -34,7 +34,8 @@ from flowtoy_dagster.runs.status.event_reader import (
 from flowtoy_dagster.runs.status.models import WITH_FAILURES, RunStatus, StepStatus
 from flowtoy_dagster.store.configs import configs_of
 from flowtoy_dagster.store.files import is_still, opened_folder
-from flowtoy_dagster.store.records import StepRecord, records_of
+from flowtoy_dagster.store.record import StepRecord
+from flowtoy_dagster.store.records import records_of
 
 ALL_STEPS = "(all steps)"
 LAST = "last"

@@ -13,7 +13,7 @@ from flowtoy_dagster.engine.jobs.dagster_names import step_keys
 from flowtoy_dagster.flow.secrets_of_flow import FlowSecrets, secret_outputs
 from flowtoy_dagster.masking.mask import Mask, hide
 from flowtoy_dagster.runs.history import History
-from flowtoy_dagster.steps.items import ItemCounts, ItemResult
+from flowtoy_dagster.steps.state.items import ItemCounts, ItemResult
 from flowtoy_dagster.store.item_log import StoredItems
 
 

@@ -18,7 +18,7 @@ from flowtoy_dagster.runs.status.event_reader import FOLLOWED, read_log
 from flowtoy_dagster.runs.status.models import RunStatus
 from flowtoy_dagster.runs.status.status_document import outputs_document, status_document
 from flowtoy_dagster.store.outputs import OutputText
-from flowtoy_dagster.store.records import StepRecord
+from flowtoy_dagster.store.record import StepRecord
 
 PAUSE = 0.15
 """Seconds for which all readers get what was read last."""

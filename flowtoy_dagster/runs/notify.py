@@ -21,9 +21,9 @@ from flowtoy_dagster.runs.history import History
 from flowtoy_dagster.runs.status.models import RunState, RunStatus
 from flowtoy_dagster.steps.attempts import run_step
 from flowtoy_dagster.steps.context import StepContext
-from flowtoy_dagster.steps.deadline import RUN_OUT_OF_TIME
-from flowtoy_dagster.steps.mask import StepMask
 from flowtoy_dagster.steps.scope import RunInfo, utc
+from flowtoy_dagster.steps.state.deadline import RUN_OUT_OF_TIME
+from flowtoy_dagster.steps.state.mask import StepMask
 from flowtoy_dagster.store.rates import rates_of
 
 logger = logging.getLogger("flowtoy.notify")

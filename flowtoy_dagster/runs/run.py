@@ -37,7 +37,7 @@ from flowtoy_dagster.runs.status.event_reader import run_state_of
 from flowtoy_dagster.runs.status.models import Change, RunState, RunStatus
 from flowtoy_dagster.steady import steady_time
 from flowtoy_dagster.store.outputs import OutputText
-from flowtoy_dagster.store.records import StepRecord
+from flowtoy_dagster.store.record import StepRecord
 
 logger = logging.getLogger("flowtoy")
 

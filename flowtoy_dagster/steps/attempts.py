@@ -16,12 +16,12 @@ from flowtoy_dagster.providers.kinds import describe
 from flowtoy_dagster.steps.call_parts import forbids_retry
 from flowtoy_dagster.steps.chain import Failed, Next, Outcome, Skipped
 from flowtoy_dagster.steps.context import StepContext
-from flowtoy_dagster.steps.for_each import ItemAttempt, for_each
-from flowtoy_dagster.steps.items import ItemCounts
+from flowtoy_dagster.steps.loops.for_each import ItemAttempt, for_each
 from flowtoy_dagster.steps.needs import SkipStep
 from flowtoy_dagster.steps.retry import next_delay
 from flowtoy_dagster.steps.scope import Upstream, build_scope
 from flowtoy_dagster.steps.stages import ATTEMPT, RUN_OUT_OF_TIME
+from flowtoy_dagster.steps.state.items import ItemCounts
 from flowtoy_dagster.steps.words import one_line
 
 logger = logging.getLogger("flowtoy.step")

@@ -13,11 +13,11 @@ from flowtoy_dagster.flow.graph import Source, Step
 from flowtoy_dagster.flow.schema.rates import Rate
 from flowtoy_dagster.providers.base import CallParts, Output, ProviderResult
 from flowtoy_dagster.providers.subprocesses import Processes
-from flowtoy_dagster.steps.deadline import Clock
-from flowtoy_dagster.steps.items import Item, Loop
-from flowtoy_dagster.steps.mask import StepMask
 from flowtoy_dagster.steps.scope import RunInfo
-from flowtoy_dagster.steps.waits import Waits
+from flowtoy_dagster.steps.state.deadline import Clock
+from flowtoy_dagster.steps.state.items import Item, Loop
+from flowtoy_dagster.steps.state.mask import StepMask
+from flowtoy_dagster.steps.state.waits import Waits
 
 
 class Limiter(Protocol):

@@ -12,9 +12,9 @@ from flowtoy_dagster.flow.schema.durations import seconds
 from flowtoy_dagster.flow.schema.models import RetryConfig
 from flowtoy_dagster.flow.templates.render import is_template, render
 from flowtoy_dagster.providers.base import ProviderResult
-from flowtoy_dagster.steps.deadline import OutOfTime, within
 from flowtoy_dagster.steps.needs import failure_of
 from flowtoy_dagster.steps.rate_headers import retry_after
+from flowtoy_dagster.steps.state.deadline import OutOfTime, within
 
 logger = logging.getLogger("flowtoy.step")
 

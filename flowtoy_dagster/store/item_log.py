@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from typing import Any, BinaryIO
 
 from flowtoy_dagster.json_text import dumps, loads_checked
-from flowtoy_dagster.steps.items import ItemCounts, ItemResult
+from flowtoy_dagster.steps.state.items import ItemCounts, ItemResult
 from flowtoy_dagster.store.store import Store
 
 _LOG = logging.getLogger("flowtoy.store")

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from flowtoy_dagster.json_text import dumps_checked, loads_checked
 from flowtoy_dagster.masking.mask import Mask, hide
-from flowtoy_dagster.store.records import StepRecord
+from flowtoy_dagster.store.record import StepRecord
 
 
 @dataclass(frozen=True)

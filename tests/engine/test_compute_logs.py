@@ -149,7 +149,7 @@ def test_secrets_that_the_step_knows_are_hidden(tmp_path: Path) -> None:
         tmp_path,
         """
 from flowtoy_dagster.masking.mask import Mask
-from flowtoy_dagster.steps.mask import StepMask
+from flowtoy_dagster.steps.state.mask import StepMask
 with manager.capture_logs(["run", "compute_logs", "step"]):
     manager.mask_with(StepMask(Mask(["sesame-open"])))
     os.write(1, b"it is ses")

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from flowtoy_dagster.engine.jobs.event_text import MOST, bounded, code_block, text_of
+from flowtoy_dagster.engine.jobs.events.event_text import MOST, bounded, code_block, text_of
 from flowtoy_dagster.loader import load_flow
 from flowtoy_dagster.runs.run import run_flow
 

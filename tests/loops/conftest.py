@@ -12,9 +12,9 @@ from flowtoy_dagster.loader import load_flow
 from flowtoy_dagster.masking.mask import Mask
 from flowtoy_dagster.steps.attempts import StepOutcome, run_step
 from flowtoy_dagster.steps.context import StepContext
-from flowtoy_dagster.steps.items import ItemResult, Loop, MemoryItemLog
-from flowtoy_dagster.steps.mask import StepMask
 from flowtoy_dagster.steps.scope import RunInfo
+from flowtoy_dagster.steps.state.items import ItemResult, Loop, MemoryItemLog
+from flowtoy_dagster.steps.state.mask import StepMask
 
 
 @dataclass

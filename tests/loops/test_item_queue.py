@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from flowtoy_dagster.steps.item_queue import ItemQueue
+from flowtoy_dagster.steps.loops.item_queue import ItemQueue
 
 
 @settings(deadline=None, max_examples=100)

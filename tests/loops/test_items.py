@@ -14,7 +14,7 @@ import pytest
 
 from flowtoy_dagster.engine.jobs.limits import items_at_once
 from flowtoy_dagster.loader import load_flow
-from flowtoy_dagster.steps.items import Loop, MemoryItemLog
+from flowtoy_dagster.steps.state.items import Loop, MemoryItemLog
 
 # A thread whose time is up is interrupted wherever it is, also while it closes a file of /proc.
 interrupts_threads = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")

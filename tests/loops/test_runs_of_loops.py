@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from flowtoy_dagster.engine.jobs.loops import SHOWN_ITEMS
+from flowtoy_dagster.engine.jobs.events.loops import SHOWN_ITEMS
 from flowtoy_dagster.runs.history import History
 from flowtoy_dagster.runs.run import run_flow
 

@@ -13,8 +13,8 @@ from flowtoy_dagster.flow.graph import Source, Step
 from flowtoy_dagster.flow.schema.models import OutputConfig, RetryConfig
 from flowtoy_dagster.steps.attempts import StepOutcome, run_step
 from flowtoy_dagster.steps.context import Host, StepContext
-from flowtoy_dagster.steps.items import Item
 from flowtoy_dagster.steps.scope import RunInfo
+from flowtoy_dagster.steps.state.items import Item
 
 # language 21.7
 WHY = (

@@ -10,7 +10,7 @@ import pytest
 from loopback import Server, answer, call, serving
 
 from flowtoy_dagster.providers.rest.provider import RestProvider
-from flowtoy_dagster.steps.mask import StepMask
+from flowtoy_dagster.steps.state.mask import StepMask
 
 
 @pytest.mark.parametrize(

@@ -16,9 +16,9 @@ from flowtoy_dagster.flow.schema.models import RetryConfig
 from flowtoy_dagster.masking.mask import Mask
 from flowtoy_dagster.providers.base import ProviderResult
 from flowtoy_dagster.steps.attempts import StepOutcome
-from flowtoy_dagster.steps.deadline import OutOfTime
-from flowtoy_dagster.steps.mask import StepMask
 from flowtoy_dagster.steps.retry import delay_before, is_worth_a_retry
+from flowtoy_dagster.steps.state.deadline import OutOfTime
+from flowtoy_dagster.steps.state.mask import StepMask
 
 Run = Callable[..., StepOutcome]
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from flowtoy_dagster.steps.deadline import OutOfTime, within
+from flowtoy_dagster.steps.state.deadline import OutOfTime, within
 
 PATIENCE = 60.0
 
@@ -131,7 +131,7 @@ def test_the_alarm_of_somebody_else_goes_on_afterwards() -> None:
 
 def test_no_alarm_and_no_watchdog_is_left_near_the_limit(monkeypatch: pytest.MonkeyPatch) -> None:
     """Functions that end just when their time does: what rings late must ring for nobody."""
-    monkeypatch.setattr("flowtoy_dagster.steps.deadline.GRACE", 0.05)
+    monkeypatch.setattr("flowtoy_dagster.steps.state.deadline.GRACE", 0.05)
     late: list[int] = []
     running: list[int] = []
     before = signal.getsignal(signal.SIGALRM)
@@ -163,7 +163,7 @@ def test_no_alarm_and_no_watchdog_is_left_near_the_limit(monkeypatch: pytest.Mon
 
 
 def test_what_catches_everything_is_interrupted_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("flowtoy_dagster.steps.deadline.GRACE", 0.05)
+    monkeypatch.setattr("flowtoy_dagster.steps.state.deadline.GRACE", 0.05)
     caught: list[BaseException] = []
 
     def stubborn() -> None:

@@ -10,8 +10,8 @@ from flowtoy_dagster.flow.graph import Source, Step
 from flowtoy_dagster.flow.schema.models import OutputConfig, RetryConfig
 from flowtoy_dagster.steps.attempts import StepOutcome, run_step
 from flowtoy_dagster.steps.context import StepContext
-from flowtoy_dagster.steps.mask import StepMask
 from flowtoy_dagster.steps.scope import RunInfo
+from flowtoy_dagster.steps.state.mask import StepMask
 
 
 def run(

@@ -15,8 +15,8 @@ from flowtoy_dagster.flow.secrets_of_flow import FlowSecrets
 from flowtoy_dagster.loader import load_flow
 from flowtoy_dagster.steps.attempts import StepOutcome, run_step
 from flowtoy_dagster.steps.context import StepContext
-from flowtoy_dagster.steps.mask import StepMask
 from flowtoy_dagster.steps.scope import RunInfo
+from flowtoy_dagster.steps.state.mask import StepMask
 
 TOKEN = "tok-ABCDEFGHIJKLMNOPQRSTUVWXYZ-0123456789-end"
 PASSWORD = "correct  horse   battery"

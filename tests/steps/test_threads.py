@@ -14,8 +14,8 @@ from flowtoy_dagster.flow.schema.models import OutputConfig
 from flowtoy_dagster.masking.mask import Mask
 from flowtoy_dagster.steps.attempts import StepOutcome, run_step
 from flowtoy_dagster.steps.context import StepContext
-from flowtoy_dagster.steps.mask import StepMask
 from flowtoy_dagster.steps.scope import RunInfo
+from flowtoy_dagster.steps.state.mask import StepMask
 
 PATIENCE = 60.0
 ENDLESS = "{% for i in range(99999) %}{% for j in range(99999) %}{% endfor %}{% endfor %}"

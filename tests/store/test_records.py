@@ -19,11 +19,8 @@ from flowtoy_dagster.steps.attempts import StepOutcome
 from flowtoy_dagster.store import records
 from flowtoy_dagster.store.output_text import PREVIEW_CHARACTERS, summarize
 from flowtoy_dagster.store.outputs import OutputText
-from flowtoy_dagster.store.records import (
-    RecordError,
-    RecordStore,
-    records_of,
-)
+from flowtoy_dagster.store.record import RecordError
+from flowtoy_dagster.store.records import RecordStore, records_of
 from flowtoy_dagster.store.store import open_store
 
 SCALARS = (

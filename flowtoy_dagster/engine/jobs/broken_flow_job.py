@@ -2,7 +2,7 @@
 
 import dagster as dg
 
-from flowtoy_dagster.engine.jobs.event_text import bounded, code_block
+from flowtoy_dagster.engine.jobs.events.event_text import bounded, code_block
 from flowtoy_dagster.engine.tags import FLOW_TAG
 
 BROKEN_TAG = "flowtoy/broken"

@@ -5,7 +5,8 @@ from functools import partial
 
 from dagster import InitResourceContext, InputContext, IOManager, OutputContext, io_manager
 
-from flowtoy_dagster.store.records import RecordStore, StepRecord, records_of
+from flowtoy_dagster.store.record import StepRecord
+from flowtoy_dagster.store.records import RecordStore, records_of
 
 IO_MANAGER = "io_manager"
 

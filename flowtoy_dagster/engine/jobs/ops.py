@@ -11,18 +11,24 @@ import dagster as dg
 from dagster import DagsterExecutionInterruptedError
 
 from flowtoy_dagster.engine.executors.hosted import HostedCompute
-from flowtoy_dagster.engine.jobs.event_text import CHECK, SKIPPED, bounded, code_block, noted
+from flowtoy_dagster.engine.jobs.events.event_text import (
+    CHECK,
+    SKIPPED,
+    bounded,
+    code_block,
+    noted,
+)
+from flowtoy_dagster.engine.jobs.events.loops import Watched, item_table, workers_of
+from flowtoy_dagster.engine.jobs.events.run_facts import RunFacts, or_never_ran
+from flowtoy_dagster.engine.jobs.events.waiting import waiting_event
 from flowtoy_dagster.engine.jobs.io_manager import IO_MANAGER, RecordIOManager
 from flowtoy_dagster.engine.jobs.limits import items_at_once
-from flowtoy_dagster.engine.jobs.loops import Watched, item_table, workers_of
 from flowtoy_dagster.engine.jobs.params import PARAMS
 from flowtoy_dagster.engine.jobs.reuse import reusable_runs
-from flowtoy_dagster.engine.jobs.run_facts import RunFacts, or_never_ran
-from flowtoy_dagster.engine.jobs.waiting import waiting_event
 from flowtoy_dagster.engine.storage.address import hidden_storage
 from flowtoy_dagster.engine.storage.compute_logs import DirectComputeLogManager
 from flowtoy_dagster.engine.storage.console_log import log_masked_by
-from flowtoy_dagster.engine.storage.log_bound import LogBound
+from flowtoy_dagster.engine.storage.output_repeater import OutputRepeater
 from flowtoy_dagster.engine.storage.run_clock import run_time
 from flowtoy_dagster.engine.tags import DONE, FAILURES_TAG, RESULT
 from flowtoy_dagster.flow.graph import Flow, Step
@@ -32,14 +38,14 @@ from flowtoy_dagster.masking.mask import Mask
 from flowtoy_dagster.steps.attempts import StepOutcome, fail_step, run_step
 from flowtoy_dagster.steps.chain import Failed
 from flowtoy_dagster.steps.context import Host, StepContext
-from flowtoy_dagster.steps.items import Loop
-from flowtoy_dagster.steps.mask import StepMask
 from flowtoy_dagster.steps.scope import RunInfo, build_scope
 from flowtoy_dagster.steps.stages import RUN_OUT_OF_TIME
-from flowtoy_dagster.steps.waits import Waits
+from flowtoy_dagster.steps.state.items import Loop
+from flowtoy_dagster.steps.state.mask import StepMask
+from flowtoy_dagster.steps.state.waits import Waits
 from flowtoy_dagster.steps.words import one_line
 from flowtoy_dagster.store.rates import rates_of
-from flowtoy_dagster.store.records import StepRecord
+from flowtoy_dagster.store.record import StepRecord
 
 logger = logging.getLogger("flowtoy.step")
 
@@ -234,7 +240,7 @@ class StepCompute(HostedCompute):
         upstream: Mapping[str, StepRecord],
     ) -> StepOutcome:
         mask = attempt.mask
-        repeater = _Repeater(mask)
+        repeater = OutputRepeater(mask)
         logs = context.instance.compute_log_manager
         if isinstance(logs, DirectComputeLogManager):
             logs.mask_with(mask)
@@ -318,46 +324,6 @@ def _failed(attempt: StepContext, what: str, error: Exception) -> StepOutcome:
     if isinstance(error, OSError) and error.strerror:
         reason = error.strerror.lower()
     return fail_step(attempt, Failed(f"{what}: {reason}", "raised"))
-
-
-class _Repeater:
-    """Repeats what a step's command prints on our own stdout and stderr, which are captured.
-
-    Secrets are hidden here too: in a deployment something else may capture what we print. They are
-    hidden before anything is cut, so that no half of one is left.
-    """
-
-    def __init__(self, mask: StepMask) -> None:
-        self._mask = mask
-        self._bounds = {"stdout": LogBound(), "stderr": LogBound()}
-        self._held = {"stdout": b"", "stderr": b""}
-
-    def __call__(self, stream: str, data: bytes) -> None:
-        if self._mask.is_holding:
-            self._held[stream] += data
-            return
-        mask, shown = self._mask.current, self._held[stream] + data
-        held = mask.held_back(shown)
-        self._held[stream] = shown[len(shown) - held :] if held else b""
-        hidden = mask.octets(shown[: len(shown) - held])
-        self._print(stream, self._bounds[stream].add(hidden))
-
-    def close(self) -> None:
-        """Print what was held back, and the last part of what was too much.
-
-        What still waits for secret outputs, which nobody knows now, is not printed.
-        """
-        if self._mask.is_holding:
-            self._held = {"stdout": b"", "stderr": b""}
-        for stream, bound in self._bounds.items():
-            rest = bound.add(self._mask.octets(self._held[stream]))
-            self._print(stream, rest + bound.close())
-
-    def _print(self, stream: str, data: bytes) -> None:
-        """Write bytes to a stream; masked again, as more secrets may be known by now."""
-        left = memoryview(self._mask.octets(data))
-        while left:
-            left = left[os.write(1 if stream == "stdout" else 2, left) :]
 
 
 class _RunStart:

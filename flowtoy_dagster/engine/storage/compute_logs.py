@@ -14,7 +14,7 @@ from dagster._core.storage.local_compute_log_manager import LocalComputeLogManag
 from dagster._serdes import ConfigurableClassData
 from typing_extensions import Self
 
-from flowtoy_dagster.steps.mask import SharedMask, StepMask
+from flowtoy_dagster.steps.state.mask import SharedMask, StepMask
 from flowtoy_dagster.store.files import make_private_folder
 
 _alone = threading.RLock()

@@ -8,7 +8,7 @@ import threading
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from flowtoy_dagster.steps.mask import SharedMask, StepMask
+from flowtoy_dagster.steps.state.mask import SharedMask, StepMask
 from flowtoy_dagster.terminal import plain_lines
 
 LEVEL_VARIABLE = "FLOWTOY_LOG_LEVEL"

@@ -10,7 +10,7 @@ from pydantic import BeforeValidator, Field, model_validator
 from flowtoy_dagster.flow.schema.fields import Strict, Templated, Text, Whole
 from flowtoy_dagster.flow.templates.names import ANSWER_NAMES
 from flowtoy_dagster.providers.base import Headers
-from flowtoy_dagster.providers.rest.expressions import checked
+from flowtoy_dagster.providers.rest.pages.expressions import checked
 
 _CONDITIONS = ("status_code", "content", "when")
 

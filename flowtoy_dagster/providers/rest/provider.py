@@ -39,14 +39,14 @@ from flowtoy_dagster.providers.rest.content import (
     split_user,
     status_note,
 )
-from flowtoy_dagster.providers.rest.expressions import bound
 from flowtoy_dagster.providers.rest.idempotency import why_not_repeated, with_key
-from flowtoy_dagster.providers.rest.links import Hosts
-from flowtoy_dagster.providers.rest.pages import PageRequest, Paginator
-from flowtoy_dagster.providers.rest.paginators import PAGINATORS
-from flowtoy_dagster.providers.rest.paths import JmesPath, PageError, put
-from flowtoy_dagster.providers.rest.reading import Reader
-from flowtoy_dagster.providers.rest.selection import Selector
+from flowtoy_dagster.providers.rest.pages.expressions import bound
+from flowtoy_dagster.providers.rest.pages.links import Hosts
+from flowtoy_dagster.providers.rest.pages.pages import PageRequest, Paginator
+from flowtoy_dagster.providers.rest.pages.paginators import PAGINATORS
+from flowtoy_dagster.providers.rest.pages.paths import JmesPath, PageError, put
+from flowtoy_dagster.providers.rest.pages.reading import Reader
+from flowtoy_dagster.providers.rest.pages.selection import Selector
 from flowtoy_dagster.providers.rest.urls import cut, join, shown, without_user
 
 _Contents = tuple[list[tuple[str, str]], dict[str, str | None], bytes | None]

@@ -7,10 +7,10 @@ from typing import Any
 import dagster as dg
 from dagster import DagsterEvent, DagsterEventType, DagsterRunStatus
 
-from flowtoy_dagster.engine.jobs.event_text import CHECK, SKIPPED, text_of
-from flowtoy_dagster.engine.jobs.loops import ITEMS
+from flowtoy_dagster.engine.jobs.events.event_text import CHECK, SKIPPED, text_of
+from flowtoy_dagster.engine.jobs.events.loops import ITEMS
+from flowtoy_dagster.engine.jobs.events.waiting import waits_for
 from flowtoy_dagster.engine.jobs.ops import failure_prefix
-from flowtoy_dagster.engine.jobs.waiting import waits_for
 from flowtoy_dagster.runs.status.models import (
     Change,
     ItemsStatus,

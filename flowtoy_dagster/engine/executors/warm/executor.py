@@ -54,7 +54,7 @@ from flowtoy_dagster.engine.executors.warm.worker import StepTask, WorkerSetup
 from flowtoy_dagster.engine.tags import STEP_TAG
 from flowtoy_dagster.errors import RunError
 from flowtoy_dagster.providers.subprocesses import signal_name
-from flowtoy_dagster.steps.deadline import EXIT_UNINTERRUPTIBLE
+from flowtoy_dagster.steps.state.deadline import EXIT_UNINTERRUPTIBLE
 
 INTERRUPT_CHECK = 0.25
 """Seconds after which a waiting executor looks whether it was interrupted."""

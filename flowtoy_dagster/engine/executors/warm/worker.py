@@ -50,7 +50,7 @@ from flowtoy_dagster.engine.storage.console_log import configure_log
 from flowtoy_dagster.engine.storage.instances import instance_of
 from flowtoy_dagster.providers.process_tree import adopt_orphans
 from flowtoy_dagster.steps.context import Host
-from flowtoy_dagster.steps.deadline import exit_uninterruptible
+from flowtoy_dagster.steps.state.deadline import exit_uninterruptible
 
 _ORPHAN_GRACE = 2.5
 """Seconds between TERM and KILL for commands whose run is gone."""

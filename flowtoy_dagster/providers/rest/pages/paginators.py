@@ -13,10 +13,16 @@ from pydantic import Field, ValidationInfo, model_validator
 from flowtoy_dagster.flow.files.suggestions import show
 from flowtoy_dagster.flow.schema.fields import PARTIAL, Misplaced, Name, Strict, Templated, Whole
 from flowtoy_dagster.flow.templates.values import text
-from flowtoy_dagster.providers.rest.expressions import PageExpression
-from flowtoy_dagster.providers.rest.links import followed, header_of, linked
-from flowtoy_dagster.providers.rest.pages import NO_NEXT, Page, PageRequest, Paginator, Requests
-from flowtoy_dagster.providers.rest.paths import BodyPath, JmesPath, PageError, find, keys_of
+from flowtoy_dagster.providers.rest.pages.expressions import PageExpression
+from flowtoy_dagster.providers.rest.pages.links import followed, header_of, linked
+from flowtoy_dagster.providers.rest.pages.pages import (
+    NO_NEXT,
+    Page,
+    PageRequest,
+    Paginator,
+    Requests,
+)
+from flowtoy_dagster.providers.rest.pages.paths import BodyPath, JmesPath, PageError, find, keys_of
 
 
 class SinglePage(Paginator):

@@ -14,14 +14,14 @@ from flowtoy_dagster.flow.graph import Step
 from flowtoy_dagster.json_text import JsonError, dumps
 from flowtoy_dagster.steps.chain import Failed, Outcome, Skipped, Succeeded
 from flowtoy_dagster.steps.context import StepContext, Work
-from flowtoy_dagster.steps.deadline import OutOfTime, within
-from flowtoy_dagster.steps.item_list import MOST_ITEMS, ItemList, list_items
-from flowtoy_dagster.steps.item_output import ItemOutput, LineOutput
-from flowtoy_dagster.steps.item_queue import ItemQueue
-from flowtoy_dagster.steps.items import ItemCounts, ItemOutputs, ItemResult
+from flowtoy_dagster.steps.keys.when import check_needs
+from flowtoy_dagster.steps.loops.item_list import MOST_ITEMS, ItemList, list_items
+from flowtoy_dagster.steps.loops.item_output import ItemOutput, LineOutput
+from flowtoy_dagster.steps.loops.item_queue import ItemQueue
 from flowtoy_dagster.steps.scope import with_names
 from flowtoy_dagster.steps.stages import RUN_OUT_OF_TIME, render
-from flowtoy_dagster.steps.when import check_needs
+from flowtoy_dagster.steps.state.deadline import OutOfTime, within
+from flowtoy_dagster.steps.state.items import ItemCounts, ItemOutputs, ItemResult
 from flowtoy_dagster.steps.words import one_line
 
 CANCELLED = "the run was cancelled"

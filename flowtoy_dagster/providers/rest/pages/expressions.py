@@ -14,7 +14,7 @@ from flowtoy_dagster.flow.schema.fields import Misplaced
 from flowtoy_dagster.flow.templates.names import PAGE_NAMES, ROOTS
 from flowtoy_dagster.flow.templates.references import TemplateMistake, free_names, references
 from flowtoy_dagster.flow.templates.render import is_template, render
-from flowtoy_dagster.providers.rest.paths import PageError
+from flowtoy_dagster.providers.rest.pages.paths import PageError
 
 
 @dataclass(frozen=True)

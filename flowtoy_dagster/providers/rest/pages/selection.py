@@ -8,7 +8,7 @@ from typing import Any
 from jmespath import parser
 
 from flowtoy_dagster.flow.files.suggestions import show
-from flowtoy_dagster.providers.rest.paths import PageError, find, keys_of
+from flowtoy_dagster.providers.rest.pages.paths import PageError, find, keys_of
 
 
 class Selector:

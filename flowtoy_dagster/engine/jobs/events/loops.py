@@ -9,11 +9,11 @@ from typing import Any
 
 import dagster as dg
 
-from flowtoy_dagster.engine.jobs.event_text import bounded
+from flowtoy_dagster.engine.jobs.events.event_text import bounded
 from flowtoy_dagster.masking.mask import Mask
 from flowtoy_dagster.steps.attempts import StepOutcome
-from flowtoy_dagster.steps.for_each import told_failures
-from flowtoy_dagster.steps.items import ItemLog, ItemResult, Loop
+from flowtoy_dagster.steps.loops.for_each import told_failures
+from flowtoy_dagster.steps.state.items import ItemLog, ItemResult, Loop
 
 ITEMS = "items"
 """The label of the check that tells how far a repeated step is."""

@@ -9,10 +9,10 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from flowtoy_dagster.providers.base import CallContext, ProviderResult
-from flowtoy_dagster.providers.rest.pages import Page, PageRequest, Paginator
-from flowtoy_dagster.providers.rest.paginators import SinglePage
-from flowtoy_dagster.providers.rest.paths import PageError
-from flowtoy_dagster.providers.rest.selection import Selector
+from flowtoy_dagster.providers.rest.pages.pages import Page, PageRequest, Paginator
+from flowtoy_dagster.providers.rest.pages.paginators import SinglePage
+from flowtoy_dagster.providers.rest.pages.paths import PageError
+from flowtoy_dagster.providers.rest.pages.selection import Selector
 
 logger = logging.getLogger("flowtoy.rest")
 

@@ -11,8 +11,8 @@ from flowtoy_dagster.flow.files.suggestions import show
 from flowtoy_dagster.flow.schema.for_each import ForEachConfig
 from flowtoy_dagster.flow.templates.names import BATCH, LOOP, Names
 from flowtoy_dagster.flow.templates.render import render, render_all
-from flowtoy_dagster.steps.items import Item
 from flowtoy_dagster.steps.scope import with_names
+from flowtoy_dagster.steps.state.items import Item
 
 MOST_ITEMS = 1_000_000
 _LONGEST_SHOWN = 40

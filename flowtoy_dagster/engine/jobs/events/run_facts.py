@@ -7,7 +7,8 @@ from dagster import DagsterRunStatus
 
 from flowtoy_dagster.engine.jobs.dagster_names import step_keys
 from flowtoy_dagster.flow.graph import Flow
-from flowtoy_dagster.store.records import MissingRecordError, RecordStore, StepRecord
+from flowtoy_dagster.store.record import MissingRecordError, StepRecord
+from flowtoy_dagster.store.records import RecordStore
 
 _CANCELLED = (DagsterRunStatus.CANCELING, DagsterRunStatus.CANCELED)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 
 from flowtoy_dagster.providers.base import Output
-from flowtoy_dagster.steps.mask import StepMask
+from flowtoy_dagster.steps.state.mask import StepMask
 
 KEPT = 32 << 10
 """Bytes at the beginning of a stream, and at its end, that are kept with an item's result."""

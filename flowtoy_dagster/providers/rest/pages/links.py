@@ -11,7 +11,7 @@ from pydantic import BeforeValidator
 
 from flowtoy_dagster.flow.files.suggestions import show
 from flowtoy_dagster.flow.schema.fields import Templated
-from flowtoy_dagster.providers.rest.paths import PageError
+from flowtoy_dagster.providers.rest.pages.paths import PageError
 from flowtoy_dagster.providers.rest.redirects import is_same_host
 
 _LINK = re.compile(r"<([^>]*)>((?:\s*;\s*[^\s=;,]+\s*(?:=\s*(?:\"(?:[^\"\\]|\\.)*\"|[^\s;,]*))?)*)")

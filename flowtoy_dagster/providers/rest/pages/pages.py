@@ -15,8 +15,8 @@ from pydantic import Field
 from flowtoy_dagster.flow.files.suggestions import show
 from flowtoy_dagster.flow.schema.fields import Strict, Templated, Whole
 from flowtoy_dagster.providers.base import Headers
-from flowtoy_dagster.providers.rest.expressions import PageExpression
-from flowtoy_dagster.providers.rest.paths import JmesPath, PageError, find, keys_of
+from flowtoy_dagster.providers.rest.pages.expressions import PageExpression
+from flowtoy_dagster.providers.rest.pages.paths import JmesPath, PageError, find, keys_of
 
 NO_NEXT = "no_next"
 _ALIKE = 10

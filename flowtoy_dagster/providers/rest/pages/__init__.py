@@ -1,0 +1,1 @@
+"""All pages of a list: how the next is found, where records are, why reading ends."""
