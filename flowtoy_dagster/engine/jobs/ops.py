@@ -19,6 +19,7 @@ from flowtoy_dagster.engine.jobs.events.event_text import (
     noted,
 )
 from flowtoy_dagster.engine.jobs.events.loops import Watched, item_table, workers_of
+from flowtoy_dagster.engine.jobs.events.output_repeater import OutputRepeater
 from flowtoy_dagster.engine.jobs.events.run_facts import RunFacts, or_never_ran
 from flowtoy_dagster.engine.jobs.events.waiting import waiting_event
 from flowtoy_dagster.engine.jobs.io_manager import IO_MANAGER, RecordIOManager
@@ -28,7 +29,6 @@ from flowtoy_dagster.engine.jobs.reuse import reusable_runs
 from flowtoy_dagster.engine.storage.address import hidden_storage
 from flowtoy_dagster.engine.storage.compute_logs import DirectComputeLogManager
 from flowtoy_dagster.engine.storage.console_log import log_masked_by
-from flowtoy_dagster.engine.storage.output_repeater import OutputRepeater
 from flowtoy_dagster.engine.storage.run_clock import run_time
 from flowtoy_dagster.engine.tags import DONE, FAILURES_TAG, RESULT
 from flowtoy_dagster.flow.graph import Flow, Step
