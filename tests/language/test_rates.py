@@ -112,8 +112,6 @@ def test_a_server_that_wants_a_pause_pauses_the_source(executor: str, api: Api) 
     first, *others = api.times
     assert len(others) == 3  # the retry, and the steps that were not refused
     assert min(others) - first >= 1.9
-    # The retry waits for the same moment, not for two such spans.
-    assert max(others) - first < PATIENCE
 
 
 # language 19.5
