@@ -11,7 +11,7 @@ import contextlib
 import json
 import re
 import sys
-from typing import TextIO
+from typing import Any, TextIO
 
 _INVISIBLE = (
     "\u00ad\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f\u2028-\u202e\u2060-\u206f"
@@ -58,3 +58,9 @@ def plain_json(text: str) -> str:
     """JSON text whose strings have escapes in place of what a terminal would obey."""
     # What is below U+0020 is escaped by every writer of JSON.
     return _ESCAPED.sub(lambda found: json.dumps(found[0])[1:-1], text)
+
+
+def print_json(value: Any) -> None:
+    """Print plain data as JSON; on a terminal without characters that it would obey."""
+    text = json.dumps(value, ensure_ascii=False, indent=2)
+    sys.stdout.write(f"{plain_json(text) if sys.stdout.isatty() else text}\n")

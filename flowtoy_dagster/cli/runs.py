@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Optional
 import typer
 
 from flowtoy_dagster.cli.shared.options import RunArgument, ShowSecrets
-from flowtoy_dagster.terminal import plain, plain_json, say
+from flowtoy_dagster.terminal import plain, print_json, say
 
 if TYPE_CHECKING:
     from flowtoy_dagster.runs.status.models import RunStatus, StepStatus
@@ -40,7 +40,7 @@ def list_runs(
     with History() as history:
         found = history.runs(limit)
     if as_json:
-        _print_json([asdict(run) for run in found])
+        print_json([asdict(run) for run in found])
         return
     if not found:
         print("no runs yet", file=sys.stderr)
@@ -87,7 +87,7 @@ def show_run(
     params = FlowSecrets(flow).mask(os.environ).data(shown_params(flow))
     if as_json:
         more = {"error": status.error, "retry_of": found.parent_run_id, "params": params}
-        _print_json({**status_document(status), **more})
+        print_json({**status_document(status), **more})
         return
     _print_status(status, found.parent_run_id, params)
 
@@ -149,7 +149,7 @@ def show_logs(
             for name, stream, content in history.captured(found, step)
         ]
     if as_json:
-        _print_json(printed)
+        print_json(printed)
         return
     for part in printed:
         target = sys.stdout if part["stream"] == "stdout" else sys.stderr
@@ -170,7 +170,7 @@ def prune_runs(
     with History() as history:
         deleted = history.prune(keep)
     if as_json:
-        _print_json({"deleted": deleted})
+        print_json({"deleted": deleted})
     else:
         print(f"deleted {len(deleted)} run{'' if len(deleted) == 1 else 's'}", file=sys.stderr)
 
@@ -234,11 +234,6 @@ def _told_of(step: StepStatus) -> str:
     from flowtoy_dagster.progress.words import items_words
 
     return step.error or (items_words(step.items) if step.items is not None else "")
-
-
-def _print_json(value: Any) -> None:
-    text = json.dumps(value, ensure_ascii=False, indent=2)
-    print(plain_json(text) if sys.stdout.isatty() else text)
 
 
 def _print_table(heads: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> None:

@@ -27,10 +27,10 @@ from flowtoy_dagster.engine.jobs.translator import FlowTranslator
 from flowtoy_dagster.engine.storage.home import open_home
 from flowtoy_dagster.errors import ConfigError, HomeError, RunError
 from flowtoy_dagster.flow.graph import Flow
+from flowtoy_dagster.flow.schema.models import DEFAULT_WORKERS
 from flowtoy_dagster.loader import load_flow
 from flowtoy_dagster.store.configs import configs_of
 
-DEFAULT_WORKERS = 4
 BROKEN = "broken"
 """The one key of what is saved of a flow that can't be loaded: what is wrong with it."""
 _LOG = logging.getLogger("dagster.flowtoy")

@@ -25,7 +25,6 @@ PROVIDERS: Kinds[ProviderKind] = Kinds(
     },
     provider_kind_of,
 )
-_UNKNOWN = ProviderKind()
 
 
 def kind_of(source: Source) -> ProviderKind:
@@ -33,7 +32,9 @@ def kind_of(source: Source) -> ProviderKind:
     try:
         return PROVIDERS[source.type]
     except (KeyError, KindUnusable):
-        return _UNKNOWN
+        unknown = ProviderKind()
+        unknown.name = source.type
+        return unknown
 
 
 def describe(source: Source) -> str:
@@ -48,12 +49,10 @@ def describe_call(source: Source, rendered: Mapping[str, Any]) -> str:
 
 def _described(source: Source, words: Callable[[ProviderKind], object]) -> str:
     try:
-        return str(words(PROVIDERS[source.type]))
-    except (KeyError, KindUnusable):
-        pass
+        return str(words(kind_of(source)))
     except Exception:  # a description must not fail what it describes
         logger.debug("the provider '%s' can't describe a call", source.type, exc_info=True)
-    return f"the provider '{source.type}'"
+        return f"the provider '{source.type}'"
 
 
 def modules_for_calls(sources: Iterable[Source]) -> tuple[str, ...]:

@@ -25,6 +25,7 @@ from flowtoy_dagster.engine.tags import CONFIG_TAG, FLOW_TAG, REUSE_TAG
 from flowtoy_dagster.errors import RunError, UsageError
 from flowtoy_dagster.flow.graph import Flow
 from flowtoy_dagster.flow.param_values import bound
+from flowtoy_dagster.flow.schema.models import DEFAULT_WORKERS
 from flowtoy_dagster.flow.schema.tags import check_run_tags
 from flowtoy_dagster.flow.secrets_of_flow import FlowSecrets
 from flowtoy_dagster.runs.history import History
@@ -38,7 +39,6 @@ from flowtoy_dagster.store.configs import configs_of
 
 logger = logging.getLogger("flowtoy")
 
-DEFAULT_WORKERS = 4
 # Dagster's own console log would bury ours; all of it is in the event log.
 QUIET = {"console": {"config": {"log_level": "CRITICAL"}}}
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import threading
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
@@ -116,6 +117,11 @@ class StepContext:
     def processes(self) -> Processes:
         """What the step has started."""
         return self.host.processes
+
+    @property
+    def seconds_left(self) -> float | None:
+        """Seconds until it must have ended, 0 or less where that is past; None is for ever."""
+        return None if self.deadline is None else self.deadline - time.monotonic()
 
     @property
     def call_id(self) -> str:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import copy
 import logging
-import time
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
@@ -46,7 +45,7 @@ def hold_deadline(context: StepContext, following: Next) -> Outcome:
     give_up = context.host.give_up
     try:
         limit = within(
-            _left(context), lambda: timeout_of(context.step.timeout, context.scope), give_up
+            context.seconds_left, lambda: timeout_of(context.step.timeout, context.scope), give_up
         )
     except OutOfTime:
         return Failed(RUN_OUT_OF_TIME, "timeout")
@@ -64,10 +63,6 @@ def hold_deadline(context: StepContext, following: Next) -> Outcome:
         reason = RUN_OUT_OF_TIME if clock.ends_with_latest else f"timed out after {limit:g} s"
         return Failed(reason, "timeout")
     return outcome
-
-
-def _left(context: StepContext) -> float | None:
-    return None if context.deadline is None else context.deadline - time.monotonic()
 
 
 def render(context: StepContext, following: Next) -> Outcome:

@@ -6,9 +6,8 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +20,8 @@ from flowtoy_dagster.runs.history import History
 from flowtoy_dagster.runs.status.models import Change
 from flowtoy_dagster.steps.keys.rate import rate_key
 
+Serve = Callable[..., str]
+
 PATIENCE = 120.0
 STALLED = 0.2
 """Seconds by which a busy machine may delay a request more than another one."""
@@ -29,52 +30,27 @@ STALLED = 0.2
 class Api:
     """A server that notes when it was asked; the first answers are as the test says."""
 
-    def __init__(self) -> None:
+    def __init__(self, serve: Serve) -> None:
         self.times: list[float] = []
         self.answers: list[tuple[int, dict[str, str]]] = []
         self.asked = threading.Event()
         self._lock = threading.Lock()
-        api = self
+        self.url = f"{serve(self._reply)}/"
 
-        class Handler(BaseHTTPRequestHandler):
-            protocol_version = "HTTP/1.1"
-
-            def do_GET(self) -> None:
-                with api._lock:
-                    api.times.append(time.monotonic())
-                    code, headers = api.answers.pop(0) if api.answers else (200, {})
-                api.asked.set()
-                self.send_response(code)
-                for name, value in {"Content-Length": "2", **headers}.items():
-                    self.send_header(name, value)
-                self.end_headers()
-                self.wfile.write(b"{}")
-
-            def log_message(self, *_: object) -> None:
-                """Quiet."""
-
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self._server.daemon_threads = True
-        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.01,))
-        self._thread.start()
-        self.url = f"http://127.0.0.1:{self._server.server_port}/"
+    def _reply(self, _: object) -> tuple[int, dict[str, str], bytes]:
+        with self._lock:
+            self.times.append(time.monotonic())
+            code, headers = self.answers.pop(0) if self.answers else (200, {})
+        self.asked.set()
+        return code, headers, b"{}"
 
     def source(self, rate: Any) -> dict[str, Any]:
         return {"type": "rest", "url": self.url, "rate": rate, "timeout": 120}
 
-    def close(self) -> None:
-        self._server.shutdown()
-        self._thread.join()
-        self._server.server_close()
-
 
 @pytest.fixture
-def api(monkeypatch: pytest.MonkeyPatch, made_home: Path) -> Iterator[Api]:
-    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
-    monkeypatch.setenv("no_proxy", "127.0.0.1")
-    served = Api()
-    yield served
-    served.close()
+def api(serve: Serve, made_home: Path) -> Api:
+    return Api(serve)
 
 
 def flow_of(api: Api, rate: Any, count: int, **runner: Any) -> dict[str, Any]:

@@ -7,8 +7,7 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -18,41 +17,27 @@ from flowtoy_dagster import run_flow
 from flowtoy_dagster.errors import RunInterrupted
 from flowtoy_dagster.runs.status.models import Change
 
+Serve = Callable[..., str]
+
 PATIENCE = 120.0
 
 
 class Reports:
     """A server whose report is done when it was asked for so often."""
 
-    def __init__(self) -> None:
+    def __init__(self, serve: Serve) -> None:
         self.done_after = 3
         self.calls: list[float] = []
         self.statuses: dict[int, int] = {}
-        reports = self
+        self.url = f"{serve(self._reply)}/"
 
-        class Handler(BaseHTTPRequestHandler):
-            protocol_version = "HTTP/1.1"
-
-            def do_GET(self) -> None:
-                reports.calls.append(time.monotonic())
-                count = len(reports.calls)
-                done = count >= reports.done_after
-                found = {"status": "done"} if done else {"status": "busy"}
-                body = json.dumps({**found, **({"rows": count} if done else {})}).encode()
-                self.send_response(reports.statuses.get(count, 200))
-                self.send_header("Content-Type", "application/json")
-                self.send_header("Content-Length", str(len(body)))
-                self.end_headers()
-                self.wfile.write(body)
-
-            def log_message(self, *_: object) -> None:
-                """Quiet."""
-
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self._server.daemon_threads = True
-        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.01,))
-        self._thread.start()
-        self.url = f"http://127.0.0.1:{self._server.server_port}/"
+    def _reply(self, _: object) -> tuple[int, dict[str, str], bytes]:
+        self.calls.append(time.monotonic())
+        count = len(self.calls)
+        done = count >= self.done_after
+        found = {"status": "done"} if done else {"status": "busy"}
+        body = json.dumps({**found, **({"rows": count} if done else {})}).encode()
+        return self.statuses.get(count, 200), {"Content-Type": "application/json"}, body
 
     def flow(self, executor: str = "in_process", **step: Any) -> dict[str, Any]:
         return {
@@ -70,19 +55,10 @@ class Reports:
             "runner": {"executor": executor},
         }
 
-    def close(self) -> None:
-        self._server.shutdown()
-        self._thread.join()
-        self._server.server_close()
-
 
 @pytest.fixture
-def reports(monkeypatch: pytest.MonkeyPatch, made_home: Path) -> Iterator[Reports]:
-    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
-    monkeypatch.setenv("no_proxy", "127.0.0.1")
-    served = Reports()
-    yield served
-    served.close()
+def reports(serve: Serve, made_home: Path) -> Reports:
+    return Reports(serve)
 
 
 # language 19.4

@@ -26,6 +26,7 @@ def _load(name: str) -> None:
 _load("loopback")
 _load("paged")
 from loopback import Server, serving  # noqa: E402
+from paged import PagedApi, paged_api  # noqa: E402
 
 # Made for these tests alone: self-signed, for 127.0.0.1.
 CERTIFICATE = """\
@@ -87,3 +88,17 @@ def refusing() -> Iterator[str]:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         yield f"127.0.0.1:{taken.getsockname()[1]}"
+
+
+@pytest.fixture(scope="module")
+def running_api() -> Iterator[PagedApi]:
+    """A server of lists in pages, for the tests of one module."""
+    with paged_api() as api:
+        yield api
+
+
+@pytest.fixture
+def api(running_api: PagedApi) -> PagedApi:
+    """The server of lists in pages, as it is at first."""
+    running_api.reset()
+    return running_api

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
-import paged
 import pytest
 from paged import PagedApi, body, status
 
@@ -18,18 +16,6 @@ from flowtoy_dagster.steps.scope import RunInfo
 
 CURSOR = {"type": "cursor", "cursor_path": "meta.next", "cursor_param": "after"}
 BUSY = {"items": [], "error": {"code": "busy"}, "meta": {}}
-
-
-@pytest.fixture(scope="module")
-def running() -> Iterator[PagedApi]:
-    with paged.paged_api() as api:
-        yield api
-
-
-@pytest.fixture
-def api(running: PagedApi) -> PagedApi:
-    running.reset()
-    return running
 
 
 def run(api: PagedApi, action: dict[str, Any], retry: int = 0, **more: Any) -> StepOutcome:

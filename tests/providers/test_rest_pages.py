@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -29,18 +28,6 @@ HEADER = {"type": "header_cursor", "cursor_key": "x-next", "cursor_param": "curs
 LINK = {"type": "json_link", "next_url_path": "next"}
 LINKS = {"type": "header_link"}
 ALL = list(range(25))
-
-
-@pytest.fixture(scope="module")
-def running() -> Iterator[PagedApi]:
-    with paged.paged_api() as api:
-        yield api
-
-
-@pytest.fixture
-def api(running: PagedApi) -> PagedApi:
-    running.reset()
-    return running
 
 
 def run(url: str, retry: int = 0, payload: Any = None, **configuration: Any) -> StepOutcome:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from typing import TYPE_CHECKING, Any
 
 from flowtoy_dagster.errors import UsageError
 from flowtoy_dagster.flow.files.suggestions import nearest
-from flowtoy_dagster.terminal import plain, plain_json, say
+from flowtoy_dagster.terminal import plain, print_json, say
 
 if TYPE_CHECKING:
     from flowtoy_dagster.runs.items import RunItems
@@ -32,8 +31,7 @@ def print_items(run: str, step: str | None, state: str | None, *, as_json: bool)
         items = _items(history, run, step)
         rows = items.facts(state)
         if as_json:
-            text = json.dumps(list(rows), ensure_ascii=False, indent=2)
-            print(plain_json(text) if sys.stdout.isatty() else text)
+            print_json(list(rows))
             return
         print(f"{'STATE':<9}  {'ATTEMPTS':<8}  KEY")
         for row in rows:
@@ -66,8 +64,7 @@ def print_item_log(run: str, step: str | None, key: str, *, as_json: bool) -> No
         )
     if as_json:
         parts = [{"step": step, "item": key, "stream": s, "text": t} for s, t in printed.items()]
-        text = json.dumps(parts, ensure_ascii=False, indent=2)
-        print(plain_json(text) if sys.stdout.isatty() else text)
+        print_json(parts)
         return
     for stream, text in printed.items():
         for line in text.splitlines():

@@ -47,8 +47,8 @@ from dagster._core.executor.multiprocess import (
 from flowtoy_dagster.engine.executors.closing import ClosingSteps, with_closing_steps
 from flowtoy_dagster.engine.tags import DONE, HALT_TAG, ORDER_TAG, RESULT
 
-# A step whose `continue` edges alone lead to a failed one must start.
 _INTERRUPTS = (DagsterExecutionInterruptedError, KeyboardInterrupt)
+# A step whose `continue` edges alone lead to a failed one must start.
 _OUTPUTS_ALONE = StepDependencyConfig(require_upstream_step_success=False)
 FLOW_EXECUTION: dict[str, Any] = {
     "retries": RetryMode.ENABLED,

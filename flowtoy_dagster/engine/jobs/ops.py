@@ -33,6 +33,7 @@ from flowtoy_dagster.engine.storage.run_clock import run_time
 from flowtoy_dagster.engine.tags import DONE, FAILURES_TAG, RESULT
 from flowtoy_dagster.flow.graph import Flow, Step
 from flowtoy_dagster.flow.param_values import SeenParams, see_params
+from flowtoy_dagster.flow.schema.models import DEFAULT_WORKERS
 from flowtoy_dagster.flow.secrets_of_flow import FlowSecrets, secret_outputs
 from flowtoy_dagster.masking.mask import Mask
 from flowtoy_dagster.steps.attempts import StepOutcome, fail_step, run_step
@@ -46,10 +47,10 @@ from flowtoy_dagster.steps.state.waits import Waits
 from flowtoy_dagster.steps.words import one_line
 from flowtoy_dagster.store.rates import rates_of
 from flowtoy_dagster.store.record import StepRecord
+from flowtoy_dagster.store.records import RecordStore
 
 logger = logging.getLogger("flowtoy.step")
 
-_DEFAULT_WORKERS = 4
 _END_GRACE = 2.5
 """Seconds between TERM and KILL for the commands of a loop that is interrupted."""
 KILLED_WITHIN = 60.0
@@ -136,18 +137,18 @@ class StepCompute(HostedCompute):
         self, context: dg.OpExecutionContext, attempt: StepContext, outcome: StepOutcome
     ) -> tuple[StepOutcome, Mapping[str, Any]]:
         """Keep the record; where it can't be kept, the step has failed, and that is kept."""
-        manager: RecordIOManager = getattr(context.resources, IO_MANAGER)
+        store = _records(context)
         place = context.run_id, context.op_handle.name
         keep = self.step.keep_result
         try:
-            return outcome, manager.store.write(*place, outcome, keep)
+            return outcome, store.write(*place, outcome, keep)
         except Exception as error:  # noqa: BLE001 - whatever it is, the step has failed
             # Nothing that a retry could trust was left behind.
             attempt.work.result = None
             failed = _failed(attempt, "its outputs could not be written", error)
         if failed.retry_in is None and self.step.on_error != "fail":
             try:
-                return failed, manager.store.write(*place, failed, keep)
+                return failed, store.write(*place, failed, keep)
             except Exception:  # noqa: BLE001 - the reason is known; nobody can go on from here
                 raise self._failure(failed) from None
         if failed.retry_in is None:
@@ -172,8 +173,7 @@ class StepCompute(HostedCompute):
         )
 
     def _run_facts(self, context: dg.OpExecutionContext) -> RunFacts:
-        manager: RecordIOManager = getattr(context.resources, IO_MANAGER)
-        return RunFacts(context, self.flow, manager.store)
+        return RunFacts(context, self.flow, _records(context))
 
     def _attempt(
         self,
@@ -186,7 +186,7 @@ class StepCompute(HostedCompute):
         params = self._params(context)
         loop = self._loop(context) if self.step.for_each is not None else bare.loop
         mask = StepMask(
-            self._mask(upstream).including(params.secrets),
+            self._mask(bare.mask.current, upstream).including(params.secrets),
             holding=any(output.is_secret for output in self.step.outputs),
         )
         run = replace(bare.run, params=params)
@@ -203,11 +203,10 @@ class StepCompute(HostedCompute):
 
     def _loop(self, context: dg.OpExecutionContext) -> Loop:
         """What a repeated step is given beside."""
-        manager: RecordIOManager = getattr(context.resources, IO_MANAGER)
         key = context.op_handle.name
         before = reusable_runs(context.run, key, context.instance.get_run_by_id)
-        log = manager.store.item_log(context.run_id, key, before)
-        most = self.flow.runner.max_workers or _DEFAULT_WORKERS
+        log = _records(context).item_log(context.run_id, key, before)
+        most = self.flow.runner.max_workers or DEFAULT_WORKERS
         workers = workers_of(context.run.run_config, most)
         return Loop(log, workers, items_at_once(self.flow, self.step))
 
@@ -289,11 +288,12 @@ class StepCompute(HostedCompute):
         load: Callable[[], Flow] = getattr(context.resources, PARAMS)
         return see_params(load(), os.environ)
 
-    def _mask(self, upstream: Mapping[str, StepRecord]) -> Mask:
+    def _mask(self, own: Mask, upstream: Mapping[str, StepRecord]) -> Mask:
+        """What hides the flow's own secrets, and those of the steps before."""
         known: set[str] = set()
         for name, record in upstream.items():
             known |= record.secrets_with(secret_outputs(self.flow, name))
-        return self._secrets.mask(os.environ).including(known)
+        return own.including(known)
 
     def _facts(self, outcome: StepOutcome) -> dict[str, Any]:
         facts: dict[str, Any] = {
@@ -315,6 +315,12 @@ class StepCompute(HostedCompute):
             metadata={**self._facts(outcome), **(more or {})},
             allow_retries=False,
         )
+
+
+def _records(context: dg.OpExecutionContext) -> RecordStore:
+    """Where the records of the run's steps are."""
+    manager: RecordIOManager = getattr(context.resources, IO_MANAGER)
+    return manager.store
 
 
 def _failed(attempt: StepContext, what: str, error: Exception) -> StepOutcome:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from flowtoy_dagster.errors import ConfigError
@@ -120,13 +120,8 @@ class _Builder:
 
     def _step(self, view: StepView, links: Links) -> Step:
         config = view.step.config
-        return Step(
-            index=view.step.index,
-            name=config.name,
-            source=view.source or Source(BROKEN_SOURCE, {}),
-            input_kind=view.input_kind,
-            request_keys=view.request_keys,
-            payload=view.payload,
+        return replace(
+            _call(view),
             outputs=view.outputs,
             dependencies=links.dependencies[view.step.index],
             on_error=self._on_error(config),
@@ -318,7 +313,7 @@ class _Builder:
 
 
 def _call(view: StepView) -> Step:
-    """What a notification calls."""
+    """A step that only calls its source: all of a notification, and the beginning of any."""
     return Step(
         index=view.step.index,
         name=view.name,

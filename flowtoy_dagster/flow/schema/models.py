@@ -42,6 +42,8 @@ RunIf = Literal["success", "failure", "always"]
 StepTags = Annotated[dict[str, Text], AfterValidator(check_step_tags)]
 RunTags = Annotated[dict[str, Text], AfterValidator(check_run_tags)]
 
+DEFAULT_WORKERS = 4
+"""Steps that may run at once where neither the flow nor the run says how many (language 10.5)."""
 SOURCE_KEYS = ("type", "configuration", "description", "concurrency", "pool", "rate")
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import jinja2
 
 from flowtoy_dagster.flow.files.suggestions import show
-from flowtoy_dagster.flow.templates.render import is_template, only_expression, parse
+from flowtoy_dagster.flow.templates.render import in_braces, only_expression, parse
 
 
 def condition(written: Any) -> str:
@@ -26,7 +26,7 @@ def condition(written: Any) -> str:
     text = written.strip()
     if not text:
         raise ValueError("must not be empty")
-    template = text if is_template(text) else f"{{{{ {text} }}}}"
+    template = in_braces(text)
     try:
         only = only_expression(parse(template))
     except jinja2.TemplateSyntaxError as error:

@@ -19,6 +19,10 @@ BATCH = "batch"
 LOOP = "loop"
 LOOP_WORDS = ("index", "index0", "length", "key")
 """What `loop` tells of the item."""
+ANSWER_NAMES = ("response", "headers", "status_code")
+"""What conditions of `response_actions` know: the answer's data, its headers, its status."""
+PAGE_NAMES = ("response", "records", "headers")
+"""What expressions about a page know: its data, its records, the headers of the answer."""
 
 
 def expression(root: str, *parts: str | None) -> str:
@@ -34,11 +38,6 @@ class SkippedNeed(str):
     """Why a name is missing, where that is because a step was skipped (language 19.2)."""
 
     __slots__ = ()
-
-ANSWER_NAMES = ("response", "headers", "status_code")
-"""What conditions of `response_actions` know: the answer's data, its headers, its status."""
-PAGE_NAMES = ("response", "records", "headers")
-"""What expressions about a page know: its data, its records, the headers of the answer."""
 
 
 class Missing(jinja2.Undefined):

@@ -28,6 +28,11 @@ def is_template(value: Any) -> bool:
     return isinstance(value, str) and ("{{" in value or "{%" in value or "{#" in value)
 
 
+def in_braces(written: str) -> str:
+    """An expression as a template: its braces may be left out."""
+    return written if is_template(written) else "{{ " + written.strip() + " }}"
+
+
 def parse(source: str) -> nodes.Template:
     """The syntax tree of a template.
 

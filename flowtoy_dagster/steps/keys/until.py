@@ -6,13 +6,13 @@ import time
 from dataclasses import dataclass, replace
 
 from flowtoy_dagster.errors import StepError, TemplateError
-from flowtoy_dagster.flow.files.suggestions import show
 from flowtoy_dagster.flow.graph import Until
 from flowtoy_dagster.outputs.kinds import OUTPUTS
 from flowtoy_dagster.providers.kinds import PROVIDERS
 from flowtoy_dagster.steps.chain import Failed, Next, Outcome
 from flowtoy_dagster.steps.context import StepContext
 from flowtoy_dagster.steps.keys.rate import GivenUpError
+from flowtoy_dagster.steps.keys.when import true_or_false
 from flowtoy_dagster.steps.retry import timeout_of
 from flowtoy_dagster.steps.state.deadline import RUN_OUT_OF_TIME, OutOfTime, within
 
@@ -39,8 +39,7 @@ def repeat_until(context: StepContext, following: Next) -> Outcome:
     if until is None:
         return following(context)
     try:
-        left = None if context.deadline is None else context.deadline - time.monotonic()
-        pace = within(left, lambda: _pace(until, context), context.host.give_up)
+        pace = within(context.seconds_left, lambda: _pace(until, context), context.host.give_up)
     except OutOfTime:
         return Failed(RUN_OUT_OF_TIME, "timeout")
     began = time.monotonic()
@@ -78,10 +77,7 @@ def check_done(context: StepContext, following: Next) -> Outcome:
         value = OUTPUTS["template"].extract(until.condition, seen, context.scope)
     except TemplateError as error:
         raise StepError(f"until: {error.message}") from None
-    if not isinstance(value, bool):
-        hidden = context.mask.current.data(value)
-        raise StepError(f"until: expected true or false, got {show(hidden)}")
-    if not value:
+    if not true_or_false(context, "until", value):
         raise NotDoneError
     return following(context)
 
@@ -102,8 +98,8 @@ def _wait(context: StepContext, seconds: float, calls: int) -> Failed | None:
     told = f"{calls} call{'s' if calls > 1 else ''}"
     with context.waits.shown(f"is not done after {told}, asks again every {_span(seconds)}"):
         while (left := end - time.monotonic()) > 0:
-            if context.deadline is not None:
-                run_left = context.deadline - time.monotonic()
+            run_left = context.seconds_left
+            if run_left is not None:
                 if run_left <= 0:
                     return Failed(RUN_OUT_OF_TIME, "timeout")
                 left = min(left, run_left)

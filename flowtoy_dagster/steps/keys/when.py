@@ -43,14 +43,22 @@ def why_not(context: StepContext) -> str | None:
     written = context.step.when
     if written is None:
         return None
-    value = _value(written, context.scope)
-    if not isinstance(value, bool):
-        hidden = context.mask.current.data(value)
-        raise StepError(f"when: expected true or false, got {show(hidden)}")
-    if value:
+    if true_or_false(context, "when", _value(written, context.scope)):
         return None
     shown = context.mask.current.shortened(shown_condition(written), _SHOWN)
     return f"its condition is false: {shown}"
+
+
+def true_or_false(context: StepContext, key: str, value: Any) -> bool:
+    """What the condition under a key of a step has given.
+
+    Raises:
+        StepError: it is neither.
+    """
+    if not isinstance(value, bool):
+        hidden = context.mask.current.data(value)
+        raise StepError(f"{key}: expected true or false, got {show(hidden)}")
+    return value
 
 
 def _value(written: str, scope: Mapping[str, Any]) -> Any:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
@@ -62,9 +61,8 @@ def for_each(context: StepContext, try_item: Try) -> Outcome:
     skipped = check_needs(context, lambda _: Succeeded())
     if isinstance(skipped, Skipped):
         return skipped
-    left = None if context.deadline is None else context.deadline - time.monotonic()
     try:
-        items = within(left, lambda: list_items(written, context.scope))
+        items = within(context.seconds_left, lambda: list_items(written, context.scope))
     except OutOfTime:
         return Failed(RUN_OUT_OF_TIME, "timeout")
     try:
@@ -124,7 +122,7 @@ class _Repetition:
         context = self.context
         if self.loop.stopping.is_set() or context.cancelled.is_set():
             return CANCELLED
-        if context.deadline is not None and time.monotonic() >= context.deadline:
+        if (left := context.seconds_left) is not None and left <= 0:
             return RUN_OUT_OF_TIME
         return None
 
@@ -170,8 +168,8 @@ class _Repetition:
 
     def _waits(self, seconds: float) -> bool:
         """Wait until the next attempt; whether there is to be one."""
-        deadline = self.context.deadline
-        if deadline is not None and time.monotonic() + seconds >= deadline:
+        left = self.context.seconds_left
+        if left is not None and seconds >= left:
             return False
         return not self.loop.stopping.wait(seconds)
 

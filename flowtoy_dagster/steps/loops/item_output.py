@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 
 from flowtoy_dagster.providers.base import Output
-from flowtoy_dagster.steps.state.mask import StepMask
+from flowtoy_dagster.steps.state.mask import MaskedStreams, StepMask
 
 KEPT = 32 << 10
 """Bytes at the beginning of a stream, and at its end, that are kept with an item's result."""
@@ -36,35 +36,27 @@ class ItemOutput:
     """
 
     def __init__(self, mask: StepMask, lines: LineOutput) -> None:
-        self._mask = mask
+        self._streams = MaskedStreams(mask)
         self._lines = lines
-        self._held = {"stdout": b"", "stderr": b""}
         self._line = {"stdout": b"", "stderr": b""}
         self._kept = {"stdout": _Kept(), "stderr": _Kept()}
 
     def __call__(self, stream: str, data: bytes) -> None:
         """Take a piece of what a command prints."""
-        if self._mask.is_holding:
-            self._held[stream] += data
-            return
-        shown = self._held[stream] + data
-        held = self._mask.held_back(shown)
-        self._held[stream] = shown[len(shown) - held :] if held else b""
-        self._pass_on(stream, shown[: len(shown) - held])
+        self._pass_on(stream, self._streams.take(stream, data))
 
     def close(self) -> dict[str, str]:
         """Pass the rest on; gives the texts that are to be kept, by stream."""
-        if self._mask.is_holding and any(self._held.values()):
+        if self._streams.is_waiting:
             # Nobody will know what in it is secret.
             return {"stdout": NOT_KEPT}
-        for stream, held in self._held.items():
-            self._pass_on(stream, held)
+        for stream in self._kept:
+            self._pass_on(stream, self._streams.rest(stream))
             rest = self._line[stream]
             self._lines(stream, rest if rest.endswith(b"\n") or not rest else rest + b"\n")
         return {stream: text for stream, kept in self._kept.items() if (text := kept.text())}
 
-    def _pass_on(self, stream: str, data: bytes) -> None:
-        hidden = self._mask.octets(data)
+    def _pass_on(self, stream: str, hidden: bytes) -> None:
         self._kept[stream].add(hidden)
         whole, end, rest = (self._line[stream] + hidden).rpartition(b"\n")
         if len(rest) > _LONGEST_LINE:

@@ -7,6 +7,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal, Protocol
 
+from flowtoy_dagster.flow.schema.models import DEFAULT_WORKERS
+
 ItemState = Literal["succeeded", "failed", "skipped"]
 SHOWN_FAILURES = 5
 """Failed items of which those who watch a run are told before its end."""
@@ -238,7 +240,7 @@ class Loop:
     """
 
     log: ItemLog = field(default_factory=MemoryItemLog)
-    workers: int = 4
+    workers: int = DEFAULT_WORKERS
     most: int | None = None
     progress: LoopProgress = field(default_factory=LoopProgress)
     stopping: threading.Event = field(default_factory=threading.Event)

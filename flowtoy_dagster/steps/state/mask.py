@@ -90,6 +90,35 @@ class StepMask:
         return max(self._current.held_back(data), self._parts.held_back(data))
 
 
+class MaskedStreams:
+    """What a step prints, secrets hidden before anything is cut or passed on.
+
+    Args:
+        mask: hides what is known to be secret.
+    """
+
+    def __init__(self, mask: StepMask) -> None:
+        self._mask = mask
+        self._held = {"stdout": b"", "stderr": b""}
+
+    @property
+    def is_waiting(self) -> bool:
+        """Whether something waits for secret outputs, which are not known."""
+        return self._mask.is_holding and any(self._held.values())
+
+    def take(self, stream: str, data: bytes) -> bytes:
+        """Take the next bytes of `stdout` or `stderr`; gives what may be shown by now."""
+        shown = self._held[stream] + data
+        held = len(shown) if self._mask.is_holding else self._mask.held_back(shown)
+        self._held[stream] = shown[len(shown) - held :]
+        return self._mask.octets(shown[: len(shown) - held])
+
+    def rest(self, stream: str) -> bytes:
+        """What was held back of a stream that has ended, without what waits for secret outputs."""
+        held, self._held[stream] = self._held[stream], b""
+        return b"" if self._mask.is_holding else self._mask.octets(held)
+
+
 class SharedMask:
     """The masks of all steps that print to the same place, as one."""
 

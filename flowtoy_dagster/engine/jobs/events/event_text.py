@@ -47,12 +47,19 @@ def noted(
     success: bool, label: str, reason: str, facts: Mapping[str, Any]
 ) -> dg.ExpectationResult:
     """An event by which it is seen how a step ended whose op succeeds."""
+    return check_event(success, label, bounded(reason), {"reason": bounded(reason), **facts})
+
+
+def check_event(
+    success: bool, label: str, description: str, metadata: Mapping[str, Any]
+) -> dg.ExpectationResult:
+    """A check, which Dagster's pages show with its metadata."""
     with warnings.catch_warnings():
         # Deprecated in favour of asset checks, which ops without assets can't have.
         warnings.simplefilter("ignore")
         return dg.ExpectationResult(
             success=success,
             label=label,
-            description=bounded(reason),
-            metadata={"reason": bounded(reason), **facts},
+            description=description,
+            metadata=metadata,
         )

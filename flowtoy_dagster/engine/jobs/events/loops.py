@@ -3,13 +3,12 @@
 import contextlib
 import threading
 import time
-import warnings
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import dagster as dg
 
-from flowtoy_dagster.engine.jobs.events.event_text import bounded
+from flowtoy_dagster.engine.jobs.events.event_text import bounded, check_event
 from flowtoy_dagster.masking.mask import Mask
 from flowtoy_dagster.steps.attempts import StepOutcome
 from flowtoy_dagster.steps.loops.for_each import told_failures
@@ -95,19 +94,16 @@ def progress_event(loop: Loop, mask: Mask) -> dg.ExpectationResult:
         {"key": shortened(mask, one.key, one), "error": shortened(mask, one.error or "", one)}
         for one in loop.progress.failures
     ]
-    with warnings.catch_warnings():
-        # Deprecated in favour of asset checks, which ops without assets can't have.
-        warnings.simplefilter("ignore")
-        return dg.ExpectationResult(
-            success=True,
-            label=ITEMS,
-            description=f"{counts.ended:,} of {counts.total:,} items have ended"
-            + (f", {told_failures(counts)}" if counts.failed else ""),
-            metadata={
-                "counts": dg.MetadataValue.json({**counts.facts(), "reused": counts.reused}),
-                "failures": dg.MetadataValue.json(failures),
-            },
-        )
+    return check_event(
+        True,
+        ITEMS,
+        f"{counts.ended:,} of {counts.total:,} items have ended"
+        + (f", {told_failures(counts)}" if counts.failed else ""),
+        {
+            "counts": dg.MetadataValue.json({**counts.facts(), "reused": counts.reused}),
+            "failures": dg.MetadataValue.json(failures),
+        },
+    )
 
 
 def item_table(log: ItemLog, mask: Mask) -> dict[str, Any]:

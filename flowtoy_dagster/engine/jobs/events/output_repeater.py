@@ -3,7 +3,7 @@
 import os
 
 from flowtoy_dagster.engine.storage.log_bound import LogBound
-from flowtoy_dagster.steps.state.mask import StepMask
+from flowtoy_dagster.steps.state.mask import MaskedStreams, StepMask
 
 
 class OutputRepeater:
@@ -16,28 +16,20 @@ class OutputRepeater:
     def __init__(self, mask: StepMask) -> None:
         self._mask = mask
         self._bounds = {"stdout": LogBound(), "stderr": LogBound()}
-        self._held = {"stdout": b"", "stderr": b""}
+        self._streams = MaskedStreams(mask)
 
     def __call__(self, stream: str, data: bytes) -> None:
         """Take bytes that a command has printed to `stdout` or `stderr`."""
-        if self._mask.is_holding:
-            self._held[stream] += data
-            return
-        mask, shown = self._mask.current, self._held[stream] + data
-        held = mask.held_back(shown)
-        self._held[stream] = shown[len(shown) - held :] if held else b""
-        hidden = mask.octets(shown[: len(shown) - held])
-        self._print(stream, self._bounds[stream].add(hidden))
+        shown = self._streams.take(stream, data)
+        self._print(stream, self._bounds[stream].add(shown))
 
     def close(self) -> None:
         """Print what was held back, and the last part of what was too much.
 
         What still waits for secret outputs, which nobody knows now, is not printed.
         """
-        if self._mask.is_holding:
-            self._held = {"stdout": b"", "stderr": b""}
         for stream, bound in self._bounds.items():
-            rest = bound.add(self._mask.octets(self._held[stream]))
+            rest = bound.add(self._streams.rest(stream))
             self._print(stream, rest + bound.close())
 
     def _print(self, stream: str, data: bytes) -> None:

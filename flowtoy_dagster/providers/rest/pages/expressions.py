@@ -13,7 +13,7 @@ from flowtoy_dagster.flow.files.suggestions import nearest, show
 from flowtoy_dagster.flow.schema.fields import Misplaced
 from flowtoy_dagster.flow.templates.names import PAGE_NAMES, ROOTS
 from flowtoy_dagster.flow.templates.references import TemplateMistake, free_names, references
-from flowtoy_dagster.flow.templates.render import is_template, render
+from flowtoy_dagster.flow.templates.render import in_braces, is_template, render
 from flowtoy_dagster.providers.rest.pages.paths import PageError
 
 
@@ -52,11 +52,6 @@ class Expression:
         return value
 
 
-def as_template(written: str) -> str:
-    """An expression as a template: the braces may be left out."""
-    return written if is_template(written) else "{{ " + written.strip() + " }}"
-
-
 def checked(value: Any, names: Collection[str]) -> Expression:
     """An expression as written, checked.
 
@@ -67,7 +62,7 @@ def checked(value: Any, names: Collection[str]) -> Expression:
         return value
     if not isinstance(value, str) or not value.strip():
         raise ValueError(f"expected an expression, got {show(value)}")
-    template = as_template(value)
+    template = in_braces(value)
     try:
         references(template)
     except TemplateMistake as mistake:
@@ -102,7 +97,7 @@ def bound(configuration: Mapping[str, Any], scope: Mapping[str, Any]) -> dict[st
         within = found.get(key)
         written = within.get(inner) if isinstance(within, dict) else None
         if isinstance(written, str) and written.strip():
-            found[key] = {**found[key], inner: Expression(as_template(written), scope)}
+            found[key] = {**found[key], inner: Expression(in_braces(written), scope)}
     actions = found.get("response_actions")
     if isinstance(actions, (list, tuple)):
         found["response_actions"] = [_bound_condition(action, scope) for action in actions]
@@ -113,4 +108,4 @@ def _bound_condition(action: Any, scope: Mapping[str, Any]) -> Any:
     written = action.get("when") if isinstance(action, dict) else None
     if not isinstance(written, str) or not written.strip():
         return action
-    return {**action, "when": Expression(as_template(written), scope)}
+    return {**action, "when": Expression(in_braces(written), scope)}
