@@ -49,6 +49,7 @@ def _load(name: str) -> None:
     spec.loader.exec_module(module)
 
 
+_load("json_values")
 _load("ports")
 _load("programs")
 

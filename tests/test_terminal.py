@@ -8,6 +8,7 @@ import unicodedata
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from json_values import json_values
 
 from flowtoy_dagster.terminal import plain, plain_json, plain_lines
 
@@ -56,7 +57,7 @@ def test_whatever_the_text_its_lines_are_harmless(text: str) -> None:
 
 
 @settings(max_examples=200, deadline=None)
-@given(st.recursive(TEXTS, lambda inner: st.lists(inner) | st.dictionaries(TEXTS, inner)))
+@given(json_values(TEXTS, TEXTS, max_size=None, max_leaves=100))
 def test_json_for_a_terminal_has_the_same_values(value: object) -> None:
     shown = plain_json(json.dumps(value, ensure_ascii=False))
     assert is_harmless(shown)

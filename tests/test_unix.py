@@ -132,7 +132,8 @@ def test_ctrl_c_while_modules_load_is_an_interrupt_at_any_moment(
                  ["serve", path, "--port", "0"]]
     # What the installed command does, and a word of when Ctrl-C is its own.
     program = (
-        "import sys; from flowtoy_dagster.cli import command, streams; streams.end_at_interrupt();"
+        "import sys; from flowtoy_dagster.cli import command;"
+        "from flowtoy_dagster.cli.shared import streams; streams.end_at_interrupt();"
         "print('ready', file=sys.stderr, flush=True); command()"
     )
     for number, arguments in enumerate(commands):
@@ -175,7 +176,7 @@ def test_ctrl_c_in_the_terminal_of_a_web_ui_shows_no_traceback(
 @pytest.mark.skipif(os.geteuid() != 0, reason="becomes another user")
 def test_a_user_that_is_nowhere_must_name_a_home(write: Callable[..., Path]) -> None:
     program = (
-        "import os, sys; import flowtoy_dagster.cli; from flowtoy_dagster.runs import launch;"
+        "import os, sys; import flowtoy_dagster.cli; from flowtoy_dagster.runs import run;"
         "os.environ.pop('HOME', 0); os.environ.pop('FLOWTOY_HOME', 0); os.setuid(54321);"
         "sys.argv[1:] = ['runs']; flowtoy_dagster.cli.main()"
     )

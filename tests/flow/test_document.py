@@ -12,6 +12,7 @@ import pytest
 import yaml
 from hypothesis import given
 from hypothesis import strategies as st
+from json_values import json_values
 
 from flowtoy_dagster.errors import ConfigError, Location
 from flowtoy_dagster.flow.compile.resolve import merge_configurations
@@ -25,11 +26,7 @@ from flowtoy_dagster.flow.files.yaml_reader import (
 )
 
 scalars = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text()
-values = st.recursive(
-    scalars,
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
-    max_leaves=5,
-)
+values = json_values(scalars, st.text(), max_leaves=5)
 mappings = st.dictionaries(
     st.sampled_from("abc"), values | st.dictionaries(st.sampled_from("abc"), values)
 )

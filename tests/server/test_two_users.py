@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 from serving_commands import Serving, wait_until
 
@@ -89,10 +90,11 @@ def test_a_stranger_reads_starts_and_changes_nothing(
 
 def test_the_socket_of_the_code_location_is_for_its_owner_alone(served: Serving) -> None:
     def sockets() -> list[Path]:
-        lines = Path("/proc/net/unix").read_text().splitlines()
+        # Those of this command: others of the same user may serve on this machine, too.
         prefix = f"flowtoy-webui-{os.geteuid()}-"
-        return [Path(words[7]) for words in map(str.split, lines) if len(words) == 8
-                and prefix in words[7]]
+        processes = psutil.Process(served.process.pid).children(recursive=True)
+        return [Path(open_one.laddr) for process in processes
+                for open_one in process.net_connections("unix") if prefix in open_one.laddr]
 
     found = wait_until(sockets, "the code location has a socket")
 
