@@ -8,6 +8,7 @@ from typing import Any
 
 from flowtoy_dagster.errors import ConfigError
 from flowtoy_dagster.flow.compile.catalog import Catalog, Finding
+from flowtoy_dagster.flow.compile.closing import check_closing
 from flowtoy_dagster.flow.compile.edges import Links, StepView, connect
 from flowtoy_dagster.flow.compile.params import declare
 from flowtoy_dagster.flow.compile.validate import (
@@ -101,6 +102,7 @@ class _Builder:
         }
         notified = [self._view(each.call) for each in self.draft.notifications]
         links = connect(self.draft, self.catalog, views, sources, notified)
+        check_closing(self.draft, views, links)
         return Flow(
             name=self.draft.name,
             steps=tuple(self._step(view, links) for view in views),
