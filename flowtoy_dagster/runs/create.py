@@ -11,8 +11,9 @@ from typing import Any
 import dagster as dg
 
 from flowtoy_dagster.definitions import rebuild_arguments, rebuild_job
+from flowtoy_dagster.engine.dagster_private.execution import ReconstructableJob
 from flowtoy_dagster.engine.executors.kinds import executor_of
-from flowtoy_dagster.engine.executors.warm.executor import ReconstructableJob, retry_plan
+from flowtoy_dagster.engine.executors.warm.executor import retry_plan
 from flowtoy_dagster.engine.executors.warm.process_reset import working_directory
 from flowtoy_dagster.engine.executors.warm.worker import prepare
 from flowtoy_dagster.engine.jobs.dagster_names import step_keys

@@ -16,11 +16,8 @@ from typing import Any
 import dagster as dg
 from dagster import DagsterEvent
 
-from flowtoy_dagster.engine.executors.warm.executor import (
-    STOP_MESSAGE,
-    ReconstructableJob,
-    iterate_run,
-)
+from flowtoy_dagster.engine.dagster_private.execution import ReconstructableJob
+from flowtoy_dagster.engine.executors.warm.executor import STOP_MESSAGE, iterate_run
 from flowtoy_dagster.engine.jobs.limits import free_slots, has_pools
 from flowtoy_dagster.engine.storage.console_log import dagster_level
 from flowtoy_dagster.errors import RunInterrupted

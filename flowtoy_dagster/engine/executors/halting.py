@@ -2,18 +2,13 @@
 end of the steps before it, not only for their outputs.
 
 `HaltingExecution` is Dagster's `ActiveExecution` with these rules; where no op is tagged with
-`HALT_TAG`, it decides as its parent does. The executors that create an `ActiveExecution` inside a
-long method get it by running that method with one name bound to something else (`rebound`), so
-nothing of Dagster is changed for anybody else.
+`HALT_TAG`, it decides as its parent does.
 """
 
 import logging
 import multiprocessing
 import os
-import types
-from collections.abc import Callable, Iterator, Sequence
-from time import monotonic
-from time import sleep as pause
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from dagster import (
@@ -24,27 +19,29 @@ from dagster import (
     DagsterLogManager,
     DagsterRun,
 )
-from dagster._core.execution.context.system import (
+
+from flowtoy_dagster.engine.dagster_private.execution import (
+    ActiveExecution,
+    ExecutionPlan,
+    ExecutionStep,
+    InProcessExecutor,
+    InstanceConcurrencyContext,
     IStepContext,
-    PlanExecutionContext,
-    PlanOrchestrationContext,
-)
-from dagster._core.execution.plan import active, instance_concurrency_context
-from dagster._core.execution.plan.active import ActiveExecution, _pool_key_for_step
-from dagster._core.execution.plan.instance_concurrency_context import InstanceConcurrencyContext
-from dagster._core.execution.plan.outputs import StepOutputHandle
-from dagster._core.execution.plan.plan import ExecutionPlan
-from dagster._core.execution.plan.step import ExecutionStep
-from dagster._core.execution.retries import RetryMode
-from dagster._core.execution.step_dependency_config import StepDependencyConfig
-from dagster._core.executor import in_process, multiprocess
-from dagster._core.executor.in_process import InProcessExecutor
-from dagster._core.executor.multiprocess import (
     MultiprocessExecutor,
     MultiprocessExecutorChildProcessCommand,
+    PlanExecutionContext,
+    PlanOrchestrationContext,
+    RetryMode,
+    StepDependencyConfig,
+    StepOutputHandle,
+    _pool_key_for_step,
+    in_process,
+    inner_plan_execution_iterator,
+    multiprocess,
 )
-
 from flowtoy_dagster.engine.executors.closing import ClosingSteps, with_closing_steps
+from flowtoy_dagster.engine.executors.rebound import rebound
+from flowtoy_dagster.engine.executors.steady_waits import SteadyClaims, SteadyExecution
 from flowtoy_dagster.engine.tags import DONE, HALT_TAG, ORDER_TAG, RESULT
 
 _INTERRUPTS = (DagsterExecutionInterruptedError, KeyboardInterrupt)
@@ -56,48 +53,7 @@ FLOW_EXECUTION: dict[str, Any] = {
 }
 
 
-def rebound(function: Callable[..., Any], **names: Any) -> Callable[..., Any]:
-    """The same function, in which some global names stand for something else."""
-    assert isinstance(function, types.FunctionType)
-    return types.FunctionType(
-        function.__code__,
-        {**function.__globals__, **names},
-        function.__name__,
-        function.__defaults__,
-        function.__closure__,
-    )
-
-
-class _Monotonic:
-    """Stands for the module `time` where Dagster measures waits: its `time` can't be set."""
-
-    time = staticmethod(monotonic)
-    sleep = staticmethod(pause)
-
-
-class _SteadyExecution(ActiveExecution):
-    """Dagster's `ActiveExecution`, whose waits a clock that is set does not change."""
-
-    _update = rebound(ActiveExecution._update, time=_Monotonic)
-    sleep_interval = rebound(ActiveExecution.sleep_interval, time=_Monotonic)
-    handle_event = rebound(ActiveExecution.handle_event, time=_Monotonic)
-    concurrency_event_iterator = rebound(
-        ActiveExecution.concurrency_event_iterator, time=_Monotonic
-    )
-    assert "time" in vars(active)
-
-
-class SteadyClaims(InstanceConcurrencyContext):
-    """Dagster's waiting for slots of pools, which a clock that is set does not change."""
-
-    claim = rebound(InstanceConcurrencyContext.claim, time=_Monotonic)
-    interval_to_next_pending_claim_check = rebound(
-        InstanceConcurrencyContext.interval_to_next_pending_claim_check, time=_Monotonic
-    )
-    assert "time" in vars(instance_concurrency_context)
-
-
-class HaltingExecution(_SteadyExecution):
+class HaltingExecution(SteadyExecution):
     """The state of a plan that is being executed; a failed step tagged `HALT_TAG` halts it."""
 
     halted_by: str | None = None
@@ -333,10 +289,11 @@ class HaltingPlan(ExecutionPlan):
         return HaltingExecution(self, *args, **kwargs)
 
 
-_iterate_with_steady_claims = rebound(
-    in_process.inprocess_execution_iterator, InstanceConcurrencyContext=SteadyClaims
-)
-assert "InstanceConcurrencyContext" in vars(in_process)
+def _iterate_with_steady_claims(
+    job_context: PlanExecutionContext, execution_plan: ExecutionPlan
+) -> Iterator[DagsterEvent]:
+    with SteadyClaims(job_context.instance, job_context.dagster_run) as claims:
+        yield from inner_plan_execution_iterator(job_context, execution_plan, claims)
 
 
 def iterate_in_process(
@@ -355,6 +312,7 @@ def _quiet_log_manager(instance: DagsterInstance, run: DagsterRun) -> DagsterLog
 
 
 class _QuietCommand(MultiprocessExecutorChildProcessCommand):
+    # The child process creates its log manager in the middle of this method, with a console.
     execute = rebound(
         MultiprocessExecutorChildProcessCommand.execute,
         create_context_free_log_manager=_quiet_log_manager,
@@ -378,6 +336,7 @@ class HaltingMultiprocessExecutor(MultiprocessExecutor):
                 # Starting a process has chosen one for the whole program.
                 multiprocessing.set_start_method(None, force=True)
 
+    # The loop over the processes of a run creates its scheduler and its claims by these names.
     _execute = rebound(
         MultiprocessExecutor.execute,
         ActiveExecution=HaltingExecution,
@@ -393,6 +352,7 @@ class HaltingMultiprocessExecutor(MultiprocessExecutor):
 class HaltingInProcessExecutor(InProcessExecutor):
     """Dagster's in-process executor, with runs that can halt."""
 
+    # Between two other events, this method calls the one function that takes no scheduler.
     execute = rebound(
         InProcessExecutor.execute, inprocess_execution_iterator=iterate_in_process
     )

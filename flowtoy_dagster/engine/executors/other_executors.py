@@ -12,10 +12,12 @@ from typing import Any, cast
 
 import dagster as dg
 from dagster import DagsterEvent, JobDefinition
-from dagster._core.execution.context.system import PlanOrchestrationContext
-from dagster._core.execution.plan.plan import ExecutionPlan
-from dagster._core.execution.retries import RetryMode
 
+from flowtoy_dagster.engine.dagster_private.execution import (
+    ExecutionPlan,
+    PlanOrchestrationContext,
+    RetryMode,
+)
 from flowtoy_dagster.engine.executors.halting import (
     FLOW_EXECUTION,
     HaltingExecution,
@@ -23,8 +25,8 @@ from flowtoy_dagster.engine.executors.halting import (
     HaltingMultiprocessExecutor,
     HaltingPlan,
     iterate_in_process,
-    rebound,
 )
+from flowtoy_dagster.engine.executors.rebound import rebound
 from flowtoy_dagster.engine.executors.warm.executor import WarmExecutor
 from flowtoy_dagster.errors import RunError
 
@@ -82,6 +84,7 @@ class _RuleKeeper(dg.Executor):
         is_function = isinstance(execute, types.FunctionType)
         names = set(execute.__code__.co_names) & set(_SCHEDULING) if is_function else set()
         if names:
+            # Executors of others start a plan by one of these names, or by the plan's `start`.
             execute = rebound(execute, **{name: _SCHEDULING[name] for name in names})
         for event in execute(self._executor, plan_context, plan):
             if event.step_key is not None and not (names or plan.started):

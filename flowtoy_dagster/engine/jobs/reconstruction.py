@@ -8,11 +8,12 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import dagster as dg
-from dagster._core.definitions.definitions_load_context import (
+
+from flowtoy_dagster.engine.dagster_private.jobs import (
+    SINGLETON_REPOSITORY_NAME,
     DefinitionsLoadContext,
     DefinitionsLoadType,
 )
-from dagster._core.definitions.repository_definition import SINGLETON_REPOSITORY_NAME
 
 
 def remembered(key: str) -> str | None:

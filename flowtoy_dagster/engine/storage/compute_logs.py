@@ -9,11 +9,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from dagster._core.storage.compute_log_manager import CapturedLogContext
-from dagster._core.storage.local_compute_log_manager import LocalComputeLogManager
-from dagster._serdes import ConfigurableClassData
 from typing_extensions import Self
 
+from flowtoy_dagster.engine.dagster_private.storage import (
+    CapturedLogContext,
+    ConfigurableClassData,
+    LocalComputeLogManager,
+)
 from flowtoy_dagster.steps.state.mask import SharedMask, StepMask
 from flowtoy_dagster.store.files import make_private_folder
 

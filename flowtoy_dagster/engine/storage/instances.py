@@ -8,11 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import dagster as dg
-from dagster._core.definitions.reconstruct import ReconstructableJob
-from dagster._core.instance.ref import InstanceRef
-from dagster._serdes import ConfigurableClassData
-from dagster._utils.hosted_user_process import recon_job_from_origin
 
+from flowtoy_dagster.engine.dagster_private.storage import (
+    ConfigurableClassData,
+    InstanceRef,
+    ReconstructableJob,
+    recon_job_from_origin,
+)
 from flowtoy_dagster.engine.storage.console_log import build_handlers
 from flowtoy_dagster.engine.storage.run_clock import offset_of
 

@@ -20,13 +20,6 @@ from typing import Any
 import dagster
 import sqlalchemy as db
 from dagster import EventLogEntry
-from dagster._core.events import (
-    ASSET_CHECK_EVENTS,
-    ASSET_EVENTS,
-    EVENT_TYPE_TO_PIPELINE_RUN_STATUS,
-)
-from dagster._core.storage.base_storage import DagsterStorage
-from dagster._serdes import ConfigurableClassData
 from dagster_postgres import (
     DagsterPostgresStorage,
     PostgresEventLogStorage,
@@ -42,6 +35,13 @@ from dagster_postgres.utils import (
 from sqlalchemy.engine import Connection, Engine
 from sqlalchemy.exc import ArgumentError, DBAPIError, DisconnectionError, OperationalError
 
+from flowtoy_dagster.engine.dagster_private.storage import (
+    ASSET_CHECK_EVENTS,
+    ASSET_EVENTS,
+    EVENT_TYPE_TO_PIPELINE_RUN_STATUS,
+    ConfigurableClassData,
+    DagsterStorage,
+)
 from flowtoy_dagster.errors import HomeError
 from flowtoy_dagster.masking.mask import STORAGE_VARIABLE, Mask, storage_secrets
 

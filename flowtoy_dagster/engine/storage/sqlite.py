@@ -21,30 +21,29 @@ from typing import Any
 
 import dagster as dg
 from dagster import EventLogEntry, StringSource
-from dagster._config.config_schema import UserConfigSchema
-from dagster._core.events import (
-    ASSET_CHECK_EVENTS,
-    ASSET_EVENTS,
-    EVENT_TYPE_TO_PIPELINE_RUN_STATUS,
-)
-from dagster._core.storage import runs, schedules
-from dagster._core.storage.base_storage import DagsterStorage
-from dagster._core.storage.event_log import SqliteEventLogStorage
-from dagster._core.storage.event_log.sqlite.sqlite_event_log import INDEX_SHARD_NAME
-from dagster._core.storage.runs import SqliteRunStorage
-from dagster._core.storage.schedules import SqliteScheduleStorage
-from dagster._core.storage.sql import get_alembic_config
-from dagster._core.storage.sqlite import create_db_conn_string
-from dagster._core.storage.sqlite_storage import (
-    DagsterSqliteStorage,
-    _event_logs_directory,
-    _runs_directory,
-    _schedule_directory,
-)
-from dagster._serdes import ConfigurableClassData
 from sqlalchemy.engine import Connection, Engine
 from watchdog.observers import Observer
 
+from flowtoy_dagster.engine.dagster_private.storage import (
+    ASSET_CHECK_EVENTS,
+    ASSET_EVENTS,
+    EVENT_TYPE_TO_PIPELINE_RUN_STATUS,
+    INDEX_SHARD_NAME,
+    ConfigurableClassData,
+    DagsterSqliteStorage,
+    DagsterStorage,
+    SqliteEventLogStorage,
+    SqliteRunStorage,
+    SqliteScheduleStorage,
+    UserConfigSchema,
+    _event_logs_directory,
+    _runs_directory,
+    _schedule_directory,
+    create_db_conn_string,
+    get_alembic_config,
+    runs,
+    schedules,
+)
 from flowtoy_dagster.engine.storage.sqlite_connections import (
     BUSY_SECONDS,
     Engines,

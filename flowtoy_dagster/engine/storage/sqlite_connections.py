@@ -8,8 +8,9 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import sqlalchemy as db
-from dagster._core.storage.sqlite import SQLITE_BUSY_TIMEOUT_SECONDS
 from sqlalchemy.engine import Engine
+
+from flowtoy_dagster.engine.dagster_private.storage import SQLITE_BUSY_TIMEOUT_SECONDS
 
 BUSY_SECONDS = SQLITE_BUSY_TIMEOUT_SECONDS
 """How long to wait for a file that another process has locked."""

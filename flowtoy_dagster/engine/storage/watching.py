@@ -5,9 +5,12 @@ import time
 from collections.abc import Callable
 
 from dagster import EventLogEntry
-from dagster._core.event_api import EventLogCursor
-from dagster._core.storage.event_log import SqliteEventLogStorage
 from watchdog.events import FileSystemEvent, PatternMatchingEventHandler
+
+from flowtoy_dagster.engine.dagster_private.storage import (
+    EventLogCursor,
+    SqliteEventLogStorage,
+)
 
 PAUSE = 0.05
 """Seconds after a change in which more of them are waited for, to read them all at once."""

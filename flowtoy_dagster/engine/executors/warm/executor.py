@@ -25,25 +25,28 @@ from dagster import (
     DagsterSubprocessError,
     multiple_process_executor_requirements,
 )
-from dagster._core.definitions.reconstruct import (
-    ReconstructableJob as ReconstructableJob,  # noqa: PLC0414 - launching annotates with it
-)
-from dagster._core.events import EngineEventData
-from dagster._core.execution.api import create_execution_plan, execute_run_iterator
-from dagster._core.execution.context.system import PlanOrchestrationContext
-from dagster._core.execution.plan.inputs import FromMultipleSources
-from dagster._core.execution.plan.outputs import StepOutputHandle
-from dagster._core.execution.plan.plan import ExecutionPlan
-from dagster._core.execution.plan.state import KnownExecutionState
-from dagster._core.execution.plan.step import ExecutionStep
-from dagster._core.execution.retries import RetryMode, get_retries_config
-from dagster._core.execution.step_dependency_config import StepDependencyConfig
-from dagster._core.executor.multiprocess import MultiprocessExecutor
-from dagster_shared.error import SerializableErrorInfo
 from sqlalchemy.exc import DBAPIError
 
+from flowtoy_dagster.engine.dagster_private.execution import (
+    EngineEventData,
+    ExecutionPlan,
+    ExecutionStep,
+    FromMultipleSources,
+    KnownExecutionState,
+    MultiprocessExecutor,
+    PlanOrchestrationContext,
+    ReconstructableJob,
+    RetryMode,
+    SerializableErrorInfo,
+    StepDependencyConfig,
+    StepOutputHandle,
+    create_execution_plan,
+    execute_run_iterator,
+    get_retries_config,
+)
 from flowtoy_dagster.engine.executors.closing import grace_of
-from flowtoy_dagster.engine.executors.halting import HaltingExecution, SteadyClaims
+from flowtoy_dagster.engine.executors.halting import HaltingExecution
+from flowtoy_dagster.engine.executors.steady_waits import SteadyClaims
 from flowtoy_dagster.engine.executors.warm.forkserver_client import (
     ForkServerError,
     WorkerStartError,

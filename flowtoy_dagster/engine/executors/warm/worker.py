@@ -21,30 +21,32 @@ from dagster import (
     DagsterRun,
     MetadataValue,
 )
-from dagster._core.definitions.job_base import IJob
-from dagster._core.definitions.reconstruct import ReconstructableJob
-from dagster._core.definitions.repository_definition import RepositoryLoadData
-from dagster._core.execution.api import ExecuteRunWithPlanIterable, create_execution_plan
-from dagster._core.execution.context_creation_job import (
-    ContextCreationData,
-    ExecutionContextManager,
-    PlanExecutionContextManager,
-    execution_context_event_generator,
-)
-from dagster._core.execution.plan.execute_plan import inner_plan_execution_iterator
-from dagster._core.execution.plan.handle import StepHandle
-from dagster._core.execution.plan.outputs import StepOutputHandle
-from dagster._core.execution.plan.plan import ExecutionPlan
-from dagster._core.execution.plan.state import KnownExecutionState, PastExecutionState
-from dagster._core.execution.plan.step import ExecutionStep
-from dagster._core.execution.resources_init import get_required_resource_keys_to_init
-from dagster._core.execution.retries import RetryMode
-from dagster._core.instance.ref import InstanceRef
-from dagster._core.system_config.objects import ResolvedRunConfig
-from dagster._utils.error import serializable_error_info_from_exc_info
 
-from flowtoy_dagster.engine.executors.halting import rebound
+from flowtoy_dagster.engine.dagster_private.execution import (
+    ContextCreationData,
+    ExecuteRunWithPlanIterable,
+    ExecutionContextManager,
+    ExecutionPlan,
+    ExecutionStep,
+    IJob,
+    InstanceRef,
+    KnownExecutionState,
+    PastExecutionState,
+    PlanExecutionContextManager,
+    ReconstructableJob,
+    RepositoryLoadData,
+    ResolvedRunConfig,
+    RetryMode,
+    StepHandle,
+    StepOutputHandle,
+    create_execution_plan,
+    execution_context_event_generator,
+    get_required_resource_keys_to_init,
+    inner_plan_execution_iterator,
+    serializable_error_info_from_exc_info,
+)
 from flowtoy_dagster.engine.executors.hosted import HostedCompute
+from flowtoy_dagster.engine.executors.rebound import rebound
 from flowtoy_dagster.engine.executors.warm.process_reset import Isolation
 from flowtoy_dagster.engine.storage.console_log import configure_log
 from flowtoy_dagster.engine.storage.instances import instance_of
@@ -237,6 +239,7 @@ def _context_events(
             execution_plan=plan,
         )
 
+    # The generator resolves the run's configuration anew for each step: 15 of 27 ms of CPU.
     generate = rebound(execution_context_event_generator, create_context_creation_data=create_data)
     yield from generate(*arguments)
 

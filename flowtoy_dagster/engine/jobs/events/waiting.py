@@ -3,7 +3,10 @@
 from typing import Any
 
 from dagster import DagsterEvent, MetadataValue
-from dagster._core.events import EngineEventData
+
+from flowtoy_dagster.engine.dagster_private.jobs import (
+    EngineEventData,
+)
 
 WAITS_FOR = "waits_for"
 """The metadata of an event that holds what its step waits for; empty when it goes on."""
