@@ -94,6 +94,30 @@ class CallParts(Protocol):
             None where it is not sent again.
         """
 
+    @property
+    def keeps_records(self) -> bool:
+        """Whether the result must list the records, although they were handed over."""
+
+    def take(self, records: list[Any]) -> None:
+        """Hand over the records of a page, once it counts as read; pages come in their order.
+
+        What takes them may write them: the provider must not hand over a page twice.
+
+        Raises:
+            Exception: they can't be taken; the call must end with that.
+        """
+
+
+class RecordTaker(Protocol):
+    """Takes the records that a step reads, as they come (`StepContext.takers`)."""
+
+    def take(self, records: list[Any]) -> None:
+        """Take the records of a page; they must not be changed.
+
+        Raises:
+            StepError: the step fails with that.
+        """
+
 
 class Provider(Protocol):
     """What every provider has, third parties' too."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from dataclasses import replace
+from typing import Any
 
 from flowtoy_dagster.providers.base import ProviderResult
 from flowtoy_dagster.providers.kinds import kind_of
@@ -36,10 +37,14 @@ class PartsOfCall:
 
     Args:
         context: the attempt; its first request has had its turn.
+
+    Attributes:
+        has_taken: whether the call has handed over records by itself.
     """
 
     def __init__(self, context: StepContext) -> None:
         self._context = context
+        self.has_taken = False
 
     def next_turn(self, last: ProviderResult) -> StepContext:
         """Wait until the source may be called again; the context with the deadline as it is then.
@@ -56,3 +61,18 @@ class PartsOfCall:
         policy = self._context.step.retry
         delay = next_delay(policy, self._context.scope, retry, result)[0]
         return None if delay is None or forbids_retry(self._context, result) else delay
+
+    @property
+    def keeps_records(self) -> bool:
+        """Whether the result must list the records, although they were handed over."""
+        return self._context.keeps_records
+
+    def take(self, records: list[Any]) -> None:
+        """Hand over the records of a page.
+
+        Raises:
+            StepError: they can't be taken.
+        """
+        self.has_taken = True
+        for taker in self._context.takers:
+            taker.take(records)

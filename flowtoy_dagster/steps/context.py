@@ -12,7 +12,7 @@ from typing import Any, Protocol
 
 from flowtoy_dagster.flow.graph import Source, Step
 from flowtoy_dagster.flow.schema.rates import Rate
-from flowtoy_dagster.providers.base import CallParts, Output, ProviderResult
+from flowtoy_dagster.providers.base import CallParts, Output, ProviderResult, RecordTaker
 from flowtoy_dagster.providers.subprocesses import Processes
 from flowtoy_dagster.steps.scope import RunInfo
 from flowtoy_dagster.steps.state.deadline import Clock
@@ -92,6 +92,9 @@ class StepContext:
         waits: is told what the attempt waits for.
         work: what the attempt has come to so far.
         parts: what a call that consists of several requests holds to; None outside of a call.
+        takers: are handed the records that the call reads, page by page. A stage before the call
+            adds one for this attempt alone: another attempt reads from the first page again.
+        keeps_records: whether the result must list the records beside.
     """
 
     step: Step
@@ -112,6 +115,8 @@ class StepContext:
     waits: Waits = field(default_factory=Waits)
     work: Work = field(default_factory=Work)
     parts: CallParts | None = None
+    takers: tuple[RecordTaker, ...] = ()
+    keeps_records: bool = True
 
     @property
     def processes(self) -> Processes:

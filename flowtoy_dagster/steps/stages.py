@@ -85,7 +85,8 @@ def call(context: StepContext, following: Next) -> Outcome:
     provider = _construct(context, kind, configuration)
     # As late as can be: what is sent next is what the rate counts.
     context = wait_for_turn(context)
-    context = replace(context, parts=PartsOfCall(context))
+    parts = PartsOfCall(context)
+    context = replace(context, parts=parts)
     returned = _call(context, provider, payload)
     try:
         work.result = ProviderResult.of(returned)
@@ -100,6 +101,10 @@ def call(context: StepContext, following: Next) -> Outcome:
     if not work.result.success:
         _learn_from_failure(context, work.result)
         return Failed(_failure(context, work.result), "provider")
+    if context.takers and not parts.has_taken:
+        found = kind.view(work.result).content
+        if isinstance(found, list):
+            parts.take(found)
     return following(context)
 
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from flowtoy_dagster.providers.base import CallContext, ProviderResult
+from flowtoy_dagster.providers.base import CallContext, CallParts, ProviderResult
 from flowtoy_dagster.providers.rest.pages.pages import Page, PageRequest, Paginator
 from flowtoy_dagster.providers.rest.pages.paginators import SinglePage
 from flowtoy_dagster.providers.rest.pages.paths import PageError
@@ -43,7 +43,7 @@ class Reader:
 
     def read(self) -> ProviderResult:
         """All records, with how many pages there were and why they ended; or the failure."""
-        records: list[Any] = []
+        records = _Records(self.context.parts if self.context is not None else None)
         elapsed = 0.0
         requests = (self.paginator or SinglePage(type="single_page")).pages()
         request = next(requests)
@@ -52,12 +52,12 @@ class Reader:
             number += 1
             result = self._fetched(request, number)
             elapsed += result.meta.get("elapsed", 0.0)
-            counts = {"pages": number - 1, "records": len(records), "elapsed": elapsed}
+            counts = {"pages": number - 1, "records": records.count, "elapsed": elapsed}
             if not result.success:
                 return self._failed(result, number, counts)
             if result.meta.get("ignored"):
                 meta = {**result.meta, **counts, "pages": number, "stopped_by": "ignored"}
-                return replace(result, data=records, meta=meta)
+                return replace(result, data=records.kept, meta=meta)
             try:
                 page = self._page(result, number)
                 request = requests.send(page)
@@ -66,11 +66,11 @@ class Reader:
                 failed = replace(result, success=False, notes=notes, meta=_final(result.meta))
                 return self._failed(failed, number, counts)
             except StopIteration as end:
-                records += page.records
-                counts = {"pages": number, "records": len(records), "elapsed": elapsed}
+                records.add(page.records)
+                counts = {"pages": number, "records": records.count, "elapsed": elapsed}
                 meta = {**result.meta, **counts, "stopped_by": end.value}
-                return replace(result, data=records, meta=meta)
-            records += page.records
+                return replace(result, data=records.kept, meta=meta)
+            records.add(page.records)
 
     def _page(self, result: ProviderResult, number: int) -> Page:
         return Page(
@@ -127,6 +127,26 @@ class Reader:
             return replace(result, meta=meta)
         notes = tuple(f"page {number}: {note}" for note in result.notes)
         return replace(result, notes=notes, meta=meta)
+
+
+class _Records:
+    """The records that were read: handed over page by page, and listed where that is wanted.
+
+    Args:
+        parts: takes them; None where nobody does.
+    """
+
+    def __init__(self, parts: CallParts | None) -> None:
+        self._parts = parts
+        self.kept: list[Any] = []
+        self.count = 0
+
+    def add(self, page: list[Any]) -> None:
+        self.count += len(page)
+        if self._parts is not None:
+            self._parts.take(page)
+        if self._parts is None or self._parts.keeps_records:
+            self.kept += page
 
 
 def _final(meta: Mapping[str, Any]) -> dict[str, Any]:
