@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from flowtoy_dagster.steps.state.deadline import OutOfTime, within
+from flowtoy_dagster.steps.state.deadline import Clock, OutOfTime, _Helper, within
 
 PATIENCE = 60.0
 
@@ -176,3 +176,27 @@ def test_what_catches_everything_is_interrupted_again(monkeypatch: pytest.Monkey
     with pytest.raises(OutOfTime):
         within(0.05, stubborn)
     assert len(caught) == 1
+
+
+def test_a_helper_that_has_ended_interrupts_no_other_thread_of_its_number() -> None:
+    """A system gives the number of a thread that has ended to the next one."""
+    go, interrupted = threading.Event(), threading.Event()
+
+    def work() -> None:
+        try:
+            while not go.wait(0.01):
+                pass
+        except OutOfTime:
+            interrupted.set()
+
+    helper = _Helper(Clock(PATIENCE), lambda: None)
+    helper.result()
+    helper.join()
+    other = threading.Thread(target=work, daemon=True)
+    other.start()
+    helper._ident = other.ident  # type: ignore[attr-defined] - as chance would have it
+    helper._interrupt()
+    time.sleep(0.1)
+    go.set()
+    other.join(PATIENCE)
+    assert not interrupted.is_set()

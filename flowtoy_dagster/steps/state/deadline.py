@@ -186,16 +186,22 @@ class _Helper(threading.Thread, Generic[T]):
         self._clock = clock
         self._function = function
         self._done = threading.Event()
+        self._lock = threading.Lock()
+        self._over = False
         self._error: BaseException | None = None
         self._value: T
 
     def run(self) -> None:
-        try:
-            self._value = self._function()
-        except BaseException as error:  # noqa: BLE001 - raised where the result is taken
-            self._error = error
-        finally:
-            self._done.set()
+        # An interrupt may come as late as this method ends; nobody waits for the result then.
+        with contextlib.suppress(OutOfTime):
+            try:
+                self._value = self._function()
+            except BaseException as error:  # noqa: BLE001 - raised where the result is taken
+                self._error = error
+            finally:
+                self._done.set()
+                with self._lock:
+                    self._over = True
 
     def result(self) -> T:
         """What the function returns or raises."""
@@ -215,8 +221,13 @@ class _Helper(threading.Thread, Generic[T]):
         return self._value
 
     def _interrupt(self) -> None:
-        """Raise in the thread, at its next line of Python."""
-        if self.ident is not None:
+        """Raise in the thread, at its next line of Python.
+
+        Not where it is over: the system gives its number to the next thread that starts.
+        """
+        with self._lock:
+            if self._over or self.ident is None:
+                return
             ctypes.pythonapi.PyThreadState_SetAsyncExc(
                 ctypes.c_ulong(self.ident), ctypes.py_object(OutOfTime)
             )
