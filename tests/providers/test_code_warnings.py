@@ -41,6 +41,12 @@ CODE = [
     (["php", "-r", V], "php"),
     (["jq", f".{V}", "file"], "jq"),
     (["sh", "-c", V], "sh"),
+    (["psql", "-d", "shop", "-c", f"select '{V}'"], "psql"),
+    (["psql", "shop", f"--command=select '{V}'"], "psql"),
+    (["psql", "-Atc", f"select '{V}'"], "psql"),
+    (["mysql", "-u", "me", "-psecret", "shop", "-e", f"select '{V}'"], "mysql"),
+    (["sqlite3", "-json", "shop.db", f"select '{V}'"], "sqlite3"),
+    (["duckdb", "-c", f"select '{V}'"], "duckdb"),
     (["fish", "-c", f"echo {V}"], "fish"),
     (["ssh", "-p", "22", "host", f"ls {V}"], "ssh"),
     (["ssh", "host", "ls", V], "ssh"),
@@ -94,6 +100,11 @@ SAFE = [
     ["node", "-e", "f({{ env.V | tojson }})"],
     ["jq", "--arg", "name", V, ".a == $name", V],
     ["jq", "-f", "program", V],
+    ["psql", "-d", V, "-c", "select 1"],
+    ["psql", "-v", f"name={V}", "-f", "query.sql"],
+    ["psql", "-c", "select {{ env.V | int }}"],
+    ["mysql", "-u", V, "-e", "select 1"],
+    ["sqlite3", V, "select 1"],
     ["sh", "-c", 'echo "$1"', "sh", V],
     ["sh", "-c", f"echo {V}"],
     ["env", "A=1", "sh", "-c", f"echo {V}"],
@@ -150,6 +161,26 @@ def test_an_argument_of_its_own_is_never_warned_of(
     else:
         text = " ".join(word if word == V else f"'{word}'" for word in words)
         assert warned(f"cat | {text} | cat" if form == "pipe" else text) == []
+
+
+ON_STDIN = [
+    (["bash"], "bash"), (["sh", "-s", "value"], "sh"), (["sh", "script.sh"], None),
+    (["python3", "-"], "python3"), (["python3", "script.py"], None), (["python3", "-m", "m"], None),
+    (["python3", "-c", "x"], None), (["psql", "-d", "shop"], "psql"), (["psql", "-f", "q"], None),
+    (["psql", "-c", "select 1"], None), (["mysql", "shop"], "mysql"),
+    (["sqlite3", "shop.db"], "sqlite3"), (["sqlite3", "shop.db", "select 1"], None),
+    (["cat"], None), ("bash -s", "bash"), ([V], None),
+]
+
+
+@pytest.mark.parametrize(("command", "program"), ON_STDIN, ids=str)
+def test_a_value_in_a_program_that_is_read_from_stdin_is_warned_of(
+    command: Any, program: str | None
+) -> None:
+    assert warned(command, stdin=f"one\nselect '{V}'") == ([program] if program else [])
+    assert warned(command, stdin="select {{ env.V | int }}") == []
+    (found, *_) = code_findings({"command": command, "stdin": f"one\n{V}"}) or [None]
+    assert found is None or (found.path, found.line) == (("stdin",), 2)
 
 
 def test_arguments_of_args_belong_to_the_last_command() -> None:

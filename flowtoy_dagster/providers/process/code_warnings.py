@@ -21,7 +21,7 @@ from flowtoy_dagster.providers.process.command import (
     take_out_templates,
     without_comments,
 )
-from flowtoy_dagster.providers.process.programs import HOLE, CodeWord, code_words
+from flowtoy_dagster.providers.process.programs import HOLE, code_words, reader_of_stdin
 from flowtoy_dagster.providers.process.shell_words import Word as ScriptWord
 from flowtoy_dagster.providers.process.shell_words import commands_of
 
@@ -72,7 +72,7 @@ def code_findings(configuration: Mapping[str, Any]) -> list[Finding]:
     if not isinstance(command, str):
         words = list(_words(command, "command"))
         safe = script_indexes([word.text for word in words])
-        return list(_findings([*words, *args], safe))
+        return [*_findings([*words, *args], safe), *_on_stdin([*words, *args], configuration)]
     whole = _Text.of(command, ("command",))
     if configuration.get("shell", False) is not False or needs_shell(whole.pieces.strip()):
         *most, last = _commands(whole) or [[]]
@@ -82,7 +82,8 @@ def code_findings(configuration: Mapping[str, Any]) -> list[Finding]:
     bare = outside_quotes(whole.pieces)
     split = shlex.split(without_comments(whole.pieces))
     words = [_Word(part, whole, bare) for part in split]
-    return list(_findings([*words, *args], script_indexes(split)))
+    words += args
+    return [*_findings(words, script_indexes(split)), *_on_stdin(words, configuration)]
 
 
 def _words(parts: Any, key: str) -> Iterator[_Word]:
@@ -111,23 +112,38 @@ def _findings(words: Sequence[_Word], safe: Collection[int]) -> Iterator[Finding
         word = words[code.index]
         for hole in HOLE.finditer(word.text, code.start):
             number = int(hole[1])
-            if code.index in safe or not _is_data(word, number, code):
+            if code.index in safe or not _is_data(word, number, code.language):
                 continue
             message = f"'{code.program}' reads the value of this template as code"
             line = word.source.lines[number]
             yield Finding(word.source.path, message, code.advice, line=line, warning=True)
 
 
-def _is_data(word: _Word, number: int, code: CodeWord) -> bool:
+def _on_stdin(words: Sequence[_Word], configuration: Mapping[str, Any]) -> Iterator[Finding]:
+    """A warning for data in a text on stdin that is the program's code."""
+    reader = reader_of_stdin([word.text for word in words])
+    if reader is None or configuration.get("stdin") is None:
+        return
+    program, language, advice = reader
+    word = _Word("", _Text.of(configuration["stdin"], ("stdin",)))
+    for hole in HOLE.finditer(word.source.pieces):
+        number = int(hole[1])
+        if _is_data(word, number, language):
+            message = f"'{program}' reads the value of this template as code"
+            line = word.source.lines[number]
+            yield Finding(word.source.path, message, advice, line=line, warning=True)
+
+
+def _is_data(word: _Word, number: int, language: str) -> bool:
     """Whether a template may give what is more than one word or literal to what reads it."""
     try:
         tree = parse(word.source.units[number])
     except jinja2.TemplateSyntaxError:  # the graph tells of it
         return False
     harmless = set(_NUMBERS)
-    if code.language == "shell" and number not in word.bare:
+    if language == "shell" and number not in word.bare:
         harmless.add("shquote")
-    if code.language == "json":
+    if language == "json":
         harmless.add("tojson")
     return any(
         not isinstance(part, (nodes.TemplateData, nodes.Const))

@@ -67,12 +67,21 @@ def _options(
 
 @dataclass(frozen=True)
 class _Interpreter:
-    """A program that reads code; `first`: its first operand, where no option gives any."""
+    """A program that reads code.
+
+    Attributes:
+        first: its first operand is code, where no option gives any.
+        files: its first operand is a file of code.
+        on_stdin: how a value is passed in safety to code that it reads from stdin; empty where it
+            reads none.
+    """
 
     options: _Options
     advice: str
     first: bool = False
     language: str = "other"
+    files: bool = False
+    on_stdin: str = ""
 
 
 SHELLS = frozenset({"sh", "bash", "dash", "ash", "ksh", "zsh"})
@@ -80,7 +89,35 @@ _FOR_SHELLS = (
     """write "$1" in the script and give the value after it: sh -c '… "$1" …' sh {{ … }}"""
 )
 _QUOTE = "quote it for that shell, within the quotes of its script: '… {{ … | shquote }} …'"
-_SHELL = _Interpreter(_Options(valued=frozenset("oO"), switch="c"), _FOR_SHELLS, language="shell")
+_SHELL = _Interpreter(
+    _Options(valued=frozenset("oO"), switch="c"), _FOR_SHELLS, language="shell", files=True,
+    on_stdin="""write "$1" in the script and give the value to the command: [sh, -s, '{{ … }}']""",
+)
+_BY_NAME = ":'name' in SQL on stdin or in a file, with the value in -v name={{ … }}"
+_PSQL = _Interpreter(
+    _options(
+        "c command", "d f F h L o p P R T U v dbname file field-separator host log-file output "
+        "port pset record-separator table-attr username variable set", mixed=True,
+    ),
+    f"write {_BY_NAME}: psql fills in no variables in -c",
+    on_stdin=f"write {_BY_NAME}",
+)
+_NO_VARIABLES = "the client has no variables for values: make it a number ({{ … | int }}), or "
+_MYSQL = _Interpreter(
+    _options(
+        "e execute", "u h P D S user host port database socket default-character-set "
+        "defaults-file defaults-extra-file init-command", "p", mixed=True,
+    ),
+    _NO_VARIABLES + "load the value from a file",
+    on_stdin=_NO_VARIABLES + "load the value from a file",
+)
+_IN_PYTHON = _NO_VARIABLES + "write ? in SQL of a Python program"
+_SQLITE = _Interpreter(
+    _options(operands=1, mixed=True), _IN_PYTHON, first=True, on_stdin=_IN_PYTHON
+)
+_DUCKDB = _Interpreter(
+    _options("c", operands=1, mixed=True), _IN_PYTHON, first=True, on_stdin=_IN_PYTHON
+)
 _AWK = _Interpreter(
     _options("e source", "F v f file assign field-separator i include"),
     "give it as a variable in 'env', and read it in the program: ENVIRON[\"NAME\"]",
@@ -97,6 +134,10 @@ _INTERPRETERS = {
         ("fish", "csh", "tcsh"),
         _Interpreter(_options("c command"), "write $argv[1] and give the value after the script"),
     ),
+    "psql": _PSQL,
+    **dict.fromkeys(("mysql", "mariadb"), _MYSQL),
+    "sqlite": _SQLITE,
+    "duckdb": _DUCKDB,
     **dict.fromkeys(("awk", "gawk", "mawk", "nawk"), _AWK),
     **dict.fromkeys(
         ("sed", "gsed"),
@@ -116,6 +157,8 @@ _INTERPRETERS = {
             _Options(frozenset("c"), frozenset("WX"), ends=True),
             "write sys.argv[1] in the program and give the value after it, or {{ … | tojson }}",
             language="json",
+            files=True,
+            on_stdin="write sys.argv[1] and give it to the command: [python, '-', '{{ … }}']",
         ),
     ),
     **dict.fromkeys(("node", "nodejs"), _NODE),
@@ -182,6 +225,24 @@ def code_words(words: Sequence[str]) -> Iterator[CodeWord]:
     yield from _code_words(words, 0, True)
 
 
+def reader_of_stdin(words: Sequence[str]) -> tuple[str, str, str] | None:
+    """The program that reads its code from stdin, its language, and the advice; None for others."""
+    if not words or HOLE.search(words[0]):
+        return None
+    name = words[0].rpartition("/")[2]
+    known = _interpreter(name)
+    if known is None or not known.on_stdin:
+        return None
+    code, operands = _read(words, 1, known.options)
+    given = len(operands) > known.options.operands and known.first
+    if known.files:
+        given = any(words[index] != "-" for index in operands[:1]) and "-s" not in words
+        given = given or "-m" in words
+    if code or given or _has_file(words, 0, len(words), known):
+        return None
+    return name, known.language, known.on_stdin
+
+
 def _code_words(words: Sequence[str], at: int, passes: bool) -> Iterator[CodeWord]:
     if at >= len(words) or HOLE.search(words[at]):
         return
@@ -219,8 +280,10 @@ def _interpreted(
     words: Sequence[str], at: int, name: str, known: _Interpreter, passes: bool
 ) -> Iterator[CodeWord]:
     code, operands = _read(words, at + 1, known.options, _PAIRS.get(name, {}))
-    if known.first and not code and operands and not _has_file(words, at, operands[0], known):
-        code = [(operands[0], 0)]
+    before = known.options.operands
+    if known.first and not code and operands[before:]:
+        first = operands[before]
+        code = [] if _has_file(words, at, first, known) else [(first, 0)]
     for index, start in code:
         advice = known.advice if passes or known.language != "shell" else _QUOTE
         yield CodeWord(index, start, name, known.language, passes, advice)
@@ -228,6 +291,8 @@ def _interpreted(
 
 def _has_file(words: Sequence[str], at: int, end: int, known: _Interpreter) -> bool:
     """Whether an option names a file that holds the program."""
+    if known.files:
+        return False
     last = len(words) if known.options.mixed else end
     return any(re.match(r"-[A-Za-z]*f|--(from-)?file", word) for word in words[at + 1 : last])
 
