@@ -35,7 +35,11 @@ QUICK_FILES = (
 )
 """What `--quick` runs: other versions of Python and of what is required show in these."""
 _COMMANDS, _SOME_COMMANDS = "test_command_line_", ("valid_guide_words", "valid_diamond")
-_MANY_RUNS = ("test_eight_runs_at_once", "test_a_process_with_threads")
+_MANY_RUNS = (
+    "test_eight_runs_at_once", "test_a_process_with_threads", "test_as_many_steps_run_at_once",
+    "test_no_more_steps_run_at_once", "test_steps_that_need_nothing", "test_a_step_runs_after",
+    "test_a_home_can_be_given", "test_every_form_of_a_configuration_runs",
+)
 _FOREIGN = ("DAGSTER_", "FLOWTOY_", "RUNNER_STATUS_URL", "NO_COLOR", "FORCE_COLOR")
 STARTED_WITH = {k: v for k, v in os.environ.items() if not k.startswith(_FOREIGN)}
 
@@ -67,10 +71,10 @@ def pytest_configure(config: pytest.Config) -> None:
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_auto_num_workers() -> int | None:
-    """One more than there are cores: tests wait for timeouts and for processes to end, too."""
+    """Two more than there are cores: tests wait for timeouts and for processes to end, too."""
     if "PYTEST_XDIST_AUTO_NUM_WORKERS" in os.environ or not hasattr(os, "sched_getaffinity"):
         return None  # xdist's own answer
-    return len(os.sched_getaffinity(0)) + 1
+    return len(os.sched_getaffinity(0)) + 2
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
