@@ -100,7 +100,10 @@ def _parameters(callback: Any) -> Iterator[tuple[list[str], Any, str, Any]]:
             continue  # Typer's own context
         info = described[0]
         if not isinstance(info, OptionInfo):
-            yield [str(info.metavar or name.upper())], info, "", None
+            shown = str(info.metavar or name.upper())
+            shown = shown if parameter.default is inspect.Parameter.empty else f"[{shown}]"
+            many = "list" in str(kind)
+            yield [f"{shown}..." if many else shown], info, "", None
             continue
         # In Annotated, Typer takes the first name for the default.
         names = [str(info.default), *(info.param_decls or ())]

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import sys
-from dataclasses import replace
-from typing import Annotated, Optional
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Optional
 
 import typer
 
@@ -22,17 +24,33 @@ from flowtoy_dagster.cli.shared.options import (
     RunArgument,
     ShowSecrets,
     Timeout,
-    load_env_files,
+    begin,
     show_warnings,
 )
 from flowtoy_dagster.terminal import say
+
+if TYPE_CHECKING:
+    from flowtoy_dagster.cli.shared.printing import OutputWriter
+    from flowtoy_dagster.flow.graph import Flow
+
+
+@dataclass(frozen=True)
+class _Request:
+    """What a retry was asked to do: of which run, and what differs from it."""
+
+    run: str
+    flow: Flow | None
+    from_step: str | None
+    params: Sequence[str]
+    params_files: Sequence[Path]
+    timeout: str | None
 
 
 def retry(
     run: RunArgument,
     config: Annotated[
         Optional[list[str]],  # noqa: UP045 - Typer reads these at run time
-        typer.Argument(metavar="[CONFIG...]",
+        typer.Argument(metavar="CONFIG",
                        help="Changed YAML files; steps that differ are run again."),
     ] = None,
     from_step: Annotated[
@@ -53,23 +71,29 @@ def retry(
 ) -> None:
     """Run again what failed or was skipped, with the outputs that succeeded steps already have."""
     from flowtoy_dagster.cli.shared.printing import OutputWriter, claim_stdout
-    from flowtoy_dagster.engine.storage.console_log import set_log_level
-    from flowtoy_dagster.loader import load_flow, with_timeout
-    from flowtoy_dagster.progress import progress_on_stderr
+    from flowtoy_dagster.loader import load_flow
 
-    load_env_files(env_file or [])
-    set_log_level(log_level.value)
-    stdout = claim_stdout()
-    writer = OutputWriter(stdout, as_json=as_json, quiet=quiet, file=output_file)
-    given = load_flow(config) if config else None
+    begin(env_file, log_level)
+    writer = OutputWriter(claim_stdout(), as_json=as_json, quiet=quiet, file=output_file)
+    request = _Request(
+        run, load_flow(config) if config else None, from_step, param or (), params_file or (),
+        timeout,
+    )
+    _retry(request, max_workers, writer, show_secrets)
 
+
+def _retry(
+    request: _Request, max_workers: int | None, writer: OutputWriter, show_secrets: bool
+) -> None:
     from flowtoy_dagster.engine.executors.warm.pool import fork_off_server
+    from flowtoy_dagster.progress import progress_on_stderr
 
     with progress_on_stderr() as progress:
         # Before the home is opened: what is open must not be shared with the workers' server.
         fork_off_server()
 
         from flowtoy_dagster.cli.shared.execute import carry_out
+        from flowtoy_dagster.loader import with_timeout
         from flowtoy_dagster.runs.create import worker_count
         from flowtoy_dagster.runs.history import History
         from flowtoy_dagster.runs.retry import plan_retry, retry_run
@@ -77,13 +101,13 @@ def retry(
         with History() as history:
             plan = plan_retry(
                 history,
-                history.find(run),
-                flow=given,
-                from_step=from_step,
-                params=param or (),
-                params_files=params_file or (),
+                history.find(request.run),
+                flow=request.flow,
+                from_step=request.from_step,
+                params=request.params,
+                params_files=request.params_files,
             )
-            plan = replace(plan, flow=with_timeout(plan.flow, timeout))
+            plan = replace(plan, flow=with_timeout(plan.flow, request.timeout))
             show_warnings(plan.flow)
             for line in plan.lines():
                 say(line)

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Optional
-
-import typer
-
 from flowtoy_dagster.cli.shared import import_quickly
 from flowtoy_dagster.cli.shared.options import (
     AddressFile,
     AsJson,
+    Config,
     Debug,
     EnvFile,
     Level,
@@ -20,20 +17,16 @@ from flowtoy_dagster.cli.shared.options import (
     ParamsFile,
     Quiet,
     ShowSecrets,
+    StatusPort,
     Timeout,
     Token,
-    load_env_files,
-    show_warnings,
-    with_params,
+    begin,
+    flow_of,
 )
 
 
 def run(
-    config: Annotated[
-        list[str],
-        typer.Argument(help="YAML files, merged left to right; - is standard input.",
-                       metavar="CONFIG..."),
-    ],
+    config: Config,
     max_workers: MaxWorkers = None,
     as_json: AsJson = False,
     output_file: OutputFile = None,
@@ -44,12 +37,7 @@ def run(
     show_secrets: ShowSecrets = False,
     log_level: Level = LogLevel.warning,
     timeout: Timeout = None,
-    status_port: Annotated[
-        Optional[int],  # noqa: UP045 - Typer reads this at run time
-        typer.Option("--status-port", metavar="PORT", min=0, max=65535,
-                     help="Serve the run's status on this port, and stay until Ctrl-C; 0 is any"
-                          " that is free."),
-    ] = None,
+    status_port: StatusPort = None,
     token: Token = None,
     address_file: AddressFile = None,
     debug: Debug = False,
@@ -63,33 +51,16 @@ def run(
     """
     import_quickly("flowtoy_dagster.loader")
 
-    from flowtoy_dagster.cli.shared.execute import carry_out, prepare_process
+    from flowtoy_dagster.cli.shared.execute import run_and_serve
     from flowtoy_dagster.cli.shared.printing import OutputWriter, claim_stdout
-    from flowtoy_dagster.cli.shared.serving import LOCAL, Door, served, tell
-    from flowtoy_dagster.engine.storage.console_log import set_log_level
-    from flowtoy_dagster.loader import load_flow, with_timeout
-    from flowtoy_dagster.progress import progress_on_stderr
+    from flowtoy_dagster.cli.shared.serving import LOCAL, Door, tell
 
-    load_env_files(env_file or [])
-    set_log_level(log_level.value)
-    stdout = claim_stdout()
-    writer = OutputWriter(stdout, as_json=as_json, quiet=quiet, file=output_file)
-    flow = with_params(with_timeout(load_flow(config), timeout), param, params_file)
-    show_warnings(flow)
+    begin(env_file, log_level)
+    writer = OutputWriter(claim_stdout(), as_json=as_json, quiet=quiet, file=output_file)
+    flow = flow_of(config, param, params_file, timeout)
     door = None
     if status_port is not None:
         door = Door.take(LOCAL, status_port, token)
         door.publish(address_file)
         tell(f"status at {door.url('/status')}")
-    with progress_on_stderr() as progress:
-        prepare_process(flow, max_workers)
-        with served(door) as show_run:
-            from flowtoy_dagster.runs.run import run_flow
-
-            carry_out(
-                flow,
-                lambda show: run_flow(flow, max_workers, on_change=show, on_created=show_run),
-                writer,
-                progress,
-                show_secrets=show_secrets,
-            )
+    run_and_serve(flow, max_workers, door, writer, show_secrets=show_secrets)

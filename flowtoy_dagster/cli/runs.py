@@ -58,7 +58,7 @@ def show_run(
     run: RunArgument,
     step: Annotated[
         Optional[str],  # noqa: UP045 - Typer reads this at run time
-        typer.Argument(metavar="[STEP]", help="The items of one step with 'for_each'."),
+        typer.Argument(metavar="STEP", help="The items of one step with 'for_each'."),
     ] = None,
     state: Annotated[
         Optional[str],  # noqa: UP045
@@ -121,7 +121,7 @@ def show_logs(
     run: RunArgument,
     step: Annotated[
         Optional[str],  # noqa: UP045 - Typer reads this at run time
-        typer.Argument(metavar="[STEP]", help="One step; all by default."),
+        typer.Argument(metavar="STEP", help="One step; all by default."),
     ] = None,
     item: Annotated[
         Optional[str],  # noqa: UP045
@@ -179,7 +179,7 @@ def prune_runs(
 def repair_runs(
     run: Annotated[
         Optional[str],  # noqa: UP045 - Typer reads this at run time
-        typer.Argument(metavar="[RUN]", help="One run; all by default."),
+        typer.Argument(metavar="RUN", help="One run; all by default."),
     ] = None,
 ) -> None:
     """Close runs whose process is gone: store them as failed, and free their pools' slots.

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import importlib.util
-import os
 import sys
 from typing import TYPE_CHECKING, Annotated, Optional
 
@@ -17,14 +16,16 @@ from flowtoy_dagster.cli.shared.options import (
     Level,
     LogLevel,
     MaxWorkers,
+    OptionalConfig,
     Param,
     ParamsFile,
+    StatusUrl,
     Token,
-    load_env_files,
-    show_warnings,
-    with_params,
+    begin,
+    flow_of,
+    run_to_show,
 )
-from flowtoy_dagster.cli.shared.serving import LOCAL, URL_VARIABLE, Door, status_server, tell
+from flowtoy_dagster.cli.shared.serving import LOCAL, Door, status_server, tell
 from flowtoy_dagster.errors import UsageError
 
 if TYPE_CHECKING:
@@ -33,16 +34,8 @@ if TYPE_CHECKING:
 
 
 def tui(
-    config: Annotated[
-        Optional[list[str]],  # noqa: UP045 - Typer reads these at run time
-        typer.Argument(help="YAML files, merged left to right.", metavar="[CONFIG...]"),
-    ] = None,
-    status_url: Annotated[
-        Optional[str],  # noqa: UP045
-        typer.Option("--status-url", metavar="URL",
-                     help="Watch a run elsewhere, by its status API, instead of running a flow. "
-                          f"Without a flow, {URL_VARIABLE} is taken."),
-    ] = None,
+    config: OptionalConfig = None,
+    status_url: StatusUrl = None,
     max_workers: MaxWorkers = None,
     show_logs: Annotated[
         bool, typer.Option("--show-logs", help="Show what steps print, rather than their outputs.")
@@ -67,25 +60,16 @@ def tui(
     ended. The exit code is that of `flowtoy run`; where a run elsewhere is left while it goes on,
     it is 0.
     """
-    if config and status_url:
-        raise UsageError("give either the files of a flow or --status-url")
-    url = status_url or ("" if config else os.environ.get(URL_VARIABLE, ""))
-    if not config and not url:
-        raise UsageError(f"give the files of a flow, --status-url or {URL_VARIABLE}")
+    url = run_to_show(config, status_url)
     if importlib.util.find_spec("textual") is None:
         raise UsageError("flowtoy tui needs Textual: pip install 'flowtoy-dagster[tui]'")
     if url and status_port is not None:
         raise UsageError("a run elsewhere has its status served already: leave out --status-port")
-    load_env_files(env_file or [])
+    begin(env_file, log_level)
     if url:
         code = _watch(url, show_logs)
     else:
-        from flowtoy_dagster.engine.storage.console_log import set_log_level
-        from flowtoy_dagster.loader import load_flow
-
-        set_log_level(log_level.value)
-        flow = with_params(load_flow(config or []), param, params_file)
-        show_warnings(flow)
+        flow = flow_of(config or (), param, params_file)
         _need_terminal()
         door = None
         if status_port is not None:

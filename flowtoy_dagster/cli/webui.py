@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import os
 import threading
 from pathlib import Path
-from typing import Annotated, Optional
+from typing import Annotated
 
 import typer
 
@@ -18,32 +17,25 @@ from flowtoy_dagster.cli.shared.options import (
     Level,
     LogLevel,
     MaxWorkers,
+    OptionalConfig,
     Param,
     ParamsFile,
     Port,
+    StatusUrl,
     Token,
-    load_env_files,
-    show_warnings,
-    with_params,
+    begin,
+    flow_of,
+    run_to_show,
 )
-from flowtoy_dagster.cli.shared.serving import DEFAULT_PORT, LOCAL, URL_VARIABLE, Door, tell
-from flowtoy_dagster.errors import UsageError
+from flowtoy_dagster.cli.shared.serving import DEFAULT_PORT, LOCAL, Door, tell
 
 
 def webui(
-    config: Annotated[
-        Optional[list[str]],  # noqa: UP045 - Typer reads these at run time
-        typer.Argument(help="YAML files, merged left to right.", metavar="CONFIG..."),
-    ] = None,
+    config: OptionalConfig = None,
     host: Host = LOCAL,
     port: Port = DEFAULT_PORT,
     max_workers: MaxWorkers = None,
-    status_url: Annotated[
-        Optional[str],  # noqa: UP045
-        typer.Option("--status-url", metavar="URL",
-                     help="Show a run elsewhere, by its status API, instead of running a flow. "
-                          f"Without a flow, {URL_VARIABLE} is taken."),
-    ] = None,
+    status_url: StatusUrl = None,
     open_browser: Annotated[
         bool, typer.Option("--open", help="Open the page in a browser.")
     ] = False,
@@ -67,29 +59,18 @@ def webui(
     a run that goes on. The status API is on the same port.
     """
     from flowtoy_dagster.cli.shared.printing import claim_stdout
-    from flowtoy_dagster.engine.storage.console_log import set_log_level
-    from flowtoy_dagster.loader import load_flow
 
-    if config and status_url:
-        raise UsageError("give either the files of a flow or --status-url")
-    status_url = status_url or ("" if config else os.environ.get(URL_VARIABLE, ""))
-    if not config and not status_url:
-        raise UsageError(
-            f"give either the files of a flow or --status-url (or {URL_VARIABLE}, which others"
-            " on this machine can't see)"
-        )
+    url = run_to_show(config, status_url)
     claim_stdout()
-    load_env_files(env_file or [])
-    set_log_level(log_level.value)
-    if status_url:
+    begin(env_file, log_level)
+    if url:
         door = Door.take(host, port, token, allow_host)
-        _show_elsewhere(status_url, door, address_file, open_browser)
+        _show_elsewhere(url, door, address_file, open_browser)
         return
 
     from flowtoy_dagster.server.webui import WebOptions, serve_flow
 
-    flow = with_params(load_flow(config or []), param, params_file)
-    show_warnings(flow)
+    flow = flow_of(config or (), param, params_file)
     door = Door.take(host, port, token, allow_host)
     options = WebOptions(max_workers, door.hosts, door.token, read_only)
 

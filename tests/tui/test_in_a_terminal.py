@@ -201,7 +201,7 @@ def test_lines_of_a_run_survive_a_terminal_that_changes_its_size(
     ("arguments", "variables", "message"),
     [
         (["flow.yaml", "--status-url", "http://127.0.0.1:9"], {}, "give either the files of a f"),
-        ([], {}, "give the files of a flow, --status-url or RUNNER_STATUS_URL"),
+        ([], {}, "give either the files of a flow or --status-url (or RUNNER_STATUS_URL"),
         (["absent.yaml"], {}, "absent.yaml"),
         (["flow.yaml"], {}, "flowtoy tui needs a terminal; flowtoy run prints lines"),
         (["flow.yaml"], {"RUNNER_STATUS_URL": "not read"}, "flowtoy tui needs a terminal"),

@@ -12,11 +12,12 @@ from typing_extensions import Self
 
 from flowtoy_dagster.cli.shared import import_quickly
 from flowtoy_dagster.cli.shared.printing import OutputWriter
+from flowtoy_dagster.cli.shared.serving import Door, served
 from flowtoy_dagster.cli.shared.streams import raise_interrupts
 from flowtoy_dagster.engine.executors.kinds import executor_of
 from flowtoy_dagster.errors import RunError, RunInterrupted
 from flowtoy_dagster.flow.graph import Flow
-from flowtoy_dagster.progress import Progress
+from flowtoy_dagster.progress import Progress, progress_on_stderr
 from flowtoy_dagster.providers.kinds import modules_for_calls
 from flowtoy_dagster.terminal import say
 
@@ -36,6 +37,40 @@ def prepare_process(flow: Flow, max_workers: int | None) -> None:
 
     prepare_run(flow, max_workers)
     executor.prepare(modules_for_calls(step.source for step in flow.steps))
+
+
+def run_and_serve(
+    flow: Flow,
+    max_workers: int | None,
+    door: Door | None,
+    writer: OutputWriter,
+    *,
+    show_secrets: bool = False,
+) -> None:
+    """Run a flow, with its progress on stderr, and serve its status where there is a door.
+
+    Args:
+        flow: what is run.
+        max_workers: how many steps may run at once; by default as the flow says.
+        door: where the status is served, until Ctrl-C.
+        writer: prints the outputs.
+        show_secrets: whether outputs are printed as they are.
+
+    Raises:
+        typer.Exit: the run failed.
+    """
+    with progress_on_stderr() as progress:
+        prepare_process(flow, max_workers)
+        with served(door) as show_run:
+            from flowtoy_dagster.runs.run import run_flow
+
+            carry_out(
+                flow,
+                lambda show: run_flow(flow, max_workers, on_change=show, on_created=show_run),
+                writer,
+                progress,
+                show_secrets=show_secrets,
+            )
 
 
 def carry_out(

@@ -17,6 +17,10 @@ if TYPE_CHECKING:
     from flowtoy_dagster.flow.graph import Flow
 
 
+URL_VARIABLE = "RUNNER_STATUS_URL"
+"""The status API of a run to watch; arguments can be seen by all users of a machine."""
+
+
 class LogLevel(str, Enum):
     """How much of the log is shown on stderr."""
 
@@ -26,6 +30,11 @@ class LogLevel(str, Enum):
     error = "error"
 
 
+Config = Annotated[
+    list[str],
+    typer.Argument(help="YAML files, merged left to right; - is standard input.",
+                   metavar="CONFIG"),
+]
 MaxWorkers = Annotated[
     Optional[int],  # noqa: UP045 - Typer reads these at run time
     typer.Option("--max-workers", metavar="N", help="How many steps may run at once."),
@@ -81,6 +90,22 @@ AllowHost = Annotated[
     typer.Option("--allow-host", metavar="NAME",
                  help="Another name by which browsers may reach the server."),
 ]
+OptionalConfig = Annotated[
+    Optional[list[str]],  # noqa: UP045
+    typer.Argument(help="YAML files, merged left to right.", metavar="CONFIG"),
+]
+StatusPort = Annotated[
+    Optional[int],  # noqa: UP045
+    typer.Option("--status-port", metavar="PORT", min=0, max=65535,
+                 help="Serve the run's status on this port, too, and after its end until Ctrl-C;"
+                      " 0 is any that is free."),
+]
+StatusUrl = Annotated[
+    Optional[str],  # noqa: UP045
+    typer.Option("--status-url", metavar="URL",
+                 help="Show a run elsewhere, by its status API, instead of running a flow. "
+                      f"Without a flow, {URL_VARIABLE} is taken."),
+]
 ShowSecrets = Annotated[
     bool, typer.Option("--show-secrets", help="Print secret outputs unmasked.")
 ]
@@ -95,15 +120,61 @@ RunArgument = Annotated[
 ]
 
 
-def with_params(flow: Flow, param: list[str] | None, params_file: list[Path] | None) -> Flow:
-    """The flow with the values that `--param` and `--params-file` give its parameters.
+def flow_of(
+    config: Sequence[str],
+    param: Sequence[str] | None = None,
+    params_file: Sequence[Path] | None = None,
+    timeout: str | None = None,
+) -> Flow:
+    """The flow of the files, with what the options of a command give it; its warnings are printed.
+
+    Args:
+        config: YAML files.
+        param: values of parameters, as `--param` has them.
+        params_file: files with values of parameters.
+        timeout: the run's, as text; by default the flow's own.
 
     Raises:
-        ConfigError: with every value that is missing, unknown or of another type.
+        ConfigError: with every error of the files and of the values.
+        UsageError: a file can't be read, or the timeout is no duration.
     """
     from flowtoy_dagster.flow.param_values import bind
+    from flowtoy_dagster.loader import load_flow, with_timeout
 
-    return bind(flow, texts=param or (), files=params_file or ())
+    flow = with_timeout(load_flow(config), timeout)
+    flow = bind(flow, texts=param or (), files=params_file or ())
+    show_warnings(flow)
+    return flow
+
+
+def begin(env_file: Sequence[Path] | None, log_level: LogLevel) -> None:
+    """Set the variables and the log level that a command was given.
+
+    Raises:
+        UsageError: an env file can't be read.
+        ConfigError: a line of one is not `NAME=value`.
+    """
+    from flowtoy_dagster.engine.storage.console_log import set_log_level
+
+    load_env_files(env_file or ())
+    set_log_level(log_level.value)
+
+
+def run_to_show(config: Sequence[str] | None, status_url: str | None) -> str:
+    """The address of the run elsewhere that a page shows; empty where it runs a flow.
+
+    Raises:
+        UsageError: both were given, or neither.
+    """
+    if config and status_url:
+        raise UsageError("give either the files of a flow or --status-url")
+    url = status_url or ("" if config else os.environ.get(URL_VARIABLE, ""))
+    if not config and not url:
+        raise UsageError(
+            f"give either the files of a flow or --status-url (or {URL_VARIABLE}, which others"
+            " on this machine can't see)"
+        )
+    return url
 
 
 def show_warnings(flow: Flow) -> None:

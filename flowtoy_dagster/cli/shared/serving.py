@@ -20,8 +20,6 @@ if TYPE_CHECKING:
 
 LOCAL = "127.0.0.1"
 DEFAULT_PORT = 8000
-URL_VARIABLE = "RUNNER_STATUS_URL"
-"""The status API of a run to watch; arguments can be seen by all users of a machine."""
 
 
 @dataclass(frozen=True)
