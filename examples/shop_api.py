@@ -28,6 +28,8 @@ from types import TracebackType
 from typing import Any, NamedTuple, final
 
 HOST = "127.0.0.1"
+CLIENT = ("flows", "open-sesame")
+"""Who gets tokens from /oauth/token: its id and its secret."""
 
 USERS = [
     {"id": 1, "name": "Ada Lovelace", "email": "ada@example.com", "country": "GB"},
@@ -74,10 +76,11 @@ def _error(status: HTTPStatus, message: str, headers: Mapping[str, str] | None =
 class _Shop:
     """What the shop knows: its lists, the tokens it has issued, the databases it has made."""
 
-    def __init__(self, require_token: bool) -> None:
+    def __init__(self, require_token: bool, token_seconds: float) -> None:
         self._require_token = require_token
+        self._token_seconds = token_seconds
         self._lock = threading.Lock()
-        self._tokens: set[str] = set()
+        self._tokens: dict[str, float] = {}
         self._databases: list[str] = []
         self._schemas = 0
 
@@ -103,19 +106,33 @@ class _Shop:
             return "a token is required: see /auth" if self._require_token else None
         scheme, _, token = authorization.partition(" ")
         with self._lock:
-            known = scheme == "Bearer" and token in self._tokens
-        return None if known else "not a token that this API has issued"
+            end = self._tokens.get(token) if scheme == "Bearer" else None
+        if end is None:
+            return "not a token that this API has issued"
+        return "the token has expired" if time.monotonic() >= end else None
 
     def index(self, _ids: Sequence[str], _body: bytes) -> Answer:
         endpoints = [{"path": known.path, "methods": known.methods} for known in _ENDPOINTS]
         return Answer(HTTPStatus.OK, {"endpoints": endpoints})
 
     def auth(self, _ids: Sequence[str], _body: bytes) -> Answer:
+        return self._issued(3600)
+
+    def _issued(self, life: float) -> Answer:
         token = secrets.token_urlsafe(24)
         with self._lock:
-            self._tokens.add(token)
-        issued = {"access_token": token, "token_type": "bearer", "expires_in": 3600}
+            self._tokens[token] = time.monotonic() + life
+        issued = {"access_token": token, "token_type": "bearer", "expires_in": life}
         return Answer(HTTPStatus.OK, issued, {"Cache-Control": "no-store"})
+
+    def oauth_token(self, _ids: Sequence[str], body: bytes) -> Answer:
+        """A token for a client that shows who it is, as OAuth 2.0 has it (RFC 6749 4.4)."""
+        form = dict(urllib.parse.parse_qsl(body.decode(errors="replace")))
+        if form.get("grant_type") != "client_credentials":
+            return _error(HTTPStatus.BAD_REQUEST, "unsupported_grant_type")
+        if (form.get("client_id"), form.get("client_secret")) != CLIENT:
+            return _error(HTTPStatus.UNAUTHORIZED, "invalid_client")
+        return self._issued(self._token_seconds)
 
     def users(self, _ids: Sequence[str], _body: bytes) -> Answer:
         return Answer(HTTPStatus.OK, USERS)
@@ -181,6 +198,7 @@ class _Endpoint(NamedTuple):
 _ENDPOINTS = (
     _Endpoint("/", ("GET",), _Shop.index, public=True),
     _Endpoint("/auth", ("GET", "POST"), _Shop.auth, public=True),
+    _Endpoint("/oauth/token", ("POST",), _Shop.oauth_token, public=True),
     _Endpoint("/users", ("GET",), _Shop.users),
     _Endpoint("/products", ("GET",), _Shop.products),
     _Endpoint("/orders", ("GET",), _Shop.orders),
@@ -294,8 +312,15 @@ class _Server(ThreadingHTTPServer):
 class ShopApi:
     """The API in a thread of this process: `with ShopApi() as api: fetch(api.address)`."""
 
-    def __init__(self, port: int = 0, *, delay: float = 0.0, require_token: bool = False) -> None:
-        self._server = _Server(port, _Shop(require_token), delay)
+    def __init__(
+        self,
+        port: int = 0,
+        *,
+        delay: float = 0.0,
+        require_token: bool = False,
+        token_seconds: float = 3600,
+    ) -> None:
+        self._server = _Server(port, _Shop(require_token, token_seconds), delay)
         self._thread = threading.Thread(
             target=self._server.serve_forever, kwargs={"poll_interval": 0.05}, name="shop-api"
         )
@@ -389,6 +414,10 @@ def _parse(arguments: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
     parser.add_argument(
         "--require-token", action="store_true", help="refuse data without a token from /auth"
     )
+    parser.add_argument(
+        "--token-seconds", type=_seconds, default=3600.0, metavar="SECONDS",
+        help="how long a token from /oauth/token is valid; default: an hour",
+    )
     end = arguments.index("--") if "--" in arguments else len(arguments)
     options = parser.parse_args(arguments[:end])
     command = list(arguments[end + 1 :])
@@ -401,7 +430,12 @@ def main(arguments: Sequence[str]) -> int:
     """Serve as the command line says; give the exit code."""
     options, command = _parse(arguments)
     try:
-        api = ShopApi(options.port, delay=options.delay, require_token=options.require_token)
+        api = ShopApi(
+            options.port,
+            delay=options.delay,
+            require_token=options.require_token,
+            token_seconds=options.token_seconds,
+        )
     except OSError as error:
         print(f"shop_api.py: cannot use port {options.port}: {error.strerror}", file=sys.stderr)
         return 1

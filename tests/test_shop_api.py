@@ -172,6 +172,7 @@ def test_the_root_lists_every_endpoint(guarded: Any) -> None:
     assert [endpoint["path"] for endpoint in answer.body["endpoints"]] == [
         "/",
         "/auth",
+        "/oauth/token",
         "/users",
         "/products",
         "/orders",
@@ -505,3 +506,14 @@ def test_merge_names_the_status_that_it_gets(api: Any) -> None:
     done = run_merge(f"{api.address}/elsewhere")
     assert "HTTP Error 404" in done.stderr
     assert done.stderr.count("\n") == 1
+
+
+def test_tokens_of_clients_expire() -> None:
+    with shop_api.ShopApi(token_seconds=0) as api:
+        url, form = f"{api.address}/oauth/token", b"grant_type=client_credentials&client_id=flows"
+        assert call(url, "POST", body=form).body == {"error": "invalid_client"}
+        issued = call(url, "POST", body=form + b"&client_secret=open-sesame").body
+        assert issued["expires_in"] == 0
+        shown = f"Bearer {issued['access_token']}"
+        assert call(f"{api.address}/users", token=shown).body == {"error": "the token has expired"}
+        assert call(url, "POST", body=b"").status == 400

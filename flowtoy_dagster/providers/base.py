@@ -7,6 +7,7 @@ import inspect
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -26,8 +27,37 @@ class Learner(Protocol):
     def head(self, text: str, most: int) -> str:
         """The first part of a text, of at most `most` characters, without the secrets."""
 
-    def learn(self, values: Iterable[str]) -> None:
-        """Hide these values too, from now on."""
+    def learn(self, values: Iterable[str], *, keep: bool = True) -> None:
+        """Hide these values too, from now on.
+
+        Args:
+            values: what is secret.
+            keep: whether those who show the step's outputs later must know them. Tokens are in no
+                output, and no record may have them.
+        """
+
+
+class HeldToken(Protocol):
+    """What is kept of one token, for who holds its lock."""
+
+    def read(self) -> dict[str, Any] | None:
+        """What was written last; None where there is nothing that can be used."""
+
+    def write(self, value: Mapping[str, Any]) -> None:
+        """Keep this instead: whole and durable, or not at all; raises OSError."""
+
+
+class TokenKeeper(Protocol):
+    """Keeps tokens for all threads and processes that share a home (`store.tokens`).
+
+    A token is named by facts: all that decides which token it is, secrets included.
+    """
+
+    def read(self, facts: bytes) -> dict[str, Any] | None:
+        """What is kept, without a lock; None where there is nothing that can be used."""
+
+    def held(self, facts: bytes) -> AbstractContextManager[HeldToken]:
+        """Wait for the lock of a token and hold it while a block runs; raises OSError."""
 
 
 class CallContext(Protocol):
@@ -60,6 +90,10 @@ class CallContext(Protocol):
     @property
     def call_id(self) -> str:
         """The same for each attempt and each `flowtoy retry` of the same step and item."""
+
+    @property
+    def tokens(self) -> TokenKeeper | None:
+        """Keeps the tokens by which sources call."""
 
     @property
     def parts(self) -> CallParts | None:

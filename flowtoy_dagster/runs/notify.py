@@ -25,6 +25,7 @@ from flowtoy_dagster.steps.scope import RunInfo, utc
 from flowtoy_dagster.steps.state.deadline import RUN_OUT_OF_TIME
 from flowtoy_dagster.steps.state.mask import StepMask
 from flowtoy_dagster.store.rates import rates_of
+from flowtoy_dagster.store.tokens import tokens_of
 
 logger = logging.getLogger("flowtoy.notify")
 
@@ -121,6 +122,7 @@ def _send(history: History, flow: Flow, status: RunStatus, notification: Notific
         deadline=time.monotonic() + LONGEST,
         mask=StepMask(mask),
         limiter=rates_of(history.instance.root_directory),
+        tokens=tokens_of(history.instance.root_directory),
     )
     outcome = run_step(context, flow.sources, {})
     if outcome.error is not None:

@@ -12,7 +12,13 @@ from typing import Any, Protocol
 
 from flowtoy_dagster.flow.graph import Source, Step
 from flowtoy_dagster.flow.schema.rates import Rate
-from flowtoy_dagster.providers.base import CallParts, Output, ProviderResult, RecordTaker
+from flowtoy_dagster.providers.base import (
+    CallParts,
+    Output,
+    ProviderResult,
+    RecordTaker,
+    TokenKeeper,
+)
 from flowtoy_dagster.providers.subprocesses import Processes
 from flowtoy_dagster.steps.scope import RunInfo
 from flowtoy_dagster.steps.state.deadline import Clock
@@ -87,6 +93,7 @@ class StepContext:
         scope: what the names in templates stand for.
         clock: counts the time that `deadline` comes of; None where there is none.
         limiter: holds the rates of sources; without one they are not held.
+        tokens: keeps the tokens of sources; without it each call asks for one.
         limited: the named source whose rate holds for the step's calls, if one does.
         give_up_at: when it need not wait for its turn any longer, by the monotonic clock.
         waits: is told what the attempt waits for.
@@ -110,6 +117,7 @@ class StepContext:
     scope: Mapping[str, Any] = field(default_factory=dict)
     clock: Clock | None = None
     limiter: Limiter | None = None
+    tokens: TokenKeeper | None = None
     limited: Source | None = None
     give_up_at: float | None = None
     waits: Waits = field(default_factory=Waits)

@@ -85,7 +85,8 @@ def test_a_key_is_masked(server: Server) -> None:
     ("auth", "message", "hint"),
     [
         ({"type": "api_kee"}, "there is no auth of type 'api_kee'",
-         "did you mean 'api_key'? the types are 'bearer', 'http_basic', 'api_key'"),
+         "did you mean 'api_key'? the types are 'bearer', 'http_basic', 'api_key', "
+         "'oauth2_client_credentials', 'oauth2_refresh', 'token'"),
         ({"type": "bearer"}, "the key 'token' is required", None),
         ({**KEY, "token": "x"}, "'api_key' has no key 'token'", "it is a key of 'bearer'"),
         ({**KEY, "location": "body"}, "'body' is not one of 'header', 'query', 'cookie'", None),

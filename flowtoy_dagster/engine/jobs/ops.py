@@ -48,6 +48,7 @@ from flowtoy_dagster.steps.words import one_line
 from flowtoy_dagster.store.rates import rates_of
 from flowtoy_dagster.store.record import StepRecord
 from flowtoy_dagster.store.records import RecordStore
+from flowtoy_dagster.store.tokens import tokens_of
 
 logger = logging.getLogger("flowtoy.step")
 
@@ -197,6 +198,7 @@ class StepCompute(HostedCompute):
             deadline=None if left is None else time.monotonic() + left,
             mask=mask,
             limiter=rates_of(context.instance.root_directory),
+            tokens=tokens_of(context.instance.root_directory),
             waits=Waits(self._teller(context, mask)),
             loop=loop,
         )

@@ -7,15 +7,21 @@ import codecs
 import email.message
 import functools
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote_to_bytes
 
 from flowtoy_dagster.flow.templates.render import text, to_json
 from flowtoy_dagster.json_text import JsonError, loads
 from flowtoy_dagster.providers.base import CallContext, first_part
+
+if TYPE_CHECKING:
+    import requests
+
+Signer = Callable[["requests.PreparedRequest"], "requests.PreparedRequest"]
+"""Adds to a request what shows who calls: an auth object of requests."""
 
 _SHOWN_BODY = 200
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
@@ -41,6 +47,7 @@ class Call:
         verify: whether to check certificates, or the file of those to trust.
         cert: the client's certificate, or that and its key.
         max_bytes: the most that the body may have, after decompression.
+        sign: changes each request to the host that the flow names, before it is sent.
     """
 
     method: str
@@ -55,6 +62,7 @@ class Call:
     cert: str | tuple[str, str] | None
     allow_redirects: bool
     max_bytes: int
+    sign: Signer | None = None
 
 
 @dataclass(frozen=True)

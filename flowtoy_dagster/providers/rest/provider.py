@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
 from typing import Annotated, Any, Literal
 from urllib.parse import urlencode
@@ -26,7 +26,10 @@ from flowtoy_dagster.json_text import JsonError
 from flowtoy_dagster.providers.base import CallContext, ProviderResult, bounded
 from flowtoy_dagster.providers.kind import ProviderKind
 from flowtoy_dagster.providers.rest.actions import ResponseAction, action_for
-from flowtoy_dagster.providers.rest.auth import Auth, Credentials, ShortAuth, auth_of
+from flowtoy_dagster.providers.rest.auth.base import Auth, Credentials
+from flowtoy_dagster.providers.rest.auth.grants import TOKEN_NAMES
+from flowtoy_dagster.providers.rest.auth.kinds import ShortAuth, auth_of
+from flowtoy_dagster.providers.rest.auth.tokens import TokenError
 from flowtoy_dagster.providers.rest.choice import one_of
 from flowtoy_dagster.providers.rest.content import (
     Answer,
@@ -47,6 +50,13 @@ from flowtoy_dagster.providers.rest.pages.paginators import PAGINATORS
 from flowtoy_dagster.providers.rest.pages.paths import JmesPath, PageError, put
 from flowtoy_dagster.providers.rest.pages.reading import Reader
 from flowtoy_dagster.providers.rest.pages.selection import Selector
+from flowtoy_dagster.providers.rest.sending import (
+    Exchange,
+    Turn,
+    token_failure,
+    token_source,
+    without_tokens,
+)
 from flowtoy_dagster.providers.rest.urls import cut, join, shown, without_user
 
 _Contents = tuple[list[tuple[str, str]], dict[str, str | None], bytes | None]
@@ -173,43 +183,62 @@ class RestProvider:
         """Make one request."""
         # Checking a configuration must not wait for requests to be imported.
         from flowtoy_dagster.providers.rest.errors import TIMED_OUT, NoAnswerError
-        from flowtoy_dagster.providers.rest.transport import fetch
 
         settings = self.configuration
+        hide = context.mask.text if context else str
+        now = Turn(context)
         try:
-            params, headers, body = self._contents(payload, request)
-            credentials = settings.auth.credentials() if settings.auth else Credentials()
-            headers = credentials.added_to(headers)
-            if settings.idempotency_key:
-                headers = with_key(headers, self._call_id(context), request.number)
-            first_url, of_url = split_user(url)
-            place = request.url or first_url
-            params = _replaced(params, credentials.params_for(place))
-            call = Call(
-                method=settings.method,
-                url=place,
-                label=cut(context.mask.text(shown(place)) if context else shown(place)),
-                params=params,
-                headers=headers,
-                body=body,
-                authorization=credentials.authorization or (None if settings.auth else of_url),
-                timeout=bounded(settings.timeout, context),
-                verify=settings.verify,
-                cert=settings.cert,
-                allow_redirects=settings.allow_redirects,
-                max_bytes=settings.max_response_bytes,
-            )
-            answer = fetch(call, credentials.hiding(context.mask.text if context else str))
+            make = self._call_maker(url, payload, now, request)
+            exchange = Exchange(settings.auth, token_source(settings, context), make, hide)
+            answer = exchange.answer(self._is_expected, now.take_next)
         except NoAnswerError as error:
             # By this a step's `retry.on` tells failures apart.
             kind = "timeout" if str(error).startswith(TIMED_OUT) else "connection"
             return _failed(str(error), {"failure": kind, "sent": error.sent})
+        except TokenError as error:
+            note, code, meta = token_failure(error)
+            return replace(_failed(note, meta), code=code)
         except (PageError, TemplateError, UnicodeError, UnsendableError) as error:
             return _failed(f"the request can't be sent: {error}", {"sent": False})
         try:
-            return self._result(answer, context)
+            result = self._result(answer, context)
         except PageError as error:
-            return _failed(str(error), {"retryable": False})
+            result = _failed(str(error), {"retryable": False})
+        return without_tokens(result, exchange.credentials.tokens, answer.body)
+
+    def _call_maker(
+        self, url: str, payload: Any, now: Turn, request: PageRequest
+    ) -> Callable[[Credentials], Call]:
+        """What makes the call with credentials; raises where it can't be sent."""
+        settings = self.configuration
+        params, written, body = self._contents(payload, request)
+        first_url, of_url = split_user(url)
+        place = request.url or first_url
+        if settings.idempotency_key:
+            written = with_key(written, self._call_id(now.context), request.number)
+
+        def make(credentials: Credentials) -> Call:
+            return Call(
+                method=settings.method,
+                url=place,
+                label=cut(now.text(shown(place))),
+                params=_replaced(params, credentials.params_for(place)),
+                headers=credentials.added_to(written),
+                body=body,
+                authorization=credentials.authorization or (None if settings.auth else of_url),
+                timeout=bounded(settings.timeout, now.context),
+                verify=settings.verify,
+                cert=settings.cert,
+                allow_redirects=settings.allow_redirects,
+                max_bytes=settings.max_response_bytes,
+                sign=credentials.sign,
+            )
+
+        return make
+
+    def _is_expected(self, status: int) -> bool:
+        expected = self.configuration.expect
+        return status in expected if expected else 200 <= status < 300
 
     def _call_id(self, context: CallContext | None) -> str:
         return context.call_id if context is not None else self._own_id
@@ -259,8 +288,7 @@ class RestProvider:
         return None, None
 
     def _result(self, answer: Answer, context: CallContext | None) -> ProviderResult:
-        expected = self.configuration.expect
-        success = answer.status in expected if expected else 200 <= answer.status < 300
+        success = self._is_expected(answer.status)
         body = answer.text
         notes = () if success else (status_note(answer.status, body, context),)
         try:
@@ -331,7 +359,8 @@ class RestKind(ProviderKind):
         # A step may add expressions to a source.
         pages = PAGE_NAMES if "paginator" in configuration or not complete else ()
         actions = ANSWER_NAMES if "response_actions" in configuration or not complete else ()
-        return {*pages, *actions}
+        tokens = TOKEN_NAMES if "auth" in configuration or not complete else ()
+        return {*pages, *actions, *tokens}
 
     def why_not_repeated(
         self, configuration: Mapping[str, Any], result: ProviderResult | None

@@ -69,18 +69,18 @@ def redirected(call: Call, url: str, status: int, location: str, hide: Hide) -> 
             logger.warning(words, method, call.label, status)
         method, body = changed, None
         headers = {k: v for k, v in headers.items() if not _OF_A_BODY.match(k)}
-    authorization, cert = call.authorization, call.cert
+    authorization, cert, sign = call.authorization, call.cert, call.sign
     if not is_same_host(urlsplit(url), place):
         if body is not None:
             raise RedirectError(
                 f"'{call.label}' redirects {method} to another host "
                 f"({place.scheme}://{place.netloc}): the body is not sent there"
             )
-        authorization = cert = None
+        authorization = cert = sign = None
         headers = {k: v for k, v in headers.items() if not _is_secret(k, v, hide)}
     return replace(
         call, method=method, url=place.geturl(), params=(), headers=headers, body=body,
-        authorization=authorization, cert=cert,
+        authorization=authorization, cert=cert, sign=sign,
     )
 
 

@@ -12,6 +12,7 @@ import re
 import socket
 import threading
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from contextvars import ContextVar
 from typing import Any
@@ -19,6 +20,7 @@ from typing import Any
 import requests
 import urllib3
 from requests.adapters import HTTPAdapter
+from requests.hooks import dispatch_hook
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.util import SKIP_HEADER
 
@@ -140,13 +142,21 @@ class _Exchange(threading.Thread):
             headers=_headers(call),
             data=call.body,
         )
-        return _adapter(os.getpid()).send(
-            request,
-            stream=True,
-            timeout=(timeout, timeout),
-            verify=_trusted(call.verify),
-            cert=call.cert,
-        )
+        options = {
+            "stream": True,
+            "timeout": (timeout, timeout),
+            "verify": _trusted(call.verify),
+            "cert": call.cert,
+        }
+        if call.sign is not None:
+            request = call.sign(request)
+        response = _adapter(os.getpid()).send(request, **options)
+        if call.sign is None:
+            return response
+        # Auth objects may answer a challenge by a hook, which looks at the body and sends again.
+        response._content = bytes(self.body)
+        dispatch: Callable[..., requests.Response] = dispatch_hook
+        return dispatch("response", request.hooks, response, **options)
 
     def use(self, used: socket.socket | None) -> None:
         """Note the socket that is used; raises where the call is over."""

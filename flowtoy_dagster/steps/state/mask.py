@@ -40,11 +40,17 @@ class StepMask:
         """Whether what the step prints must wait."""
         return self._holding
 
-    def learn(self, values: Iterable[str]) -> None:
-        """Hide these values too, from now on."""
+    def learn(self, values: Iterable[str], *, keep: bool = True) -> None:
+        """Hide these values too, from now on.
+
+        Args:
+            values: what is secret.
+            keep: whether `learned` has them, which the step's record keeps.
+        """
         more = frozenset(values)
         with self._lock:
-            self._learned |= more
+            if keep:
+                self._learned |= more
             self._current = self._current.including(more)
 
     @property

@@ -84,7 +84,7 @@ def _page_expression(value: Any) -> Any:
 
 
 PageExpression = Annotated[Any, BeforeValidator(_page_expression)]
-_PLACES = (("paginator", "stop_when"), ("paginator", "cursor"))
+_PLACES = (("paginator", "stop_when"), ("paginator", "cursor"), ("auth", "template"))
 
 
 def bound(configuration: Mapping[str, Any], scope: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,61 +1,22 @@
-"""Who calls: what shows it to a server (language 21.5)."""
+"""The kinds of `auth`, and which one a configuration means (language 21.5)."""
 
 from __future__ import annotations
 
 import base64
 import re
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from typing import Annotated, Any, Literal
-from urllib.parse import parse_qsl
+from typing import Any, Literal
 
-from pydantic import Field, ValidationInfo, model_validator
+from pydantic import ValidationInfo, model_validator
 
 from flowtoy_dagster.flow.schema.fields import PARTIAL, STATIC, Name, Strict, Templated, Text
 from flowtoy_dagster.flow.templates.render import is_template
+from flowtoy_dagster.providers.rest.auth.base import Auth, Credentials, Filled
+from flowtoy_dagster.providers.rest.auth.custom import CustomAuth
+from flowtoy_dagster.providers.rest.auth.grants import ClientCredentials, Refresh, TokenRequested
 from flowtoy_dagster.providers.rest.choice import one_of
 from flowtoy_dagster.providers.rest.content import UnsendableError, credential, headers_of_any_case
 
 _COOKIE = re.compile(r"[!#-+\--:<-\[\]-~]+")
-Token = Annotated[Text, Field(min_length=1)]
-
-
-@dataclass(frozen=True)
-class Credentials:
-    """What is added to a request.
-
-    Attributes:
-        authorization: the header of that name.
-        headers: others.
-        params: parameters of the query.
-        cookie: `name=value`.
-        secret: what another host must not get.
-    """
-
-    authorization: str | None = None
-    headers: Mapping[str, str | None] = field(default_factory=dict)
-    params: tuple[tuple[str, str], ...] = ()
-    cookie: str | None = None
-    secret: str = ""
-
-    def added_to(self, headers: Mapping[str, str | None]) -> dict[str, str | None]:
-        """A request's headers with these."""
-        found = headers_of_any_case({**headers, **self.headers})
-        if self.cookie is not None:
-            name = next((name for name in found if name.lower() == "cookie"), "Cookie")
-            found[name] = "; ".join(filter(None, (found.get(name), self.cookie)))
-        return found
-
-    def params_for(self, url: str) -> list[tuple[str, str]]:
-        """The parameters that a URL does not have yet: a link to a page may."""
-        query = url.partition("#")[0].partition("?")[2]
-        known = {name for name, _ in parse_qsl(query, keep_blank_values=True)}
-        return [pair for pair in self.params if pair[0] not in known]
-
-    def hiding(self, hide: Callable[[str], str]) -> Callable[[str], str]:
-        """A function that hides secrets, with this one."""
-        secret = self.secret
-        return (lambda text: hide(text.replace(secret, "***"))) if secret else hide
 
 
 class BasicAuth(Strict):
@@ -63,14 +24,6 @@ class BasicAuth(Strict):
 
     username: Templated[Text]
     password: Templated[Text]
-
-
-class Auth(Strict):
-    """Who calls."""
-
-    def credentials(self) -> Credentials:
-        """What shows it to a server; raises UnsendableError."""
-        raise NotImplementedError
 
 
 class ShortAuth(Auth):
@@ -96,7 +49,7 @@ class Bearer(Auth):
     """A token in the header Authorization."""
 
     type: Literal["bearer"]
-    token: Templated[Token]
+    token: Templated[Filled]
 
     def credentials(self) -> Credentials:
         """The header Authorization."""
@@ -120,7 +73,7 @@ class ApiKey(Auth):
 
     type: Literal["api_key"]
     name: Templated[Name] = "Authorization"
-    api_key: Templated[Token]
+    api_key: Templated[Filled]
     location: Templated[Literal["header", "query", "cookie"]] = "header"
 
     def credentials(self) -> Credentials:
@@ -148,7 +101,14 @@ def _basic(key: str, username: str, password: str) -> Credentials:
     return Credentials(authorization=f"Basic {pair}")
 
 
-AUTHS: dict[str, type[Auth]] = {"bearer": Bearer, "http_basic": HttpBasic, "api_key": ApiKey}
+AUTHS: dict[str, type[Auth]] = {
+    "bearer": Bearer,
+    "http_basic": HttpBasic,
+    "api_key": ApiKey,
+    "oauth2_client_credentials": ClientCredentials,
+    "oauth2_refresh": Refresh,
+    "token": TokenRequested,
+}
 _chosen = one_of(AUTHS, "auth")
 
 
@@ -160,6 +120,8 @@ def auth_of(value: Any, info: ValidationInfo) -> Any:
     """
     if value is None or isinstance(value, Auth):
         return value
+    if isinstance(value, dict) and "provider" in value:
+        return CustomAuth.model_validate(value, context=info.context)
     if isinstance(value, dict) and "type" in value:
         return _chosen(value, info)
     if info.context in (STATIC, PARTIAL) and is_template(value):

@@ -1,0 +1,94 @@
+"""The tokens by which sources call, shared by all processes that use a home (language 21.5).
+
+Each token has a file with what is known of it and a file for its lock; both are for their owner
+alone. A file's name is a hash of the facts that decide which token it is, with a key of the home's
+own, so that a name tells nothing of the secrets among the facts.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import hmac
+import secrets
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from flowtoy_dagster.json_text import dumps_checked, loads_checked
+from flowtoy_dagster.store.files import locked_file, make_private_folder, write_whole
+
+TOKENS_FOLDER = "flowtoy-tokens"
+_KEY = "key"
+_KEY_BYTES = 32
+
+
+class TokenStore:
+    """The tokens of the sources of a home (`providers.base.TokenKeeper`).
+
+    Args:
+        folder: where the files are; made when it is needed.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._key: bytes | None = None
+
+    def read(self, facts: bytes) -> dict[str, Any] | None:
+        """What is kept of a token, without a lock; None where there is nothing of use."""
+        key = self._known_key()
+        return None if key is None else _TokenFile(self._path(key, facts)).read()
+
+    @contextlib.contextmanager
+    def held(self, facts: bytes) -> Iterator[_TokenFile]:
+        """Wait for the lock of a token, and hold it while a block runs.
+
+        Raises:
+            OSError: the home can't be written.
+        """
+        make_private_folder(self._folder)
+        path = self._path(self._known_key() or self._new_key(), facts)
+        with locked_file(path.with_suffix(".lock"), alone=True):
+            yield _TokenFile(path)
+
+    def _path(self, key: bytes, facts: bytes) -> Path:
+        return self._folder / f"{hmac.new(key, facts, hashlib.sha256).hexdigest()[:32]}.json"
+
+    def _known_key(self) -> bytes | None:
+        if self._key is None:
+            with contextlib.suppress(OSError):
+                found = (self._folder / _KEY).read_bytes()
+                self._key = found if len(found) == _KEY_BYTES else None
+        return self._key
+
+    def _new_key(self) -> bytes:
+        with locked_file(self._folder / f"{_KEY}.lock", alone=True):
+            known = self._known_key()
+            if known is None:
+                known = self._key = secrets.token_bytes(_KEY_BYTES)
+                write_whole(self._folder / _KEY, known)
+        return known
+
+
+class _TokenFile:
+    """The file of one token."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def read(self) -> dict[str, Any] | None:
+        """What was written last; None where there is nothing that can be used."""
+        try:
+            found = loads_checked(self._path.read_bytes())
+        except (OSError, ValueError):
+            return None
+        return found if isinstance(found, dict) else None
+
+    def write(self, value: Mapping[str, Any]) -> None:
+        """Keep this instead, whole and durable or not at all; raises OSError."""
+        write_whole(self._path, dumps_checked(dict(value)))
+
+
+def tokens_of(root_directory: str) -> TokenStore:
+    """The tokens that belong to the home of a Dagster instance."""
+    return TokenStore(Path(root_directory) / TOKENS_FOLDER)
