@@ -31,25 +31,27 @@ from flowtoy_dagster.errors import UsageError
 if TYPE_CHECKING:
     from flowtoy_dagster.flow.graph import Flow
 
+ShowLogs = Annotated[
+    bool, typer.Option("--show-logs", help="Show what steps print, rather than their outputs.")
+]
+StatusPort = Annotated[
+    Optional[int],  # noqa: UP045 - Typer reads these at run time
+    typer.Option("--status-port", metavar="PORT", min=0, max=65535,
+                 help="Serve the run's status on this port, too, while the page is there; 0 is"
+                      " any that is free."),
+]
 
 
 def tui(
     config: OptionalConfig = None,
     status_url: StatusUrl = None,
     max_workers: MaxWorkers = None,
-    show_logs: Annotated[
-        bool, typer.Option("--show-logs", help="Show what steps print, rather than their outputs.")
-    ] = False,
+    show_logs: ShowLogs = False,
     param: Param = None,
     params_file: ParamsFile = None,
     env_file: EnvFile = None,
     log_level: Level = LogLevel.warning,
-    status_port: Annotated[
-        Optional[int],  # noqa: UP045
-        typer.Option("--status-port", metavar="PORT", min=0, max=65535,
-                     help="Serve the run's status on this port too, while the page is there; 0 is"
-                          " any that is free."),
-    ] = None,
+    status_port: StatusPort = None,
     token: Token = None,
     address_file: AddressFile = None,
     debug: Debug = False,

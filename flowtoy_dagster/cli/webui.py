@@ -29,6 +29,11 @@ from flowtoy_dagster.cli.shared.options import (
 )
 from flowtoy_dagster.cli.shared.serving import DEFAULT_PORT, LOCAL, Door, tell
 
+OpenBrowser = Annotated[bool, typer.Option("--open", help="Open the page in a browser.")]
+ReadOnly = Annotated[
+    bool, typer.Option("--read-only", help="Let visitors look, and not start or end anything.")
+]
+
 
 def webui(
     config: OptionalConfig = None,
@@ -36,13 +41,8 @@ def webui(
     port: Port = DEFAULT_PORT,
     max_workers: MaxWorkers = None,
     status_url: StatusUrl = None,
-    open_browser: Annotated[
-        bool, typer.Option("--open", help="Open the page in a browser.")
-    ] = False,
-    read_only: Annotated[
-        bool,
-        typer.Option("--read-only", help="Let visitors look, and not start or end anything."),
-    ] = False,
+    open_browser: OpenBrowser = False,
+    read_only: ReadOnly = False,
     token: Token = None,
     address_file: AddressFile = None,
     allow_host: AllowHost = None,
@@ -63,24 +63,20 @@ def webui(
     url = run_to_show(config, status_url)
     claim_stdout()
     begin(env_file, log_level)
-    if url:
-        door = Door.take(host, port, token, allow_host)
+    flow = flow_of(config, param, params_file) if config and not url else None
+    door = Door.take(host, port, token, allow_host)
+    if flow is None:
         _show_elsewhere(url, door, address_file, open_browser)
         return
 
     from flowtoy_dagster.server.webui import WebOptions, serve_flow
 
-    flow = flow_of(config or (), param, params_file)
-    door = Door.take(host, port, token, allow_host)
-    options = WebOptions(max_workers, door.hosts, door.token, read_only)
-
     def announce(run_id: str) -> None:
         does = "see" if read_only else "see, start and end"
-        door.publish(address_file)
         door.warn(f"{does} the runs of this home")
-        tell(f"run {run_id[:8]} at {door.url('/')}  (Ctrl-C ends both)")
-        if open_browser:
-            _open(door)
+        _announce(door, f"run {run_id[:8]}", "both", address_file, open_browser)
+
+    options = WebOptions(max_workers, door.hosts, door.token, read_only)
 
     if not serve_flow(flow, config or [], door.listener, options, announce):
         raise typer.Exit(1)
@@ -92,13 +88,21 @@ def _show_elsewhere(
     from flowtoy_dagster.server.remote import serve_remote
 
     def announce(remote: str) -> None:
-        door.publish(address_file)
         door.warn()
-        tell(f"run of {remote} at {door.url('/')}  (Ctrl-C ends the page, not the run)")
-        if open_browser:
-            _open(door)
+        ends = "the page, not the run"
+        _announce(door, f"run of {remote}", ends, address_file, open_browser)
 
     serve_remote(status_url, door.listener, announce, token=door.token, hosts=door.hosts)
+
+
+def _announce(
+    door: Door, shown: str, ended: str, address_file: Path | None, open_browser: bool
+) -> None:
+    """Say where the page is; `ended` is what Ctrl-C ends."""
+    door.publish(address_file)
+    tell(f"{shown} at {door.url('/')}  (Ctrl-C ends {ended})")
+    if open_browser:
+        _open(door)
 
 
 def _open(door: Door) -> None:

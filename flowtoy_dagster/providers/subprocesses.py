@@ -92,39 +92,22 @@ def run_command(
         cwd: the working directory; ours by default.
         timeout: seconds, after which all that it has started is ended.
         max_output_bytes: the most that stdout and stderr may each have.
-        tee: called with `stdout` or `stderr` and each piece of it as it comes.
-        deadline: a moment of the monotonic clock by which it is ended, too.
+        tee: called with `stdout` or `stderr` and each piece as it comes.
+        deadline: a moment of the monotonic clock by which it is ended.
         processes: is told of the command while it runs.
 
     Raises:
         OSError: it could not be started.
     """
-    process, tree = started(
-        lambda: subprocess.Popen(
-            [_octets(argument) for argument in argv],
-            stdin=subprocess.DEVNULL if stdin is None else subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            cwd=cwd,
-            env=_environment(variables) if variables else None,
-            start_new_session=True,
-            bufsize=0,
-        )
-    )
-    running = processes or Processes()
-    running.add(tree)
+    process, tree = started(lambda: _start(argv, stdin is not None, variables, cwd))
+    (running := processes or Processes()).add(tree)
     conversation = _Conversation(process, tree, stdin, max_output_bytes, tee)
     try:
         reason = conversation.run(timeout, deadline)
         if reason is not None:
             conversation.end()
-        return Finished(
-            process.pid,
-            process.wait(),
-            bytes(conversation.received["stdout"]),
-            bytes(conversation.received["stderr"]),
-            reason,
-        )
+        out, err = map(bytes, conversation.received.values())
+        return Finished(process.pid, process.wait(), out, err, reason)
     except BaseException:
         conversation.end()
         raise
@@ -132,6 +115,24 @@ def run_command(
         running.discard(tree)
         conversation.close()
         tree.forget()
+
+
+def _start(
+    argv: Sequence[str],
+    feeds: bool,
+    variables: Mapping[str, str] | None,
+    cwd: str | None,
+) -> subprocess.Popen[bytes]:
+    return subprocess.Popen(
+        [_octets(argument) for argument in argv],
+        stdin=subprocess.PIPE if feeds else subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        cwd=cwd,
+        env=_environment(variables) if variables else None,
+        start_new_session=True,
+        bufsize=0,
+    )
 
 
 def _octets(value: str) -> bytes:

@@ -90,7 +90,6 @@ class FlowTranslator:
             ValueError: a tag has a value that Dagster can't use.
         """
         job_name = name or dagster_name(flow.name)
-        keys = step_keys(step.name for step in flow.steps)
         # What a snapshot of the job would show for ever must not hold a secret.
         secrets = FlowSecrets(flow)
         mask = secrets.mask(os.environ)
@@ -100,15 +99,7 @@ class FlowTranslator:
             name=job_name,
             description=mask.text(flow.description) if flow.description else None,
             node_defs=list(ops.values()),
-            dependencies={
-                NodeInvocation(ops[step.name].name, alias=keys[step.name]): {
-                    input_name(flow.step(upstream)): DependencyDefinition(
-                        keys[upstream], awaited_output(flow.step(upstream), step)
-                    )
-                    for upstream in step.upstream
-                }
-                for step in flow.steps
-            },
+            dependencies=_dependencies(flow, ops),
         )
         job = graph.to_job(
             name=job_name,
@@ -153,3 +144,19 @@ class FlowTranslator:
 def awaited_output(upstream: Step, step: Step) -> str:
     """Which output of the step before it a step waits for."""
     return DONE if rule_between(upstream, step) == "continue" else RESULT
+
+
+def _dependencies(
+    flow: Flow, ops: Mapping[str, OpDefinition]
+) -> dict[NodeInvocation, dict[str, DependencyDefinition]]:
+    """An edge for each step that another one needs or waits for."""
+    keys = step_keys(step.name for step in flow.steps)
+    return {
+        NodeInvocation(ops[step.name].name, alias=keys[step.name]): {
+            input_name(flow.step(upstream)): DependencyDefinition(
+                keys[upstream], awaited_output(flow.step(upstream), step)
+            )
+            for upstream in step.upstream
+        }
+        for step in flow.steps
+    }

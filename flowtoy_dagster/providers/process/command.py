@@ -63,13 +63,20 @@ def prepare(
     """
     if not isinstance(command, str):
         return _prepare_list(command, args, context, lenient)
-    pieces, units = take_out_templates(command.strip())
-    if shell or needs_shell(pieces):
-        script = ShellScript(context, lenient=lenient)
-        line = script.render(command.strip())
-        for value in args:
-            line = with_argument(line, script.reference(_argument(value)))
-        return CommandLine((SHELL, "-c", line), script.variables, script=True)
+    if not shell and not needs_shell(take_out_templates(command.strip())[0]):
+        return _prepare_words(command.strip(), args, context, lenient)
+    script = ShellScript(context, lenient=lenient)
+    line = script.render(command.strip())
+    for value in args:
+        line = with_argument(line, script.reference(_argument(value)))
+    return CommandLine((SHELL, "-c", line), script.variables, script=True)
+
+
+def _prepare_words(
+    command: str, args: Sequence[Any], context: Mapping[str, Any], lenient: bool
+) -> CommandLine:
+    """The words of a text that no shell reads."""
+    pieces, units = take_out_templates(command)
     try:
         words = shlex.split(without_comments(pieces))
     except ValueError as error:
