@@ -43,7 +43,7 @@ class Problem:
         message: what is wrong, in one or a few plain lines.
         location: where; None where a configuration came from no file.
         hint: how to fix it, where that is likely.
-        dependency: whether it is told under the heading of invalid dependencies.
+        dependency: whether it is listed under the heading of invalid dependencies.
         order: position in reading order over all files; sorts the report.
     """
 

@@ -6,7 +6,7 @@ parameters, records):
 - integers keep all their digits, whatever their size;
 - NaN, Infinity and numbers that no float holds (`1e999`) are errors, never null;
 - text is Unicode: bytes that are not UTF-8 and lone surrogates are errors;
-- at most `MAX_DEPTH` levels, so that whoever walks a value has enough stack;
+- at most `MAX_DEPTH` levels, so that code that walks a value has enough stack;
 - two keys of a mapping never become one when it is written.
 """
 

@@ -125,7 +125,7 @@ def test_a_provider_gets_its_configuration_and_payload_rendered(run: Callable[..
         ),
         pytest.param(
             "sample-refuses",
-            "the provider 'sample-refuses' refused its configuration: "
+            "the provider 'sample-refuses' rejected its configuration: "
             "ValueError: 'queue' is required",
             id="refuses its configuration",
         ),

@@ -30,7 +30,7 @@ def main() -> NoReturn:
     gc.disable()
     end_at_interrupt()
     open_missing_streams()
-    # Where whoever started us ignores it, the exit codes of our children would be lost.
+    # If the parent process ignores it, the exit codes of our children would be lost.
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     from flowtoy_dagster.errors import FlowtoyError
     from flowtoy_dagster.terminal import say
@@ -42,7 +42,7 @@ def main() -> NoReturn:
         code = _code_of(app)
         sys.stdout.flush()
     except BrokenPipeError:
-        # Whoever read our output has had enough of it.
+        # The reader of our output has closed it.
         discard_stdout()
         code = 1
     except StdoutError as error:

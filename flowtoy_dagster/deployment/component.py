@@ -52,7 +52,7 @@ class FlowtoyFlowComponent(dg.Component, dg.Model, dg.Resolvable):
 
     @classmethod
     def get_spec(cls) -> dg.ComponentTypeSpec:
-        """What `dg list components` tells of it."""
+        """What `dg list components` shows of it."""
         return dg.ComponentTypeSpec(
             description="A flow of YAML as a job.", produces=["job", "schedule", "sensor"]
         )

@@ -99,7 +99,7 @@ class FlowLocation:
         key: what tells them from other flows in the location.
         find: finds their files.
         maker: makes their jobs.
-        strict: whether a flow that can't be loaded is an error, not a job that tells of it.
+        strict: whether a flow that can't be loaded is an error, not a job that reports it.
 
     Raises:
         HomeError: the home folder can't be used.

@@ -134,7 +134,7 @@ class Notification:
     """A call that is made when a run has ended (language 19.6).
 
     Attributes:
-        on: the ends of a run that it tells of.
+        on: the ends of a run that it reports.
         call: what is called, as a step without outputs.
     """
 

@@ -56,7 +56,7 @@ class LiveProgress:
         self._thread.start()
 
     def show(self, change: Change) -> None:
-        """Take in one change; a failure is told above the area, too."""
+        """Take in one change; a failure is printed above the area, too."""
         assert self._board is not None
         self._board.take_in(change)
         if change.step.state == "failed":

@@ -1,4 +1,4 @@
-"""The words in which a step's state, a time span and a run's counts are told."""
+"""The words for a step's state, a time span and a run's counts."""
 
 from __future__ import annotations
 

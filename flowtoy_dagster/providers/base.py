@@ -73,7 +73,7 @@ class CallContext(Protocol):
 
     @property
     def mask(self) -> Learner:
-        """Is told of secrets that the provider comes to know, such as a token."""
+        """Takes secrets that the provider comes to know, such as a token."""
 
     @property
     def output(self) -> Output | None:
@@ -81,7 +81,7 @@ class CallContext(Protocol):
 
     @property
     def processes(self) -> Processes:
-        """Is told of the commands that the provider starts."""
+        """Holds the commands that the provider starts."""
 
     @property
     def cancelled(self) -> threading.Event:

@@ -94,7 +94,7 @@ def run_command(
         max_output_bytes: the most that stdout and stderr may each have.
         tee: called with `stdout` or `stderr` and each piece as it comes.
         deadline: a moment of the monotonic clock by which it is ended.
-        processes: is told of the command while it runs.
+        processes: holds the command while it runs.
 
     Raises:
         OSError: it could not be started.

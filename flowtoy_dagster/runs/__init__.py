@@ -1,1 +1,1 @@
-"""Runs: starting them, and what the event log tells of them."""
+"""Runs: starting them, and their status from the event log."""

@@ -36,7 +36,7 @@ def cancel_run(history: History, run: dg.DagsterRun) -> None:
         raise UsageError(f"run {run.run_id[:8]} has ended already")
     found = carrier(run)
     if found is None:
-        # Not started by this command line: whoever queued or launched it knows how to end it.
+        # Not started by this command line: what queued or launched it knows how to end it.
         if not history.instance.run_coordinator.cancel_run(run.run_id):
             raise RunError(f"run {run.run_id[:8]} can't be ended by its launcher")
     elif found is Carrier.UNKNOWN:

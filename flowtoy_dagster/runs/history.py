@@ -142,7 +142,7 @@ class History:
         return sorted({name for _, values in tags for name in values})
 
     def as_it_stands(self, record: dg.RunRecord) -> dg.RunRecord:
-        """A record as it is shown: that of a run whose process is gone tells of its end.
+        """A record as it is shown: that of a run whose process is gone has an end.
 
         Nothing is stored. `flowtoy runs repair` does that, and whatever goes on from the run.
         """
@@ -219,7 +219,7 @@ class History:
         return builder.status
 
     def settle(self, builder: StatusBuilder, record: dg.RunRecord) -> None:
-        """Bring what events tell of a run in line with its record, read before them."""
+        """Bring the status from events in line with the run's record, read before them."""
         shown = self.as_it_stands(record)
         if shown is not record:
             builder.status.error = INTERRUPTED

@@ -66,7 +66,7 @@ class DagsterWeb:
             def create_origins(self) -> Sequence[ManagedGrpcPythonEnvCodeLocationOrigin]:
                 return self.origins
 
-        # The pages tell of it, without a traceback.
+        # The pages report it, without a traceback.
         warnings.filterwarnings("ignore", message="Error loading repository location")
         # The socket of the code location's process is made where temporary files are made.
         self._stack = contextlib.ExitStack()
@@ -112,7 +112,7 @@ def _web_server(context: Any, *, read_only: bool) -> Any:
     from starlette.routing import BaseRoute, Mount, Route, WebSocketRoute
 
     class ReadOnly(ASTValidationRule):
-        """Refuses every mutation; Dagster itself lets some through."""
+        """Rejects every mutation; Dagster itself lets some through."""
 
         def enter_operation_definition(self, node: Any, *_: Any) -> None:
             if node.operation is OperationType.MUTATION:

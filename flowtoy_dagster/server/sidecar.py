@@ -72,7 +72,7 @@ class StatusServer:
             _stand_back()
             signal.signal(signal.SIGINT, signal.SIG_IGN)
             serve(listener, _Parent(reading).run_id)
-        except BaseException:  # noqa: BLE001 - the last place that can tell of it
+        except BaseException:  # noqa: BLE001 - the last place that can report it
             traceback.print_exc()
         finally:
             os._exit(1)
@@ -155,7 +155,7 @@ def serve_run(
     token: str | None = None,
     hosts: Sequence[str] = (),
 ) -> None:
-    """Serve the status API of the run that the parent tells of, and the page."""
+    """Serve the status API of the run that the parent names, and the page."""
     from flowtoy_dagster.runs.history import History
     from flowtoy_dagster.runs.live_view import RunView
     from flowtoy_dagster.server.http.endpoint import run_app

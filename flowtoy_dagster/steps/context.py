@@ -1,4 +1,4 @@
-"""What one attempt of a step is given: made by whoever runs the step, and handed down."""
+"""What one attempt of a step is given: made by what runs the step, and handed down."""
 
 from __future__ import annotations
 
@@ -96,7 +96,7 @@ class StepContext:
         tokens: keeps the tokens of sources; without it each call asks for one.
         limited: the named source whose rate holds for the step's calls, if one does.
         give_up_at: when it need not wait for its turn any longer, by the monotonic clock.
-        waits: is told what the attempt waits for.
+        waits: called with what the attempt waits for.
         work: what the attempt has come to so far.
         parts: what a call that consists of several requests holds to; None outside of a call.
         takers: are handed the records that the call reads, page by page. A stage before the call

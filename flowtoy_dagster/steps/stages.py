@@ -212,9 +212,9 @@ def _construct(
     except _passing(context):
         raise
     except BaseException as error:
-        logger.debug("the provider '%s' refused its configuration", kind.name, exc_info=True)
+        logger.debug("the provider '%s' rejected its configuration", kind.name, exc_info=True)
         reason = one_line(error, context.mask.text)
-        raise StepError(f"the provider '{kind.name}' refused its configuration: {reason}") from None
+        raise StepError(f"the provider '{kind.name}' rejected its configuration: {reason}") from None
 
 
 def _call(context: StepContext, provider: Provider, payload: Any) -> Any:

@@ -92,7 +92,7 @@ class ConfigStore:
     def keeping(self) -> AbstractContextManager[None]:
         """While the block runs, nothing is deleted: not what is saved in it, either.
 
-        For whoever saves a configuration, until a run or a code location is stored that uses it.
+        Hold it while a configuration is saved, until a run or code location that uses it is stored.
 
         Raises:
             HomeError: the home can't be written.
@@ -123,7 +123,7 @@ class ConfigStore:
     def hold(self, location: str, references: Iterable[str]) -> None:
         """Hold configurations for a code location, in place of those that it held before.
 
-        A code location refers to them for as long as it is loaded; no run tells of that.
+        A code location refers to them for as long as it is loaded; no run has a trace of that.
 
         Args:
             location: what tells the location from others.

@@ -33,7 +33,7 @@ _RING = 128
 
 @dataclass(frozen=True)
 class _State:
-    """What the header holds; times are those of the clock that `place` tells of.
+    """What the header holds; times are those of the clock that `place` names.
 
     Attributes:
         place: where the clock is the same, hashed.
@@ -79,7 +79,7 @@ class RateStore:
     ) -> None:
         known = monotonic_place() if place is None else place
         self._folder = folder
-        # Where the system does not tell of its starts, only the wall clock is shared for sure.
+        # Where the system does not identify its starts, only the wall clock is shared for sure.
         self._clock = clock or (time.monotonic if known else wall)
         self._wall = wall
         self._place = hashlib.sha256(known.encode()).digest()[:16]
@@ -150,7 +150,7 @@ class RateStore:
 
 
 class _RateFile:
-    """A file by its descriptor, for whoever holds its lock."""
+    """A file by its descriptor, for the holder of its lock."""
 
     def __init__(self, descriptor: int) -> None:
         self._descriptor = descriptor

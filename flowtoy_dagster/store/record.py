@@ -1,4 +1,4 @@
-"""What a step leaves behind for its dependents and for whoever started the run.
+"""What a step leaves behind for its dependents and for the reader of the run.
 
 One piece a step, of JSON lines, whole or absent:
 

@@ -191,7 +191,7 @@ def _texts_of(outcome: StepOutcome) -> dict[str, ValueText | ListText]:
 def _secrets_to_keep(
     outcome: StepOutcome, texts: Iterable[ValueText | ListText]
 ) -> list[str]:
-    """What must still be hidden when the outputs are shown where no variable tells of it."""
+    """What must still be hidden when the outputs are shown where no variable holds it."""
     found = set(outcome.secrets)
     if outcome.mask:
         for text in texts:

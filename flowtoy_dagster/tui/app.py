@@ -64,7 +64,7 @@ class RunPage(App[int]):
             self.news = news
             super().__init__()
 
-    class Refused(Message):
+    class Rejected(Message):
         """A wish could not be granted."""
 
         def __init__(self, reason: str) -> None:
@@ -101,7 +101,7 @@ class RunPage(App[int]):
         self.post_message(self.Told(news))
 
     def _hear_refusal(self, reason: str) -> None:
-        self.post_message(self.Refused(reason))
+        self.post_message(self.Rejected(reason))
 
     @property
     def status(self) -> RunStatus:
@@ -156,7 +156,7 @@ class RunPage(App[int]):
             self._follow()
         self._draw()
 
-    def on_run_page_refused(self, message: Refused) -> None:
+    def on_run_page_rejected(self, message: Rejected) -> None:
         """Say why something was not done."""
         self._doing = ""
         self.notify(plain(message.reason), severity="error", markup=False)

@@ -73,7 +73,7 @@ class Watcher:
         self._wake.set()
 
     def select(self, step: str, *, printed: bool) -> None:
-        """Tell of a step from now on: what it has printed, or else its outputs."""
+        """Show a step from now on: what it has printed, or else its outputs."""
         self._selected = (step, printed)
         self._wake.set()
 

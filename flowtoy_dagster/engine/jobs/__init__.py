@@ -1,1 +1,1 @@
-"""What Dagster is told of a flow: jobs, ops, parameters, schedules and limits."""
+"""A flow in Dagster's terms: jobs, ops, parameters, schedules and limits."""

@@ -5,7 +5,7 @@ import re
 import unicodedata
 from collections.abc import Iterable
 
-# What `dagster` refuses as the name of a job or op; a test compares this with its own list.
+# What `dagster` rejects as the name of a job or op; a test compares this with its own list.
 RESERVED = frozenset(
     {"context", "conf", "config", "meta", "arg_dict", "dict", "input_arg_dict", "output_arg_dict",
      "int", "str", "float", "bool", "input", "output", "type", *keyword.kwlist}

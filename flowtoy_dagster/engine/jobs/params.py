@@ -56,7 +56,7 @@ def params_resource(flow: Flow, job_name: str, mask: Mask) -> dict[str, dg.Resou
         # The op calls it: what goes wrong is a failure of the step, with its reason.
         return load
 
-    description = "What the flow lets whoever starts it choose."
+    description = "The values that can be chosen when the flow is started."
     return {PARAMS: dg.ResourceDefinition(open_params, schema, description)}
 
 

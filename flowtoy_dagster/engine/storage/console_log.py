@@ -1,4 +1,4 @@
-"""flowtoy's own log: on the console of whoever started the run, in every process of it."""
+"""flowtoy's own log: on the console from which the run was started, in every process of it."""
 
 import contextlib
 import logging

@@ -108,7 +108,7 @@ def instance_facts(instance: dg.DagsterInstance) -> Mapping[str, Any]:
 
 
 def same_instance(facts: Mapping[str, Any]) -> dg.DagsterInstance:
-    """The instance that `instance_facts` told of, opened in this process."""
+    """The instance that `instance_facts` describes, opened in this process."""
     return instance_of(InstanceRef.from_dict(facts))
 
 

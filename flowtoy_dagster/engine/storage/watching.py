@@ -1,4 +1,4 @@
-"""Telling whoever watches a run of what is written to its SQLite database, as it is written."""
+"""New events of a run in its SQLite database, for its watchers, as they are written."""
 
 import threading
 import time

@@ -324,13 +324,13 @@ class _Connector:
     def _take_param(self, name: str | None, path: KeyPath, line: int | None) -> None:
         known = self.draft.param_names
         if known is None:
-            return  # which there are can't be told, and was refused
+            return  # which exist is unknown, and an error already
         if name is None:
             self.params |= known
         elif name in known:
             self.params.add(name)
         elif line is not None:
-            # In a source that the template names, it is told where it stands.
+            # In a source that the template names, the error is at its place there.
             hint = nearest(name, known).hint if known else "declare it under 'params'"
             self.draft.problems.error(path, f"there is no parameter '{name}'", hint, line=line)
 

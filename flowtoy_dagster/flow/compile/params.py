@@ -76,7 +76,7 @@ def _read_schedules(draft: Draft, raw: Any) -> None:
 def _check_scheduled_params(
     draft: Draft, schedule: ScheduleConfig, place: KeyPath
 ) -> None:
-    """Refuse a schedule whose runs could not begin."""
+    """Reject a schedule whose runs could not begin."""
     for name, value in schedule.params.items():
         where = (*place, "params", name)
         param = draft.params.get(name)

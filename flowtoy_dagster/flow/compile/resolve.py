@@ -217,7 +217,7 @@ class _Builder:
         for finding in self.providers.check(source.type, configuration, complete):
             place = self.draft.place_of(finding.path, view.places)
             if place is not None or not finding.path:
-                # What was told of a named source already, where it stands, is not told again.
+                # An error of a named source is reported once, at its place there.
                 self._note(finding, place or path)
         view.source = Source(source.type, configuration, source.name)
         return view

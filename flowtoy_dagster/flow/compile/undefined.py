@@ -26,14 +26,14 @@ _OF_ITEMS = "only templates of a step with 'for_each' have it"
 
 
 class NameCheck:
-    """Refuses what a document's templates use and nothing gives, unless they test it."""
+    """Rejects what a document's templates use and nothing gives, unless they test it."""
 
     def __init__(self, draft: Draft, providers: ProviderCatalog) -> None:
         self._draft = draft
         self._providers = providers
         written = draft.document.root.child("sources")
         named = written.value if written else None
-        # Where it is no mapping at all, that is told, and no name is wrong for it.
+        # If it is no mapping at all, that is the error, and no name is wrong because of it.
         self._told = named is not None and not isinstance(named, dict)
         self._sources = frozenset(named if isinstance(named, dict) else ())
 

@@ -64,7 +64,7 @@ def read_document(text: str, file: str, first_order: int = 0) -> Node:
         first_order: added to every position, so that files sort one after another.
 
     Raises:
-        ConfigError: the text is not YAML, uses what the language refuses, or is too large.
+        ConfigError: the text is not YAML, uses what the language rejects, or is too large.
     """
     builder = _Builder(file, first_order)
     root = _compose(text, builder)
@@ -86,12 +86,12 @@ def _compose(text: str, builder: _Builder) -> yaml.Node | None:
             _check_bounds_before(text[: mark.index], builder)
         what = " ".join(filter(None, (error.context, error.problem)))
         before = text[: mark.index + 1] if mark else ""
-        builder.refuse(mark, f"not valid YAML: {what}", _hint(what, before))
+        builder.reject(mark, f"not valid YAML: {what}", _hint(what, before))
     except _BoundsError as error:
-        builder.refuse(error.mark, str(error))
+        builder.reject(error.mark, str(error))
     except yaml.YAMLError as error:
         what = getattr(error, "reason", None) or str(error)
-        builder.refuse(_mark_at(text, getattr(error, "position", 0)), f"not valid YAML: {what}")
+        builder.reject(_mark_at(text, getattr(error, "position", 0)), f"not valid YAML: {what}")
     else:
         return root
     builder.stop_if_refused()
@@ -107,7 +107,7 @@ def _check_bounds_before(text: str, builder: _Builder) -> None:
     try:
         yaml.compose(text, Loader=_Loader)
     except _BoundsError as error:
-        builder.refuse(error.mark, str(error))
+        builder.reject(error.mark, str(error))
         builder.stop_if_refused()
     except yaml.YAMLError:
         """The text is cut, so that this may be no error of the whole."""
@@ -164,7 +164,7 @@ class _Builder:
     def _place(self, mark: yaml.Mark) -> Location:
         return Location(self.file, mark.line + 1, mark.column + 1)
 
-    def refuse(self, mark: yaml.Mark | None, message: str, hint: str | None = None) -> None:
+    def reject(self, mark: yaml.Mark | None, message: str, hint: str | None = None) -> None:
         place = self._place(mark) if mark else None
         order = self.first_order + (mark.index if mark else 0)
         problem = Problem(message, place, hint, order=order)
@@ -176,7 +176,7 @@ class _Builder:
             raise ConfigError(self.problems)
 
     def measure(self, node: yaml.Node) -> tuple[int, int, int]:
-        """Nodes, characters and levels with aliases followed; refuses what is too much.
+        """Nodes, characters and levels with aliases followed; rejects what is too much.
 
         Sizes of shared nodes are computed once, so this takes time in proportion to the text. An
         anchor stands before its aliases, so recursion is as deep as the text, not as its aliases.
@@ -186,7 +186,7 @@ class _Builder:
         known = self._sizes.get(id(node))
         if known is not None:
             if known is _OPEN:
-                self.refuse(node.start_mark, "the anchor refers to itself")
+                self.reject(node.start_mark, "the anchor refers to itself")
             return known
         self._sizes[id(node)] = _OPEN
         count, characters, levels = 1, 0, 0
@@ -203,7 +203,7 @@ class _Builder:
     def _stop(self, node: yaml.Node, message: str) -> NoReturn:
         # What contains an anchor that refers to itself is as large as it was told already.
         if not self.problems:
-            self.refuse(node.start_mark, message)
+            self.reject(node.start_mark, message)
         raise ConfigError(self.problems)
 
     def build(self, node: yaml.Node) -> Node:
@@ -223,7 +223,7 @@ class _Builder:
         if node.tag != expected:
             short = node.tag.replace("tag:yaml.org,2002:", "!!")
             message = f"the YAML tag '{short}' is not allowed"
-            self.refuse(node.start_mark, message, "write a plain value")
+            self.reject(node.start_mark, message, "write a plain value")
 
     def _mapping(self, node: yaml.MappingNode) -> dict[str, Node]:
         self._check_tag(node, "tag:yaml.org,2002:map")
@@ -234,7 +234,7 @@ class _Builder:
             if not isinstance(key_node, yaml.ScalarNode):
                 twice = isinstance(key_node, yaml.MappingNode)
                 hint = "a value that begins with '{{' must be quoted" if twice else None
-                self.refuse(key_node.start_mark, "a key must be text", hint)
+                self.reject(key_node.start_mark, "a key must be text", hint)
                 continue
             # A key is the text as written: `on`, `1` and `null` are names like others.
             key, mark = key_node.value, key_node.start_mark
@@ -242,7 +242,7 @@ class _Builder:
                 place = self._place(first_at[key])
                 message = f"the key '{key}' is given twice; first at {place}"
                 merges = key_node.tag == _MERGE_TAG
-                self.refuse(mark, message, "write <<: [*one, *other]" if merges else None)
+                self.reject(mark, message, "write <<: [*one, *other]" if merges else None)
                 continue
             first_at[key] = mark
             if key_node.tag == _MERGE_TAG:
@@ -259,7 +259,7 @@ class _Builder:
             if isinstance(part, yaml.MappingNode):
                 merged = {**self.build(part).value, **merged}
             else:
-                self.refuse(part.start_mark, "'<<' takes a mapping or a list of mappings")
+                self.reject(part.start_mark, "'<<' takes a mapping or a list of mappings")
         return merged
 
     def _scalar(self, node: yaml.Node) -> Any:
@@ -272,11 +272,11 @@ class _Builder:
             value = self._scalars.construct_object(node)
         except (ValueError, yaml.YAMLError):
             message = f"'{node.value}' is not a value of its YAML type"
-            self.refuse(node.start_mark, message, "quote it")
+            self.reject(node.start_mark, message, "quote it")
             return None
         if isinstance(value, float) and not math.isfinite(value):
             message = f"'{node.value}' is not a number that JSON can hold"
-            self.refuse(node.start_mark, message, "quote it")
+            self.reject(node.start_mark, message, "quote it")
             return None
         return value
 

@@ -46,7 +46,7 @@ class Misplaced(ValueError):  # noqa: N818 - what it is
 
 
 class Strict(BaseModel):
-    """A frozen model that refuses unknown keys; keys that begin with `x-` are free."""
+    """A frozen model that rejects unknown keys; keys that begin with `x-` are free."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, arbitrary_types_allowed=True)
 

@@ -1,4 +1,4 @@
-"""Parameters: what a flow lets whoever starts it choose (language 15)."""
+"""Parameters: the values that can be chosen when a flow is started (language 15)."""
 
 from __future__ import annotations
 

@@ -18,7 +18,7 @@ BATCH = "batch"
 """What they call the item, too, where it is a list of several."""
 LOOP = "loop"
 LOOP_WORDS = ("index", "index0", "length", "key")
-"""What `loop` tells of the item."""
+"""What `loop` knows of the item."""
 ANSWER_NAMES = ("response", "headers", "status_code")
 """What conditions of `response_actions` know: the answer's data, its headers, its status."""
 PAGE_NAMES = ("response", "records", "headers")

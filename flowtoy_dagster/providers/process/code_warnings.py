@@ -138,7 +138,7 @@ def _is_data(word: _Word, number: int, language: str) -> bool:
     """Whether a template may give what is more than one word or literal to what reads it."""
     try:
         tree = parse(word.source.units[number])
-    except jinja2.TemplateSyntaxError:  # the graph tells of it
+    except jinja2.TemplateSyntaxError:  # the graph reports it
         return False
     harmless = set(_NUMBERS)
     if language == "shell" and number not in word.bare:

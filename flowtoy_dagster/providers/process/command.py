@@ -277,7 +277,7 @@ def _tokens(command: str) -> list[tuple[str, str]]:
                 within = "" if token == f"{within}_end" else within
             else:
                 found.append(("text", value))
-    except jinja2.TemplateSyntaxError:  # the graph tells of it
+    except jinja2.TemplateSyntaxError:  # the graph reports it
         return [("text", command)]
     return found
 

@@ -108,7 +108,7 @@ class ProcessKind(ProviderKind):
 
 
 def _is_switched(value: Any, *, to: bool) -> bool:
-    """Whether a switch is set to `to`; what is no switch is told of later."""
+    """Whether a switch is set to `to`; what is no switch is reported later."""
     try:
         return _SWITCH.validate_python(value) is to
     except ValidationError:

@@ -18,7 +18,7 @@ from flowtoy_dagster.runs.processes.run_process import RunProcess
 from flowtoy_dagster.runs.sessions.carriers import SESSION_TAG, session_tag
 
 LAUNCHER = (__name__, "FlowtoyRunLauncher")
-"""What an instance is told to find it by."""
+"""The address by which an instance finds it."""
 
 
 class FlowtoyRunLauncher(RunLauncher[DagsterInstance], ConfigurableClass):
@@ -84,7 +84,7 @@ class FlowtoyRunLauncher(RunLauncher[DagsterInstance], ConfigurableClass):
         return {CONFIG_TAG: tags[CONFIG_TAG]} if CONFIG_TAG in tags else {}
 
     def terminate(self, run_id: str) -> bool:
-        """Ask a run to end, whoever carries it; whether somebody was asked."""
+        """Ask the process that carries a run to end it; whether there was one."""
         with self._lock:
             own = self._runs.get(run_id)
         if own is not None:

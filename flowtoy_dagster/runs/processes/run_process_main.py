@@ -19,7 +19,7 @@ _CHUNK = 1 << 12
 
 
 def main() -> None:
-    """Import what a run needs, wait to be told of one, and carry it out."""
+    """Import what a run needs, wait for one, and carry it out."""
     # Started in the background of a script, signals are ignored and would be for ever.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
@@ -69,7 +69,7 @@ def _carry(request: dict[str, Any]) -> None:
     _prepare(request["saved"], request["run_config"])
     with same_instance(request["instance"]) as instance:
         run = instance.get_run_by_id(request["run_id"])
-        assert run is not None, "the run is created before its worker is told of it"
+        assert run is not None, "the run is created before its worker hears of it"
         # A run that was started on a page may not say where Dagster is to log; nowhere, then.
         run = run._replace(run_config={"loggers": QUIET, **run.run_config})
         threading.Thread(target=_watch, args=(instance, run), daemon=True).start()
@@ -81,7 +81,7 @@ def _carry(request: dict[str, Any]) -> None:
 
 
 def _notify(request: dict[str, Any]) -> None:
-    """Tell of the run's end whoever the flow names."""
+    """Notify those whom the flow names of the run's end."""
     from pathlib import Path
 
     from flowtoy_dagster.engine.storage.instances import same_instance

@@ -45,7 +45,7 @@ FOLLOWED = frozenset(
         DagsterEventType.ENGINE_EVENT,
     }
 )
-"""The events that tell of a change; the others need not be read."""
+"""The events that change a status; the others need not be read."""
 
 
 class StatusBuilder:
@@ -171,7 +171,7 @@ class StatusBuilder:
         )
 
     def _why_unfinished(self) -> str:
-        """Why a step that was running has not told of its end."""
+        """Why a step that was running has no event of its end."""
         if self.status.state == "cancelled":
             return INTERRUPTED
         told = self.status.error or ""
@@ -259,7 +259,7 @@ def read_log(builder: StatusBuilder, entries: Iterable[dg.EventLogEntry]) -> Non
 
 
 def settle(builder: StatusBuilder, record: dg.RunRecord) -> None:
-    """Bring what events tell of the run itself in line with its record.
+    """Bring the status of the run itself in line with its record.
 
     The record must have been read before the events: then all of them are there when it has ended.
     """

@@ -233,7 +233,7 @@ class _NoRedirects(urllib.request.HTTPRedirectHandler):
     """A status API never redirects; a page for signing in does."""
 
     def redirect_request(self, *_: Any) -> None:
-        """Follow none: the answer itself is told of."""
+        """Follow none: the answer itself is reported."""
 
 
 def _is_loopback(host: str) -> bool:

@@ -72,7 +72,7 @@ def _notes(step: StepStatus) -> Iterator[str]:
 
 
 def read_status(document: Mapping[str, Any]) -> RunStatus:
-    """The status that a document tells of; it may come from anybody.
+    """The status in a document, which may come from anybody.
 
     Raises:
         KeyError, TypeError, ValueError: it is no such document.

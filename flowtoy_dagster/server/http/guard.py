@@ -104,7 +104,7 @@ class Guard:
         self._writable = writable
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer a request, or refuse it."""
+        """Answer a request, or reject it."""
         if scope["type"] not in ("http", "websocket"):
             await self._app(scope, receive, send)
             return
@@ -307,7 +307,7 @@ def _replayed(body: bytes, receive: Receive) -> Receive:
 
 async def _answer(refusal: Refusal, scope: Scope, send: Send) -> None:
     if scope["type"] == "websocket":
-        # Before it is accepted, closing refuses it.
+        # Before it is accepted, closing rejects it.
         await send({"type": "websocket.close", "code": 1008})
         return
     body = refusal.page.encode()

@@ -55,7 +55,7 @@ class Clock:
     def left(self) -> float:
         """Seconds that are left at least."""
         now, stopped = time.monotonic(), self._left
-        # Whoever asks while it stands still asks again after that time, and not too often.
+        # A caller that waits while it stands still asks again after this time, not too often.
         left = self._deadline - now if stopped is None else max(stopped, _STANDING)
         return min(left, self._latest - now)
 

@@ -11,7 +11,7 @@ from flowtoy_dagster.flow.schema.models import DEFAULT_WORKERS
 
 ItemState = Literal["succeeded", "failed", "skipped"]
 SHOWN_FAILURES = 5
-"""Failed items of which those who watch a run are told before its end."""
+"""Failed items that are shown before the end of the run."""
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,7 @@ class ItemResult:
     reused: bool = False
 
     def fact(self) -> dict[str, Any]:
-        """What `steps.<name>.items` tells of it."""
+        """What `steps.<name>.items` has of it."""
         return {
             "index": self.index,
             "key": self.key,
@@ -187,7 +187,7 @@ class ItemOutputs(Mapping[str, Any]):
 
 
 class LoopProgress:
-    """How far a repeated step is; written by its threads, and read by whoever shows it."""
+    """How far a repeated step is; written by its threads, read by what shows it."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -229,13 +229,13 @@ class LoopProgress:
 
 @dataclass(frozen=True)
 class Loop:
-    """What whoever runs a repeated step gives it.
+    """What a repeated step is given by what runs it.
 
     Attributes:
         log: where the results are kept.
         workers: how many items are worked on at once, where the step does not say.
         most: how many may be worked on at once, whatever the step says; None is any number.
-        progress: is told how far it is.
+        progress: called with how far it is.
         stopping: set when the step must end: no item is begun any more.
     """
 

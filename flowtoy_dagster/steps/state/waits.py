@@ -1,4 +1,4 @@
-"""What an attempt waits for, told to whoever shows the run."""
+"""What an attempt waits for, for those that show the run."""
 
 from __future__ import annotations
 

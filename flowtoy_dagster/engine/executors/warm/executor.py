@@ -152,7 +152,7 @@ class _Execution:
         """Every event of the run's steps, as it comes."""
         while self._pool.busy or not (self._is_over or self._active.is_complete):
             if self._active.check_for_interrupts():
-                # Whoever asks twice does not want to wait.
+                # A second interrupt means: do not wait.
                 yield from self._kill() if self._stopping else self._stop()
             elif self._stopping and time.monotonic() > self._end:
                 yield from self._kill()

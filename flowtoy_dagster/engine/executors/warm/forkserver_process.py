@@ -159,7 +159,7 @@ class Server:
             status = 0
         except KeyboardInterrupt:
             status = 128 + signal.SIGINT
-        except BaseException:  # noqa: BLE001 - the last place that can tell of it
+        except BaseException:  # noqa: BLE001 - the last place that can report it
             traceback.print_exc()
         finally:
             with contextlib.suppress(Exception):

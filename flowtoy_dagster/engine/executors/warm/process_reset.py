@@ -27,7 +27,7 @@ def working_directory() -> str | None:
 
 class Isolation:
     """On leaving, undoes changes of the environment, the working directory, the umask, the module
-    search path, signals, timers and logging; `tainted` tells of what can't be undone.
+    search path, signals, timers and logging; `tainted` says whether something can't be undone.
 
     Args:
         environment: what each step starts with.

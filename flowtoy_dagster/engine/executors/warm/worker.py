@@ -1,4 +1,4 @@
-"""A worker's life: what it is told once, and how it runs one step after another."""
+"""A worker's life: what it receives once, and how it runs one step after another."""
 
 import contextlib
 import os
@@ -147,7 +147,7 @@ def main(descriptor: int) -> None:
     os.environ.clear()
     os.environ.update(setup.environment)
     if setup.directory is not None:
-        with contextlib.suppress(OSError):  # deleted since; commands tell of it where they need it
+        with contextlib.suppress(OSError):  # deleted since; commands report it where they need it
             os.chdir(setup.directory)
     configure_log()
     # A parent that is gone reads no more: there is nobody left to tell.

@@ -1,4 +1,4 @@
-"""What Dagster is told of a repeated step: how far it is, and at its end a table of its items."""
+"""A repeated step in Dagster's events: how far it is, and at its end a table of its items."""
 
 import contextlib
 import threading
@@ -32,7 +32,7 @@ class Watched:
     Args:
         run: runs the step.
         loop: what the step is given.
-        mask: hides secrets in what is told.
+        mask: hides secrets in the events.
         end: ends the commands that the items have started.
     """
 

@@ -1,4 +1,4 @@
-"""Paths into an answer: JMESPath, with the JSONPath that people may write instead refused."""
+"""Paths into an answer: JMESPath, with the JSONPath that people may write instead rejected."""
 
 from __future__ import annotations
 
