@@ -214,7 +214,8 @@ def _construct(
     except BaseException as error:
         logger.debug("the provider '%s' rejected its configuration", kind.name, exc_info=True)
         reason = one_line(error, context.mask.text)
-        raise StepError(f"the provider '{kind.name}' rejected its configuration: {reason}") from None
+        message = f"the provider '{kind.name}' rejected its configuration: {reason}"
+        raise StepError(message) from None
 
 
 def _call(context: StepContext, provider: Provider, payload: Any) -> Any:
