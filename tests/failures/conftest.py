@@ -38,6 +38,7 @@ def _load(name: str, path: str) -> None:
 
 
 _load("failure_model", "model.py")
+_load("simulated_run", "simulated.py")
 
 
 @pytest.fixture(autouse=True)

@@ -1,4 +1,5 @@
-"""A reference model of what becomes of a flow in which steps fail (language 9), and nothing else.
+"""A reference model of what becomes of a flow in which steps fail, are skipped by conditions, are
+repeated, or run after failures (language 9, 18, 19), and nothing else.
 
 It is written from the rules alone: it shares no code with the program.
 """
@@ -9,51 +10,128 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+GUARDS = {
+    "": "flows.{}.value",
+    "default": "flows.{}.value | default('-')",
+    "or": "flows.{}.value or '-'",
+    "if": "flows.{0}.value if flows.{0}.value is defined else '-'",
+}
+NOT_RUN = ("skipped", "unwanted", "interrupted")
+"""What readers see as skipped: by a failure, by a condition, and without a record."""
+
+
+@dataclass(frozen=True)
+class Reads:
+    """An output of another step that a step reads.
+
+    Attributes:
+        name: the other step, one of `depends_on`.
+        place: where: `output`, `vars` (of the source), `in` (of a loop), or `when`.
+        guard: how it is guarded; an empty text where it is not.
+    """
+
+    name: str
+    place: str = "output"
+    guard: str = ""
+
+    @property
+    def expression(self) -> str:
+        """What computes with the output."""
+        return f"(({GUARDS[self.guard].format(self.name)}) ~ '')"
+
+
+@dataclass(frozen=True)
+class Items:
+    """What a step is repeated for: of each item `ok`, `fails` or `unwanted`, by its condition."""
+
+    ends: tuple[str, ...]
+    max_failures: int = 0
+    stop_after: int = 20
+
+    @property
+    def expression(self) -> str:
+        """The list."""
+        return str([{"ok": int(end != "fails"), "wanted": end != "unwanted"} for end in self.ends])
+
 
 @dataclass(frozen=True)
 class Planned:
     """A step as far as the rules see it; `on_error` is None where the step does not say.
 
-    `needs` and `may_use` are those of `depends_on` of which it reads an output, without and with a
-    guard.
+    Attributes:
+        fails: whether it fails where nothing else decides; without a process, `quietly`: its
+            output can't be computed, or is `required` and null.
+        when: its condition: true, false, or whether a step that it depends on has some state.
+        items: of a step that is repeated.
     """
 
     name: str
     fails: bool = False
     on_error: str | None = None
     depends_on: tuple[str, ...] = ()
-    when: bool | None = None
-    needs: tuple[str, ...] = ()
-    may_use: tuple[str, ...] = ()
+    when: bool | tuple[str, str] | None = None
+    reads: tuple[Reads, ...] = ()
     run_if: str | None = None
+    items: Items | None = None
+    quietly: str = ""
 
     @property
     def closes(self) -> bool:
         """Whether it runs after failures, too (19.3)."""
         return self.run_if in ("failure", "always")
 
+    @property
+    def needs(self) -> tuple[Reads, ...]:
+        """What it reads without a guard."""
+        return tuple(read for read in self.reads if not read.guard)
+
     def as_written(self) -> dict[str, Any]:
         """The step in a flow's configuration."""
         step: dict[str, Any] = {"name": self.name, "depends_on": list(self.depends_on)}
-        if self.fails:
+        if self.fails and not self.quietly and self.items is None:
             step |= {"source": "process", "input": {"command": ["false"]},
                      "output": [{"name": "value", "value": "stdout"}]}
         else:
-            step |= {"source": {"type": "env", "vars": ["A_VARIABLE"]},
-                     "output": [{"name": "value", "value": "A_VARIABLE"}]}
-        for name in self.needs:
-            step["output"].append({"name": f"of {name}", "type": "template",
-                                   "value": f"{{{{ flows.{name}.value }}}}"})
-        for name in self.may_use:
-            step["output"].append({"name": f"of {name}", "type": "template",
-                                   "value": f"{{{{ flows.{name}.value | default('-') }}}}"})
-        if self.run_if is not None:
-            step["run_if"] = self.run_if
-        if self.when is not None:
-            step["when"] = "1 < 2" if self.when else "1 > 2"
-        if self.on_error is not None:
-            step["on_error"] = self.on_error
-        return step
+            texts = [f"{{{{ {read.expression}[:0] }}}}" for read in self._at("vars")]
+            step |= {"source": {"type": "env", "vars": ["".join(["A_VARIABLE", *texts])]},
+                     "output": [self._value()]}
+        for read in self._at("output"):
+            step["output"].append({"name": f"of {read.name}", "type": "template",
+                                   "value": f"{{{{ {read.expression} }}}}"})
+        if self.closes:
+            step["output"].append({"name": "facts", "type": "template",
+                                   "value": "{{ [run.failed, run.state] }}"})
+        if self.items is not None:
+            taken = "".join(f" + [{read.expression}][:0]" for read in self._at("in"))
+            step["for_each"] = {
+                "in": f"{{{{ {self.items.expression}{taken} }}}}", "concurrency": 1,
+                "max_failures": self.items.max_failures, "stop_after": self.items.stop_after,
+            }
+        for key in ("run_if", "on_error"):
+            if getattr(self, key) is not None:
+                step[key] = getattr(self, key)
+        condition = self._condition()
+        return {**step, "when": condition} if condition else step
+
+    def _at(self, place: str) -> list[Reads]:
+        return [read for read in self.reads if read.place == place]
+
+    def _value(self) -> dict[str, Any]:
+        broken = "item.ok" if self.items is not None else str(int(not self.fails))
+        if self.quietly == "required":
+            return {"name": "value", "type": "template", "required": True,
+                    "value": f"{{{{ {broken} or none }}}}"}
+        return {"name": "value", "type": "template", "value": f"{{{{ 1 // {broken} }}}}"}
+
+    def _condition(self) -> str:
+        parts = [f"{read.expression} != 'nothing'" for read in self._at("when")]
+        if self.items is not None:
+            parts.append("item.wanted")
+        if isinstance(self.when, tuple):
+            parts.append(f"steps.{self.when[0]}.state == '{self.when[1]}'")
+        elif self.when is not None:
+            parts.append("1 < 2" if self.when else "1 > 2")
+        return " and ".join(parts)
 
 
 def as_flow(steps: Sequence[Planned], default: str | None = None, **runner: Any) -> dict[str, Any]:
@@ -64,6 +142,9 @@ def as_flow(steps: Sequence[Planned], default: str | None = None, **runner: Any)
 
 class Model:
     """What the rules say of some steps.
+
+    States are `succeeded`, `failed`, `skipped` (it never started), `unwanted` (a condition has
+    skipped it), and `interrupted`.
 
     Args:
         steps: each after those that it depends on.
@@ -97,14 +178,11 @@ class Model:
         return any(self.between(failed, name) == "halt" for name in dependents)
 
     def unhalted(self) -> dict[str, str]:
-        """The state of each step if no failure halted the run."""
-        return {
-            name: "skipped" if state == "unwanted" else state
-            for name, state in self.ends().items()
-        }
+        """The state of each step if no failure halted the run, as it is shown."""
+        return {name: shown(state) for name, state in self.ends().items()}
 
     def ends(self) -> dict[str, str]:
-        """The same, with `unwanted` for what a condition skips."""
+        """The state of each step if no failure halted the run."""
         states: dict[str, str] = {}
         left = list(self.steps.values())
         while left:
@@ -140,7 +218,7 @@ class Model:
         return False
 
     def end_after(self, step: Planned, states: Mapping[str, str]) -> str:
-        """The state of a step after those that it depends on; `unwanted`: a condition skips it."""
+        """The state of a step after those that it depends on."""
         ends = {name: states[name] for name in step.depends_on}
         if step.closes:
             if not self.is_wanted(step, states):
@@ -150,42 +228,113 @@ class Model:
             for name, state in ends.items()
         ):
             return "skipped"
-        needed = {ends[name] for name in step.needs}
-        if step.when is False or needed & {"unwanted", "skipped"}:  # 19.1, 19.2
+        if any(ends[read.name] in NOT_RUN for read in step.needs):  # 19.2
             return "unwanted"
-        return "failed" if step.fails or "failed" in needed else "succeeded"
+        lacking = {read.place for read in step.needs if ends[read.name] == "failed"}
+        if lacking & {"in", "when"}:
+            return "failed"
+        wanted = self._condition(step, ends)  # 19.1
+        if step.items is not None:
+            return _end_of_items(step.items, wanted, bool(lacking))
+        if not wanted:
+            return "unwanted"
+        return "failed" if step.fails or lacking else "succeeded"
+
+    def _condition(self, step: Planned, ends: Mapping[str, str]) -> bool:
+        if isinstance(step.when, tuple):
+            return shown(ends[step.when[0]]) == step.when[1]
+        return step.when is not False
 
     def check(self, states: Mapping[str, str], succeeded: bool) -> None:
-        """Assert that the end of a run is one that the rules allow.
+        """Assert that the end of a run, as it is shown, is one that the rules allow.
 
         A run that halts may do so before or after a step that has nothing to do with it.
         """
-        unhalted = self.unhalted()
         failed = [name for name, state in states.items() if state == "failed"]
-        halting = [name for name in failed if self.halts(name)]
         assert succeeded == (not any(self.policy(name) == "fail" for name in failed))  # 9.5
-        if not halting:
-            assert dict(states) == unhalted
+        if not any(self.halts(name) for name in failed):
+            assert dict(states) == self.unhalted()
             return
-        assert states.keys() == unhalted.keys()
+        assert states.keys() == self.steps.keys()
+        if any(isinstance(step.when, tuple) for step in self.steps.values()):
+            return  # what is skipped may have one of several reasons; see `check_order`
+        unhalted = self.unhalted()
         for name, step in self.steps.items():
             # 9.4: what tolerates a failure runs, unless it waits for what the halt keeps from it.
             ends = {before: states[before] for before in step.depends_on}
-            if step.closes and step.when is not False and not step.needs:
+            if step.closes and step.when is not False and not step.needs and not step.items:
                 wanted = "failed" if step.fails else "succeeded"
                 if step.run_if == "always" or "failed" in ends.values():
                     assert states[name] == wanted, name
             elif "failed" in ends.values() and "skipped" not in ends.values() and not step.closes:
-                expected = self.end_after(step, states)
-                assert states[name] == {"unwanted": "skipped"}.get(expected, expected), name
+                assert states[name] == shown(self.end_after(step, states)), name
         for name, state in states.items():
             step = self.steps[name]
             if step.closes:
-                # What a halt keeps from starting is skipped for it, as by a condition or a failure.
-                assert state in ("skipped", "failed" if step.fails else "succeeded", "failed"), name
-                continue
+                continue  # what it waits for may be skipped for a halt, or as by a condition
             assert state in (unhalted[name], "skipped"), name
             for before in self.steps[name].depends_on if state != "skipped" else ():
                 end = self.ends()[before] if states[before] == "skipped" else states[before]
                 tolerated = end == "failed" and self.between(before, name) == "run"
                 assert tolerated or end in ("succeeded", "unwanted")
+
+    def check_order(
+        self, states: Mapping[str, str], happened: Sequence[tuple[str, str]]
+    ) -> None:
+        """Assert that each step of a run started and ended, or did not, as the rules say.
+
+        Args:
+            states: the state of each step.
+            happened: what happened, in order: `starts` and `ends` of a step, `interrupted` once.
+        """
+        ended: set[str] = set()
+        halted = interrupted = False
+        for what, name in happened:
+            if what == "interrupted":
+                interrupted = True
+                continue
+            step = self.steps[name]
+            if what == "starts":
+                assert not interrupted or step.run_if == "always", name  # 19.3
+                assert halted <= (step.closes or self.tolerates(step, states)), name  # 9.4
+            else:
+                ended.add(name)
+                halted = halted or (states[name] == "failed" and self.halts(name))
+                if states[name] != "interrupted":
+                    assert states[name] == self.end_after(step, states), name
+        for name in self.steps.keys() - ended:
+            step = self.steps[name]
+            assert states[name] == "skipped", name
+            if interrupted:
+                assert step.run_if != "always", name
+            elif self.end_after(step, states) != "skipped":
+                assert halted, name
+                assert not step.closes, name
+                assert not self.tolerates(step, states), name
+
+    def tolerates(self, step: Planned, states: Mapping[str, str]) -> bool:
+        """Whether a halt leaves a step alone: a step before it failed and may (9.4)."""
+        return any(
+            states[name] == "failed" and self.between(name, step.name) == "run"
+            for name in step.depends_on
+        )
+
+
+def shown(state: str) -> str:
+    """A state as `steps.<name>.state` and the status of a run have it."""
+    return "skipped" if state in NOT_RUN else state
+
+
+def _end_of_items(items: Items, wanted: bool, lacking: bool) -> str:
+    """The state of a repeated step whose list is there (18.7)."""
+    failed = in_a_row = 0
+    for end in items.ends:
+        if not wanted or end == "unwanted":
+            in_a_row = 0
+        elif lacking or end == "fails":
+            failed, in_a_row = failed + 1, in_a_row + 1
+            if in_a_row == items.stop_after:
+                return "failed"
+        else:
+            in_a_row = 0
+    return "failed" if failed > items.max_failures else "succeeded"
