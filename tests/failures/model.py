@@ -59,8 +59,8 @@ class Planned:
     """A step as far as the rules see it; `on_error` is None where the step does not say.
 
     Attributes:
-        fails: whether it fails where nothing else decides; without a process, `quietly`: its
-            output can't be computed, or is `required` and null.
+        fails: whether it fails where nothing else decides.
+        quietly: how, without a process: its output is not `computed`, or `required` and null.
         when: its condition: true, false, or whether a step that it depends on has some state.
         items: of a step that is repeated.
     """
@@ -117,6 +117,8 @@ class Planned:
         return [read for read in self.reads if read.place == place]
 
     def _value(self) -> dict[str, Any]:
+        if not self.quietly and self.items is None:
+            return {"name": "value", "value": "A_VARIABLE"}
         broken = "item.ok" if self.items is not None else str(int(not self.fails))
         if self.quietly == "required":
             return {"name": "value", "type": "template", "required": True,
