@@ -83,6 +83,7 @@ class StepContext:
         step: what is run.
         run: the run that it is part of.
         attempt: which attempt this is, from 1.
+        poll: which call of `until` this is, from 0.
         item: what an attempt of a step that is repeated works on; None for others.
         loop: what a step that is repeated is given beside.
         deadline: when it must have ended, in seconds of the monotonic clock.
@@ -107,6 +108,7 @@ class StepContext:
     step: Step
     run: RunInfo
     attempt: int = 1
+    poll: int = 0
     item: Item | None = None
     loop: Loop = field(default_factory=Loop)
     deadline: float | None = None
@@ -138,9 +140,14 @@ class StepContext:
 
     @property
     def call_id(self) -> str:
-        """The same for each attempt and each retry of this step, or of this item of it."""
+        """The same for each attempt and each retry of this step, or of this item of it.
+
+        Each call of `until` is another one: it asks again.
+        """
         item = self.item.key if self.item is not None else None
-        facts = [self.run.root_id or self.run.id, self.step.name, item]
+        facts: list[object] = [self.run.root_id or self.run.id, self.step.name, item]
+        if self.poll:
+            facts.append(self.poll)
         return hashlib.sha256(json.dumps(facts).encode()).hexdigest()
 
     @property

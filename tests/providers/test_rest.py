@@ -945,6 +945,11 @@ EVERYTHING: dict[str, Any] = {
     "idempotent": True,
     "idempotency_key": False,
     "response_actions": [{"status_code": 404, "action": "ignore"}],
+    "files": {"report": ["a.csv", {"path": "b.csv", "name": "c", "content_type": "text/csv"}]},
+    "body": {"file": "a.csv"},
+    "decode": ["gunzip", "csv"],
+    "proxy": "http://user:password@proxy.example:3128",
+    "cookies": True,
 }
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from loopback import Server, answer, drop
 
-from flowtoy_dagster.flow.graph import Source, Step
+from flowtoy_dagster.flow.graph import Source, Step, Until
 from flowtoy_dagster.flow.schema.models import OutputConfig, RetryConfig
 from flowtoy_dagster.steps.attempts import StepOutcome, run_step
 from flowtoy_dagster.steps.context import Host, StepContext
@@ -140,3 +140,19 @@ def test_a_page_that_may_have_been_done_is_not_asked_for_again(server: Server) -
 def test_the_authors_own_key_is_sent(server: Server) -> None:
     run(server.url, idempotency_key=True, headers={"Idempotency-Key": "mine"})
     assert server.request.headers["idempotency-key"] == "mine"
+
+
+def test_each_call_of_until_has_a_key_of_its_own(server: Server) -> None:
+    """A server that knows a key again gives the same answer again, which was "not done"."""
+    replies = [answer('{"done": false}'), answer('{"done": false}'), answer('{"done": true}')]
+    keys = []
+    for _ in range(2):
+        server.answers["/"] = list(replies)
+        context = context_of(server.url, idempotency_key=True)
+        until = Until("{{ result.done }}", every=0.001, limit=None)
+        done = run_step(replace(context, step=replace(context.step, until=until)), {}, {})
+        assert done.succeeded, done.error
+        keys.append([r.headers["idempotency-key"] for r in server.requests])
+        server.requests.clear()
+    assert len(set(keys[0])) == 3
+    assert keys[0] == keys[1]

@@ -9,8 +9,8 @@ import functools
 import re
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Protocol
 from urllib.parse import unquote_to_bytes
 
 from flowtoy_dagster.flow.templates.render import text, to_json
@@ -22,6 +22,25 @@ if TYPE_CHECKING:
 
 Signer = Callable[["requests.PreparedRequest"], "requests.PreparedRequest"]
 """Adds to a request what shows who calls: an auth object of requests."""
+
+
+
+class Streamable(Protocol):
+    """A body that is read while it is sent."""
+
+    def stream(self) -> Any:
+        """It from its beginning, as requests takes it."""
+
+
+class CookieKeeper(Protocol):
+    """Keeps the cookies that answers set."""
+
+    def add_to(self, request: requests.PreparedRequest) -> None:
+        """Add those that are meant for a request."""
+
+    def take_from(self, request: requests.PreparedRequest, response: requests.Response) -> None:
+        """Keep those that an answer sets."""
+
 
 _SHOWN_BODY = 200
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
@@ -48,6 +67,9 @@ class Call:
         cert: the client's certificate, or that and its key.
         max_bytes: the most that the body may have, after decompression.
         sign: changes each request to the host that the flow names, before it is sent.
+        proxy: the URL of the proxy; false for none; None for that of the environment.
+        cookies: keeps those that answers set.
+        trace: headers that say what trace the call is a part of, unless it has its own.
     """
 
     method: str
@@ -55,7 +77,7 @@ class Call:
     label: str
     params: Sequence[tuple[str, str]]
     headers: Mapping[str, str | None]
-    body: bytes | None
+    body: bytes | Streamable | None
     authorization: str | None
     timeout: float
     verify: bool | str
@@ -63,6 +85,9 @@ class Call:
     allow_redirects: bool
     max_bytes: int
     sign: Signer | None = None
+    proxy: str | bool | None = None
+    cookies: CookieKeeper | None = None
+    trace: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -118,7 +143,16 @@ class Answer:
 
 
 class UnsendableError(Exception):
-    """A request can't be sent as it is; names the key, never its value."""
+    """A request can't be sent as it is; names the key, never its value.
+
+    Args:
+        words: why.
+        sent: whether a part of it may have reached a server.
+    """
+
+    def __init__(self, words: str, *, sent: bool = False) -> None:
+        super().__init__(words)
+        self.sent = sent
 
 
 def headers_of_any_case(written: Mapping[str, str | None]) -> dict[str, str | None]:

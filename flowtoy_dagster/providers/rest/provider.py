@@ -2,26 +2,23 @@
 
 from __future__ import annotations
 
+import re
 import uuid
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
-from typing import Annotated, Any, Literal
-from urllib.parse import urlencode
+from typing import Annotated, Any
 
-from pydantic import BeforeValidator, ConfigDict, Field, PlainValidator, model_validator
+from pydantic import BeforeValidator, ConfigDict, Field, PlainValidator
 
 from flowtoy_dagster.errors import TemplateError
 from flowtoy_dagster.flow.schema.fields import (
-    Misplaced,
-    Name,
-    Strict,
     Templated,
     Text,
     Timeout,
     Whole,
 )
 from flowtoy_dagster.flow.templates.names import ANSWER_NAMES, PAGE_NAMES
-from flowtoy_dagster.flow.templates.render import text, to_json
+from flowtoy_dagster.flow.templates.render import is_template
 from flowtoy_dagster.json_text import JsonError
 from flowtoy_dagster.providers.base import CallContext, ProviderResult, bounded
 from flowtoy_dagster.providers.kind import ProviderKind
@@ -30,15 +27,21 @@ from flowtoy_dagster.providers.rest.auth.base import Auth, Credentials
 from flowtoy_dagster.providers.rest.auth.grants import TOKEN_NAMES
 from flowtoy_dagster.providers.rest.auth.kinds import ShortAuth, auth_of
 from flowtoy_dagster.providers.rest.auth.tokens import TokenError
+from flowtoy_dagster.providers.rest.bodies.contents import (
+    METHODS,
+    RequestContents,
+    as_list,
+    contents_of,
+    replaced,
+)
+from flowtoy_dagster.providers.rest.bodies.cookies import Cookies
+from flowtoy_dagster.providers.rest.bodies.decode import BodyError, Codings, parsed, unpacked
 from flowtoy_dagster.providers.rest.choice import one_of
 from flowtoy_dagster.providers.rest.content import (
     Answer,
     Call,
     UnsendableError,
     answer_data,
-    headers_of_any_case,
-    payload_body,
-    payload_pairs,
     split_user,
     status_note,
 )
@@ -47,7 +50,7 @@ from flowtoy_dagster.providers.rest.pages.expressions import bound
 from flowtoy_dagster.providers.rest.pages.links import Hosts
 from flowtoy_dagster.providers.rest.pages.pages import PageRequest, Paginator
 from flowtoy_dagster.providers.rest.pages.paginators import PAGINATORS
-from flowtoy_dagster.providers.rest.pages.paths import JmesPath, PageError, put
+from flowtoy_dagster.providers.rest.pages.paths import JmesPath, PageError
 from flowtoy_dagster.providers.rest.pages.reading import Reader
 from flowtoy_dagster.providers.rest.pages.selection import Selector
 from flowtoy_dagster.providers.rest.sending import (
@@ -55,30 +58,18 @@ from flowtoy_dagster.providers.rest.sending import (
     Turn,
     token_failure,
     token_source,
+    trace_headers,
     without_tokens,
 )
 from flowtoy_dagster.providers.rest.urls import cut, join, shown, without_user
 
-_Contents = tuple[list[tuple[str, str]], dict[str, str | None], bytes | None]
-METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
-_BODY_METHODS = ("POST", "PUT", "PATCH")
 _NO_URL = "a rest call needs a 'url' or a 'base_url'"
-
-
-def _method(value: Any) -> Any:
-    if isinstance(value, str) and value.upper() in METHODS:
-        return value.upper()
-    raise ValueError(f"expected one of {', '.join(METHODS)}, got {value!r}")
-
-
-def _as_list(value: Any) -> Any:
-    return value if isinstance(value, (list, tuple)) else [value]
 
 
 def _one_or_more(value: Any) -> Any:
     if value in ([], ()):
         raise ValueError("expected a status or a list of them, got none")
-    return _as_list(value)
+    return as_list(value)
 
 
 def _switch_or_path(value: Any) -> Any:
@@ -90,7 +81,7 @@ def _switch_or_path(value: Any) -> Any:
 
 
 def _path_or_pair(value: Any) -> Any:
-    paths = _as_list(value)
+    paths = as_list(value)
     if len(paths) <= 2 and paths and all(isinstance(path, str) and path for path in paths):
         return paths[0] if len(paths) == 1 else tuple(paths)
     raise ValueError(
@@ -98,25 +89,26 @@ def _path_or_pair(value: Any) -> Any:
     )
 
 
+def _proxy_or_none(value: Any) -> Any:
+    if isinstance(value, str) and is_template(value):
+        return value
+    if value is None or value is False or (isinstance(value, str) and value.lower() == "false"):
+        return None if value is None else False
+    if isinstance(value, str) and re.match(r"https?://[^/\s]+/?\s*$", value, re.IGNORECASE):
+        return value.strip()
+    # Not shown: it may hold a password.
+    raise ValueError("expected false, or the URL of a proxy as in http://proxy.example:3128")
+
+
 Status = Annotated[Whole, Field(ge=100, le=599)]
 Statuses = Annotated[tuple[Templated[Status], ...], BeforeValidator(_one_or_more)]
-Values = Annotated[tuple[Templated[Text] | None, ...], BeforeValidator(_as_list)]
-Pairs = dict[str, Templated[Values]]
-
-
-class RestConfiguration(Strict):
+class RestConfiguration(RequestContents):
     """What a call needs; the keys of language 11.2."""
 
     model_config = ConfigDict(hide_input_in_errors=True)
 
     url: Templated[Text] | None = None
     base_url: Templated[Text] | None = None
-    method: Templated[Annotated[str, BeforeValidator(_method)]] = "GET"
-    headers: Templated[dict[str, Templated[Text] | None]] = Field(default_factory=dict)
-    params: Templated[Pairs] = Field(default_factory=dict)
-    json_body: Any = Field(default=None, alias="json")
-    data: Any = None
-    form: Templated[Pairs] | None = None
     auth: Annotated[ShortAuth | Auth | None, PlainValidator(auth_of)] = None
     timeout: Templated[Timeout] = 30.0
     verify: Templated[Annotated[bool | str, BeforeValidator(_switch_or_path)]] = True
@@ -124,30 +116,15 @@ class RestConfiguration(Strict):
     allow_redirects: Templated[bool] = True
     expect: Templated[Statuses] | None = None
     max_response_bytes: Templated[Annotated[Whole, Field(gt=0)]] = 256 * 1024 * 1024
-    input_mode: Templated[Literal["parameter", "body"]] | None = None
-    param_name: Templated[Name] = "id"
     paginator: Annotated[Paginator | None, PlainValidator(one_of(PAGINATORS, "paginator"))] = None
     data_selector: Templated[JmesPath] | None = None
     hosts: Templated[Hosts] = ()
     response_actions: Templated[tuple[ResponseAction, ...]] = ()
     idempotent: Templated[bool] = False
     idempotency_key: Templated[bool] = False
-
-    @model_validator(mode="after")
-    def _no_framing(self) -> RestConfiguration:
-        written = self.headers if isinstance(self.headers, dict) else {}
-        for name, value in written.items():
-            if value is not None and name.lower() in ("content-length", "transfer-encoding"):
-                raise Misplaced(f"'{name}' follows from the body: leave it out", ("headers", name))
-        return self
-
-    @model_validator(mode="after")
-    def _one_body(self) -> RestConfiguration:
-        bodies = {"json": self.json_body, "data": self.data, "form": self.form}
-        given = [f"'{name}'" for name, value in bodies.items() if value is not None]
-        if len(given) > 1:
-            raise ValueError(f"{' and '.join(given)} exclude each other: a request has one body")
-        return self
+    decode: Templated[Codings] | None = None
+    proxy: Annotated[Any, BeforeValidator(_proxy_or_none)] = None
+    cookies: Templated[bool] = False
 
 
 class RestProvider:
@@ -156,6 +133,7 @@ class RestProvider:
     def __init__(self, configuration: dict[str, Any]) -> None:
         self.configuration = RestConfiguration.model_validate(configuration)
         self._own_id = uuid.uuid4().hex
+        self._cookies: Cookies | None = None
 
     def call(
         self, input_payload: Any = None, context: CallContext | None = None
@@ -163,6 +141,10 @@ class RestProvider:
         """Make the call, or one for each page; what goes wrong is a failed result."""
         settings = self.configuration
         url = join(settings.base_url, settings.url)
+        if settings.cookies:
+            self._cookies = Cookies(
+                lambda values: context.mask.learn(values, keep=False) if context else None
+            )
         if not url:
             return _failed(_NO_URL).as_returned()
         if settings.paginator is None and settings.data_selector is None:
@@ -189,7 +171,8 @@ class RestProvider:
         now = Turn(context)
         try:
             make = self._call_maker(url, payload, now, request)
-            exchange = Exchange(settings.auth, token_source(settings, context), make, hide)
+            tokens = token_source(settings, context, self._cookies)
+            exchange = Exchange(settings.auth, tokens, make, hide)
             answer = exchange.answer(self._is_expected, now.take_next)
         except NoAnswerError as error:
             # By this a step's `retry.on` tells failures apart.
@@ -199,7 +182,8 @@ class RestProvider:
             note, code, meta = token_failure(error)
             return replace(_failed(note, meta), code=code)
         except (PageError, TemplateError, UnicodeError, UnsendableError) as error:
-            return _failed(f"the request can't be sent: {error}", {"sent": False})
+            sent = isinstance(error, UnsendableError) and error.sent
+            return _failed(f"the request can't be sent: {error}", {"sent": sent})
         try:
             result = self._result(answer, context)
         except PageError as error:
@@ -211,7 +195,7 @@ class RestProvider:
     ) -> Callable[[Credentials], Call]:
         """What makes the call with credentials; raises where it can't be sent."""
         settings = self.configuration
-        params, written, body = self._contents(payload, request)
+        params, written, body = contents_of(settings, payload, request)
         first_url, of_url = split_user(url)
         place = request.url or first_url
         if settings.idempotency_key:
@@ -222,7 +206,7 @@ class RestProvider:
                 method=settings.method,
                 url=place,
                 label=cut(now.text(shown(place))),
-                params=_replaced(params, credentials.params_for(place)),
+                params=replaced(params, credentials.params_for(place)),
                 headers=credentials.added_to(written),
                 body=body,
                 authorization=credentials.authorization or (None if settings.auth else of_url),
@@ -232,6 +216,9 @@ class RestProvider:
                 allow_redirects=settings.allow_redirects,
                 max_bytes=settings.max_response_bytes,
                 sign=credentials.sign,
+                proxy=settings.proxy,
+                cookies=self._cookies,
+                trace=trace_headers(),
             )
 
         return make
@@ -243,61 +230,18 @@ class RestProvider:
     def _call_id(self, context: CallContext | None) -> str:
         return context.call_id if context is not None else self._own_id
 
-    def _contents(self, payload: Any, request: PageRequest) -> _Contents:
-        """The query's pairs, the headers and the body of a request with this payload."""
-        settings = self.configuration
-        params, (body, content_type) = _pairs(settings.params), self._body()
-        by_method = "body" if settings.method in _BODY_METHODS else "parameter"
-        in_body = payload is not None and (settings.input_mode or by_method) == "body"
-        if in_body:
-            body, content_type = payload_body(payload), "application/json"
-        elif payload is not None:
-            params = _replaced(params, payload_pairs(payload, settings.param_name))
-        if request.body:
-            body = self._with_values(payload if in_body else settings.json_body, request)
-            content_type = "application/json"
-        # A link has all of its query.
-        params = [] if request.url is not None else _replaced(params, [*request.params.items()])
-        headers = headers_of_any_case(settings.headers)
-        if content_type and "content-type" not in map(str.lower, headers):
-            headers["Content-Type"] = content_type
-        return params, headers, body
-
-    def _with_values(self, body: Any, request: PageRequest) -> bytes:
-        """A JSON body with what asks for a page; raises PageError where it takes none."""
-        given = self.configuration
-        other = given.form is not None or given.data is not None
-        if (other and body is None) or (body is not None and not isinstance(body, Mapping)):
-            raise PageError("what asks for a page is set in a body that is a JSON mapping only")
-        values: dict[str, Any] = dict(body or {})
-        for path, value in request.body.items():
-            values = put(values, path, value)
-        return to_json(values).encode()
-
-    def _body(self) -> tuple[bytes | None, str | None]:
-        """The body that the configuration gives, and its type."""
-        settings = self.configuration
-        if settings.json_body is not None:
-            return to_json(settings.json_body).encode(), "application/json"
-        if settings.form is not None:
-            return urlencode(_pairs(settings.form)).encode(), "application/x-www-form-urlencoded"
-        if settings.data is not None:
-            data = settings.data
-            body = data if isinstance(data, bytes) else text(data).encode()
-            return body, "text/plain; charset=utf-8"
-        return None, None
-
     def _result(self, answer: Answer, context: CallContext | None) -> ProviderResult:
         success = self._is_expected(answer.status)
-        body = answer.text
-        notes = () if success else (status_note(answer.status, body, context),)
+        notes = () if success else (status_note(answer.status, answer.text, context),)
         try:
-            data = answer_data(answer)
-        except JsonError as error:
-            data = body
+            answer, data = self._decoded(answer) if success else (answer, answer_data(answer))
+        except (BodyError, JsonError) as error:
+            data = answer.text
             if success:
                 success = False
-                notes = (f"the answer says it is JSON but is not: {error}",)
+                is_json = isinstance(error, JsonError)
+                notes = (f"{'the answer says it is JSON but is not: ' if is_json else ''}{error}",)
+        body = answer.text
         meta = {
             "status_code": answer.status,
             "headers": answer.headers,
@@ -306,6 +250,15 @@ class RestProvider:
         }
         result = ProviderResult(success, answer.status, notes, data, meta)
         return self._acted(result, body, context)
+
+    def _decoded(self, answer: Answer) -> tuple[Answer, Any]:
+        """An answer unpacked, and its data; raises BodyError or JsonError."""
+        codings = self.configuration.decode
+        if codings is None:
+            return answer, answer_data(answer)
+        answer = unpacked(answer, codings, self.configuration.max_response_bytes)
+        last = codings[-1]
+        return answer, answer_data(answer) if last == "gunzip" else parsed(answer, last)
 
     def _acted(
         self, result: ProviderResult, body: str, context: CallContext | None
@@ -377,15 +330,3 @@ class RestKind(ProviderKind):
 
 def _failed(note: str, meta: Mapping[str, Any] | None = None) -> ProviderResult:
     return ProviderResult(False, notes=(note,), meta=meta or {})
-
-
-def _replaced(
-    params: list[tuple[str, str]], own: list[tuple[str, str]]
-) -> list[tuple[str, str]]:
-    """Parameters with others, which replace those of the same name."""
-    names = {name for name, _ in own}
-    return [pair for pair in params if pair[0] not in names] + own
-
-
-def _pairs(written: Mapping[str, tuple[str | None, ...]]) -> list[tuple[str, str]]:
-    return [(name, item) for name, values in written.items() for item in values if item is not None]

@@ -69,7 +69,7 @@ def redirected(call: Call, url: str, status: int, location: str, hide: Hide) -> 
             logger.warning(words, method, call.label, status)
         method, body = changed, None
         headers = {k: v for k, v in headers.items() if not _OF_A_BODY.match(k)}
-    authorization, cert, sign = call.authorization, call.cert, call.sign
+    authorization, cert, sign, trace = call.authorization, call.cert, call.sign, call.trace
     if not is_same_host(urlsplit(url), place):
         if body is not None:
             raise RedirectError(
@@ -77,10 +77,11 @@ def redirected(call: Call, url: str, status: int, location: str, hide: Hide) -> 
                 f"({place.scheme}://{place.netloc}): the body is not sent there"
             )
         authorization = cert = sign = None
+        trace = {}
         headers = {k: v for k, v in headers.items() if not _is_secret(k, v, hide)}
     return replace(
         call, method=method, url=place.geturl(), params=(), headers=headers, body=body,
-        authorization=authorization, cert=cert, sign=sign,
+        authorization=authorization, cert=cert, sign=sign, trace=trace,
     )
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Protocol
@@ -11,10 +13,13 @@ from flowtoy_dagster.masking.mask import Mask
 from flowtoy_dagster.providers.base import CallContext, ProviderResult
 from flowtoy_dagster.providers.rest.auth.base import Auth, Credentials
 from flowtoy_dagster.providers.rest.auth.tokens import TokenCall, TokenError, TokenSource
-from flowtoy_dagster.providers.rest.content import Answer, Call, split_user
+from flowtoy_dagster.providers.rest.content import Answer, Call, CookieKeeper, split_user
 from flowtoy_dagster.providers.rest.redirects import is_same_host
 from flowtoy_dagster.providers.rest.urls import cut, join, shown
 
+_TRACEPARENT = re.compile(
+    r"(?!ff)[0-9a-f]{2}-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}"
+)
 _TOKEN_BYTES = 1 << 20
 """The most that the answer with a token may have."""
 
@@ -35,18 +40,26 @@ class Settings(Protocol):
         """Whether to check certificates, or the file of those to trust."""
 
     @property
+    def proxy(self) -> str | bool | None:
+        """The URL of the proxy; false for none; None for that of the environment."""
+
+    @property
     def cert(self) -> str | tuple[str, str] | None:
         """The client's certificate, or that and its key."""
 
 
-def token_source(settings: Settings, context: CallContext | None) -> TokenSource:
+def token_source(
+    settings: Settings, context: CallContext | None, cookies: CookieKeeper | None
+) -> TokenSource:
     """What gives the tokens of a source; requests for them obey its settings."""
     return TokenSource(
-        lambda asked: _fetch_token(asked, settings, context), settings.base_url, context
+        lambda asked: _fetch_token(asked, settings, context, cookies), settings.base_url, context
     )
 
 
-def _fetch_token(asked: TokenCall, settings: Settings, context: CallContext | None) -> Answer:
+def _fetch_token(
+    asked: TokenCall, settings: Settings, context: CallContext | None, cookies: CookieKeeper | None
+) -> Answer:
     """The answer to a request for a token, whatever its status; raises TokenError."""
     from flowtoy_dagster.providers.rest.errors import TIMED_OUT, NoAnswerError
     from flowtoy_dagster.providers.rest.transport import fetch
@@ -67,12 +80,25 @@ def _fetch_token(asked: TokenCall, settings: Settings, context: CallContext | No
         # It holds secrets, and the answer is one: both are for the URL that the flow names.
         allow_redirects=False,
         max_bytes=_TOKEN_BYTES,
+        proxy=settings.proxy,
+        cookies=cookies,
+        trace=trace_headers(),
     )
     try:
         return fetch(call, hide)
     except NoAnswerError as error:
         kind = "timeout" if str(error).startswith(TIMED_OUT) else "connection"
         raise TokenError(f"no token from '{call.label}': {error}", failure=kind) from None
+
+
+def trace_headers() -> dict[str, str]:
+    """The trace that the environment says this process is a part of (W3C Trace Context)."""
+    parent = os.environ.get("TRACEPARENT", "").strip().lower()
+    if not _TRACEPARENT.fullmatch(parent):
+        return {}
+    state = os.environ.get("TRACESTATE", "").strip()
+    more = {"tracestate": state} if state and state.isascii() and state.isprintable() else {}
+    return {"traceparent": parent, **more}
 
 
 class Turn:

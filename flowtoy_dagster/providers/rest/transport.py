@@ -134,13 +134,16 @@ class _Exchange(threading.Thread):
 
     def _send(self, call: Call) -> requests.Response:
         timeout = min(call.timeout, _LONGEST_WAIT)
+        body: Any = call.body
+        if body is not None and not isinstance(body, bytes):
+            body = body.stream()
         request = requests.PreparedRequest()
         request.prepare(
             method=call.method,
             url=call.url,
             params=list(call.params),
             headers=_headers(call),
-            data=call.body,
+            data=body,
         )
         options = {
             "stream": True,
@@ -212,6 +215,8 @@ def _headers(call: Call) -> dict[str, str | bytes]:
     given = {"User-Agent": _user_agent(), "Accept-Encoding": ACCEPTED, "Accept": "*/*",
              "Connection": "keep-alive"}
     headers: dict[str, str | None] = dict(given)
+    if not any(name.lower() == "traceparent" for name in call.headers):
+        headers.update(call.trace)
     for name, value in call.headers.items():
         for known in [known for known in headers if known.lower() == name.lower()]:
             del headers[known]
@@ -285,16 +290,24 @@ class _Adapter(HTTPAdapter):
     ) -> requests.Response:
         exchange = _current.get()
         exchange.url = request.url or ""
-        kwargs["proxies"] = _proxies(exchange.url)
+        kwargs["proxies"] = _proxies(exchange.url, exchange.call.proxy)
+        cookies = exchange.call.cookies
+        if cookies is not None:
+            cookies.add_to(request)
         response = None
         while response is None:
             # Each connection that fails leaves the pool, so a new one comes in the end.
             exchange.connected = False
+            body: Any = request.body
+            if hasattr(body, "rewind"):
+                body.rewind()
             try:
                 response = super().send(request, *args, **kwargs)
             except requests.ConnectionError as error:
                 if not exchange.may_repeat(request.method, error):
                     raise
+        if cookies is not None:
+            cookies.take_from(request, response)
         exchange.read(response)
         return response
 
@@ -303,12 +316,14 @@ def _use_own_pools(manager: urllib3.PoolManager) -> None:
     manager.pool_classes_by_scheme = {"http": _HttpPool, "https": _HttpsPool}
 
 
-def _proxies(url: str) -> dict[str, str]:
-    """The proxy that the environment names for a URL.
+def _proxies(url: str, given: str | bool | None) -> dict[str, str]:
+    """The proxy for a URL: the one that is given, or that of the environment.
 
     Raises:
         NoAnswerError: it is one that can't be used.
     """
+    if given is not None:
+        return {"http": given, "https": given} if isinstance(given, str) else {}
     proxies: dict[str, str] = requests.utils.get_environ_proxies(url, no_proxy=None)
     proxy = requests.utils.select_proxy(url, proxies) or ""
     scheme, found, _ = proxy.partition("://")

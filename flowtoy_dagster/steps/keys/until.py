@@ -47,7 +47,7 @@ def repeat_until(context: StepContext, following: Next) -> Outcome:
     calls = 0
     while True:
         try:
-            return following(replace(context, give_up_at=end))
+            return following(replace(context, give_up_at=end, poll=calls))
         except NotDoneError:
             calls += 1
         except GivenUpError:
