@@ -64,6 +64,8 @@ def loaded_after(code: str) -> set[str]:
         (["run", "wrong.yaml"], 2),
         (["run", "wrong.yaml", "--env-file", "absent.env"], 2),
         (["run", "choice.yaml", "--param", "size=ten"], 2),
+        (["validate", "wrong.yaml"], 2),
+        (["validate", "choice.yaml"], 0),
     ],
     ids=lambda value: " ".join(value) or "nothing" if isinstance(value, list) else str(value),
 )

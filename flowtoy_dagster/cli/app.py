@@ -13,6 +13,7 @@ from flowtoy_dagster.cli.runs import runs
 from flowtoy_dagster.cli.serve import serve
 from flowtoy_dagster.cli.shared.installed_commands import Commands
 from flowtoy_dagster.cli.tui import tui
+from flowtoy_dagster.cli.validate import validate
 from flowtoy_dagster.cli.webui import webui
 
 app = typer.Typer(
@@ -46,6 +47,7 @@ def _options(
 
 
 app.command(epilog="Example: flowtoy run base.yaml local.yaml -j | jq .fetch_users")(run)
+app.command(epilog="Example: flowtoy validate flows/ --format github")(validate)
 app.command(epilog="Example: flowtoy webui flow.yaml --open")(webui)
 app.command(epilog="Example: flowtoy serve flow.yaml --port 8000")(serve)
 app.command(epilog="Example: flowtoy tui flow.yaml")(tui)
