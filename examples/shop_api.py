@@ -52,6 +52,13 @@ ORDERS = [
 ]
 
 
+CHANGES: list[dict[str, Any]] = [
+    {"order": 1002, "status": "paid", "updated_at": "2026-03-01T08:30:00Z"},
+    {"order": 1001, "status": "shipped", "updated_at": "2026-03-01T10:00:00Z"},
+    {"order": 1003, "status": "shipped", "updated_at": "2026-03-02T09:15:00Z"},
+]
+
+
 class Request(NamedTuple):
     """One answered request; the times are `time.monotonic()` seconds."""
 
@@ -143,6 +150,11 @@ class _Shop:
     def orders(self, _ids: Sequence[str], _body: bytes) -> Answer:
         return Answer(HTTPStatus.OK, ORDERS)
 
+    def changes(self, ids: Sequence[str], _body: bytes) -> Answer:
+        """The changes of orders after `?since=`, a moment in UTC; all by default."""
+        since = dict(urllib.parse.parse_qsl(ids[0])).get("since", "")
+        return Answer(HTTPStatus.OK, [each for each in CHANGES if each["updated_at"] > since])
+
     def page(self, ids: Sequence[str], _body: bytes) -> Answer:
         """A page of a list: `?after=` the last id of the page before, `&limit=` records."""
         name, query = ids
@@ -202,6 +214,7 @@ _ENDPOINTS = (
     _Endpoint("/users", ("GET",), _Shop.users),
     _Endpoint("/products", ("GET",), _Shop.products),
     _Endpoint("/orders", ("GET",), _Shop.orders),
+    _Endpoint("/changes", ("GET",), _Shop.changes, takes_query=True),
     _Endpoint("/pages/<id>", ("GET",), _Shop.page, takes_query=True),
     _Endpoint("/databases", ("POST",), _Shop.create_database),
     _Endpoint("/databases/<id>/schema", ("POST",), _Shop.create_schema),

@@ -136,11 +136,18 @@ def test_without_the_shop_the_missing_variable_is_named() -> None:
     assert "input.url: the environment variable 'SHOP_API' is not set" in done.stderr
 
 
+def test_only_new_loads_each_change_once() -> None:
+    first = outputs_of(run_example("only_new.yaml"))
+    assert [row["order"] for row in first["changes"]["rows"]] == [1002, 1001, 1003]
+    assert first["load"] == {"text": "loaded 3"}
+    assert outputs_of(run_example("only_new.yaml")) == {"changes": {"rows": []}, "load": None}
+
+
 def test_every_flow_here_is_tested() -> None:
     flows = {path.name for path in EXAMPLES.glob("*.yaml")}
     assert flows == {"clean_up.yaml", "conditions.yaml", "explicit_order.yaml", "hello.yaml",
                      "loop.yaml",
-                     "mixed.yaml", "parallel.yaml", "report.yaml"}
+                     "mixed.yaml", "only_new.yaml", "parallel.yaml", "report.yaml"}
 
 
 @pytest.mark.parametrize("name", ["parallel", "mixed", "explicit_order"])

@@ -12,6 +12,7 @@ from flowtoy_dagster.cli.run import run
 from flowtoy_dagster.cli.runs import runs
 from flowtoy_dagster.cli.serve import serve
 from flowtoy_dagster.cli.shared.installed_commands import Commands
+from flowtoy_dagster.cli.state import state
 from flowtoy_dagster.cli.tui import tui
 from flowtoy_dagster.cli.validate import validate
 from flowtoy_dagster.cli.webui import webui
@@ -52,5 +53,6 @@ app.command(epilog="Example: flowtoy webui flow.yaml --open")(webui)
 app.command(epilog="Example: flowtoy serve flow.yaml --port 8000")(serve)
 app.command(epilog="Example: flowtoy tui flow.yaml")(tui)
 app.add_typer(runs, name="runs")
+app.add_typer(state, name="state")
 app.command(epilog="Example: flowtoy retry last --from fetch_users")(retry)
 app.command(epilog="Example: flowtoy cancel last")(cancel)

@@ -5,14 +5,15 @@ from __future__ import annotations
 import json
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated, Any, Optional
 
 import typer
 
 from flowtoy_dagster.cli.shared.options import RunArgument, ShowSecrets
-from flowtoy_dagster.terminal import plain, print_json, say
+from flowtoy_dagster.cli.shared.tables import print_table
+from flowtoy_dagster.terminal import print_json, say
 
 if TYPE_CHECKING:
     from flowtoy_dagster.runs.status.models import RunStatus, StepStatus
@@ -50,7 +51,7 @@ def list_runs(
          f"retry of {run.retry_of[:8]}" if run.retry_of else "")
         for run in found
     ]
-    _print_table(("RUN", "FLOW", "STATE", "STARTED", "TOOK", ""), rows)
+    print_table(("RUN", "FLOW", "STATE", "STARTED", "TOOK", ""), rows)
 
 
 @runs.command("show", epilog="Example: flowtoy runs show last --json")
@@ -202,6 +203,8 @@ def repair_runs(
 
 
 def _print_status(status: RunStatus, parent: str | None, params: Mapping[str, Any]) -> None:
+    from flowtoy_dagster.progress.words import cursor_words
+
     print(f"run      {status.run_id}")
     say(f"flow     {status.name}", sys.stdout)
     print(f"state    {status.verdict}")
@@ -221,7 +224,12 @@ def _print_status(status: RunStatus, parent: str | None, params: Mapping[str, An
          str(step.attempt or ""), _span(step.started_at, step.ended_at), _told_of(step))
         for step in status.steps.values()
     ]
-    _print_table(("STEP", "STATE", "ATTEMPTS", "TOOK", "REASON"), rows)
+    print_table(("STEP", "STATE", "ATTEMPTS", "TOOK", "REASON"), rows)
+    for step in status.steps.values():
+        if step.cursor is not None:
+            say(f"\n{cursor_words(step.name, step.cursor)}", sys.stdout)
+            if step.cursor.start_value is not None:
+                say(f"    it began at {step.cursor.start_value}", sys.stdout)
     for step in status.steps.values():
         if step.state == "failed" and step.stderr:
             say(f"\n{step.name}, the last lines of stderr:", sys.stdout)
@@ -234,16 +242,6 @@ def _told_of(step: StepStatus) -> str:
     from flowtoy_dagster.progress.words import items_words
 
     return step.error or (items_words(step.items) if step.items is not None else "")
-
-
-def _print_table(heads: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> None:
-    if not rows:
-        return
-    rows = [tuple(map(plain, row)) for row in rows]
-    widths = [max(len(row[i]) for row in (heads, *rows)) for i in range(len(heads))]
-    for row in (heads, *rows):
-        cells = (cell.ljust(width) for cell, width in zip(row, widths, strict=True))
-        print("  ".join(cells).rstrip())
 
 
 def _moment(value: float | None) -> str:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from flowtoy_dagster.errors import Problem
 from flowtoy_dagster.flow.schema.for_each import ForEachConfig
+from flowtoy_dagster.flow.schema.incremental import IncrementalConfig
 from flowtoy_dagster.flow.schema.models import (
     OnError,
     OutputConfig,
@@ -92,6 +93,7 @@ class Step:
         params: the parameters that its templates refer to.
         when: its condition, a template of one expression (language 19.1).
         for_each: what it is repeated for; None where it runs once.
+        incremental: where its cursor is, of which only what is new is loaded (language 22).
         until: until when it is called again and again.
         run_if: after what ends of the steps before it, it runs (language 19.3).
     """
@@ -115,6 +117,7 @@ class Step:
     params: tuple[str, ...] = ()
     when: str | None = None
     for_each: ForEachConfig | None = None
+    incremental: IncrementalConfig | None = None
     until: Until | None = None
     run_if: RunIf = "success"
 
@@ -207,6 +210,17 @@ class Flow:
             for name in step.upstream:
                 found[name].append(step.name)
         return {name: tuple(names) for name, names in found.items()}
+
+
+def steps_after(flow: Flow, origins: Iterable[str]) -> set[str]:
+    """The names of the steps that depend on others, at any distance."""
+    found: set[str] = set()
+    pending = list(origins)
+    while pending:
+        more = set(flow.dependents.get(pending.pop(), ())) - found
+        found |= more
+        pending += more
+    return found
 
 
 def rule_between(failed: Step, dependent: Step) -> Rule:

@@ -9,7 +9,7 @@ from collections.abc import Collection
 from typing import TYPE_CHECKING, TextIO
 
 from flowtoy_dagster.flow.graph import Flow
-from flowtoy_dagster.progress.words import change_lines, name_width, summary
+from flowtoy_dagster.progress.words import change_lines, held_cursors, name_width, summary
 from flowtoy_dagster.terminal import plain
 
 if TYPE_CHECKING:
@@ -51,7 +51,9 @@ class ProgressLines:
         """The run has ended, or never began."""
 
     def summarize(self, status: RunStatus) -> None:
-        """Print the last line: the counts, the time, and where to look."""
+        """Print the last lines: cursors that are held back, the counts, and where to look."""
+        for line in held_cursors(status):
+            self._print(line)
         self._print(summary(status, time.monotonic() - self._started))
 
     def _print(self, text: str) -> None:

@@ -12,7 +12,7 @@ from flowtoy_dagster.flow.graph import Flow
 from flowtoy_dagster.progress.area import Line, TerminalArea
 from flowtoy_dagster.progress.capture import StderrPipe
 from flowtoy_dagster.progress.rows import Board
-from flowtoy_dagster.progress.words import change_lines, name_width, summary
+from flowtoy_dagster.progress.words import change_lines, held_cursors, name_width, summary
 from flowtoy_dagster.steady import steady_time
 from flowtoy_dagster.terminal import plain
 
@@ -79,9 +79,10 @@ class LiveProgress:
             self._draw(rows, left)
 
     def summarize(self, status: RunStatus) -> None:
-        """Print the last line."""
-        line = summary(status, time.monotonic() - self._started)
-        print(plain(line), file=self._terminal, flush=True)
+        """Print the last lines."""
+        last = summary(status, time.monotonic() - self._started)
+        for line in (*held_cursors(status), last):
+            print(plain(line), file=self._terminal, flush=True)
 
     def _draw_on(self) -> None:
         assert self._pipe is not None

@@ -7,7 +7,13 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from flowtoy_dagster.runs.status.models import Change, ItemsStatus, RunStatus, StepStatus
+    from flowtoy_dagster.runs.status.models import (
+        Change,
+        CursorStatus,
+        ItemsStatus,
+        RunStatus,
+        StepStatus,
+    )
 
 
 def change_lines(change: Change, width: int) -> Iterator[str]:
@@ -63,6 +69,22 @@ def items_words(items: ItemsStatus) -> str:
 
 def _with_items(step: StepStatus) -> str:
     return f", {items_words(step.items)}" if step.items is not None else ""
+
+
+def cursor_words(name: str, cursor: CursorStatus) -> str:
+    """What has become of the cursor of a step with `incremental`."""
+    whose = f"{name} ({cursor.key})" if cursor.key else name
+    if cursor.state == "stored":
+        return f"{whose}: the cursor is stored: {cursor.value}"
+    state = "is not stored" if cursor.state == "held" else "is unchanged"
+    return f"{whose}: the cursor {state}" + (f": {cursor.reason}" if cursor.reason else "")
+
+
+def held_cursors(status: RunStatus) -> Iterator[str]:
+    """A line for each cursor that something holds back."""
+    for step in status.steps.values():
+        if step.cursor is not None and step.cursor.state == "held":
+            yield cursor_words(step.name, step.cursor)
 
 
 def summary(status: RunStatus, elapsed: float) -> str:

@@ -132,10 +132,13 @@ class CallParts(Protocol):
     def keeps_records(self) -> bool:
         """Whether the result must list the records, although they were handed over."""
 
-    def take(self, records: list[Any]) -> None:
+    def take(self, records: list[Any]) -> list[Any]:
         """Hand over the records of a page, once it counts as read; pages come in their order.
 
         What takes them may write them: the provider must not hand over a page twice.
+
+        Returns:
+            those that the result lists, where it lists them: the step may leave some out.
 
         Raises:
             Exception: they can't be taken; the call must end with that.

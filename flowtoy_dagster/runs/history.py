@@ -16,6 +16,7 @@ from typing_extensions import Self
 
 from flowtoy_dagster.engine.jobs.dagster_names import step_keys
 from flowtoy_dagster.engine.jobs.params import with_values_of
+from flowtoy_dagster.engine.jobs.reuse import origin_of
 from flowtoy_dagster.engine.storage.address import reason_of
 from flowtoy_dagster.engine.storage.home import CONFIG_FILE, open_home
 from flowtoy_dagster.engine.storage.instances import open_instance as open_as_configured
@@ -231,7 +232,8 @@ class History:
         tolerated = {step.name: tolerated_by(flow, step) for step in flow.steps}
         status = self._blank_status(run, flow)
         closing = {step.name for step in flow.steps if step.is_closing}
-        return StatusBuilder(status, names_by_key(flow), halting, tolerated, closing)
+        moved = {s.name for s in flow.steps if s.incremental and s.incremental.commit == "run"}
+        return StatusBuilder(status, names_by_key(flow), halting, tolerated, closing, moved)
 
     def _blank_status(self, run: dg.DagsterRun, flow: Flow) -> RunStatus:
         steps = {
@@ -263,15 +265,7 @@ class History:
 
     def origin(self, run: dg.DagsterRun, step_key: str) -> str:
         """The run that executed a step: the run itself, or the one that it reuses it of."""
-        current = run
-        while True:
-            executed = current.step_keys_to_execute
-            if executed is None or step_key in executed or current.parent_run_id is None:
-                return current.run_id
-            before = self.instance.get_run_by_id(current.parent_run_id)
-            if before is None:
-                return current.parent_run_id
-            current = before
+        return origin_of(run, step_key, self.instance.get_run_by_id)
 
     def records(
         self, run: dg.DagsterRun, status: RunStatus

@@ -17,7 +17,7 @@ from flowtoy_dagster.engine.jobs.dagster_names import step_keys
 from flowtoy_dagster.engine.jobs.reuse import reusable_runs
 from flowtoy_dagster.errors import UsageError
 from flowtoy_dagster.flow.files.suggestions import nearest
-from flowtoy_dagster.flow.graph import Flow, Step, Values
+from flowtoy_dagster.flow.graph import Flow, Step, Values, steps_after
 from flowtoy_dagster.flow.param_values import bind
 from flowtoy_dagster.flow.secrets_of_flow import FlowSecrets
 from flowtoy_dagster.runs.history import History
@@ -102,7 +102,7 @@ def plan_retry(
             raise UsageError(f"there is no step '{from_step}'\n    {hint}")
         reasons[from_step] = "you asked to start from it"
     origins = set(differences) | ({from_step} if from_step else set())
-    fresh = _after(chosen, origins) | ({from_step} if from_step else set())
+    fresh = steps_after(chosen, origins) | ({from_step} if from_step else set())
     _spread(chosen, reasons, origins)
     skipped = {name for name, step in status.steps.items() if step.by_condition}
     _ask_again(chosen, reasons, skipped)
@@ -112,17 +112,6 @@ def plan_retry(
         raise UsageError(f"every step of run {parent.run_id[:8]} {what}: nothing to retry")
     reusing = _reusable_items(history, parent, chosen, set(reasons) - fresh)
     return RetryPlan(parent, chosen, reasons, differences, frozenset(skipped), reusing)
-
-
-def _after(flow: Flow, origins: set[str]) -> set[str]:
-    """The steps that depend on others, at any distance."""
-    found: set[str] = set()
-    pending = list(origins)
-    while pending:
-        more = set(flow.dependents.get(pending.pop(), ())) - found
-        found |= more
-        pending += more
-    return found
 
 
 def _reusable_items(
@@ -233,6 +222,7 @@ def _described(flow: Flow, step: Step) -> list[str]:
         "type": step.source.type,
         "configuration": dict(step.source.configuration),
         "for_each": _iterated(step),
+        "incremental": _cursor(step),
         "input": step.payload,
         "output": [output.model_dump(exclude_defaults=True) for output in step.outputs],
         "depends_on": list(step.upstream),
@@ -255,6 +245,14 @@ def _iterated(step: Step) -> dict[str, Any] | None:
         return None
     written = step.for_each.model_dump(by_alias=True, exclude_defaults=True, warnings=False)
     return {key: value for key, value in written.items() if key in ("in", "as", "key", "batch")}
+
+
+def _cursor(step: Step) -> dict[str, Any] | None:
+    """How a step reads its cursor; when the value is stored does not matter."""
+    if step.incremental is None:
+        return None
+    written = step.incremental.model_dump(exclude_defaults=True, warnings=False)
+    return {key: value for key, value in written.items() if key not in ("commit", "secret")}
 
 
 def retry_run(

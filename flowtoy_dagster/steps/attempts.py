@@ -21,6 +21,7 @@ from flowtoy_dagster.steps.needs import SkipStep
 from flowtoy_dagster.steps.retry import next_delay
 from flowtoy_dagster.steps.scope import Upstream, build_scope
 from flowtoy_dagster.steps.stages import ATTEMPT, RUN_OUT_OF_TIME
+from flowtoy_dagster.steps.state.cursors import CursorUse
 from flowtoy_dagster.steps.state.items import ItemCounts
 from flowtoy_dagster.steps.words import one_line
 
@@ -48,6 +49,7 @@ class StepOutcome:
         secrets: what it learned to be secret while it ran.
         hidden: the names of the outputs that are secret as a whole.
         counts: how many items ended how, of a step that is repeated.
+        cursor: what it used and read of its cursor.
     """
 
     error: str | None = None
@@ -62,6 +64,7 @@ class StepOutcome:
     secrets: frozenset[str] = frozenset()
     hidden: frozenset[str] = frozenset()
     counts: ItemCounts | None = None
+    cursor: CursorUse | None = None
 
     @property
     def succeeded(self) -> bool:
@@ -115,6 +118,7 @@ def run_step(
         secrets=learned(context),
         hidden=frozenset(o.name for o in context.step.outputs if o.is_secret),
         counts=counts_of(context),
+        cursor=context.work.cursor,
     )
 
 

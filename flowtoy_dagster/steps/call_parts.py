@@ -67,12 +67,15 @@ class PartsOfCall:
         """Whether the result must list the records, although they were handed over."""
         return self._context.keeps_records
 
-    def take(self, records: list[Any]) -> None:
-        """Hand over the records of a page.
+    def take(self, records: list[Any]) -> list[Any]:
+        """Hand over the records of a page; gives those that the step keeps.
 
         Raises:
             StepError: they can't be taken.
         """
         self.has_taken = True
+        if self._context.tracker is not None:
+            records = self._context.tracker.take(records)
         for taker in self._context.takers:
             taker.take(records)
+        return records

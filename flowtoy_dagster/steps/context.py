@@ -21,6 +21,7 @@ from flowtoy_dagster.providers.base import (
 )
 from flowtoy_dagster.providers.subprocesses import Processes
 from flowtoy_dagster.steps.scope import RunInfo
+from flowtoy_dagster.steps.state.cursors import CursorReader, CursorTracker, CursorUse
 from flowtoy_dagster.steps.state.deadline import Clock
 from flowtoy_dagster.steps.state.items import Item, Loop
 from flowtoy_dagster.steps.state.mask import StepMask
@@ -64,6 +65,7 @@ class Work:
         payload: the input's payload, rendered.
         result: what the provider gave.
         outputs: the outputs that were extracted.
+        cursor: what was used and read of the step's cursor.
         not_repeated: why what failed is not tried again although `retry` says so.
     """
 
@@ -72,6 +74,7 @@ class Work:
     payload: Any = None
     result: ProviderResult | None = None
     outputs: dict[str, Any] = field(default_factory=dict)
+    cursor: CursorUse | None = None
     not_repeated: str | None = None
 
 
@@ -97,11 +100,13 @@ class StepContext:
         tokens: keeps the tokens of sources; without it each call asks for one.
         limited: the named source whose rate holds for the step's calls, if one does.
         give_up_at: when it need not wait for its turn any longer, by the monotonic clock.
+        cursors: where cursor values are stored; without one nothing is stored.
         waits: called with what the attempt waits for.
         work: what the attempt has come to so far.
         parts: what a call that consists of several requests holds to; None outside of a call.
         takers: are handed the records that the call reads, page by page. A stage before the call
             adds one for this attempt alone: another attempt reads from the first page again.
+        tracker: finds the new value of the step's cursor in the records, before others get them.
         keeps_records: whether the result must list the records beside.
     """
 
@@ -122,10 +127,12 @@ class StepContext:
     tokens: TokenKeeper | None = None
     limited: Source | None = None
     give_up_at: float | None = None
+    cursors: CursorReader | None = None
     waits: Waits = field(default_factory=Waits)
     work: Work = field(default_factory=Work)
     parts: CallParts | None = None
     takers: tuple[RecordTaker, ...] = ()
+    tracker: CursorTracker | None = None
     keeps_records: bool = True
 
     @property

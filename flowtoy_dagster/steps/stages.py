@@ -25,6 +25,7 @@ from flowtoy_dagster.steps.call_parts import PartsOfCall
 from flowtoy_dagster.steps.chain import Failed, Next, Outcome, Succeeded, chain
 from flowtoy_dagster.steps.context import StepContext
 from flowtoy_dagster.steps.extraction import extract
+from flowtoy_dagster.steps.keys.incremental import begin_at_cursor, note_cursor
 from flowtoy_dagster.steps.keys.rate import heed_limits, wait_for_turn
 from flowtoy_dagster.steps.keys.required import check_required
 from flowtoy_dagster.steps.keys.until import check_done, repeat_until
@@ -35,6 +36,7 @@ from flowtoy_dagster.steps.state.deadline import (
     RUN_OUT_OF_TIME as RUN_OUT_OF_TIME,  # noqa: PLC0414 - who runs stages asks here
 )
 from flowtoy_dagster.steps.state.deadline import Clock, OutOfTime, within
+from flowtoy_dagster.steps.state.records import records_in, with_records
 from flowtoy_dagster.steps.words import one_line
 
 logger = logging.getLogger("flowtoy.step")
@@ -101,10 +103,11 @@ def call(context: StepContext, following: Next) -> Outcome:
     if not work.result.success:
         _learn_from_failure(context, work.result)
         return Failed(_failure(context, work.result), "provider")
-    if context.takers and not parts.has_taken:
-        found = kind.view(work.result).content
-        if isinstance(found, list):
-            parts.take(found)
+    if (context.takers or context.tracker) and not parts.has_taken:
+        view = kind.view(work.result)
+        found = records_in(view, alone=context.tracker is None)
+        if found is not None:
+            work.result = with_records(view, found, parts.take(found.records))
     return following(context)
 
 
@@ -166,8 +169,8 @@ def give(context: StepContext, following: Next) -> Outcome:
 
 ATTEMPT = chain(
     (
-        repeat_until, hold_deadline, check_needs, ask_condition, render, call, check_done,
-        extract_outputs, check_required, give,
+        repeat_until, hold_deadline, check_needs, begin_at_cursor, ask_condition, render, call,
+        check_done, note_cursor, extract_outputs, check_required, give,
     )
 )
 """One attempt of a step."""

@@ -3,7 +3,7 @@
 One piece a step, of JSON lines, whole or absent:
 
 1. a header: state, error, code, notes, and the size of each output in bytes; of a repeated step
-   also how many items have ended how,
+   also how many items have ended how, of one with a cursor what it used and read of that,
 2. the outputs, one object,
 3. the result's `data` and `meta`, only where another step's templates name it,
 4. the end: how many bytes come before it.
@@ -22,6 +22,7 @@ from typing import Any, BinaryIO
 from flowtoy_dagster.errors import RunError
 from flowtoy_dagster.json_text import dumps_checked, loads_checked
 from flowtoy_dagster.masking.mask import texts_in
+from flowtoy_dagster.steps.state.cursors import CursorUse
 from flowtoy_dagster.steps.state.items import ItemResult
 from flowtoy_dagster.store.item_log import StoredItems
 
@@ -142,6 +143,12 @@ class StepRecord:
         """How many of its items have ended how; None where it is not repeated."""
         counts: dict[str, int] | None = self.header.get("counts")
         return counts
+
+    @property
+    def cursor(self) -> CursorUse | None:
+        """What it used and read of its cursor; None where it has none."""
+        facts = self.header.get("cursor")
+        return CursorUse.of(facts) if facts is not None else None
 
     @property
     def items(self) -> list[dict[str, Any]]:

@@ -17,11 +17,10 @@ from flowtoy_dagster.steps.state.items import ItemOutputs
 from flowtoy_dagster.store.item_log import StoredItemLog, StoredItems, reusable
 from flowtoy_dagster.store.output_text import ListText, OutputSummary, ValueText
 from flowtoy_dagster.store.record import MissingRecordError, RecordError, StepRecord, end_of_record
-from flowtoy_dagster.store.store import Store, open_store
+from flowtoy_dagster.store.store import LONGEST_NAME, Store, open_store, quoted
 
 RECORDS_FOLDER = "flowtoy-records"
 
-_LONGEST_NAME = 120
 _GIVEN = "params"
 _OLD_GIVEN = "params.json"
 _LOG = logging.getLogger("flowtoy.store")
@@ -164,6 +163,8 @@ class RecordStore:
         }
         if outcome.counts is not None:
             header["counts"] = outcome.counts.facts()
+        if outcome.cursor is not None:
+            header["cursor"] = outcome.cursor.facts()
         with self._store.writer(_step_key(run_id, step_key)) as file:
             file.write(dumps(header) + b"\n{")
             for index, (name, text) in enumerate(texts.items()):
@@ -202,34 +203,22 @@ def _secrets_to_keep(
 
 
 def _folder(run_id: str) -> str:
-    return _quoted(run_id)
+    return quoted(run_id)
 
 
 def _step_key(run_id: str, step_key: str) -> str:
-    return f"{_folder(run_id)}/steps/{_quoted(step_key)}"
+    return f"{_folder(run_id)}/steps/{quoted(step_key)}"
 
 
 def _items_key(run_id: str, step_key: str) -> str:
-    return f"{_folder(run_id)}/items/{_quoted(step_key)}"
+    return f"{_folder(run_id)}/items/{quoted(step_key)}"
 
 
 def _old_key(run_id: str, step_key: str) -> str:
     name = urllib.parse.quote(step_key, safe=" ")
-    if len(name) > _LONGEST_NAME:
+    if len(name) > LONGEST_NAME:
         name = hashlib.sha256(step_key.encode()).hexdigest()
     return f"{run_id}/{name}.jsonl"
-
-
-def _quoted(text: str) -> str:
-    """A text as a segment of a key.
-
-    It has no full stop: Dagster's web server serves `logs/<folders>/<name>.<kind>` of whatever
-    folder a deployment sets for logs, for any kind, and can't reach a file without one.
-    """
-    name = urllib.parse.quote(text, safe="").replace(".", "%2E").replace("%20", " ")
-    if not name or len(name) > _LONGEST_NAME or name.startswith(" "):
-        name = hashlib.sha256(text.encode()).hexdigest()
-    return name
 
 
 def records_of(storage_directory: str) -> RecordStore:

@@ -6,6 +6,7 @@ Callers name a piece by a key, never by a path, so that a store need not be a fo
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import re
 import shutil
 import urllib.parse
@@ -27,6 +28,8 @@ from flowtoy_dagster.store.files import (
 
 _SEGMENT = re.compile(r"[A-Za-z0-9_%~=+@-][A-Za-z0-9_%~=+@. -]{0,199}")
 _LOCK = ".lock"
+LONGEST_NAME = 120
+"""Characters of a name that is a segment of a key; a longer one is hashed."""
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+)://")
 
 
@@ -187,6 +190,18 @@ class FolderStore(Store):
 
     def _path(self, key: str) -> Path:
         return self._folder / check_key(key)
+
+
+def quoted(text: str) -> str:
+    """A text as a segment of a key.
+
+    It has no full stop: Dagster's web server serves `logs/<folders>/<name>.<kind>` of whatever
+    folder a deployment sets for logs, for any kind, and can't reach a file without one.
+    """
+    name = urllib.parse.quote(text, safe="").replace(".", "%2E").replace("%20", " ")
+    if not name or len(name) > LONGEST_NAME or name.startswith(" "):
+        name = hashlib.sha256(text.encode()).hexdigest()
+    return name
 
 
 def open_store(url: str | Path) -> Store:

@@ -32,6 +32,7 @@ RULES = [
     *(f"18.{rule}" for rule in range(1, 14)),
     *("19.1", "19.2", "19.3", "19.4", "19.5", "19.6", "19.7"),
     *("21.1", "21.2", "21.3", "21.4", "21.5", "21.6", "21.7"),
+    *("22.1", "22.2", "22.3", "22.4", "22.5"),
 ]
 RULES_OF_RUNNING = {
     "1": "a flow is a job and a step an op, under names that Dagster takes",

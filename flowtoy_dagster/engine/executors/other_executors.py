@@ -7,7 +7,7 @@ way of its own can't be given that, and the run fails before a step has started.
 
 import copy
 import types
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, cast
 
 import dagster as dg
@@ -30,6 +30,7 @@ from flowtoy_dagster.engine.executors.rebound import rebound
 from flowtoy_dagster.engine.executors.warm.executor import WarmExecutor
 from flowtoy_dagster.errors import RunError
 
+Around = Callable[[dg.Executor], dg.Executor]
 _OWN = (WarmExecutor, HaltingInProcessExecutor, HaltingMultiprocessExecutor)
 _SCHEDULING: Mapping[str, Any] = {
     "ActiveExecution": HaltingExecution,
@@ -38,8 +39,14 @@ _SCHEDULING: Mapping[str, Any] = {
 """By what names executors start a plan, if not by the plan's own `start`."""
 
 
-def keeping_the_rules(definition: dg.ExecutorDefinition) -> dg.ExecutorDefinition:
+def keeping_the_rules(
+    definition: dg.ExecutorDefinition, around: Around | None = None
+) -> dg.ExecutorDefinition:
     """The same executor, with the same configuration, for runs of flows.
+
+    Args:
+        definition: the executor.
+        around: makes another executor of the one that is made.
 
     Raises:
         TypeError: it is no executor.
@@ -55,7 +62,8 @@ def keeping_the_rules(definition: dg.ExecutorDefinition) -> dg.ExecutorDefinitio
 
     def create(context: dg.InitExecutorContext) -> dg.Executor:
         executor = make(context)
-        return executor if isinstance(executor, _OWN) else _RuleKeeper(executor)
+        kept = executor if isinstance(executor, _OWN) else _RuleKeeper(executor)
+        return around(kept) if around is not None else kept
 
     return dg.ExecutorDefinition(
         name=definition.name,
@@ -98,19 +106,29 @@ class _RuleKeeper(dg.Executor):
 class FlowJob(JobDefinition):
     """A flow's job: `execute_in_process` keeps the rules of the language too."""
 
+    _around: "Around | None" = None
+
     @classmethod
-    def of(cls, job: JobDefinition) -> "FlowJob":
-        """The same job; Dagster makes jobs of its own class alone, also of jobs of another."""
-        made = copy.copy(job)
+    def of(cls, job: JobDefinition, around: "Around | None" = None) -> "FlowJob":
+        """The same job; Dagster makes jobs of its own class alone, also of jobs of another.
+
+        Args:
+            job: the job.
+            around: makes another executor of that of `execute_in_process`.
+        """
+        made = cast(FlowJob, copy.copy(job))
         made.__class__ = cls
-        return cast(FlowJob, made)
+        made._around = around
+        return made
 
     def as_ephemeral_job(self, *args: Any, **kwargs: Any) -> JobDefinition:
         """The job that `execute_in_process` runs: with an executor of its own."""
-        return super().as_ephemeral_job(*args, **kwargs).with_executor_def(_IN_PROCESS)
+        return super().as_ephemeral_job(*args, **kwargs).with_executor_def(
+            keeping_the_rules(_IN_PROCESS, self._around)
+        )
 
     def _copy(self, **kwargs: Any) -> JobDefinition:
-        return FlowJob.of(super()._copy(**kwargs))
+        return FlowJob.of(super()._copy(**kwargs), self._around)
 
 
 # `execute_in_process` takes no notice of how the job's executor is configured.

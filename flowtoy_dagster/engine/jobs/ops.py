@@ -22,6 +22,7 @@ from flowtoy_dagster.engine.jobs.events.loops import Watched, item_table, worker
 from flowtoy_dagster.engine.jobs.events.output_repeater import OutputRepeater
 from flowtoy_dagster.engine.jobs.events.run_facts import RunFacts, or_never_ran
 from flowtoy_dagster.engine.jobs.events.waiting import waiting_event
+from flowtoy_dagster.engine.jobs.incremental.step_end import store_with_step
 from flowtoy_dagster.engine.jobs.io_manager import IO_MANAGER, RecordIOManager
 from flowtoy_dagster.engine.jobs.limits import items_at_once
 from flowtoy_dagster.engine.jobs.params import PARAMS
@@ -45,6 +46,7 @@ from flowtoy_dagster.steps.state.items import Loop
 from flowtoy_dagster.steps.state.mask import StepMask
 from flowtoy_dagster.steps.state.waits import Waits
 from flowtoy_dagster.steps.words import one_line
+from flowtoy_dagster.store.cursors import cursors_of
 from flowtoy_dagster.store.rates import rates_of
 from flowtoy_dagster.store.record import StepRecord
 from flowtoy_dagster.store.records import RecordStore
@@ -100,6 +102,7 @@ class StepCompute(HostedCompute):
         outcome, summaries = self._write(context, attempt, outcome)
         if outcome.retry_in is not None:
             raise dg.RetryRequested(outcome.max_retries, outcome.retry_in)
+        yield from store_with_step(context, attempt, outcome)
         # The record is in place before anything is yielded: dependents may start on the event.
         yield from self._events_of(context, attempt, outcome, summaries)
 
@@ -199,6 +202,7 @@ class StepCompute(HostedCompute):
             mask=mask,
             limiter=rates_of(context.instance.root_directory),
             tokens=tokens_of(context.instance.root_directory),
+            cursors=cursors_of(context.instance.root_directory),
             waits=Waits(self._teller(context, mask)),
             loop=loop,
         )

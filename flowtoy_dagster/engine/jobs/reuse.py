@@ -17,6 +17,29 @@ def reuse_tag(run_id: str, step_keys: Iterable[str]) -> str:
     return " ".join([run_id, *sorted(step_keys)])
 
 
+def runs_before(run: dg.DagsterRun, find: FindRun) -> list[str]:
+    """The ids of the runs that a run is a retry of, the nearest first."""
+    found: list[str] = []
+    current: dg.DagsterRun | None = run
+    while current is not None and current.parent_run_id and current.parent_run_id not in found:
+        found.append(current.parent_run_id)
+        current = find(current.parent_run_id)
+    return found
+
+
+def origin_of(run: dg.DagsterRun, step_key: str, find: FindRun) -> str:
+    """The id of the run that executed a step: the run itself, or the one that it reuses it of."""
+    current = run
+    while True:
+        executed = current.step_keys_to_execute
+        if executed is None or step_key in executed or current.parent_run_id is None:
+            return current.run_id
+        before = find(current.parent_run_id)
+        if before is None:
+            return current.parent_run_id
+        current = before
+
+
 def reusable_runs(run: dg.DagsterRun, step_key: str, find: FindRun) -> list[str]:
     """The runs before a run that have items which a step of it may reuse.
 

@@ -10,6 +10,7 @@ from dagster import DependencyDefinition, GraphDefinition, NodeInvocation, OpDef
 
 from flowtoy_dagster.engine.executors.other_executors import FlowJob, keeping_the_rules
 from flowtoy_dagster.engine.jobs.dagster_names import dagster_name, step_keys
+from flowtoy_dagster.engine.jobs.incremental.ending_executor import storing_cursors
 from flowtoy_dagster.engine.jobs.io_manager import IO_MANAGER, record_io_manager
 from flowtoy_dagster.engine.jobs.limits import limit_tags
 from flowtoy_dagster.engine.jobs.ops import StepCompute, input_name
@@ -101,14 +102,15 @@ class FlowTranslator:
             node_defs=list(ops.values()),
             dependencies=_dependencies(flow, ops),
         )
+        around = storing_cursors(flow)
         job = graph.to_job(
             name=job_name,
             resource_defs={IO_MANAGER: record_io_manager, **params_resource(flow, job_name, mask)},
-            executor_def=keeping_the_rules(executor),
+            executor_def=keeping_the_rules(executor, around),
             tags={**mask.data(all_tags), **({CONFIG_TAG: saved} if saved else {})},
             metadata={FLOW_TAG: mask.text(flow.name)},
         )
-        return FlowJob.of(job)
+        return FlowJob.of(job, around)
 
     def _op(
         self, flow: Flow, step: Step, job_name: str, secrets: FlowSecrets, mask: Mask

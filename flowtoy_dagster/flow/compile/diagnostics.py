@@ -13,6 +13,7 @@ from flowtoy_dagster.flow.files.nodes import KeyPath, Node
 from flowtoy_dagster.flow.files.suggestions import nearest, not_showing, show, without_value
 from flowtoy_dagster.flow.schema.fields import Misplaced, Strict, keys_of
 from flowtoy_dagster.flow.schema.for_each import ForEachConfig
+from flowtoy_dagster.flow.schema.incremental import IncrementalConfig
 from flowtoy_dagster.flow.schema.models import (
     GroupConfig,
     OutputConfig,
@@ -23,7 +24,8 @@ from flowtoy_dagster.flow.schema.models import (
 from flowtoy_dagster.masking.names import is_secret_name
 
 _MODELS_BY_FIELD: dict[str, type[Strict]] = {
-    "for_each": ForEachConfig, "output": OutputConfig, "retry": RetryConfig,
+    "for_each": ForEachConfig, "incremental": IncrementalConfig, "output": OutputConfig,
+    "retry": RetryConfig,
 }
 _EXPECTED = {
     "string_type": "text",
@@ -148,7 +150,7 @@ class Diagnostics:
 
 def _is_secret_place(path: KeyPath) -> bool:
     """Whether a value there is a secret; the names of sources and parameters are no keys."""
-    if len(path) > 1 and path[-1] == "secret" and "output" in path[2:4]:
+    if len(path) > 1 and path[-1] == "secret" and {"output", "incremental"} & {*path[2:4]}:
         return False  # `secret: true`, a word of the language
     keys = path[2:] if path[:1] in (("sources",), ("params",)) else path
     return any(isinstance(key, str) and is_secret_name(key) for key in keys)

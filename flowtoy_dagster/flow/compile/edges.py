@@ -7,12 +7,14 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from flowtoy_dagster.flow.compile.catalog import Catalog
+from flowtoy_dagster.flow.compile.cycles import cycles_from
 from flowtoy_dagster.flow.compile.undefined import NameCheck
 from flowtoy_dagster.flow.compile.validate import Draft, StepDraft
 from flowtoy_dagster.flow.files.nodes import KeyPath
 from flowtoy_dagster.flow.files.suggestions import nearest
 from flowtoy_dagster.flow.graph import Dependency, InputKind, Source
 from flowtoy_dagster.flow.schema.models import OutputConfig
+from flowtoy_dagster.flow.templates.names import CURSOR_NAMES, INCREMENTAL
 from flowtoy_dagster.flow.templates.references import (
     ITEM_ATTRIBUTES,
     Reference,
@@ -23,6 +25,7 @@ from flowtoy_dagster.flow.templates.references import (
 )
 
 EXPLICIT = "depends_on"
+_CURSOR = (INCREMENTAL,)
 
 
 @dataclass
@@ -56,6 +59,13 @@ class StepView:
             return None
         for_each = self.step.config.for_each
         return for_each.names if for_each is not None else ()
+
+    @property
+    def own_names(self) -> Collection[str] | None:
+        """What the templates of an attempt know beside the roots; those of its policy don't."""
+        if "incremental" in self.step.broken:
+            return None
+        return _joined(self.item_names, () if self.step.config.incremental is None else _CURSOR)
 
 
 @dataclass(frozen=True)
@@ -240,8 +250,9 @@ class _Connector:
 
     def _mentions(self, view: StepView) -> Iterator[_Mention]:
         config, path = view.step.config, view.step.path
-        items = view.item_names
+        items = view.own_names
         yield from self._item_mentions(view)
+        yield from self._cursor_mentions(view)
         for index, name in enumerate(config.depends_on):
             yield _Mention(Reference("steps", name, attribute="state"), EXPLICIT,
                            (*path, EXPLICIT, index))
@@ -269,7 +280,7 @@ class _Connector:
             yield from self._read(config.until, (*path, "until"), "until", names)
         timing = {"timeout": config.timeout, "every": config.every, "for": config.for_}
         for within, template in templates_in({"retry": retry, **timing}):
-            yield from self._read(template, (*path, *within), _label("", within), items)
+            yield from self._read(template, (*path, *within), _label("", within), view.item_names)
 
     def _item_mentions(self, view: StepView) -> Iterator[_Mention]:
         """What `for_each` itself refers to; only the key's template knows the item."""
@@ -281,6 +292,17 @@ class _Connector:
             names = for_each.names if within == ("key",) else ()
             place = ("flow", view.step.index, "for_each", *within)
             yield from self._read(template, place, _label("for_each", within), names)
+
+    def _cursor_mentions(self, view: StepView) -> Iterator[_Mention]:
+        """What `incremental` itself refers to; the new value's template knows what was read."""
+        incremental = view.step.config.incremental
+        if incremental is None:
+            return
+        names = _joined(view.own_names, self.catalog.outputs.template_names("template"))
+        for within, template in templates_in(incremental.model_dump(warnings=False)):
+            known = _joined(names, CURSOR_NAMES) if within == ("value",) else ()
+            place = (*view.step.path, "incremental", *within)
+            yield from self._read(template, place, _label("incremental", within), known)
 
     def _names_known_in(self, source: Source, *, complete: bool) -> Collection[str] | None:
         return self.catalog.providers.template_names(source.type, source.configuration, complete)
@@ -349,7 +371,7 @@ class _Connector:
         done: set[str] = set()
         for start in waits:
             if start not in done:
-                for cycle in _cycles_from(start, waits, done):
+                for cycle in cycles_from(start, waits, done):
                     path = " -> ".join(cycle)
                     view = self.by_name[cycle[0]]
                     self.draft.problems.error(
@@ -358,28 +380,6 @@ class _Connector:
                         "take one of these dependencies away",
                         dependency=True,
                     )
-
-
-def _cycles_from(
-    start: str, waits: Mapping[str, Sequence[str]], done: set[str]
-) -> Iterator[list[str]]:
-    """Cycles met in a depth-first walk, without recursion; `done` collects what was visited."""
-    trail: list[str] = [start]
-    on_trail = {start}
-    stack = [iter(waits[start])]
-    while stack:
-        following = next(stack[-1], None)
-        if following is None:
-            stack.pop()
-            finished = trail.pop()
-            on_trail.discard(finished)
-            done.add(finished)
-        elif following in on_trail:
-            yield [*trail[trail.index(following):], following]
-        elif following not in done:
-            trail.append(following)
-            on_trail.add(following)
-            stack.append(iter(waits[following]))
 
 
 def _joined(

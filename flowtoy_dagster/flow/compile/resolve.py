@@ -91,6 +91,7 @@ class _Builder:
                     place: KeyPath = ("sources", name)
                     self._note(finding, self.draft.place_of(finding.path, [place]) or place)
         self._check_unique_names()
+        self._check_incremental()
         self._check_runner()
         views = [self._view(step) for step in self.draft.steps]
         self._warn_of_unusable_sources()
@@ -138,6 +139,7 @@ class _Builder:
             when=config.when,
             run_if=config.run_if or "success",
             for_each=config.for_each,
+            incremental=config.incremental,
             until=_until(config),
         )
 
@@ -171,6 +173,13 @@ class _Builder:
                     place = ("flow", step.index, "output", index, "name")
                     self.draft.problems.error(place, message)
                 seen.add(output.name)
+
+    def _check_incremental(self) -> None:
+        for step in self.draft.steps:
+            if step.config.incremental is not None and step.config.for_each is not None:
+                message = "'incremental' can't be combined with 'for_each': a step has one cursor"
+                hint = "write a step for each, or run the flow for each with 'key: {{ params.x }}'"
+                self.draft.problems.error((*step.path, "incremental"), message, hint, key=True)
 
     def _check_runner(self) -> None:
         options = self.runner.executor_options

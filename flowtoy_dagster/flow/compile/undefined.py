@@ -10,6 +10,8 @@ from flowtoy_dagster.flow.files.nodes import KeyPath
 from flowtoy_dagster.flow.files.suggestions import nearest
 from flowtoy_dagster.flow.templates.names import (
     BATCH,
+    INCREMENTAL,
+    INCREMENTAL_WORDS,
     ITEM,
     LOOP,
     LOOP_WORDS,
@@ -17,12 +19,16 @@ from flowtoy_dagster.flow.templates.names import (
 )
 from flowtoy_dagster.flow.templates.references import (
     asked_names,
+    attributes_of,
     free_names,
     loop_words,
     references,
 )
 
 _OF_ITEMS = "only templates of a step with 'for_each' have it"
+_OF_CURSORS = (
+    "only templates of a step with 'incremental' have it: its input, source, outputs and conditions"
+)
 
 
 class NameCheck:
@@ -51,6 +57,7 @@ class NameCheck:
             hint = self._hint(name, names)
             self._draft.problems.error(path, f"'{name}' is not a name", hint, line=line)
         self._check_loop(template, path, names)
+        self._check_cursor(template, path, names)
         for reference in references(template):
             name = reference.step or ""
             if reference.root != "sources" or not self._is_no_source(name):
@@ -72,10 +79,23 @@ class NameCheck:
                 hint = nearest(word or "", LOOP_WORDS).hint
                 self._draft.problems.error(path, f"'{LOOP}' has no '{word}'", hint, line=line)
 
+    def _check_cursor(self, template: str, path: KeyPath, names: Collection[str] | None) -> None:
+        """Note what is unknown of `incremental`."""
+        if names is None or INCREMENTAL not in names or INCREMENTAL not in template:
+            return
+        asked = asked_names(template)
+        for word, line in attributes_of(template, INCREMENTAL).items():
+            if word not in (None, *INCREMENTAL_WORDS) and (INCREMENTAL, word) not in asked:
+                hint = nearest(word or "", INCREMENTAL_WORDS).hint
+                message = f"'{INCREMENTAL}' has no '{word}'"
+                self._draft.problems.error(path, message, hint, line=line)
+
     def _is_no_source(self, name: str) -> bool:
         return bool(name) and name not in self._sources and not self._told
 
     def _hint(self, name: str, names: Collection[str]) -> str:
         if name in (ITEM, BATCH) and not names:
             return _OF_ITEMS
+        if name == INCREMENTAL:
+            return _OF_CURSORS
         return self._providers.name_hint(name) or nearest(name, [*ROOTS, *names]).hint

@@ -30,6 +30,7 @@ from flowtoy_dagster.flow.schema.fields import (
     without_notes,
 )
 from flowtoy_dagster.flow.schema.for_each import ForEachConfig, long_form
+from flowtoy_dagster.flow.schema.incremental import IncrementalConfig
 from flowtoy_dagster.flow.schema.params import ParamConfig
 from flowtoy_dagster.flow.schema.rates import Rates
 from flowtoy_dagster.flow.schema.tags import check_run_tags, check_step_tags
@@ -204,6 +205,7 @@ class StepConfig(Strict):
     name: Name
     source: Source
     for_each: ForEachConfig | None = None
+    incremental: IncrementalConfig | None = None
     input: Any = None
     output: tuple[OutputConfig, ...] = ()
     depends_on: Annotated[tuple[Name, ...], BeforeValidator(_one_or_more)] = ()

@@ -19,6 +19,12 @@ BATCH = "batch"
 LOOP = "loop"
 LOOP_WORDS = ("index", "index0", "length", "key")
 """What `loop` knows of the item."""
+INCREMENTAL = "incremental"
+"""What templates of a step with `incremental` know (language 22.1)."""
+INCREMENTAL_WORDS = ("start_value", "last_value")
+"""What `incremental` has."""
+CURSOR_NAMES = ("records", "response")
+"""What the template of a new cursor value knows beside what outputs see."""
 ANSWER_NAMES = ("response", "headers", "status_code")
 """What conditions of `response_actions` know: the answer's data, its headers, its status."""
 PAGE_NAMES = ("response", "records", "headers")

@@ -153,6 +153,30 @@ def _loop_words(node: nodes.Node) -> Iterator[tuple[str | None, int]]:
 
 
 @functools.lru_cache(maxsize=4096)
+def attributes_of(source: str, name: str) -> Mapping[str | None, int]:
+    """What a template takes of a name, and the line of each.
+
+    Args:
+        source: a template that `references` takes.
+        name: the name.
+
+    Returns:
+        lines by attribute; None stands for the name as a whole, or an attribute that is computed.
+    """
+    found: dict[str | None, int] = {}
+    pending: list[nodes.Node] = [_tree(source)]
+    while pending:
+        node = pending.pop()
+        root, parts, extra = _chain(node)
+        if isinstance(root, nodes.Name) and root.name == name:
+            found.setdefault(parts[0] if parts else None, node.lineno)
+            pending += extra
+        else:
+            pending += node.iter_child_nodes()
+    return found
+
+
+@functools.lru_cache(maxsize=4096)
 def asked_names(source: str) -> frozenset[KeyPath]:
     """What a template asks for before it uses it: it may be missing (language 6.4).
 

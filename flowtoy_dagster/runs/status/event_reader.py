@@ -10,9 +10,11 @@ from dagster import DagsterEvent, DagsterEventType, DagsterRunStatus
 from flowtoy_dagster.engine.jobs.events.event_text import CHECK, SKIPPED, text_of
 from flowtoy_dagster.engine.jobs.events.loops import ITEMS
 from flowtoy_dagster.engine.jobs.events.waiting import waits_for
+from flowtoy_dagster.engine.jobs.incremental.ends import cursor_ends
 from flowtoy_dagster.engine.jobs.ops import failure_prefix
 from flowtoy_dagster.runs.status.models import (
     Change,
+    CursorStatus,
     ItemsStatus,
     RunState,
     RunStatus,
@@ -57,6 +59,7 @@ class StatusBuilder:
         halting: the steps whose failure halts the run.
         tolerated: for a step, those whose failure does not keep it from running.
         closing: the steps that run after failures, too.
+        incremental: the steps whose cursor is stored when the run ends.
     """
 
     def __init__(
@@ -66,12 +69,14 @@ class StatusBuilder:
         halting: Collection[str] = (),
         tolerated: Mapping[str, Collection[str]] | None = None,
         closing: Collection[str] = (),
+        incremental: Collection[str] = (),
     ) -> None:
         self.status = status
         self._names = names
         self._halting = halting
         self._tolerated = tolerated or {}
         self._closing = closing
+        self._incremental = incremental
         self._conditional: dict[str, str] = {}
         self._halted_by: str | None = None
 
@@ -80,6 +85,7 @@ class StatusBuilder:
         run_state = _RUN_STATES.get(event.event_type)
         if run_state is not None:
             self._change_run(run_state, event, timestamp)
+        self._note_cursors(event)
         name = self._names.get(event.step_key or "")
         if name is None:
             return None
@@ -147,6 +153,14 @@ class StatusBuilder:
             return Change(step, timestamp, is_progress=True)
         return None
 
+    def _note_cursors(self, event: DagsterEvent) -> None:
+        for end in cursor_ends(event):
+            step = self.status.steps.get(self._names.get(end.step_key, ""))
+            if step is not None:
+                step.cursor = CursorStatus(
+                    end.state, end.reason, end.start_value, end.last_value, end.value, end.key
+                )
+
     def _why_skipped(self, step: StepStatus) -> str:
         if self._was_interrupted():
             return "the run was interrupted"
@@ -181,6 +195,8 @@ class StatusBuilder:
         """Close the books when no further event will come: what never started was skipped."""
         changes = []
         for step in self.status.steps.values():
+            if step.name in self._incremental and step.cursor is None:
+                step.cursor = CursorStatus("held", "the run ended before it could be stored")
             if step.state == "pending":
                 step.state, step.ended_at = "skipped", timestamp
                 step.error = self._why_skipped(step)

@@ -34,6 +34,30 @@ class ItemsStatus:
         return self.succeeded + self.failed + self.skipped
 
 
+CursorState = Literal["stored", "unchanged", "held"]
+
+
+@dataclass(frozen=True)
+class CursorStatus:
+    """What has become of the cursor of a step with `incremental`; values are texts.
+
+    Attributes:
+        state: whether the new value was stored, there was none, or something holds it back.
+        reason: what holds it back, or why there was none.
+        start_value: where the step began; None where that is not known.
+        last_value: the same without the lag.
+        value: the new value.
+        key: tells several values of one step apart; empty where there is one.
+    """
+
+    state: CursorState
+    reason: str | None = None
+    start_value: str | None = None
+    last_value: str | None = None
+    value: str | None = None
+    key: str = ""
+
+
 @dataclass
 class StepStatus:
     """How one step stands.
@@ -50,6 +74,7 @@ class StepStatus:
         reused: whether a retry took it over from the run before.
         by_condition: whether its condition, or that of a step that it needs, skipped it.
         items: how far it is with its items; None where it is not repeated, or has not begun.
+        cursor: what has become of its cursor; None where it has none, or the run has not ended.
     """
 
     name: str
@@ -67,6 +92,7 @@ class StepStatus:
     reused: bool = False
     by_condition: bool = False
     items: ItemsStatus | None = None
+    cursor: CursorStatus | None = None
 
     @property
     def elapsed(self) -> float | None:

@@ -8,10 +8,11 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from flowtoy_dagster.runs.status.models import ItemsStatus, RunStatus, StepStatus
+from flowtoy_dagster.runs.status.models import CursorStatus, ItemsStatus, RunStatus, StepStatus
 
 if TYPE_CHECKING:
     from flowtoy_dagster.store.outputs import OutputText
@@ -59,6 +60,7 @@ def _step_document(step: StepStatus) -> dict[str, Any]:
         "attempt": step.attempt,
         "waits_for": step.waits_for or None,
         "items": _items_document(step.items) if step.items is not None else None,
+        "cursor": asdict(step.cursor) if step.cursor is not None else None,
     }
 
 
@@ -118,6 +120,7 @@ def _read_step(name: str, document: Mapping[str, Any]) -> StepStatus:
         called=facts.get(_CALLED, ""),
         waits_for=_text(document.get("waits_for") or ""),
         items=_read_items(document.get("items")),
+        cursor=_read_cursor(document.get("cursor")),
     )
 
 
@@ -132,6 +135,16 @@ def _read_items(document: Any) -> ItemsStatus | None:
     counts = {name: int(_number(document[name], 1e9)) for name in _ITEM_COUNTS}
     failures = tuple((_text(one["key"]), _text(one["error"])) for one in document["failures"])
     return ItemsStatus(**counts, failures=failures)
+
+
+def _read_cursor(document: Any) -> CursorStatus | None:
+    if document is None:
+        return None
+    if document["state"] not in ("stored", "unchanged", "held"):
+        raise ValueError("no state of a cursor")
+    names = ("reason", "start_value", "last_value", "value")
+    texts = {n: None if document[n] is None else _text(document[n]) for n in names}
+    return CursorStatus(document["state"], key=_text(document["key"]), **texts)
 
 
 def _text(value: Any) -> str:

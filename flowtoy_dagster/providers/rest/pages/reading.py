@@ -144,7 +144,7 @@ class _Records:
     def add(self, page: list[Any]) -> None:
         self.count += len(page)
         if self._parts is not None:
-            self._parts.take(page)
+            page = self._parts.take(page)
         if self._parts is None or self._parts.keeps_records:
             self.kept += page
 

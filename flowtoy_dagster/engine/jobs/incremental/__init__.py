@@ -1,0 +1,1 @@
+"""Cursors of steps with `incremental`: what holds a value back, storing it, telling of it."""

@@ -1,0 +1,95 @@
+"""Storing the new value of a step's cursor, unless somebody else has moved it (language 22.4)."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Collection
+from dataclasses import dataclass
+from typing import Any
+
+from flowtoy_dagster.engine.jobs.incremental.ends import CursorEnd
+from flowtoy_dagster.errors import StepError
+from flowtoy_dagster.masking.mask import HIDDEN, Mask
+from flowtoy_dagster.steps.state.cursors import CursorUse, StoredCursor
+from flowtoy_dagster.store.cursors import CursorStore
+
+_LONGEST = 200
+"""Characters of a value that are shown."""
+
+
+@dataclass(frozen=True)
+class CursorCommit:
+    """One step's cursor at the end of the step, or of its run.
+
+    Attributes:
+        flow: the flow's name.
+        step: the step's name.
+        step_key: the step's key in Dagster.
+        use: what the step has used and read.
+        mask: hides secrets in what is told.
+        run_id: the run.
+        lineage: the runs of which it is a retry, and itself.
+    """
+
+    flow: str
+    step: str
+    step_key: str
+    use: CursorUse
+    mask: Mask
+    run_id: str
+    lineage: Collection[str] = ()
+
+    def store(self, cursors: CursorStore) -> CursorEnd:
+        """Store the new value; what comes in the way is told, and nothing is raised."""
+        use = self.use
+        if use.value is None:
+            return self.told("unchanged", "nothing newer was read")
+        new = StoredCursor(
+            self.flow, self.step, use.key, use.value, run_id=self.run_id, secret=self._is_secret
+        )
+        try:
+            instead = cursors.swap(new, use.version)
+        except OSError as error:
+            reason = (error.strerror or str(error)).lower()
+            return self.told("held", f"it can't be written: {reason}")
+        except StepError as error:
+            return self.told("held", self.mask.text(error.message))
+        if instead is None or (instead.value == use.value and instead.run_id in self.lineage):
+            return self.told("stored")
+        return self.told("held", self._who_was_faster(instead))
+
+    def told(self, state: Any, reason: str | None = None) -> CursorEnd:
+        """What is told of the cursor, secrets hidden."""
+        use = self.use
+        return CursorEnd(
+            self.mask.text(self.step), self.step_key, state, reason,
+            self._shown(use.start_value), self._shown(use.last_value), self._shown(use.value),
+            self.mask.text(use.key),
+        )
+
+    @property
+    def _is_secret(self) -> bool:
+        """Whether the value is hidden where it is shown: as it says, or as it holds a secret."""
+        text = str(self.use.value)
+        return self.use.secret or self.mask.text(text) != text
+
+    def _shown(self, value: Any) -> str | None:
+        if value is None:
+            return None
+        if self.use.secret:
+            return HIDDEN
+        text = self.mask.text(value if isinstance(value, str) else json.dumps(value))
+        return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}…"
+
+    def _who_was_faster(self, instead: StoredCursor) -> str:
+        to = f" to {self._shown(instead.value)}" if instead.value is not None else ""
+        if not instead.version:
+            return "what was stored is gone"
+        if instead.run_id is not None:
+            return f"run {instead.run_id[:8]} was faster: it moved the cursor{to}"
+        at = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(instead.stored_at))
+        what = "set it" if instead.value is not None else "reset it"
+        return f"somebody has {what}{to} meanwhile, at {at}"
+
+

@@ -1,0 +1,137 @@
+"""At the end of a run: which cursors move, and what holds the others back (language 22.3)."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import dagster as dg
+from dagster import DagsterEvent
+
+from flowtoy_dagster.engine.jobs.dagster_names import step_keys
+from flowtoy_dagster.engine.jobs.incremental.commit import CursorCommit
+from flowtoy_dagster.engine.jobs.incremental.ends import CursorEnd, cursor_event
+from flowtoy_dagster.engine.jobs.reuse import origin_of, runs_before
+from flowtoy_dagster.flow.graph import Flow, Step, steps_after
+from flowtoy_dagster.flow.secrets_of_flow import FlowSecrets
+from flowtoy_dagster.masking.mask import Mask
+from flowtoy_dagster.steps.state.cursors import NEVER_STORED, CursorUse
+from flowtoy_dagster.steps.words import one_line
+from flowtoy_dagster.store.cursors import cursors_of
+from flowtoy_dagster.store.record import StepRecord
+from flowtoy_dagster.store.records import records_of
+
+logger = logging.getLogger("flowtoy.store")
+
+
+class CursorsAtEnd:
+    """Stores the cursors of a flow's steps when a run of it ends.
+
+    Called by whoever carries the run, when its steps have ended, however they have.
+
+    Args:
+        flow: what is run.
+    """
+
+    def __init__(self, flow: Flow) -> None:
+        self._flow = flow
+        self._keys = step_keys(step.name for step in flow.steps)
+
+    def __call__(self, context: Any, ended: Mapping[str, str]) -> Iterator[DagsterEvent]:
+        """Store what can be stored; gives an event that tells of all.
+
+        Args:
+            context: Dagster's context of the run.
+            ended: how steps have ended that the run has executed, by key: `succeeded`, `failed`.
+        """
+        run, instance = context.dagster_run, context.instance
+        try:
+            judge = _Judge(self._flow, self._keys, run, instance, ended)
+            ends = [
+                judge.end_of(step) for step in self._flow.steps
+                if step.incremental is not None and step.incremental.commit == "run"
+            ]
+        except Exception as error:
+            logger.debug("cursors of run %s", run.run_id, exc_info=True)
+            logger.warning("the cursors of the run can't be stored: %s", one_line(error))
+            return
+        if ends:
+            yield cursor_event(context, ends)
+
+
+class _Judge:
+    """What is known of one run."""
+
+    def __init__(
+        self,
+        flow: Flow,
+        keys: Mapping[str, str],
+        run: dg.DagsterRun,
+        instance: dg.DagsterInstance,
+        ended: Mapping[str, str],
+    ) -> None:
+        self._flow = flow
+        self._keys = keys
+        self._run = run
+        self._instance = instance
+        self._ended = ended
+        self._records = records_of(instance.storage_directory())
+        self._cursors = cursors_of(instance.root_directory)
+        self._mask = FlowSecrets(flow).mask(os.environ)
+
+    def end_of(self, step: Step) -> CursorEnd:
+        """Store a step's new value, unless something holds it back."""
+        record = self._record(step)
+        use = record.cursor if record is not None and record.state == "succeeded" else None
+        mask = self._mask
+        if record is not None:
+            mask = mask.including(record.secrets)
+        commit = self._commit(step, use, mask)
+        if record is not None and record.state == "skipped":
+            reason = f"the step was skipped: {record.error}"
+            return commit.told("unchanged", mask.text(reason))
+        held = self._held_by(step) if use is None or use.value is not None else None
+        if held is not None:
+            return commit.told("held", mask.text(held))
+        if use is None:
+            return commit.told("unchanged", "the step has read none")
+        return commit.store(self._cursors)
+
+    def _commit(self, step: Step, use: CursorUse | None, mask: Mask) -> CursorCommit:
+        lineage = [self._run.run_id, *runs_before(self._run, self._instance.get_run_by_id)]
+        return CursorCommit(
+            self._flow.name, step.name, self._keys[step.name],
+            use or CursorUse("", NEVER_STORED, None, None), mask, self._run.run_id, lineage,
+        )
+
+    def _held_by(self, step: Step) -> str | None:
+        """What holds a step's value back; None where nothing does."""
+        wanted = {step.name, *steps_after(self._flow, [step.name])}
+        for each in self._flow.steps:
+            reason = self._why_not(each) if each.name in wanted else None
+            if reason is not None:
+                return f"the step {reason}" if each is step else f"'{each.name}' {reason}"
+        return None
+
+    def _why_not(self, step: Step) -> str | None:
+        """Why a step has not done what it must have done; None where it has."""
+        end = self._ended.get(self._keys[step.name])
+        record = self._record(step)
+        if end == "failed" or (record is not None and record.state == "failed"):
+            return "failed"
+        if record is None or (end is None and self._is_executed(step)):
+            # What runs only after failures was not needed.
+            return None if step.run_if == "failure" else "did not run to its end"
+        failed = (record.counts or {}).get("failed", 0)
+        return f"failed for {failed} of its items" if failed else None
+
+    def _is_executed(self, step: Step) -> bool:
+        executed = self._run.step_keys_to_execute
+        return executed is None or self._keys[step.name] in executed
+
+    def _record(self, step: Step) -> StepRecord | None:
+        key = self._keys[step.name]
+        return self._records.read(origin_of(self._run, key, self._instance.get_run_by_id), key)
+

@@ -1,0 +1,120 @@
+"""`incremental`: a step begins where an earlier run ended, and notes how far it came."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+from flowtoy_dagster.errors import StepError, TemplateError
+from flowtoy_dagster.flow.schema.incremental import IncrementalConfig, read_lag
+from flowtoy_dagster.flow.templates.names import INCREMENTAL, INCREMENTAL_WORDS, Names
+from flowtoy_dagster.flow.templates.references import free_names
+from flowtoy_dagster.flow.templates.render import is_template, render, text
+from flowtoy_dagster.masking.mask import texts_in
+from flowtoy_dagster.outputs.kinds import OUTPUTS
+from flowtoy_dagster.providers.base import ProviderResult
+from flowtoy_dagster.providers.kinds import PROVIDERS
+from flowtoy_dagster.steps.chain import Next, Outcome
+from flowtoy_dagster.steps.context import StepContext
+from flowtoy_dagster.steps.needs import failure_of
+from flowtoy_dagster.steps.scope import with_names
+from flowtoy_dagster.steps.state.cursor_values import CursorError, Scalar, behind, cursor_value
+from flowtoy_dagster.steps.state.cursors import (
+    NEVER_STORED,
+    CursorTracker,
+    CursorUse,
+    StoredCursor,
+)
+from flowtoy_dagster.steps.state.records import records_in
+
+
+def begin_at_cursor(context: StepContext, following: Next) -> Outcome:
+    """Read what is stored of the step's cursor, and give it to the templates."""
+    config = context.step.incremental
+    if config is None:
+        return following(context)
+    key = _rendered(config.key, context, "key")
+    key = "" if key is None else text(key)
+    if config.key is not None and not key:
+        raise StepError("incremental.key: must not be empty")
+    stored = None
+    if context.cursors is not None:
+        stored = context.cursors.read(context.run.name, context.step.name, key)
+    context.work.cursor = use = _use(config, stored, key, context)
+    if config.secret:
+        context.mask.learn(texts_in([use.last_value, use.start_value]))
+    values = {"start_value": use.start_value, "last_value": use.last_value}
+    words = " and ".join(f"'{word}'" for word in INCREMENTAL_WORDS)
+    names = Names(values, lambda name: f"'{INCREMENTAL}' has no '{name}': it has {words}")
+    # An initial value only says where to begin: the new value need not go beyond it.
+    before = None if use.is_initial else use.last_value
+    return following(
+        replace(
+            context,
+            scope=with_names(context.scope, {INCREMENTAL: names}),
+            tracker=CursorTracker(config, before) if config.value is None else None,
+        )
+    )
+
+
+def _use(
+    config: IncrementalConfig, stored: StoredCursor | None, key: str, context: StepContext
+) -> CursorUse:
+    version = stored.version if stored is not None else NEVER_STORED
+    if stored is None or stored.value is None:
+        first = _rendered(config.initial_value, context, "initial_value")
+        try:
+            first = cursor_value(first) if first is not None else None
+        except CursorError as error:
+            raise StepError(f"incremental.initial_value: {error}") from None
+        return CursorUse(key, version, first, first, secret=config.secret, is_initial=True)
+    try:
+        lag = read_lag(_rendered(config.lag, context, "lag"))
+        start = behind(stored.value, lag, -1 if config.order == "max" else 1)
+    except (CursorError, ValueError) as error:
+        raise StepError(f"incremental.lag: {error}") from None
+    return CursorUse(key, version, stored.value, start, secret=config.secret or stored.secret)
+
+
+def note_cursor(context: StepContext, following: Next) -> Outcome:
+    """Note the new value of the cursor: the one of all records, or what a template gives."""
+    config, use, result = context.step.incremental, context.work.cursor, context.work.result
+    if config is None or use is None or result is None:
+        return following(context)
+    if context.tracker is not None:
+        value = context.tracker.value
+    else:
+        value = _computed(config.value or "", context, result)
+        if not use.is_initial and value == use.last_value:
+            value = None
+    context.work.cursor = replace(use, value=value)
+    if config.secret:
+        context.mask.learn(texts_in([value]))
+    return following(context)
+
+
+def _computed(written: str, context: StepContext, result: ProviderResult) -> Scalar | None:
+    view = PROVIDERS[context.step.source.type].view(result)
+    names: dict[str, Any] = {"response": view.content}
+    if "records" in free_names(written):
+        if not context.keeps_records:
+            raise StepError(
+                "incremental.value: 'records' is not known: they go into a file, page by page"
+            )
+        names["records"] = found.records if (found := records_in(view)) is not None else []
+    try:
+        value = OUTPUTS["template"].extract(written, view, {**context.scope, **names})
+        return cursor_value(value) if value is not None else None
+    except TemplateError as error:
+        raise failure_of(error, f"incremental.value: {error.message}") from None
+    except CursorError as error:
+        raise StepError(f"incremental.value: {error}") from None
+
+
+def _rendered(value: Any, context: StepContext, field: str) -> Any:
+    if not is_template(value):
+        return value
+    try:
+        return render(value, context.scope)
+    except TemplateError as error:
+        raise failure_of(error, f"incremental.{field}: {error.message}") from None
