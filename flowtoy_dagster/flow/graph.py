@@ -127,6 +127,11 @@ class Step:
         return self.run_if != "success"
 
     @property
+    def has_secret_cursor(self) -> bool:
+        """Whether what it prints may hold a cursor value that is secret."""
+        return self.incremental is not None and self.incremental.secret
+
+    @property
     def upstream(self) -> tuple[str, ...]:
         """The names of the steps that it waits for."""
         return tuple(dependency.step for dependency in self.dependencies)

@@ -153,7 +153,8 @@ def _learn_from_failure(context: StepContext, result: ProviderResult) -> None:
                 found = extract(output, provider_kind(context.step), result, context.scope)
                 context.mask.learn(texts_in(found))
                 values[output.name] = found
-    _complete(context, values)
+    if not context.step.has_secret_cursor:
+        _complete(context, values)
 
 
 def _complete(context: StepContext, values: Mapping[str, Any]) -> None:

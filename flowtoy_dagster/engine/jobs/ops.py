@@ -191,7 +191,8 @@ class StepCompute(HostedCompute):
         loop = self._loop(context) if self.step.for_each is not None else bare.loop
         mask = StepMask(
             self._mask(bare.mask.current, upstream).including(params.secrets),
-            holding=any(output.is_secret for output in self.step.outputs),
+            holding=self.step.has_secret_cursor
+            or any(output.is_secret for output in self.step.outputs),
         )
         run = replace(bare.run, params=params)
         return replace(
