@@ -27,7 +27,7 @@ class CursorCommit:
         step: the step's name.
         step_key: the step's key in Dagster.
         use: what the step has used and read.
-        mask: hides secrets in what is told.
+        mask: hides secrets in what is shown.
         run_id: the run.
         lineage: the runs of which it is a retry, and itself.
     """
@@ -41,10 +41,10 @@ class CursorCommit:
     lineage: Collection[str] = ()
 
     def store(self, cursors: CursorStore) -> CursorEnd:
-        """Store the new value; what comes in the way is told, and nothing is raised."""
+        """Store the new value; what prevents that is the reason in the result, no exception."""
         use = self.use
         if use.value is None:
-            return self.told("unchanged", "nothing newer was read")
+            return self.report("unchanged", "nothing newer was read")
         new = StoredCursor(
             self.flow, self.step, use.key, use.value, run_id=self.run_id, secret=self._is_secret
         )
@@ -52,15 +52,15 @@ class CursorCommit:
             instead = cursors.swap(new, use.version)
         except OSError as error:
             reason = (error.strerror or str(error)).lower()
-            return self.told("held", f"it can't be written: {reason}")
+            return self.report("held", f"it can't be written: {reason}")
         except StepError as error:
-            return self.told("held", self.mask.text(error.message))
+            return self.report("held", self.mask.text(error.message))
         if instead is None or (instead.value == use.value and instead.run_id in self.lineage):
-            return self.told("stored")
-        return self.told("held", self._who_was_faster(instead))
+            return self.report("stored")
+        return self.report("held", self._who_was_faster(instead))
 
-    def told(self, state: Any, reason: str | None = None) -> CursorEnd:
-        """What is told of the cursor, secrets hidden."""
+    def report(self, state: Any, reason: str | None = None) -> CursorEnd:
+        """The report on the cursor, secrets hidden."""
         use = self.use
         return CursorEnd(
             self.mask.text(self.step), self.step_key, state, reason,

@@ -40,25 +40,31 @@ class CursorsAtEnd:
         self._keys = step_keys(step.name for step in flow.steps)
 
     def __call__(self, context: Any, ended: Mapping[str, str]) -> Iterator[DagsterEvent]:
-        """Store what can be stored; gives an event that tells of all.
+        """Store what can be stored; gives an event that reports on each cursor.
 
         Args:
             context: Dagster's context of the run.
             ended: how steps have ended that the run has executed, by key: `succeeded`, `failed`.
         """
-        run, instance = context.dagster_run, context.instance
+        run = context.dagster_run
         try:
-            judge = _Judge(self._flow, self._keys, run, instance, ended)
-            ends = [
-                judge.end_of(step) for step in self._flow.steps
-                if step.incremental is not None and step.incremental.commit == "run"
-            ]
+            ends = self.store(run, context.instance, ended)
         except Exception as error:
             logger.debug("cursors of run %s", run.run_id, exc_info=True)
             logger.warning("the cursors of the run can't be stored: %s", one_line(error))
             return
         if ends:
             yield cursor_event(context, ends)
+
+    def store(
+        self, run: dg.DagsterRun, instance: dg.DagsterInstance, ended: Mapping[str, str]
+    ) -> list[CursorEnd]:
+        """Store what can be stored; gives what has become of each cursor."""
+        judge = _Judge(self._flow, self._keys, run, instance, ended)
+        return [
+            judge.end_of(step) for step in self._flow.steps
+            if step.incremental is not None and step.incremental.commit == "run"
+        ]
 
 
 class _Judge:
@@ -91,12 +97,12 @@ class _Judge:
         commit = self._commit(step, use, mask)
         if record is not None and record.state == "skipped":
             reason = f"the step was skipped: {record.error}"
-            return commit.told("unchanged", mask.text(reason))
+            return commit.report("unchanged", mask.text(reason))
         held = self._held_by(step) if use is None or use.value is not None else None
         if held is not None:
-            return commit.told("held", mask.text(held))
+            return commit.report("held", mask.text(held))
         if use is None:
-            return commit.told("unchanged", "the step has read none")
+            return commit.report("unchanged", "the step has read none")
         return commit.store(self._cursors)
 
     def _commit(self, step: Step, use: CursorUse | None, mask: Mask) -> CursorCommit:

@@ -16,7 +16,7 @@ from flowtoy_dagster.store.cursors import cursors_of
 def store_with_step(
     context: dg.OpExecutionContext, attempt: StepContext, outcome: StepOutcome
 ) -> Iterator[dg.ExpectationResult]:
-    """Store the cursor of a step that wants it at its own end; gives an event that tells of it.
+    """Store the cursor of a step that wants it at its own end; gives an event that reports it.
 
     Args:
         context: the op's.

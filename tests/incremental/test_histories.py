@@ -1,0 +1,339 @@
+"""Random histories of incremental loads: no record is lost, none is read twice but within the lag.
+
+Runs fail, are killed, are retried, run side by side, and records arrive late. Here a history is
+driven without Dagster's engine, with the real steps, stores and the real end of a run. With
+`FLOWTOY_INCREMENTAL_RUNS=200`, as many histories are of real runs, which are killed by SIGKILL.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import random
+import signal
+import threading
+import time
+import urllib.parse
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any, cast
+
+import dagster as dg
+import pytest
+
+from flowtoy_dagster import load_flow, run_flow
+from flowtoy_dagster.engine.jobs.incremental.run_end import CursorsAtEnd
+from flowtoy_dagster.errors import UsageError
+from flowtoy_dagster.flow.graph import Flow
+from flowtoy_dagster.runs.history import History
+from flowtoy_dagster.runs.retry import plan_retry, retry_run
+from flowtoy_dagster.steps.attempts import StepOutcome, run_step
+from flowtoy_dagster.steps.context import StepContext
+from flowtoy_dagster.steps.scope import RunInfo
+from flowtoy_dagster.store.cursors import cursors_of
+from flowtoy_dagster.store.records import records_of
+
+# language 22.1, 22.2, 22.3, 22.4
+LAG = 3
+HISTORIES = 40
+REAL_HISTORIES = int(os.environ.get("FLOWTOY_INCREMENTAL_RUNS", "0"))
+START = -10
+
+
+@dataclass
+class Server:
+    """An API whose records have an integer as their cursor; pages of two records."""
+
+    rows: list[dict[str, int]] = field(default_factory=list)
+    clock: int = 0
+    url: str = ""
+    asked: list[int] = field(default_factory=list)
+
+    def write(self, chance: random.Random) -> None:
+        """A few records; some arrive late, as late as the lag allows."""
+        for _ in range(chance.randrange(1, 4)):
+            self.clock += chance.randrange(3)
+            late = chance.randrange(LAG + 1) if chance.random() < 0.4 else 0
+            self.rows.append({"id": len(self.rows), "at": self.clock - late})
+
+    def since(self, start: int) -> list[dict[str, int]]:
+        return [row for row in self.rows if row["at"] >= start]
+
+
+@pytest.fixture
+def server() -> Iterator[Server]:
+    state = Server()
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            query = dict(urllib.parse.parse_qsl(self.path.partition("?")[2]))
+            start, offset = int(query["since"]), int(query["offset"])
+            if offset == 0:
+                state.asked.append(start)
+            body = json.dumps(state.since(start)[offset : offset + 2]).encode()
+            self.send_response(200)
+            self.send_header("Content-Type", "application/json")
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_: Any) -> None:
+            pass
+
+    http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    state.url = f"http://127.0.0.1:{http.server_port}/rows"
+    threading.Thread(target=http.serve_forever, daemon=True).start()
+    yield state
+    http.shutdown()
+    http.server_close()
+
+
+def flow_of(url: str, load: list[str] | str, **more: Any) -> Flow:
+    rows = {
+        "name": "rows",
+        "source": {"type": "rest", "url": url, "paginator": {"type": "offset", "limit": 2}},
+        "incremental": {"cursor_path": "at", "initial_value": START, "lag": LAG},
+        "input": {"params": {"since": "{{ incremental.start_value }}"}},
+        "output": [{"name": "ids", "value": "[].id"}],
+    }
+    loads = {"name": "load", "source": {"type": "process", "command": load}, "depends_on": "rows"}
+    return load_flow({"name": "histories", "flow": [rows, loads], **more})
+
+
+class Instance:
+    """What the end of a run asks of Dagster's instance."""
+
+    def __init__(self, home: Path) -> None:
+        self.root_directory = str(home)
+        self.runs: dict[str, dg.DagsterRun] = {}
+
+    def storage_directory(self) -> str:
+        return str(Path(self.root_directory) / "storage")
+
+    def get_run_by_id(self, run_id: str) -> dg.DagsterRun | None:
+        return self.runs.get(run_id)
+
+
+@dataclass
+class Going:
+    """A run that goes on, or was killed, or has ended; and what the model says of it."""
+
+    run: dg.DagsterRun
+    phase: str = "read"
+    ended: dict[str, str] = field(default_factory=dict)
+    ids: list[int] = field(default_factory=list)
+    version: int = 0
+    value: int | None = None
+
+
+class World:
+    """A history: the real parts, and beside them a model of what must be."""
+
+    def __init__(self, seed: int, home: Path, server: Server) -> None:
+        self.chance = random.Random(seed)
+        self.server = server
+        self.flow = flow_of(server.url, ["true"])
+        self.instance = Instance(home)
+        self.records = records_of(self.instance.storage_directory())
+        self.cursors = cursors_of(home)
+        self.at_end = CursorsAtEnd(self.flow)
+        self.going: list[Going] = []
+        self.retriable: list[Going] = []
+        self.loaded: set[int] = set()
+        self.version, self.value = 0, None
+
+    value: int | None
+
+    @property
+    def start(self) -> int:
+        return START if self.value is None else self.value - LAG
+
+    def begin(self, before: Going | None = None) -> None:
+        run_id = f"run-{len(self.instance.runs)}"
+        steps = None
+        if before is not None:
+            steps = ["load"] if before.ended.get("rows") == "succeeded" else ["rows", "load"]
+        run = dg.DagsterRun(
+            job_name="histories", run_id=run_id, step_keys_to_execute=steps,
+            parent_run_id=before.run.run_id if before else None,
+            root_run_id=before.run.root_run_id or before.run.run_id if before else None,
+        )
+        self.instance.runs[run_id] = run
+        going = Going(run)
+        if steps == ["load"] and before is not None:
+            going.phase, going.ids = "load", before.ids
+            going.version, going.value = before.version, before.value
+        self.going.append(going)
+
+    def step(self, going: Going) -> None:
+        """One more phase of a run."""
+        if going.phase == "read":
+            self._read(going)
+        elif going.phase == "load":
+            self._load(going)
+        else:
+            self._end(going)
+
+    def _read(self, going: Going) -> None:
+        if self.chance.random() < 0.15:
+            going.ended["rows"], going.phase = "failed", "end"
+            return
+        step = self.flow.step("rows")
+        info = RunInfo(going.run.run_id, self.flow.name, lambda: 0.0)
+        context = StepContext(step, info, cursors=self.cursors)
+        outcome = run_step(context, self.flow.sources, {})
+        assert outcome.error is None, outcome.error
+        expected = self.server.since(self.start)
+        assert outcome.outputs["ids"] == [row["id"] for row in expected]
+        assert self.server.asked[-1] == self.start
+        self.records.write(going.run.run_id, "rows", outcome, False)
+        going.ids, going.version = [row["id"] for row in expected], self.version
+        newest = max((row["at"] for row in expected), default=None)
+        is_newer = newest is not None and (self.value is None or newest > self.value)
+        going.value = newest if is_newer else None
+        going.ended["rows"], going.phase = "succeeded", "load"
+
+    def _load(self, going: Going) -> None:
+        going.phase = "end"
+        if self.chance.random() < 0.25:
+            going.ended["load"] = "failed"
+            return
+        self.loaded.update(going.ids)
+        if self.chance.random() < 0.1:
+            self._kill(going)  # what was loaded is loaded, and nobody knows
+            return
+        self.records.write(going.run.run_id, "load", StepOutcome(), False)
+        going.ended["load"] = "succeeded"
+
+    def _end(self, going: Going) -> None:
+        self.going.remove(going)
+        instance = cast(dg.DagsterInstance, self.instance)
+        (end,) = self.at_end.store(going.run, instance, going.ended)
+        succeeded = going.ended.get("load") == "succeeded"
+        if not succeeded:
+            self.retriable.append(going)
+        has_read = going.ended.get("rows", "succeeded") == "succeeded"
+        if has_read and going.value is None:
+            assert end.state == "unchanged"
+        elif succeeded and going.version == self.version:
+            assert end.state == "stored", end
+            self.version, self.value = self.version + 1, going.value
+        else:
+            assert end.state == "held", end
+            assert not succeeded or "was faster" in (end.reason or "")
+
+    def _kill(self, going: Going) -> None:
+        self.going.remove(going)
+        self.retriable.append(going)
+
+    def act(self) -> None:
+        """Whatever comes next."""
+        kind = self.chance.random()
+        if kind < 0.25:
+            self.server.write(self.chance)
+        elif kind < 0.4 and len(self.going) < 3:
+            self.begin()
+        elif kind < 0.5 and self.retriable:
+            self.begin(self.retriable.pop(self.chance.randrange(len(self.retriable))))
+        elif kind < 0.55 and self.going:
+            self._kill(self.chance.choice(self.going))
+        elif self.going:
+            self.step(self.chance.choice(self.going))
+        self.check()
+
+    def check(self) -> None:
+        """What is stored is what the model says, and the next run reads what nobody has loaded."""
+        found = self.cursors.read("histories", "rows")
+        assert (found.value if found is not None else None) == self.value
+        lost = [r for r in self.server.rows if r["id"] not in self.loaded and r["at"] < self.start]
+        assert lost == []
+
+
+@pytest.mark.parametrize("seed", range(0, HISTORIES, 8))
+def test_no_history_loses_a_record_or_reads_one_twice_beyond_the_lag(
+    seed: int, tmp_path: Path, server: Server
+) -> None:
+    stored = 0
+    for each in range(seed, seed + 8):
+        server.rows.clear()
+        server.clock = 0
+        world = World(each, tmp_path / str(each), server)
+        for _ in range(60):
+            world.act()
+        stored += world.version
+    assert stored >= 8
+
+
+def _forked(work: Any) -> int:
+    """Run something in a fork of this process; its process id."""
+    child = os.fork()
+    if child == 0:
+        with contextlib.suppress(BaseException):
+            os.setsid()
+            null = os.open(os.devnull, os.O_RDWR)
+            for stream in (0, 1, 2):
+                os.dup2(null, stream)
+            work()
+        os._exit(0)
+    return child
+
+
+@pytest.mark.skipif(not REAL_HISTORIES, reason="set FLOWTOY_INCREMENTAL_RUNS")
+@pytest.mark.timeout(7200)
+def test_real_runs_that_are_killed_lose_nothing(tmp_path: Path, server: Server) -> None:
+    killed = runs = 0
+    for seed in range(REAL_HISTORIES):
+        chance = random.Random(seed)
+        place = tmp_path / str(seed)
+        place.mkdir()
+        server.rows.clear()
+        server.clock = 0
+        load = (
+            f"printf '%s\\n' {{{{ flows.rows.ids | join(' ') }}}} >> {place}/sink; "
+            f"test ! -e {place}/broken"
+        )
+        flow = flow_of(server.url, load, runner={"executor": "in_process"})
+
+        def run(flow: Flow = flow, place: Path = place) -> None:
+            run_flow(flow, home=place / "home")
+
+        def again(place: Path = place) -> None:
+            with History(place / "home") as history, contextlib.suppress(UsageError):
+                retry_run(history, plan_retry(history, history.find("last")), 1)
+
+        for _ in range(chance.randrange(2, 5)):
+            server.write(chance)
+            broken = place / "broken"
+            broken.touch() if chance.random() < 0.3 else broken.unlink(missing_ok=True)
+            work = [run, run] if chance.random() < 0.25 else [chance.choice([run, run, again])]
+            children = [_forked(each) for each in work]
+            runs += len(children)
+            if chance.random() < 0.5:
+                time.sleep(chance.random() * 1.2)
+                killed += 1
+                with contextlib.suppress(ProcessLookupError):
+                    os.killpg(children[0], signal.SIGKILL)
+            for child in children:
+                os.waitpid(child, 0)
+            _check_real(place, server)
+        (place / "broken").unlink(missing_ok=True)
+        os.waitpid(_forked(run), 0)
+        assert _loaded(place) == {row["id"] for row in server.rows}, seed
+    print(f"{REAL_HISTORIES} histories, {runs} runs, {killed} killed")
+
+
+def _loaded(place: Path) -> set[int]:
+    sink = place / "sink"
+    return set(map(int, sink.read_text().split())) if sink.exists() else set()
+
+
+def _check_real(place: Path, server: Server) -> None:
+    """What nobody has loaded is what the next run reads."""
+    found = cursors_of(place / "home").read("histories", "rows")
+    start = START if found is None or found.value is None else int(found.value) - LAG
+    loaded = _loaded(place)
+    assert [r for r in server.rows if r["id"] not in loaded and r["at"] < start] == []
+    assert not server.asked or server.asked[-1] <= start
