@@ -8,7 +8,13 @@ from rich.highlighter import JSONHighlighter
 from rich.text import Text
 
 from flowtoy_dagster.progress.words import items_words, seconds
-from flowtoy_dagster.runs.status.models import RunState, RunStatus, State, StepStatus
+from flowtoy_dagster.runs.status.models import (
+    ItemsStatus,
+    RunState,
+    RunStatus,
+    State,
+    StepStatus,
+)
 from flowtoy_dagster.terminal import plain
 from flowtoy_dagster.tui.sources import Printed
 from flowtoy_dagster.tui.watching import News
@@ -24,6 +30,9 @@ COLOURS: dict[State | RunState, str] = {
     "skipped": "yellow", "cancelled": "yellow",
 }
 _LONGEST_BAR = 24
+_BAR_OF_ROW = 10
+_WIDE = 76
+"""Columns of a list in which a bar of items has room, not only their counts."""
 
 
 def style_of(state: State | RunState) -> str:
@@ -95,10 +104,22 @@ def row(step: StepStatus, width: int, now: float, *, chosen: bool) -> Text:
     )
     facts = f"{state:<9} {elapsed:>9}" if width >= 46 else f"{elapsed:>9}"
     end = f" {facts}{tries:<4}"
+    items = items_bar(step.items, _BAR_OF_ROW if width >= _WIDE else 0) if step.items else Text()
     name = Text(plain(step.name), "dim" if style == "dim" else "")
-    name.truncate(max(1, width - 4 - len(end)), overflow="ellipsis", pad=True)
+    name.truncate(max(1, width - 4 - len(end) - len(items)), overflow="ellipsis", pad=True)
     mark = "›" if chosen else " "
-    return Text.assemble(mark, (MARKS[step.state], style), " ", name, (end, style), " ")
+    return Text.assemble(mark, (MARKS[step.state], style), " ", name, items, (end, style), " ")
+
+
+def items_bar(items: ItemsStatus, length: int) -> Text:
+    """How far a repeated step is: a bar of that length, the failed items first, and counts."""
+    failed = -(-length * items.failed // max(1, items.total))  # one that failed is seen
+    ended = max(failed, length * items.ended // max(1, items.total))
+    counts = f" {items.ended:,}/{items.total:,}" + (f" {items.failed:,}✗" if items.failed else "")
+    return Text.assemble(
+        ("━" * failed, style_of("failed")), ("━" * (ended - failed), style_of("succeeded")),
+        ("─" * (length - ended), "dim"), counts,
+    )
 
 
 def state_text(step: StepStatus, status: RunStatus) -> Text:
@@ -112,9 +133,10 @@ def state_text(step: StepStatus, status: RunStatus) -> Text:
     if step.waiting:
         facts.append(("", "waits for its next attempt"))
     if step.items is not None:
+        text.append_text(items_bar(step.items, _LONGEST_BAR)).append("\n\n")
         facts.append(("items", items_words(step.items)))
         failed = (f"{key}: {why}" for key, why in step.items.failures)
-        facts += [("", plain(line)) for line in failed]
+        facts += [("failed" if not n else "", plain(line)) for n, line in enumerate(failed)]
     if step.waits_for:
         facts.append(("", plain(step.waits_for)))
     if step.attempt:
@@ -141,7 +163,8 @@ def outputs_text(step: StepStatus, outputs: str | None) -> Text:
         "pending": "it has not started yet", "running": "it runs still",
         "failed": "it failed, and gives no outputs", "skipped": "it was skipped",
     }
-    return Text(told.get(step.state, ""), "dim")
+    text = Text(told.get(step.state, ""), "dim")
+    return Text("\n\n").join([text, items_bar(step.items, _LONGEST_BAR)]) if step.items else text
 
 
 def log_text(printed: tuple[Printed, ...] | None) -> Text:

@@ -216,11 +216,14 @@ def test_what_tolerates_the_failure_that_halts_the_run_runs(run_on: Callable[...
         Planned("second alert", on_error="continue", depends_on=("bad", "alert")),
         Planned("waits", on_error="continue", depends_on=("bad", "unrelated")),
         Planned("after", depends_on=("alert",)),
+        Planned("bad alert", fails=True, on_error="continue", depends_on=("bad",)),
+        Planned("alert of that", depends_on=("bad alert",)),
     ]
     run = run_on(as_flow(steps, executor="in_process"), 1)
     assert states_of(run) == {
         "bad": "failed", "halts": "skipped", "unrelated": "skipped", "alert": "succeeded",
         "second alert": "succeeded", "waits": "skipped", "after": "skipped",
+        "bad alert": "failed", "alert of that": "succeeded",
     }
     told = {name: step.error for name, step in run.status.steps.items()}
     halted = "the run was halted when 'bad' failed"

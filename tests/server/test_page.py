@@ -34,6 +34,8 @@ def test_the_page_follows_a_run(
         + gated("long", tmp_path)
         + f"  - {{name: {EVIL!r}, source: env, depends_on: users}}\n"
         + "  - {name: report, source: env, depends_on: [orders, long]}\n"
+        + "  - {name: mails, for_each: {in: [1, 2], key: 'mail {{ item }}', max_failures: 1},\n"
+        + "     source: process, input: {command: [test, '{{ item }}', =, '2']}}\n"
     )
     served = serving("serve", flow, "--port", "0")
     served.wait_for(users="running", orders="running", long="running")
@@ -51,7 +53,7 @@ def test_the_page_follows_a_run(
     (tmp_path / "users").touch()
     for page in pages.values():
         expect(state_of(page, "users").locator(".word")).to_have_text("succeeded")
-        expect(page.locator("#count")).to_contain_text("2 of 5 steps ended")
+        expect(page.locator("#count")).to_contain_text("3 of 6 steps ended")
         page.shoot("page-running")
     (tmp_path / "orders").touch()
     (tmp_path / "long").touch()
@@ -67,6 +69,12 @@ def test_the_page_follows_a_run(
         expect(state_of(page, "users").locator("pre")).to_contain_text('"ids": [')
         failed.locator("summary").click()
         expect(failed.locator("pre")).to_have_count(3)
+        # language 18.11: one row, whatever the items
+        mails = state_of(page, "mails")
+        expect(mails.locator(".items")).to_have_text("2 of 2 items · 1 failed")
+        expect(mails.locator(".bar i:visible")).to_have_count(2)
+        mails.locator("summary").click()
+        expect(mails.locator(".failures")).to_have_text("mail 1test exited with code 1")
         # What is text stays text.
         expect(state_of(page, EVIL).locator(".word")).to_have_text("succeeded")
         assert page.locator("img").count() == 0

@@ -18,9 +18,10 @@ from typing import Any
 import pytest
 
 from flowtoy_dagster.errors import RunError
-from flowtoy_dagster.runs.status.models import RunStatus, StepStatus
+from flowtoy_dagster.runs.status.models import ItemsStatus, RunStatus, StepStatus
 from flowtoy_dagster.tui.app import RunPage
 from flowtoy_dagster.tui.sources import Printed
+from flowtoy_dagster.tui.texts import items_bar, row, state_text
 
 SNAPSHOTS = Path(__file__).parent / "snapshots"
 NOW = 1_000_000.0
@@ -332,3 +333,22 @@ def test_show_logs_shows_what_steps_print_first() -> None:
         assert "WARN slow" in text
 
     on_page(Still(shop("running")), look, show_log=True)
+
+
+@pytest.mark.parametrize("width", [40, 60, 120])
+def test_a_repeated_step_is_one_line_with_the_failed_items_first(width: int) -> None:
+    # language 18.11
+    items = ItemsStatus(300, 147, 3, 0, 0, (("customer 7", "no such customer"),))
+    step = StepStatus("details of customers", state="running", started_at=NOW, items=items)
+
+    line = row(step, width, NOW, chosen=False).plain
+    assert len(line) == width
+    assert "150/300 3✗" in line
+    assert ("━━━━━─────" in line) == (width == 120)
+    told = state_text(step, RunStatus("1", "flow")).plain
+    assert "150 of 300 items, 3 failed" in told
+    assert "customer 7: no such customer" in told
+    bar = items_bar(items, 24)
+    assert (bar.plain[:12], bar.plain[12:24]) == ("━" * 12, "─" * 12)
+    assert bar.spans[0].style == "red"
+    assert (bar.spans[0].start, bar.spans[0].end) == (0, 1)

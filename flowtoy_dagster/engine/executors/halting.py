@@ -190,7 +190,11 @@ class HaltingExecution(SteadyExecution):
         ended = self._success | self._failed | self._skipped | self._abandoned
         tried = self._retry_state.snapshot_attempts().keys()
         going_on = (self._in_flight | self.closing_keys | tried) - ended
-        spared = {key for key in waiting if self._tolerates_a_failure(key, going_on)}
+        spared: set[str] = set()
+        while more := {
+            key for key in waiting - spared if self._tolerates_a_failure(key, going_on | spared)
+        }:
+            spared |= more  # it may fail in turn
         while True:
             barred = waiting - spared
             stuck = {key for key in spared if self._pending.get(key, set()) & barred}

@@ -10,6 +10,7 @@ const GLYPHS = {
 };
 const ENDED = ["succeeded", "failed", "cancelled"];
 const STEP_STATES = ["succeeded", "failed", "skipped", "running", "pending"];
+const ITEM_STATES = ["failed", "succeeded", "skipped", "pending"]; // what is left has no words
 
 const $ = (id) => document.getElementById(id);
 const rows = new Map();
@@ -124,9 +125,13 @@ function showCounts(status) {
     if (count[state]) told.push(`${count[state]} ${state}`);
   }
   write($("count"), told.join(" · "));
-  const bar = $("bar");
+  fillBar($("bar"), STEP_STATES, count, status.completed_steps + status.skipped_steps);
+}
+
+// A bar with a part for each state, as long as its count.
+function fillBar(bar, states, count, ended) {
   if (!bar.children.length) {
-    bar.append(...STEP_STATES.map((state) => {
+    bar.append(...states.map((state) => {
       const part = make("i");
       part.dataset.state = state;
       return part;
@@ -136,8 +141,8 @@ function showCounts(status) {
     part.style.flexGrow = count[part.dataset.state];
     part.hidden = !count[part.dataset.state];
   }
-  bar.setAttribute("aria-valuemax", status.total_steps);
-  bar.setAttribute("aria-valuenow", status.completed_steps + status.skipped_steps);
+  bar.setAttribute("aria-valuemax", states.reduce((sum, state) => sum + count[state], 0));
+  bar.setAttribute("aria-valuenow", ended);
 }
 
 // A step
@@ -159,8 +164,15 @@ function addRow(name) {
   lane.setAttribute("aria-hidden", "true");
   const bar = make("i");
   lane.append(bar);
+  const items = make("span", "items");
+  const itemBar = make("span", "bar");
+  itemBar.setAttribute("role", "progressbar");
+  itemBar.setAttribute("aria-label", `Items of ${name} that have ended`);
+  itemBar.setAttribute("aria-valuemin", "0");
+  const itemWords = make("span");
+  items.append(itemBar, itemWords);
   const why = make("span", "why");
-  summary.append(title, told, lane, why);
+  summary.append(title, told, lane, items, why);
   const more = make("div", "more");
   details.append(summary, more);
   item.append(details);
@@ -170,7 +182,7 @@ function addRow(name) {
   details.addEventListener("toggle", () => details.open && fill());
 
   function fill() {
-    more.replaceChildren(facts(row.step), ...notes(row.step));
+    more.replaceChildren(facts(row.step), ...notes(row.step), ...failedItems(row.step.items));
     if (row.step.state !== "succeeded") return;
     if (row.outputs === null) {
       row.outputs = make("div");
@@ -186,7 +198,13 @@ function addRow(name) {
     write(glyph, GLYPHS[step.state] ?? "?");
     write(word, step.state);
     write(attempt, step.attempt > 1 ? `attempt ${step.attempt}` : "");
-    write(why, step.notes[0] ?? step.waits_for ?? itemsText(step.items));
+    write(why, step.notes[0] ?? step.waits_for ?? "");
+    items.hidden = !step.items;
+    if (step.items) {
+      const left = step.items.total - endedItems(step.items);
+      fillBar(itemBar, ITEM_STATES, { ...step.items, pending: left }, endedItems(step.items));
+      write(itemWords, itemsText(step.items));
+    }
     if (details.open) fill();
   };
   return row;
@@ -205,6 +223,27 @@ function facts(step) {
   if (step.ended_at) add("ended", clock(step.ended_at));
   if (step.attempt) add("attempts", String(step.attempt));
   return list;
+}
+
+const endedItems = (items) => items.succeeded + items.failed + items.skipped;
+
+function itemsText(items) {
+  const told = [`${endedItems(items).toLocaleString("en")} of ${items.total.toLocaleString("en")} items`];
+  for (const state of ["failed", "skipped", "reused"]) {
+    if (items[state]) told.push(`${items[state].toLocaleString("en")} ${state}`);
+  }
+  return told.join(" · ");
+}
+
+function failedItems(items) {
+  if (!items || !items.failures.length) return [];
+  const more = items.failed - items.failures.length;
+  const list = make("dl", "failures");
+  for (const { key, error } of items.failures) {
+    list.append(make("dt", "", key), make("dd", "", error));
+  }
+  const title = more > 0 ? `The first ${items.failures.length} of ${items.failed} failed items` : "Failed items";
+  return [make("h3", "", title), list];
 }
 
 function notes(step) {
@@ -269,17 +308,6 @@ function draw() {
     write(took, span(until - step.started_at));
   }
   drawAxis(end - begin, share, begin);
-}
-
-function itemsText(items) {
-  if (!items) return "";
-  const ended = items.succeeded + items.failed + items.skipped;
-  const parts = [`${ended} of ${items.total} items`];
-  for (const state of ["failed", "skipped", "reused"]) {
-    if (items[state]) parts.push(`${items[state]} ${state}`);
-  }
-  const [first] = items.failures;
-  return parts.join(", ") + (first ? `; the first is '${first.key}': ${first.error}` : "");
 }
 
 function drawAxis(length, share, begin) {
