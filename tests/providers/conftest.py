@@ -26,6 +26,7 @@ def _load(name: str) -> None:
 _load("loopback")
 _load("paged")
 _load("token_api")
+_load("dlt_apis")
 from loopback import Server, serving  # noqa: E402
 from paged import PagedApi, paged_api  # noqa: E402
 
