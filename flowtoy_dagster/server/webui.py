@@ -28,7 +28,8 @@ if TYPE_CHECKING:
 CONFIG_VARIABLE = "FLOWTOY_CONFIG"
 """By which the process of the code location knows the files."""
 PATIENCE = 7.0
-"""Seconds from a Ctrl-C until what still runs is killed; commands get 5 of them."""
+"""Seconds from a Ctrl-C until what still runs is killed, and the grace of the runs is more;
+commands get 5 of them."""
 _GRACE = 1
 """Seconds for which answers that are being given are waited for."""
 _LOOK = 0.05
@@ -210,7 +211,7 @@ class _Session:
 
     def end(self) -> list[str]:
         """End everything; gives the runs that still went on."""
-        deadline = time.monotonic() + PATIENCE
+        deadline = time.monotonic() + max(PATIENCE, self._launcher.patience)
         self._ending.expect()
         if self._server is not None:
             self._server.should_exit = True

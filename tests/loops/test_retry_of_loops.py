@@ -23,7 +23,7 @@ from flowtoy_dagster.runs.history import History
 from flowtoy_dagster.runs.retry import plan_retry, retry_run
 from flowtoy_dagster.runs.run import run_flow
 
-ITEMS = 300
+ITEMS = int(os.environ.get("FLOWTOY_KILL_ITEMS", "300"))
 
 
 class Counting:
@@ -191,7 +191,7 @@ def _arguments(history: History, run_id: str) -> tuple[Any, ...]:
 def test_a_kill_loses_only_the_items_that_were_running(
     whom: str, counting: Counting, made_home: Path, tmp_path: Path
 ) -> None:
-    # language 18.9; `FLOWTOY_KILLS=30` does it more often
+    # language 18.9; `FLOWTOY_KILLS=15 FLOWTOY_KILL_ITEMS=2000` is the long form
     for _ in range(int(os.environ.get("FLOWTOY_KILLS", "1"))):
         counting.answered.clear()
         (tmp_path / "loop.json").write_text(json.dumps(flow(counting.url, "warm", ITEMS)))

@@ -13,10 +13,14 @@ from typing import Any
 
 import dagster as dg
 import pytest
+from dagster._core.launcher import LaunchRunContext
 
+from flowtoy_dagster.engine.storage.instances import serving_instance
 from flowtoy_dagster.loader import load_flow
+from flowtoy_dagster.runs.create import create_run
 from flowtoy_dagster.runs.history import History
-from flowtoy_dagster.runs.processes.background_run import launch_background
+from flowtoy_dagster.runs.processes.background_run import PATIENCE, launch_background
+from flowtoy_dagster.runs.processes.dagster_launcher import LAUNCHER, FlowtoyRunLauncher
 from flowtoy_dagster.runs.processes.run_process import RunProcess
 
 DEADLINE = 120.0
@@ -152,3 +156,25 @@ def test_a_run_that_is_cancelled_before_its_process_listens_is_cancelled(
     run.kill()
     assert run.wait(DEADLINE)
     assert history.status(history.find(run.run_id)).state == "cancelled"
+
+
+def test_a_run_that_was_started_on_a_page_has_its_grace(
+    history: History, write: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # language 19.3
+    monkeypatch.chdir(tmp_path)
+    flow = load_flow(write(
+        "runner: {grace: 5m}\n" + WAITS.lstrip() + "  - {name: cleans, run_if: always, source: env}"
+    ))
+    _, run = create_run(history, flow, 1)
+    with serving_instance(history.home, LAUNCHER) as instance:
+        launcher = instance.run_launcher
+        assert isinstance(launcher, FlowtoyRunLauncher)
+        launcher.launch_run(LaunchRunContext(run, None))
+        command_of(tmp_path)
+        assert launcher.patience == PATIENCE + 300
+        assert launcher.terminate(run.run_id)
+        wait_until(lambda: launcher.is_idle, "the run ends")
+        assert launcher.patience == 0
+    ended = history.status(history.find(run.run_id))
+    assert (ended.state, ended.steps["cleans"].state) == ("cancelled", "succeeded")

@@ -38,7 +38,8 @@ class BackgroundRun:
         self, instance: dg.DagsterInstance, run_id: str, process: RunProcess, grace: float = 0.0
     ) -> None:
         self.run_id = run_id
-        self._patience = PATIENCE + grace
+        self.patience = PATIENCE + grace
+        """Seconds from a cancel until it is killed."""
         self._instance = instance
         self._process = process
         self._ended = threading.Event()
@@ -61,7 +62,7 @@ class BackgroundRun:
         if self._killer is not None:
             self.kill()
             return
-        self._killer = threading.Timer(self._patience, self.kill)
+        self._killer = threading.Timer(self.patience, self.kill)
         self._killer.daemon = True
         self._killer.start()
         # Nothing is stored here: a run that is ending ends as it does.

@@ -11,7 +11,7 @@ from typing_extensions import Self
 
 from flowtoy_dagster.engine.storage.instances import instance_facts
 from flowtoy_dagster.engine.storage.run_clock import CLOCK_TAG, clock_tag
-from flowtoy_dagster.engine.tags import CONFIG_TAG
+from flowtoy_dagster.engine.tags import CONFIG_TAG, GRACE_TAG
 from flowtoy_dagster.runs.cancel import interrupt_elsewhere
 from flowtoy_dagster.runs.processes.background_run import BackgroundRun
 from flowtoy_dagster.runs.processes.run_process import RunProcess
@@ -74,7 +74,7 @@ class FlowtoyRunLauncher(RunLauncher[DagsterInstance], ConfigurableClass):
         }
         self._instance.add_run_tags(run.run_id, tags)
         process.carry(run.run_id, run.run_config, instance_facts(self._instance))
-        self.add(BackgroundRun(self._instance, run.run_id, process))
+        self.add(BackgroundRun(self._instance, run.run_id, process, self._grace(run)))
 
     def _config_tag(self, run: DagsterRun) -> dict[str, str]:
         """The tag of the configuration that the run's job was made of."""
@@ -82,6 +82,13 @@ class FlowtoyRunLauncher(RunLauncher[DagsterInstance], ConfigurableClass):
             return {}
         tags = self._instance.get_job_snapshot(run.job_snapshot_id).tags
         return {CONFIG_TAG: tags[CONFIG_TAG]} if CONFIG_TAG in tags else {}
+
+    def _grace(self, run: DagsterRun) -> float:
+        """Seconds that the steps that run after failures have when the run is ended."""
+        if run.job_snapshot_id is None:
+            return 0.0
+        ops = self._instance.get_job_snapshot(run.job_snapshot_id).node_defs_snapshot.op_def_snaps
+        return max((float(op.tags[GRACE_TAG]) for op in ops if GRACE_TAG in op.tags), default=0.0)
 
     def terminate(self, run_id: str) -> bool:
         """Ask the process that carries a run to end it; whether there was one."""
@@ -98,6 +105,12 @@ class FlowtoyRunLauncher(RunLauncher[DagsterInstance], ConfigurableClass):
         """Whether no run goes on that was started here."""
         with self._lock:
             return all(run.ended for run in self._runs.values())
+
+    @property
+    def patience(self) -> float:
+        """Seconds that the runs that go on here have at most, once they were asked to end."""
+        with self._lock:
+            return max((run.patience for run in self._runs.values() if not run.ended), default=0.0)
 
     def cancel_all(self) -> list[str]:
         """Ask the runs to end that go on here, and those that still come; gives their ids."""
