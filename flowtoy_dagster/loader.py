@@ -18,7 +18,7 @@ from flowtoy_dagster.flow.compile.catalog import (
 from flowtoy_dagster.flow.compile.resolve import build_flow
 from flowtoy_dagster.flow.files.loading import Document, read_files, read_mapping
 from flowtoy_dagster.flow.graph import Flow
-from flowtoy_dagster.flow.schema.models import RunnerConfig
+from flowtoy_dagster.flow.schema.models import OutputConfig, RunnerConfig
 from flowtoy_dagster.outputs.kinds import InstalledOutputs
 from flowtoy_dagster.providers.kinds import InstalledProviders
 
@@ -90,7 +90,7 @@ class _OnceInstalledProviders(InstalledProviders):
 
 
 class _OnceInstalledOutputs(InstalledOutputs):
-    def check(self, type_name: str, value: Any) -> list[Finding]:
+    def check(self, output: OutputConfig, names_files: bool) -> list[Finding]:
         return []
 
 

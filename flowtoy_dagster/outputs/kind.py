@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Collection, Iterable, Mapping
-from typing import Any
+from typing import Any, ClassVar
+
+from pydantic import BaseModel
 
 from flowtoy_dagster.entry_points import KindUnusable, instance_of
 from flowtoy_dagster.flow.compile.catalog import Finding
 from flowtoy_dagster.flow.files.nodes import KeyPath
+from flowtoy_dagster.outputs.sink import Sink, SinkTask
 from flowtoy_dagster.providers.kind import ResultView
 
 
@@ -23,7 +26,13 @@ class OutputKind:
         takes_value: whether an output may have a `value`.
         needs_value: whether it must have one, where it may.
         value_is_text: whether the value must be text.
-        template_names: the names that the value's templates know beside `flows`, `steps` and so on.
+        template_names: the names that its templates know beside `flows`, `steps` and so on.
+        options_model: checks the keys of an output that are this type's own; None where it has
+            none. Their templates are rendered before the call.
+        item_options: the options that must differ from item to item of a repeated step.
+        can_be_secret: whether the value may be a secret.
+        streams: whether it takes what a call reads as it comes: `open` is called before the call,
+            and `extract` never. Where all outputs of a step do, no list of all records is made.
     """
 
     name: str = ""
@@ -31,6 +40,34 @@ class OutputKind:
     needs_value: bool = True
     value_is_text: bool = True
     template_names: Collection[str] = ()
+    options_model: ClassVar[type[BaseModel] | None] = None
+    item_options: Collection[str] = ()
+    can_be_secret: bool = True
+    streams: bool = False
+
+    def open(self, task: SinkTask) -> Sink:
+        """What takes the records of one attempt, where it `streams`.
+
+        Raises:
+            StepError: there can be none; says why.
+        """
+        raise NotImplementedError
+
+    def check_options(
+        self, value: Any, options: Mapping[str, Any], names_files: bool
+    ) -> list[Finding]:
+        """What is wrong with valid options and a value, as findings within the output.
+
+        Args:
+            value: as written; None where there is none.
+            options: as written.
+            names_files: whether the provider writes files that values name.
+        """
+        return []
+
+    def why_stale(self, value: Any) -> str | None:
+        """Why a value of an earlier run can't be used any more; None where it can."""
+        return None
 
     def extract(self, value: Any, result: ResultView, scope: Mapping[str, Any]) -> Any:
         """The value of one output.
@@ -72,7 +109,8 @@ def output_kind_of(name: str, loaded: Any) -> OutputKind:
     if found is None:
         raise KindUnusable("is no flowtoy_dagster.OutputKind")
     kind = copy.copy(found)
-    if type(kind).extract is OutputKind.extract:
-        raise KindUnusable("has no method 'extract'")
+    needed = "open" if kind.streams else "extract"
+    if getattr(type(kind), needed) is getattr(OutputKind, needed):
+        raise KindUnusable(f"has no method '{needed}'")
     kind.name = name
     return kind

@@ -8,9 +8,13 @@ from dataclasses import replace
 from typing import Any
 
 from flowtoy_dagster.entry_points import Kinds, KindUnusable
-from flowtoy_dagster.flow.compile.catalog import Finding
+from flowtoy_dagster.flow.compile.catalog import Finding, OutputTraits
+from flowtoy_dagster.flow.compile.model_check import model_findings
 from flowtoy_dagster.flow.files.nodes import KeyPath
 from flowtoy_dagster.flow.files.suggestions import nearest, show
+from flowtoy_dagster.flow.schema.fields import keys_of
+from flowtoy_dagster.flow.schema.models import OUTPUT_KEYS, OutputConfig
+from flowtoy_dagster.flow.templates.references import templates_in
 from flowtoy_dagster.outputs.kind import OutputKind, output_kind_of
 
 logger = logging.getLogger("flowtoy.outputs")
@@ -23,6 +27,7 @@ OUTPUTS: Kinds[OutputKind] = Kinds(
         "json": "flowtoy_dagster.outputs.json:JsonOutput",
         "jmespath": "flowtoy_dagster.outputs.jmespath:JmespathOutput",
         "template": "flowtoy_dagster.outputs.template:TemplateOutput",
+        "file": "flowtoy_dagster.outputs.file.kind:FileOutput",
     },
     output_kind_of,
 )
@@ -40,8 +45,9 @@ class InstalledOutputs:
         """The type of an output that names none."""
         return type_for(value)
 
-    def check(self, type_name: str, value: Any) -> list[Finding]:
+    def check(self, output: OutputConfig, names_files: bool) -> list[Finding]:
         """What is wrong with an output, as findings within it."""
+        type_name, value = output.type or "", output.value
         if type_name not in OUTPUTS.names():
             listed = ", ".join(f"'{name}'" for name in OUTPUTS.names())
             message = f"{show(type_name)} is not one of {listed}"
@@ -50,25 +56,37 @@ class InstalledOutputs:
         if reason is not None:
             return [Finding(("type",), reason)]
         kind = OUTPUTS[type_name]
-        wrong = _wrong_use(kind, value)
-        if wrong or value is None:
+        wrong = [*_wrong_options(kind, output), *_wrong_use(kind, value)]
+        if wrong:
             return wrong
         try:
-            list(kind.templates(value))
-            return [_within_value(finding) for finding in kind.check(value)]
+            if value is not None:
+                list(kind.templates(value))
+                wrong = [_within_value(finding) for finding in kind.check(value)]
+            return [*wrong, *kind.check_options(value, output.options, names_files)]
         except Exception as error:
             logger.debug("the output type '%s' can't check", type_name, exc_info=True)
             reason = f"{type(error).__name__}: {error}"
             return [Finding((), f"the output type '{type_name}' can't check this: {reason}")]
 
-    def templates(self, type_name: str, value: Any) -> list[tuple[KeyPath, str]]:
-        """The templates in a value, each with its place in the value."""
+    def templates(self, output: OutputConfig) -> list[tuple[KeyPath, str]]:
+        """The templates in an output, each with its place in it."""
         try:
-            return list(OUTPUTS[type_name].templates(value))
+            kind = OUTPUTS[output.type or ""]
+            found = [(("value", *path), text) for path, text in kind.templates(output.value)]
         except (KeyError, KindUnusable):
             return []
         except Exception:  # noqa: BLE001 - `check` reports it
-            return []
+            found = []
+        return [*found, *templates_in(output.options)]
+
+    def traits(self, type_name: str) -> OutputTraits:
+        """What outputs of a type may be."""
+        try:
+            kind = OUTPUTS[type_name]
+        except (KeyError, KindUnusable):
+            return OutputTraits()
+        return OutputTraits(kind.can_be_secret, kind.item_options)
 
     def template_names(self, type_name: str) -> Collection[str] | None:
         """What these templates know beside the roots; None where any name may be missing."""
@@ -89,6 +107,26 @@ def _wrong_use(kind: OutputKind, value: Any) -> list[Finding]:
         return []
     hint = "put it in quotes" if isinstance(value, (bool, int, float)) else None
     return [Finding(("value",), f"expected text, got {show(value)}", hint)]
+
+
+def _wrong_options(kind: OutputKind, output: OutputConfig) -> list[Finding]:
+    if output.secret and not kind.can_be_secret:
+        hint = "what it holds is shown as any other data; leave 'secret' out"
+        return [Finding(("secret",), f"an output of type '{kind.name}' can't be secret", hint)]
+    if kind.options_model is not None:
+        return model_findings(kind.options_model, output.options, outer_keys=OUTPUT_KEYS)
+    return [
+        Finding((key,), f"unknown key '{key}'", _key_hint(str(key)), key=True)
+        for key in output.options
+    ]
+
+
+def _key_hint(key: str) -> str | None:
+    for name in OUTPUTS.builtin:
+        model = OUTPUTS[name].options_model
+        if model is not None and key in keys_of(model):
+            return f"an output of 'type: {name}' has it"
+    return nearest(key, OUTPUT_KEYS).hint
 
 
 def _within_value(finding: Finding) -> Finding:

@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Protocol
 
 from flowtoy_dagster.flow.templates.render import render_all
@@ -96,6 +97,10 @@ class CallContext(Protocol):
         """Keeps the tokens by which sources call."""
 
     @property
+    def outputs_folder(self) -> Path | None:
+        """Where the call may leave files for outputs that name one; None where none does."""
+
+    @property
     def parts(self) -> CallParts | None:
         """What a call that consists of several requests holds to."""
 
@@ -130,7 +135,21 @@ class CallParts(Protocol):
 
     @property
     def keeps_records(self) -> bool:
-        """Whether the result must list the records, although they were handed over."""
+        """Whether the result must hold the records, or the body, although they were handed over."""
+
+    @property
+    def has_records(self) -> bool:
+        """Whether the call has handed over records."""
+
+    @property
+    def takes_body(self) -> bool:
+        """Whether the body of the one answer of a call is wanted as it is."""
+
+    def take_body(self, piece: bytes) -> None:
+        """Hand over a piece of the body of a success, in the order of the body; raises as `take`.
+
+        A body of which a part was handed over can't be read again.
+        """
 
     def take(self, records: list[Any]) -> list[Any]:
         """Hand over the records of a page, once it counts as read; pages come in their order.
@@ -146,7 +165,10 @@ class CallParts(Protocol):
 
 
 class RecordTaker(Protocol):
-    """Takes the records that a step reads, as they come (`StepContext.takers`)."""
+    """Takes the records that a step reads, as they come (`StepContext.takers`).
+
+    One that has `takes_body = True` also has a method `take_body(piece: bytes)`.
+    """
 
     def take(self, records: list[Any]) -> None:
         """Take the records of a page; they must not be changed.

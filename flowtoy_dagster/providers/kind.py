@@ -59,6 +59,8 @@ class ProviderKind:
         copies_input: whether a call gets copies of configuration and payload, because it may
             change them.
         gives_json: whether results are always data that JSON can hold, and need no check.
+        names_files: whether a call writes files into the context's `outputs_folder`, of which an
+            output may name one.
     """
 
     name: str = ""
@@ -70,6 +72,7 @@ class ProviderKind:
     template_hints: ClassVar[Mapping[str, str]] = {}
     copies_input: bool = True
     gives_json: bool = False
+    names_files: bool = False
 
     def make(self, configuration: dict[str, Any]) -> Provider:
         """The provider of a rendered configuration; raises where that is wrong."""

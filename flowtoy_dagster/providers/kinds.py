@@ -91,6 +91,13 @@ class InstalledProviders:
         except Exception:  # noqa: BLE001 - `check` reports it
             return None
 
+    def names_files(self, type_name: str) -> bool:
+        """Whether a provider writes files that outputs can name."""
+        try:
+            return PROVIDERS[type_name].names_files
+        except (KeyError, KindUnusable):
+            return False
+
     def name_hint(self, name: str) -> str | None:
         """Which templates know a name, where it is one of a built-in provider's."""
         hints = (PROVIDERS[kind].template_hints.get(name) for kind in PROVIDERS.builtin)

@@ -25,6 +25,8 @@ from flowtoy_dagster.runs.run import FlowRun, Listener, start
 from flowtoy_dagster.runs.sessions.carriers import carrier, close_run, is_interrupted, unseen
 from flowtoy_dagster.runs.sessions.sessions import Carrier
 from flowtoy_dagster.runs.status.models import RunStatus
+from flowtoy_dagster.steps.stale import may_be_stale, why_stale
+from flowtoy_dagster.store.record import StepRecord
 
 
 @dataclass(frozen=True)
@@ -160,9 +162,19 @@ def _first_reasons(
         elif before.state == "skipped" and not before.by_condition:
             if step.run_if != "failure":  # which was not wanted, and is no reason by itself
                 reasons[step.name] = f"it was skipped: {before.error}"
-        elif history.record(parent, keys[step.name]) is None:
-            reasons[step.name] = "its outputs are gone"
+        elif (gone := _why_gone(history.record(parent, keys[step.name]), flow, step)) is not None:
+            reasons[step.name] = gone
     return reasons
+
+
+def _why_gone(record: StepRecord | None, flow: Flow, step: Step) -> str | None:
+    """Why the outputs of a step that did not fail can't be used; None where they can."""
+    if record is None:
+        return "its outputs are gone"
+    if record.state != "succeeded" or not may_be_stale(step):
+        return None
+    reason = why_stale(step, record.outputs)
+    return reason and FlowSecrets(flow).mask(os.environ).including(record.secrets).text(reason)
 
 
 def _spread(flow: Flow, reasons: dict[str, str], origins: set[str]) -> None:

@@ -39,12 +39,15 @@ class PartsOfCall:
         context: the attempt; its first request has had its turn.
 
     Attributes:
-        has_taken: whether the call has handed over records by itself.
+        has_records: whether the call has handed over records by itself.
     """
 
     def __init__(self, context: StepContext) -> None:
         self._context = context
-        self.has_taken = False
+        self.has_records = False
+        self._body_takers: list[Any] = [
+            taker for taker in context.takers if getattr(taker, "takes_body", False)
+        ]
 
     def next_turn(self, last: ProviderResult) -> StepContext:
         """Wait until the source may be called again; the context with the deadline as it is then.
@@ -64,8 +67,22 @@ class PartsOfCall:
 
     @property
     def keeps_records(self) -> bool:
-        """Whether the result must list the records, although they were handed over."""
+        """Whether the result must hold the records, or the body, although they were handed over."""
         return self._context.keeps_records
+
+    @property
+    def takes_body(self) -> bool:
+        """Whether the body of the one answer of a call is wanted as it is."""
+        return bool(self._body_takers)
+
+    def take_body(self, piece: bytes) -> None:
+        """Hand over a piece of the body.
+
+        Raises:
+            StepError: it can't be taken.
+        """
+        for taker in self._body_takers:
+            taker.take_body(piece)
 
     def take(self, records: list[Any]) -> list[Any]:
         """Hand over the records of a page; gives those that the step keeps.
@@ -73,7 +90,7 @@ class PartsOfCall:
         Raises:
             StepError: they can't be taken.
         """
-        self.has_taken = True
+        self.has_records = True
         if self._context.tracker is not None:
             records = self._context.tracker.take(records)
         for taker in self._context.takers:

@@ -8,10 +8,12 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Protocol
 
 from flowtoy_dagster.flow.graph import Source, Step
 from flowtoy_dagster.flow.schema.rates import Rate
+from flowtoy_dagster.outputs.sink import Sink
 from flowtoy_dagster.providers.base import (
     CallParts,
     Output,
@@ -108,6 +110,11 @@ class StepContext:
             adds one for this attempt alone: another attempt reads from the first page again.
         tracker: finds the new value of the step's cursor in the records, before others get them.
         keeps_records: whether the result must list the records beside.
+        sinks: by name, the outputs that are written while the call reads.
+        files: makes the folder in which the run keeps files that the step, or an item of it by its
+            key, writes, and gives it; None where there is no such place.
+        outputs_folder: where the call may leave files for outputs that name one; None where none
+            does.
     """
 
     step: Step
@@ -134,6 +141,9 @@ class StepContext:
     takers: tuple[RecordTaker, ...] = ()
     tracker: CursorTracker | None = None
     keeps_records: bool = True
+    sinks: Mapping[str, Sink] = field(default_factory=dict)
+    files: Callable[[str | None], Path] | None = None
+    outputs_folder: Path | None = None
 
     @property
     def processes(self) -> Processes:

@@ -29,7 +29,7 @@ def extract(
     Raises:
         StepError: it can't be extracted, or JSON can't hold it; names the output.
     """
-    kind = _kind_of(output)
+    kind = output_kind(output)
     try:
         value = kind.extract(output.value, provider.view(result), scope)
     except TemplateError as error:
@@ -39,7 +39,12 @@ def extract(
     return value
 
 
-def _kind_of(output: OutputConfig) -> OutputKind:
+def output_kind(output: OutputConfig) -> OutputKind:
+    """What an output is of.
+
+    Raises:
+        StepError: it can't be used here.
+    """
     name = output.type or type_for(output.value)
     try:
         return OUTPUTS[name]

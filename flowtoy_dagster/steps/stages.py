@@ -37,6 +37,7 @@ from flowtoy_dagster.steps.state.deadline import (
 )
 from flowtoy_dagster.steps.state.deadline import Clock, OutOfTime, within
 from flowtoy_dagster.steps.state.records import records_in, with_records
+from flowtoy_dagster.steps.streams import stream_outputs
 from flowtoy_dagster.steps.words import one_line
 
 logger = logging.getLogger("flowtoy.step")
@@ -103,7 +104,7 @@ def call(context: StepContext, following: Next) -> Outcome:
     if not work.result.success:
         _learn_from_failure(context, work.result)
         return Failed(_failure(context, work.result), "provider")
-    if (context.takers or context.tracker) and not parts.has_taken:
+    if (context.takers or context.tracker) and not parts.has_records:
         view = kind.view(work.result)
         found = records_in(view, alone=context.tracker is None)
         if found is not None:
@@ -121,7 +122,12 @@ def extract_outputs(context: StepContext, following: Next) -> Outcome:
     # Secret ones first: nothing that fails afterwards may show them.
     for output in sorted(step.outputs, key=lambda output: not output.is_secret):
         try:
-            values[output.name] = extract(output, kind, work.result, context.scope)
+            sink = context.sinks.get(output.name)
+            if sink is not None:
+                has_records = context.parts is not None and context.parts.has_records
+                values[output.name] = sink.finish(kind.view(work.result), has_records)
+            else:
+                values[output.name] = extract(output, kind, work.result, context.scope)
         except StepError as error:
             problems[output.name] = error.message
             continue
@@ -170,8 +176,8 @@ def give(context: StepContext, following: Next) -> Outcome:
 
 ATTEMPT = chain(
     (
-        repeat_until, hold_deadline, check_needs, begin_at_cursor, ask_condition, render, call,
-        check_done, note_cursor, extract_outputs, check_required, give,
+        repeat_until, hold_deadline, check_needs, begin_at_cursor, ask_condition, render,
+        stream_outputs, call, check_done, note_cursor, extract_outputs, check_required, give,
     )
 )
 """One attempt of a step."""

@@ -3,22 +3,16 @@
 from __future__ import annotations
 
 import contextlib
-import errno
 import fcntl
 import os
-import tempfile
-import time
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import BinaryIO
 
-PART_SUFFIX = ".part"
+from flowtoy_dagster.datafiles.part_file import PART_SUFFIX, PartFile, is_abandoned, sync_folder
+
 PRIVATE = 0o600
 PRIVATE_FOLDER = 0o700
-YOUNG = 60.0
-"""Seconds for which a temporary file is left alone: its writer may not have locked it yet."""
-_LONGEST_HINT = 40
-_NO_FOLDER_SYNC = (errno.EINVAL, errno.ENOTSUP, errno.EBADF, errno.EACCES)
 
 
 @contextlib.contextmanager
@@ -35,25 +29,14 @@ def whole_file(path: Path, mode: int = PRIVATE) -> Iterator[BinaryIO]:
     Raises:
         OSError: it can't be written.
     """
-    hint = path.name[:_LONGEST_HINT]
-    descriptor, temporary = tempfile.mkstemp(
-        dir=path.parent, prefix=f".{hint}.", suffix=PART_SUFFIX
-    )
+    part = PartFile(path, mode)
     try:
-        with open(descriptor, "wb") as file:
-            # Held until the file is closed: how `remove_parts` knows that a writer is alive.
-            with contextlib.suppress(OSError):
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            os.fchmod(file.fileno(), mode)
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-            os.replace(temporary, path)
+        yield part.file
+        part.finish()
+        part.commit()
     except BaseException:
-        with contextlib.suppress(OSError):
-            os.unlink(temporary)
+        part.discard()
         raise
-    sync_folder(path.parent)
 
 
 def write_whole(path: Path, data: bytes | Iterable[bytes], mode: int = PRIVATE) -> None:
@@ -121,23 +104,6 @@ def locked_file(path: Path, *, alone: bool) -> Iterator[BinaryIO]:
                 fcntl.flock(file, fcntl.LOCK_UN)
 
 
-def sync_folder(folder: Path) -> None:
-    """Flush a folder's entries to the disk, where its file system can.
-
-    Raises:
-        OSError: the disk reports an error.
-    """
-    try:
-        descriptor = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
-    except OSError as error:
-        if error.errno not in _NO_FOLDER_SYNC:
-            raise
-
-
 def make_private_folder(folder: Path) -> None:
     """Make a folder, and those above it, durable and for its owner alone.
 
@@ -166,21 +132,10 @@ def remove_parts(folder: Path) -> int:
     removed = 0
     for path in folder.rglob(f".*{PART_SUFFIX}"):
         with contextlib.suppress(OSError):
-            if path.is_file() and _is_abandoned(path):
+            if path.is_file() and is_abandoned(path):
                 path.unlink()
                 removed += 1
     return removed
-
-
-def _is_abandoned(path: Path) -> bool:
-    if abs(time.time() - path.stat().st_mtime) < YOUNG:
-        return False
-    with open(path, "rb") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return False
-    return True
 
 
 @contextlib.contextmanager

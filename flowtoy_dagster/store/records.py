@@ -77,6 +77,15 @@ class RecordStore:
         reusable = [_items_key(other, step_key) for other in before]
         return StoredItemLog(self._store, _items_key(run_id, step_key), reusable)
 
+    def files_folder(self, run_id: str, step_key: str, item: str | None) -> Path:
+        """The folder in which a step, or an item of it by its key, keeps files; it is made.
+
+        Raises:
+            OSError: it can't be made.
+        """
+        key = f"{_folder(run_id)}/files/{_quoted(step_key)}"
+        return self._store.folder(key if item is None else f"{key}/items/{_quoted(item)}")
+
     def read(self, run_id: str, step_key: str) -> StepRecord | None:
         """The record of a step.
 

@@ -75,6 +75,14 @@ class Store(ABC):
         """
 
     @abstractmethod
+    def folder(self, key: str) -> Path:
+        """A folder of this machine for files below a key, which is made; `delete` removes it.
+
+        Raises:
+            OSError: it can't be made.
+        """
+
+    @abstractmethod
     def open(self, key: str) -> BinaryIO:
         """The piece, to be read from the start.
 
@@ -157,6 +165,11 @@ class FolderStore(Store):
         path = self._path(key)
         make_private_folder(path.parent)
         return line_file(path)
+
+    def folder(self, key: str) -> Path:  # noqa: D102 - see Store
+        path = self._path(key)
+        make_private_folder(path)
+        return path
 
     def open(self, key: str) -> BinaryIO:  # noqa: D102 - see Store
         try:

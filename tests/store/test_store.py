@@ -13,8 +13,8 @@ from typing import Any
 
 import pytest
 
+from flowtoy_dagster.datafiles import part_file
 from flowtoy_dagster.errors import UsageError
-from flowtoy_dagster.store import files
 from flowtoy_dagster.store.store import FolderStore, Store, open_store
 
 
@@ -101,7 +101,7 @@ def test_a_piece_is_flushed_before_it_has_its_name_and_its_name_after(
             calls.append(f"{name} {what(*arguments)}")
             return real(*arguments)
 
-        monkeypatch.setattr(files.os, name, noted)
+        monkeypatch.setattr(part_file.os, name, noted)
 
     def kind(descriptor: int) -> str:
         opened = os.readlink(f"/proc/self/fd/{descriptor}")
@@ -124,7 +124,7 @@ def test_an_error_of_the_disk_while_flushing_is_an_error(
         raise OSError(5, "Input/output error")
 
     store.put("a", b"old")
-    monkeypatch.setattr(files.os, "fsync", fail)
+    monkeypatch.setattr(part_file.os, "fsync", fail)
     with pytest.raises(OSError, match="Input/output error"):
         store.put("a", b"new")
     assert store.read("a") == b"old"
@@ -147,7 +147,7 @@ def test_what_a_killed_writer_left_is_no_piece_and_is_cleaned_away(
     assert left.endswith(".part")
     assert list(store.list()) == []
     assert store.clean() == 0, "a writer may be about to lock a file that is this young"
-    monkeypatch.setattr(files, "YOUNG", 0)
+    monkeypatch.setattr(part_file, "YOUNG", 0)
     with store.writer("f/b") as file:
         assert store.clean() == 1
         file.write(b"a living writer's file stays")

@@ -12,11 +12,11 @@ import errno
 import os
 import re
 import secrets
-import shutil
 import stat
 from collections.abc import Iterable
 from pathlib import Path
 
+from flowtoy_dagster.datafiles.part_file import keep_mode, move, sync_folder
 from flowtoy_dagster.errors import RunError, UsageError
 
 _OF_A_THREAD = re.compile(r"/task/\d+(?=/fd$)")
@@ -110,9 +110,10 @@ class OutputFile:
             with open(descriptor, "wb") as file:
                 file.writelines(parts)
                 file.flush()
-                _keep_mode(self._target, descriptor)
+                keep_mode(self._target, descriptor)
                 os.fsync(descriptor)
-            _move(beside, self._target)
+            move(beside, self._target)
+            sync_folder(self._target.parent)
         except BaseException:
             with contextlib.suppress(OSError):
                 os.unlink(beside)
@@ -154,37 +155,6 @@ def _beside(target: Path) -> tuple[int, str]:
     path = str(target.parent / f".flowtoy-{secrets.token_hex(8)}")
     mode = 0o600 if target.exists() else 0o666
     return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode), path
-
-
-def _keep_mode(target: Path, descriptor: int) -> None:
-    """Give a file the owner and the mode of the one that it will replace."""
-    try:
-        before = target.stat()
-    except FileNotFoundError:
-        return
-    with contextlib.suppress(PermissionError):
-        os.fchown(descriptor, before.st_uid, before.st_gid)
-    os.fchmod(descriptor, stat.S_IMODE(before.st_mode))
-
-
-def _move(beside: str, target: Path) -> None:
-    try:
-        os.replace(beside, target)
-    except OSError as error:
-        if error.errno != errno.EBUSY:
-            raise
-        # A mount point, such as a single file that a container was given: only its content changes.
-        with open(beside, "rb") as source, open(target, "wb") as file:
-            shutil.copyfileobj(source, file)
-            file.flush()
-            os.fsync(file.fileno())
-        os.unlink(beside)
-    folder = os.open(target.parent, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        with contextlib.suppress(OSError):  # some file systems have no fsync of folders
-            os.fsync(folder)
-    finally:
-        os.close(folder)
 
 
 def _reason(error: OSError) -> str:

@@ -5,6 +5,7 @@ import os
 import time
 from collections.abc import Callable, Generator, Iterator, Mapping
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import dagster as dg
@@ -16,6 +17,7 @@ from flowtoy_dagster.engine.jobs.events.event_text import (
     SKIPPED,
     bounded,
     code_block,
+    large_outputs,
     noted,
 )
 from flowtoy_dagster.engine.jobs.events.loops import Watched, item_table, workers_of
@@ -100,6 +102,8 @@ class StepCompute(HostedCompute):
                 outcome
             )
         outcome, summaries = self._write(context, attempt, outcome)
+        for warning in large_outputs(self.step.name, summaries):
+            context.log.warning(warning)
         if outcome.retry_in is not None:
             raise dg.RetryRequested(outcome.max_retries, outcome.retry_in)
         yield from store_with_step(context, attempt, outcome)
@@ -205,6 +209,7 @@ class StepCompute(HostedCompute):
             tokens=tokens_of(context.instance.root_directory),
             cursors=cursors_of(context.instance.root_directory),
             waits=Waits(self._teller(context, mask)),
+            files=partial(_records(context).files_folder, context.run_id, context.op_handle.name),
             loop=loop,
         )
 

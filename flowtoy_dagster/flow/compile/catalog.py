@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from flowtoy_dagster.flow.files.nodes import KeyPath
+from flowtoy_dagster.flow.schema.models import OutputConfig
 
 
 @dataclass(frozen=True)
@@ -59,6 +60,9 @@ class ProviderCatalog(Protocol):
             The names; None where any may be missing.
         """
 
+    def names_files(self, type_name: str) -> bool:
+        """Whether a provider, which may be unknown, writes files that outputs can name."""
+
     def name_hint(self, name: str) -> str | None:
         """Which templates know a name that others don't."""
 
@@ -74,17 +78,38 @@ class ProviderCatalog(Protocol):
         """
 
 
+@dataclass(frozen=True)
+class OutputTraits:
+    """What outputs of a type may be.
+
+    Attributes:
+        can_be_secret: whether their value may be a secret.
+        item_options: the options that must differ from item to item of a repeated step.
+    """
+
+    can_be_secret: bool = True
+    item_options: Collection[str] = ()
+
+
 class OutputCatalog(Protocol):
     """The types of outputs that can be used."""
 
     def type_for(self, value: Any) -> str:
         """The type of an output that names none."""
 
-    def check(self, type_name: str, value: Any) -> list[Finding]:
-        """What is wrong with an output, as findings within it."""
+    def check(self, output: OutputConfig, names_files: bool) -> list[Finding]:
+        """What is wrong with an output, as findings within it.
 
-    def templates(self, type_name: str, value: Any) -> list[tuple[KeyPath, str]]:
-        """The templates in a value, each with its place in the value."""
+        Args:
+            output: as written, with its type.
+            names_files: whether the provider writes files that values name.
+        """
+
+    def templates(self, output: OutputConfig) -> list[tuple[KeyPath, str]]:
+        """The templates in an output, each with its place in it."""
+
+    def traits(self, type_name: str) -> OutputTraits:
+        """What outputs of a type may be; it may be unknown."""
 
     def template_names(self, type_name: str) -> Collection[str] | None:
         """What these templates know beside the roots; None where any name may be missing."""

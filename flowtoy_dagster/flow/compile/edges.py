@@ -271,8 +271,8 @@ class _Connector:
         for index, output in enumerate(view.outputs):
             kind = output.type or ""
             names = _joined(items, self.catalog.outputs.template_names(kind))
-            for within, template in self.catalog.outputs.templates(kind, output.value):
-                where = (*path, "output", index, "value", *within)
+            for within, template in self.catalog.outputs.templates(output):
+                where = (*path, "output", index, *within)
                 yield from self._read(template, where, f"output {output.name}", names)
         retry = config.retry.model_dump(warnings=False) if config.retry else None
         if config.until is not None:

@@ -10,6 +10,7 @@ from flowtoy_dagster.errors import ConfigError
 from flowtoy_dagster.flow.compile.catalog import Catalog, Finding
 from flowtoy_dagster.flow.compile.closing import check_closing
 from flowtoy_dagster.flow.compile.edges import Links, StepView, connect
+from flowtoy_dagster.flow.compile.output_options import item_findings
 from flowtoy_dagster.flow.compile.params import declare
 from flowtoy_dagster.flow.compile.validate import (
     BROKEN_SOURCE,
@@ -186,23 +187,32 @@ class _Builder:
         for finding in self.catalog.executors.check(self.runner.executor, options):
             self._note(finding, ("runner",))
 
-    def _outputs(self, step: StepDraft) -> tuple[OutputConfig, ...]:
+    def _outputs(self, step: StepDraft, source: Source | None) -> tuple[OutputConfig, ...]:
         """The outputs with their types, checked."""
         typed = []
+        names_files = source is not None and self.providers.names_files(source.type)
         for index, written in enumerate(step.config.output):
             kind = written.type or self.catalog.outputs.type_for(written.value)
             output = written.model_copy(update={"type": kind})
-            for finding in self.catalog.outputs.check(kind, output.value):
+            findings = self.catalog.outputs.check(output, names_files)
+            traits = self.catalog.outputs.traits(kind)
+            findings += item_findings(output, traits, step.config.for_each)
+            if not traits.can_be_secret:
+                output = output.model_copy(update={"secret": False})
+            for finding in findings:
                 self._note(finding, ("flow", step.index, "output", index))
             typed.append(output)
         return tuple(typed)
 
     def _view(self, step: StepDraft) -> StepView:
         path = step.path
-        view = StepView(
-            step, self._outputs(step), payload=step.config.input, payload_path=(*path, "input")
-        )
         source = None if "source" in step.broken else self._resolve(step)
+        view = StepView(
+            step,
+            self._outputs(step, source),
+            payload=step.config.input,
+            payload_path=(*path, "input"),
+        )
         if source is None:
             return view
         known = len(self.draft.problems.errors)

@@ -45,6 +45,7 @@ RunTags = Annotated[dict[str, Text], AfterValidator(check_run_tags)]
 
 DEFAULT_WORKERS = 4
 """Steps that may run at once where neither the flow nor the run says how many (language 10.5)."""
+OUTPUT_KEYS = ("name", "type", "value", "secret", "required")
 SOURCE_KEYS = ("type", "configuration", "description", "concurrency", "pool", "rate")
 
 
@@ -135,7 +136,8 @@ Source = Annotated[
 class OutputConfig(Strict):
     """One named output of a step (language 7.1, 19.7).
 
-    Its type is looked for where the kinds of outputs are known; in a `Flow` it is set.
+    Its type is looked for where the kinds of outputs are known; in a `Flow` it is set. What else is
+    written belongs to the type: `options` has it.
     """
 
     name: Name
@@ -143,6 +145,17 @@ class OutputConfig(Strict):
     value: Any = None
     secret: bool | None = None
     required: bool = False
+    options: dict[str, Any] = Field(default_factory=dict)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _gather_options(cls, value: Any) -> Any:
+        if not isinstance(value, dict):
+            return value
+        keys = without_notes(value)
+        own = {key: item for key, item in keys.items() if key in OUTPUT_KEYS}
+        others = {key: item for key, item in keys.items() if key not in OUTPUT_KEYS}
+        return {**own, "options": others} if others else own
 
     @property
     def is_secret(self) -> bool:

@@ -28,6 +28,7 @@ from jinja2.utils import generate_lorem_ipsum
 
 from flowtoy_dagster.errors import TemplateError
 from flowtoy_dagster.flow.templates import bounds
+from flowtoy_dagster.flow.templates.file_records import file_records
 from flowtoy_dagster.flow.templates.jmespath_runtime import Expression
 from flowtoy_dagster.flow.templates.names import Missing, Names
 from flowtoy_dagster.flow.templates.values import native, text, to_json
@@ -310,6 +311,7 @@ environment = Environment(undefined=Missing, finalize=_finalize, keep_trailing_n
 environment.filters.update(
     fromjson=_fromjson,
     jmespath=_jmespath,
+    records=file_records,
     b64encode=_b64encode,
     b64decode=_b64decode,
     shquote=_shquote,

@@ -38,6 +38,7 @@ class ProcessKind(ProviderKind):
     template_hints = dict.fromkeys(PAYLOAD_NAMES, _OF_PAYLOADS)
     copies_input = False
     gives_json = True
+    names_files = True
 
     def missing(self, configuration: Mapping[str, Any]) -> str | None:
         """That there is no command."""

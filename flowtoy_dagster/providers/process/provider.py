@@ -29,6 +29,8 @@ from flowtoy_dagster.providers.subprocesses import Finished, run_command, signal
 logger = logging.getLogger("flowtoy.process")
 
 HIDDEN = "***"
+OUTPUTS_FOLDER = "FLOWTOY_OUTPUTS"
+"""The variable that names the folder for files that outputs take."""
 _SHOWN_LINE = 300
 
 
@@ -110,7 +112,7 @@ class ProcessProvider:
             finished = run_command(
                 line.argv,
                 stdin=stdin,
-                variables={**{k: v or "" for k, v in settings.env.items()}, **line.variables},
+                variables={**self._variables(context), **line.variables},
                 cwd=settings.cwd,
                 timeout=settings.timeout,
                 max_output_bytes=settings.max_output_bytes,
@@ -122,7 +124,16 @@ class ProcessProvider:
             note = _why_not_started(error, line, settings.cwd)
             return ProviderResult(False, None, (note,)).as_returned()
         logger.info("%s ended with code %s", _program(line), finished.returncode)
-        return self._result(finished, line, context).as_returned()
+        result = self._result(finished, line, context)
+        if result.success and context is not None and context.parts is not None:
+            context.parts.take_body(finished.stdout)
+        return result.as_returned()
+
+    def _variables(self, context: CallContext | None) -> dict[str, str]:
+        """What the configuration sets, and where files for outputs are to be written."""
+        own = {name: value or "" for name, value in self.configuration.env.items()}
+        folder = context.outputs_folder if context is not None else None
+        return own if folder is None else {**own, OUTPUTS_FOLDER: str(folder)}
 
     def _command_line(self, payload: Any) -> CommandLine:
         settings = self.configuration

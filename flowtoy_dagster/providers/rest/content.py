@@ -7,7 +7,7 @@ import codecs
 import email.message
 import functools
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
@@ -54,6 +54,21 @@ _RECORDS = frozenset(
 
 
 @dataclass(frozen=True)
+class BodyTo:
+    """Where the body of a success goes.
+
+    Attributes:
+        statuses: which statuses are one.
+        take: takes a piece.
+        is_kept: whether the answer must hold the body, too.
+    """
+
+    statuses: Collection[int]
+    take: Callable[[bytes], None]
+    is_kept: bool
+
+
+@dataclass(frozen=True)
 class Call:
     """One HTTP call.
 
@@ -65,11 +80,12 @@ class Call:
         timeout: seconds for all of it, from looking up the name to the last byte.
         verify: whether to check certificates, or the file of those to trust.
         cert: the client's certificate, or that and its key.
-        max_bytes: the most that the body may have, after decompression.
+        max_bytes: the most that the body may have, after decompression; None is any size.
         sign: changes each request to the host that the flow names, before it is sent.
         proxy: the URL of the proxy; false for none; None for that of the environment.
         cookies: keeps those that answers set.
         trace: headers that say what trace the call is a part of, unless it has its own.
+        body_to: takes the body as it comes, in place of the answer; None where nothing does.
     """
 
     method: str
@@ -83,11 +99,12 @@ class Call:
     verify: bool | str
     cert: str | tuple[str, str] | None
     allow_redirects: bool
-    max_bytes: int
+    max_bytes: int | None
     sign: Signer | None = None
     proxy: str | bool | None = None
     cookies: CookieKeeper | None = None
     trace: Mapping[str, str] = field(default_factory=dict)
+    body_to: BodyTo | None = None
 
 
 @dataclass(frozen=True)

@@ -53,6 +53,7 @@ from flowtoy_dagster.providers.rest.pages.paginators import PAGINATORS
 from flowtoy_dagster.providers.rest.pages.paths import JmesPath, PageError
 from flowtoy_dagster.providers.rest.pages.reading import Reader
 from flowtoy_dagster.providers.rest.pages.selection import Selector
+from flowtoy_dagster.providers.rest.pages.whole_body import WholeBody
 from flowtoy_dagster.providers.rest.sending import (
     Exchange,
     Turn,
@@ -148,7 +149,8 @@ class RestProvider:
         if not url:
             return _failed(_NO_URL).as_returned()
         if settings.paginator is None and settings.data_selector is None:
-            return self._fetch(url, input_payload, context, PageRequest()).as_returned()
+            whole = self._whole_body(context)
+            return self._fetch(url, input_payload, context, PageRequest(), whole).as_returned()
         reader = Reader(
             settings.paginator,
             Selector(settings.data_selector),
@@ -160,9 +162,14 @@ class RestProvider:
         return reader.read().as_returned()
 
     def _fetch(
-        self, url: str, payload: Any, context: CallContext | None, request: PageRequest
+        self,
+        url: str,
+        payload: Any,
+        context: CallContext | None,
+        request: PageRequest,
+        whole: WholeBody | None = None,
     ) -> ProviderResult:
-        """Make one request."""
+        """Make one request; `whole` takes its body where it is all that the call reads."""
         # Checking a configuration must not wait for requests to be imported.
         from flowtoy_dagster.providers.rest.errors import TIMED_OUT, NoAnswerError
 
@@ -170,7 +177,7 @@ class RestProvider:
         hide = context.mask.text if context else str
         now = Turn(context)
         try:
-            make = self._call_maker(url, payload, now, request)
+            make = self._call_maker(url, payload, now, request, whole)
             tokens = token_source(settings, context, self._cookies)
             exchange = Exchange(settings.auth, tokens, make, hide)
             answer = exchange.answer(self._is_expected, now.take_next)
@@ -188,10 +195,12 @@ class RestProvider:
             result = self._result(answer, context)
         except PageError as error:
             result = _failed(str(error), {"retryable": False})
+        if whole is not None and result.success:
+            whole.take_rest(answer)
         return without_tokens(result, exchange.credentials.tokens, answer.body)
 
     def _call_maker(
-        self, url: str, payload: Any, now: Turn, request: PageRequest
+        self, url: str, payload: Any, now: Turn, request: PageRequest, whole: WholeBody | None
     ) -> Callable[[Credentials], Call]:
         """What makes the call with credentials; raises where it can't be sent."""
         settings = self.configuration
@@ -214,7 +223,8 @@ class RestProvider:
                 verify=settings.verify,
                 cert=settings.cert,
                 allow_redirects=settings.allow_redirects,
-                max_bytes=settings.max_response_bytes,
+                max_bytes=whole.max_bytes if whole else settings.max_response_bytes,
+                body_to=whole.body_to if whole else None,
                 sign=credentials.sign,
                 proxy=settings.proxy,
                 cookies=self._cookies,
@@ -226,6 +236,17 @@ class RestProvider:
     def _is_expected(self, status: int) -> bool:
         expected = self.configuration.expect
         return status in expected if expected else 200 <= status < 300
+
+    def _whole_body(self, context: CallContext | None) -> WholeBody | None:
+        """What hands the body on; None where nothing takes it as it is."""
+        parts, settings = context.parts if context is not None else None, self.configuration
+        if parts is None or not parts.takes_body:
+            return None
+        most = settings.max_response_bytes
+        is_given = "max_response_bytes" in settings.model_fields_set
+        statuses = settings.expect or range(200, 300)
+        judged = bool(settings.response_actions) or settings.decode is not None
+        return WholeBody(parts, statuses, judged, None if not is_given else most, most)
 
     def _call_id(self, context: CallContext | None) -> str:
         return context.call_id if context is not None else self._own_id

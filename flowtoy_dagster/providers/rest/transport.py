@@ -12,7 +12,7 @@ import re
 import socket
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from contextvars import ContextVar
 from typing import Any
@@ -197,13 +197,33 @@ class _Exchange(threading.Thread):
             if not transfer <= {"", "chunked", "identity"}:
                 raise NoAnswerError("the answer has a Transfer-Encoding that was not asked for")
             pieces = response.raw.stream(_CHUNK, decode_content=False)
-            for chunk in decoded(pieces, ",".join(_header(response, "content-encoding"))):
-                self.body += chunk
-                if len(self.body) > self.call.max_bytes:
-                    limit = f"max_response_bytes ({self.call.max_bytes})"
-                    raise NoAnswerError(f"the answer is larger than {limit}")
+            chunks = decoded(pieces, ",".join(_header(response, "content-encoding")))
+            for chunk in limited(chunks, self.call.max_bytes):
+                if self._takes(response, chunk):
+                    self.body += chunk
         self.answering = False
         self._socket = None
+
+
+    def _takes(self, response: requests.Response, chunk: bytes) -> bool:
+        """Hand a piece of the body on; whether the answer must hold it."""
+        to = self.call.body_to
+        if to is None or response.status_code not in to.statuses:
+            return True
+        if self._abandoned:
+            raise TimeoutError
+        to.take(chunk)
+        return to.is_kept
+
+
+def limited(chunks: Iterator[bytes], most: int | None) -> Iterator[bytes]:
+    """The pieces of a body; raises NoAnswerError where it has more than `most` bytes."""
+    size = 0
+    for chunk in chunks:
+        size += len(chunk)
+        if most is not None and size > most:
+            raise NoAnswerError(f"the answer is larger than max_response_bytes ({most})")
+        yield chunk
 
 
 def _header(response: requests.Response, name: str) -> list[str]:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import hashlib
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
@@ -19,10 +21,12 @@ from flowtoy_dagster.steps.loops.item_output import ItemOutput, LineOutput
 from flowtoy_dagster.steps.loops.item_queue import ItemQueue
 from flowtoy_dagster.steps.scope import with_names
 from flowtoy_dagster.steps.stages import RUN_OUT_OF_TIME, render
+from flowtoy_dagster.steps.stale import why_stale
 from flowtoy_dagster.steps.state.deadline import OutOfTime, within
 from flowtoy_dagster.steps.state.items import ItemCounts, ItemOutputs, ItemResult
 from flowtoy_dagster.steps.words import one_line
 
+logger = logging.getLogger("flowtoy.step")
 CANCELLED = "the run was cancelled"
 _HASH_LENGTH = 32
 _LONGEST_KEY = 80
@@ -66,7 +70,8 @@ def for_each(context: StepContext, try_item: Try) -> Outcome:
     except OutOfTime:
         return Failed(RUN_OUT_OF_TIME, "timeout")
     try:
-        return _Repetition(context, items, try_item).run()
+        with contextlib.closing(items):
+            return _Repetition(context, items, try_item).run()
     except OSError as error:
         reason = error.strerror.lower() if error.strerror else one_line(error)
         raise StepError(f"the results of its items can't be kept: {reason}", "raised") from None
@@ -184,6 +189,10 @@ class _Repetition:
         except StepError:
             return None  # its attempt will fail for the same reason
         if call_hash(context) != earlier.call:
+            return None
+        if (stale := why_stale(context.step, earlier.outputs)) is not None:
+            told = self.context.mask.text(f"item {shown_key(earlier.key)} runs again: {stale}")
+            logger.warning("%s", told)
             return None
         return replace(earlier, index=context.item.index, reused=True)
 

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from flowtoy_dagster.datafiles.facts import file_facts
+from flowtoy_dagster.datafiles.places import PlaceError
+from flowtoy_dagster.datafiles.reading import FileRecords
 from flowtoy_dagster.errors import StepError, TemplateError
 from flowtoy_dagster.flow.files.suggestions import show
 from flowtoy_dagster.flow.schema.for_each import ForEachConfig
@@ -34,6 +38,10 @@ class ItemList:
 
     def __len__(self) -> int:
         return len(self.values)
+
+    def close(self) -> None:
+        """Let go of what the values hold, such as an open file."""
+        _close(self.values)
 
     def key(self, index: int) -> str:
         """The key of the item at a place."""
@@ -71,8 +79,7 @@ def list_items(written: ForEachConfig, scope: Mapping[str, Any]) -> ItemList:
     settings = _settings(written, scope)
     values = _values(settings.iterated)
     if settings.batch is not None:
-        size = int(settings.batch)
-        values = [values[start : start + size] for start in range(0, len(values), size)]
+        values = Batches(values, int(settings.batch))
     if len(values) > MOST_ITEMS:
         raise StepError(f"for_each: {len(values):,} items; the limit is {MOST_ITEMS:,}")
     items = ItemList(settings, values)
@@ -109,8 +116,45 @@ def _shown(value: Any) -> str:
     return show(value)
 
 
-def _values(iterated: list[Any] | dict[str, Any]) -> list[Any]:
-    """The items of what a step is repeated for."""
+class Batches(Sequence[Any]):
+    """A list in parts, each of which is made when it is asked for.
+
+    Args:
+        values: the list.
+        size: how many entries a part has; the last one may have fewer.
+    """
+
+    def __init__(self, values: Sequence[Any], size: int) -> None:
+        self._values = values
+        self._size = size
+
+    def __len__(self) -> int:
+        return math.ceil(len(self._values) / self._size)
+
+    def __getitem__(self, index: Any) -> Any:
+        """The part at a place."""
+        if not 0 <= index < len(self):
+            raise IndexError(index)
+        return self._values[index * self._size : (index + 1) * self._size]
+
+    def close(self) -> None:
+        """Let go of what the list holds."""
+        _close(self._values)
+
+
+def _close(values: Sequence[Any]) -> None:
+    if isinstance(values, (FileRecords, Batches)):
+        values.close()
+
+
+def _values(iterated: list[Any] | dict[str, Any]) -> Sequence[Any]:
+    """The items of what a step is repeated for; those of a file are read when they are needed."""
+    facts = file_facts(iterated)
+    if facts is not None:
+        try:
+            return FileRecords(facts)
+        except PlaceError as error:
+            raise StepError(f"for_each: {error}") from None
     if isinstance(iterated, dict):
         return [{"key": key, "value": value} for key, value in iterated.items()]
     return iterated

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal, Protocol
 
+from flowtoy_dagster.errors import StepError
 from flowtoy_dagster.flow.schema.models import DEFAULT_WORKERS
 
 ItemState = Literal["succeeded", "failed", "skipped"]
@@ -130,6 +131,29 @@ class ItemLog(Protocol):
         """The results that were appended, in the order of the items."""
 
 
+class Claims:
+    """Which place each output of a step writes to; used by several threads at once."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._owners: dict[str, tuple[str | None, str]] = {}
+
+    def take(self, place: str, item: Item | None, output: str) -> None:
+        """Note that an output of an item, or of a step that is not repeated, writes to a place.
+
+        Raises:
+            StepError: another one does.
+        """
+        mine = (item.key if item is not None else None, output)
+        with self._lock:
+            owner = self._owners.setdefault(place, mine)
+        if owner == mine:
+            return
+        key, other = owner
+        whose = f"the output '{other}'" + (f" of item '{key}'" if key is not None else "")
+        raise StepError(f"output '{output}': {whose} writes to '{place}' already")
+
+
 class MemoryItemLog:
     """Results in memory, for steps that nobody will look at later."""
 
@@ -237,6 +261,7 @@ class Loop:
         most: how many may be worked on at once, whatever the step says; None is any number.
         progress: called with how far it is.
         stopping: set when the step must end: no item is begun any more.
+        claims: which place each output writes to.
     """
 
     log: ItemLog = field(default_factory=MemoryItemLog)
@@ -244,3 +269,4 @@ class Loop:
     most: int | None = None
     progress: LoopProgress = field(default_factory=LoopProgress)
     stopping: threading.Event = field(default_factory=threading.Event)
+    claims: Claims = field(default_factory=Claims)

@@ -12,8 +12,12 @@ from typing import Any
 
 import dagster as dg
 
+from flowtoy_dagster.store.output_text import OutputSummary
+
 MOST = 8192
 """Characters of one text that an event holds; of a longer one, the first and the last."""
+LARGE_OUTPUT = 16 << 20
+"""Bytes of JSON above which an output is warned of."""
 CHECK = "step succeeded"
 """The label of the failed check by which a tolerated failure is seen."""
 SKIPPED = "step skipped"
@@ -28,6 +32,16 @@ def bounded(text: str) -> str:
         return text
     half = MOST // 2
     return f"{text[:half]}\n… {len(text) - 2 * half} characters left out …\n{text[-half:]}"
+
+
+def large_outputs(step: str, summaries: Mapping[str, OutputSummary]) -> list[str]:
+    """Warnings of outputs that should be files (language 20.6)."""
+    return [
+        f"Step '{step}': output '{name}' has {summary.bytes / (1 << 20):.0f} MiB of JSON, which "
+        "each step that refers to it reads as a whole; 'type: file' writes records to a file"
+        for name, summary in summaries.items()
+        if summary.bytes > LARGE_OUTPUT
+    ]
 
 
 def code_block(text: str, language: str = "") -> str:

@@ -1,0 +1,252 @@
+"""Where files are: a path of this machine, or a URL that fsspec knows (language 20.3)."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import re
+import secrets
+import stat
+import tempfile
+import urllib.parse
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO, Protocol, cast
+
+from flowtoy_dagster.datafiles.part_file import PartFile, remove_abandoned
+
+PRIVATE = 0o600
+_SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
+_BLOCK = 8 << 20
+"""Bytes of a part of an upload; S3 takes 10,000 parts and none below 5 MiB but the last."""
+_CHUNK = 1 << 20
+
+
+class PlaceError(Exception):
+    """A file can't be there, or can't be reached; says why, without credentials."""
+
+
+class Target(Protocol):
+    """A file that is being written."""
+
+    def write(self, data: bytes) -> None:
+        """Write more of it."""
+
+    def finish(self) -> None:
+        """All of it is written; make it durable."""
+
+    def commit(self) -> None:
+        """Put it in its place."""
+
+    def discard(self) -> None:
+        """Let nothing of it remain."""
+
+
+@dataclass(frozen=True)
+class _Remote:
+    """A kind of place that fsspec knows.
+
+    Attributes:
+        module: the package that it needs.
+        extra: the extra of flowtoy that brings the package.
+        open_target: opens a file system's file to be written.
+    """
+
+    module: str
+    extra: str
+    open_target: Callable[[Any, str], Target]
+
+
+def scheme_of(place: str) -> str | None:
+    """The scheme of a URL, in lower case; None for a path."""
+    found = _SCHEME.match(place)
+    return found[1].lower() if found else None
+
+
+def why_unusable(place: str) -> tuple[str, str | None] | None:
+    """Why nothing can be written to a place, and a hint; None where nothing is known against it.
+
+    Args:
+        place: a path or URL, or the beginning of one.
+    """
+    scheme = scheme_of(place)
+    if scheme is None:
+        return None
+    if "@" in place.partition("://")[2].partition("/")[0]:
+        hint = "the environment gives them, such as AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
+        return "the URL of a file must not hold credentials", hint
+    if scheme == "file":
+        return None
+    remote = _REMOTE.get(scheme)
+    if remote is None:
+        known = ", ".join(f"'{name}://'" for name in sorted(_REMOTE))
+        return f"files at '{scheme}://' are not supported", f"use a path, or one of {known}"
+    return missing_package(f"files at '{scheme}://'", remote.module, remote.extra)
+
+
+def missing_package(what: str, module: str, extra: str) -> tuple[str, str | None] | None:
+    """That a package is missing, and how to get it; None where it is there."""
+    if importlib.util.find_spec(module) is not None:
+        return None
+    return f"{what} need '{module}', which is not installed", (
+        f"pip install 'flowtoy-dagster[{extra}]'"
+    )
+
+
+def local_path(place: str) -> Path | None:
+    """The path of a place on this machine; None for others.
+
+    Raises:
+        PlaceError: it is a `file:` URL of another machine, or no path.
+    """
+    scheme = scheme_of(place)
+    if scheme not in (None, "file"):
+        return None
+    path = place
+    if scheme == "file":
+        parts = urllib.parse.urlsplit(place)
+        if parts.netloc not in ("", "localhost"):
+            raise PlaceError("a 'file:' URL names a file of this machine: file:///folder/name")
+        path = urllib.parse.unquote(parts.path)
+    if not path or "\0" in path:
+        raise PlaceError("the path is empty" if not path else "the path holds a NUL character")
+    return Path(os.path.abspath(path))
+
+
+def open_target(place: str, *, private: bool = False) -> Target:
+    """A file at a place, to be written; the folders that it needs are made.
+
+    Args:
+        place: a path or URL.
+        private: whether a new file is its owner's alone.
+
+    Raises:
+        PlaceError: nothing can be written there.
+        OSError: it can't be written.
+    """
+    unusable = why_unusable(place)
+    if unusable is not None:
+        raise PlaceError("; ".join(part for part in unusable if part))
+    path = local_path(place)
+    if path is not None:
+        return _LocalTarget(path, PRIVATE if private else None)
+    remote = _REMOTE[scheme_of(place) or ""]
+    system, key = _file_system(place)
+    return remote.open_target(system, key)
+
+
+def open_source(place: str) -> BinaryIO:
+    """A file at a place, to be read; one that is elsewhere is copied to this machine first.
+
+    Raises:
+        PlaceError: it can't be reached.
+        OSError: it is not there, or can't be read.
+    """
+    path = local_path(place)
+    if path is not None:
+        if not stat.S_ISREG(path.stat().st_mode):
+            raise PlaceError("it is no regular file")
+        return open(path, "rb")
+    unusable = why_unusable(place)
+    if unusable is not None:
+        raise PlaceError("; ".join(part for part in unusable if part))
+    system, key = _file_system(place)
+    copy = cast(BinaryIO, tempfile.TemporaryFile())  # noqa: SIM115 - the caller closes it
+    try:
+        with system.open(key, "rb") as file:
+            while chunk := file.read(_CHUNK):
+                copy.write(chunk)
+    except BaseException:
+        copy.close()
+        raise
+    copy.seek(0)
+    return copy
+
+
+def _file_system(place: str) -> tuple[Any, str]:
+    import fsspec
+
+    scheme, _, key = place.partition("://")
+    return fsspec.filesystem(scheme.lower()), key
+
+
+class _LocalTarget:
+    """A file of this machine; links are followed."""
+
+    def __init__(self, path: Path, mode: int | None) -> None:
+        target = Path(os.path.realpath(path))
+        try:
+            target.parent.mkdir(parents=True, exist_ok=True)
+        except (FileExistsError, NotADirectoryError):
+            raise PlaceError(f"a part of the path '{path.parent}' is no folder") from None
+        if target.exists() and not target.is_file():
+            raise PlaceError(f"'{path}' is no regular file")
+        if target.exists() and not os.access(target, os.W_OK):
+            raise PlaceError(f"'{path}' is read-only")
+        remove_abandoned(target)
+        self._part = PartFile(target, mode)
+
+    def write(self, data: bytes) -> None:
+        self._part.file.write(data)
+
+    def finish(self) -> None:
+        self._part.finish()
+
+    def commit(self) -> None:
+        self._part.commit()
+
+    def discard(self) -> None:
+        self._part.discard()
+
+
+class _UploadTarget:
+    """An object that is there when its upload is completed, and not before."""
+
+    def __init__(self, system: Any, key: str) -> None:
+        self._file = system.open(key, "wb", autocommit=False, block_size=_BLOCK)
+
+    def write(self, data: bytes) -> None:
+        self._file.write(data)
+
+    def finish(self) -> None:
+        self._file.close()
+
+    def commit(self) -> None:
+        self._file.commit()
+
+    def discard(self) -> None:
+        # It is not to upload what is left, when it is closed by the garbage collector.
+        self._file.closed = True
+        self._file.discard()
+
+
+class _RenamedTarget:
+    """A file that is renamed when it is whole, where a file system knows no uploads."""
+
+    def __init__(self, system: Any, key: str) -> None:
+        self._system = system
+        self._key = key
+        self._part = f"{key}.{secrets.token_hex(6)}.part"
+        self._file = system.open(self._part, "wb")
+
+    def write(self, data: bytes) -> None:
+        self._file.write(data)
+
+    def finish(self) -> None:
+        self._file.close()
+
+    def commit(self) -> None:
+        self._system.mv(self._part, self._key)
+
+    def discard(self) -> None:
+        self._file.close()
+        if self._system.exists(self._part):
+            self._system.rm(self._part)
+
+
+_REMOTE = {
+    "s3": _Remote("s3fs", "s3", _UploadTarget),
+    "gs": _Remote("gcsfs", "gcs", _UploadTarget),
+    "memory": _Remote("fsspec", "s3", _RenamedTarget),
+}
