@@ -17,7 +17,7 @@ from flowtoy_dagster.flow.graph import Source
 from flowtoy_dagster.flow.schema.models import OutputConfig
 from flowtoy_dagster.providers.base import ProviderResult
 from flowtoy_dagster.providers.kinds import kind_of
-from flowtoy_dagster.steps.extraction import extract
+from flowtoy_dagster.steps.outputs.extraction import extract
 
 ENVELOPE = ["success", "code", "notes", "data", "meta", "status"]
 

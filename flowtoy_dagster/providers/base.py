@@ -135,7 +135,11 @@ class CallParts(Protocol):
 
     @property
     def keeps_records(self) -> bool:
-        """Whether the result must hold the records, or the body, although they were handed over."""
+        """Whether the result must list the records, although they were handed over."""
+
+    @property
+    def keeps_body(self) -> bool:
+        """Whether the result must hold the data of the body, although it was handed over."""
 
     @property
     def has_records(self) -> bool:

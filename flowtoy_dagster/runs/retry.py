@@ -25,7 +25,7 @@ from flowtoy_dagster.runs.run import FlowRun, Listener, start
 from flowtoy_dagster.runs.sessions.carriers import carrier, close_run, is_interrupted, unseen
 from flowtoy_dagster.runs.sessions.sessions import Carrier
 from flowtoy_dagster.runs.status.models import RunStatus
-from flowtoy_dagster.steps.stale import may_be_stale, why_stale
+from flowtoy_dagster.steps.outputs.stale import may_be_stale, why_stale
 from flowtoy_dagster.store.record import StepRecord
 
 

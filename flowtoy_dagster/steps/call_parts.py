@@ -67,8 +67,14 @@ class PartsOfCall:
 
     @property
     def keeps_records(self) -> bool:
-        """Whether the result must hold the records, or the body, although they were handed over."""
+        """Whether the result must list the records, although they were handed over."""
         return self._context.keeps_records
+
+    @property
+    def keeps_body(self) -> bool:
+        """Whether the result must hold the data of the body, although it was handed over."""
+        takers = len(self._context.takers) > len(self._body_takers)
+        return self._context.keeps_records or takers or self._context.tracker is not None
 
     @property
     def takes_body(self) -> bool:

@@ -24,20 +24,20 @@ from flowtoy_dagster.providers.kinds import PROVIDERS, describe_call
 from flowtoy_dagster.steps.call_parts import PartsOfCall
 from flowtoy_dagster.steps.chain import Failed, Next, Outcome, Succeeded, chain
 from flowtoy_dagster.steps.context import StepContext
-from flowtoy_dagster.steps.extraction import extract
 from flowtoy_dagster.steps.keys.incremental import begin_at_cursor, note_cursor
 from flowtoy_dagster.steps.keys.rate import heed_limits, wait_for_turn
 from flowtoy_dagster.steps.keys.required import check_required
 from flowtoy_dagster.steps.keys.until import check_done, repeat_until
 from flowtoy_dagster.steps.keys.when import ask_condition, check_needs
 from flowtoy_dagster.steps.needs import failure_of
+from flowtoy_dagster.steps.outputs.extraction import extract
+from flowtoy_dagster.steps.outputs.streams import stream_outputs
 from flowtoy_dagster.steps.retry import timeout_of
 from flowtoy_dagster.steps.state.deadline import (
     RUN_OUT_OF_TIME as RUN_OUT_OF_TIME,  # noqa: PLC0414 - who runs stages asks here
 )
 from flowtoy_dagster.steps.state.deadline import Clock, OutOfTime, within
 from flowtoy_dagster.steps.state.records import records_in, with_records
-from flowtoy_dagster.steps.streams import stream_outputs
 from flowtoy_dagster.steps.words import one_line
 
 logger = logging.getLogger("flowtoy.step")

@@ -83,8 +83,8 @@ class RecordStore:
         Raises:
             OSError: it can't be made.
         """
-        key = f"{_folder(run_id)}/files/{_quoted(step_key)}"
-        return self._store.folder(key if item is None else f"{key}/items/{_quoted(item)}")
+        key = f"{_folder(run_id)}/files/{quoted(step_key)}"
+        return self._store.folder(key if item is None else f"{key}/items/{quoted(item)}")
 
     def read(self, run_id: str, step_key: str) -> StepRecord | None:
         """The record of a step.

@@ -11,7 +11,7 @@ from pydantic import ValidationError
 from flowtoy_dagster.flow.schema.models import OutputConfig
 from flowtoy_dagster.providers.base import ProviderResult
 from flowtoy_dagster.providers.kinds import PROVIDERS
-from flowtoy_dagster.steps.extraction import extract
+from flowtoy_dagster.steps.outputs.extraction import extract
 
 
 @pytest.mark.parametrize("end", ["", "\n", "\r\n"])

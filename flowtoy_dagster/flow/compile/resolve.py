@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -24,7 +25,7 @@ from flowtoy_dagster.flow.files.loading import Document
 from flowtoy_dagster.flow.files.nodes import KeyPath
 from flowtoy_dagster.flow.files.suggestions import nearest
 from flowtoy_dagster.flow.graph import Flow, InputKind, Notification, Source, Step, Until
-from flowtoy_dagster.flow.schema.fields import is_free
+from flowtoy_dagster.flow.schema.fields import STATIC, is_free
 from flowtoy_dagster.flow.schema.models import (
     OnError,
     OutputConfig,
@@ -187,11 +188,25 @@ class _Builder:
         for finding in self.catalog.executors.check(self.runner.executor, options):
             self._note(finding, ("runner",))
 
+    def _written_outputs(self, step: StepDraft) -> list[tuple[int, OutputConfig]]:
+        """The outputs that are valid by themselves, each with its place."""
+        if "output" not in step.broken:
+            return list(enumerate(step.config.output))
+        node = self.draft.document.root.child("flow")
+        for part in (step.index, "output"):
+            node = node.child(part) if node is not None else None
+        written = node.plain() if node is not None else None
+        found = []
+        for index, value in enumerate(written if isinstance(written, list) else ()):
+            with contextlib.suppress(ValueError):
+                found.append((index, OutputConfig.model_validate(value, context=STATIC)))
+        return found
+
     def _outputs(self, step: StepDraft, source: Source | None) -> tuple[OutputConfig, ...]:
         """The outputs with their types, checked."""
         typed = []
         names_files = source is not None and self.providers.names_files(source.type)
-        for index, written in enumerate(step.config.output):
+        for index, written in self._written_outputs(step):
             kind = written.type or self.catalog.outputs.type_for(written.value)
             output = written.model_copy(update={"type": kind})
             findings = self.catalog.outputs.check(output, names_files)

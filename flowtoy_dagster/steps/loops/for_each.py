@@ -19,9 +19,9 @@ from flowtoy_dagster.steps.keys.when import check_needs
 from flowtoy_dagster.steps.loops.item_list import MOST_ITEMS, ItemList, list_items
 from flowtoy_dagster.steps.loops.item_output import ItemOutput, LineOutput
 from flowtoy_dagster.steps.loops.item_queue import ItemQueue
+from flowtoy_dagster.steps.outputs.stale import why_stale
 from flowtoy_dagster.steps.scope import with_names
 from flowtoy_dagster.steps.stages import RUN_OUT_OF_TIME, render
-from flowtoy_dagster.steps.stale import why_stale
 from flowtoy_dagster.steps.state.deadline import OutOfTime, within
 from flowtoy_dagster.steps.state.items import ItemCounts, ItemOutputs, ItemResult
 from flowtoy_dagster.steps.words import one_line

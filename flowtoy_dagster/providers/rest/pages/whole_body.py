@@ -35,8 +35,8 @@ class WholeBody:
         self.body_to: BodyTo | None = None
         self.max_bytes: int | None = default
         if not is_judged:
-            self.body_to = BodyTo(statuses, parts.take_body, parts.keeps_records)
-            self.max_bytes = default if parts.keeps_records else given
+            self.body_to = BodyTo(statuses, parts.take_body, parts.keeps_body)
+            self.max_bytes = default if parts.keeps_body else given
 
     def take_rest(self, answer: Answer) -> None:
         """Hand over what has not gone there: all of a body that was judged, or that is empty."""

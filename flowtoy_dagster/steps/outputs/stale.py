@@ -8,7 +8,7 @@ from typing import Any
 from flowtoy_dagster.errors import StepError
 from flowtoy_dagster.flow.graph import Step
 from flowtoy_dagster.outputs.kind import OutputKind
-from flowtoy_dagster.steps.extraction import output_kind
+from flowtoy_dagster.steps.outputs.extraction import output_kind
 
 
 def may_be_stale(step: Step) -> bool:

@@ -19,8 +19,8 @@ from flowtoy_dagster.outputs.sink import Sink, SinkTask
 from flowtoy_dagster.providers.kinds import kind_of
 from flowtoy_dagster.steps.chain import Next, Outcome, Succeeded
 from flowtoy_dagster.steps.context import StepContext
-from flowtoy_dagster.steps.extraction import output_kind
 from flowtoy_dagster.steps.needs import failure_of
+from flowtoy_dagster.steps.outputs.extraction import output_kind
 from flowtoy_dagster.steps.words import one_line
 
 logger = logging.getLogger("flowtoy.step")
@@ -71,7 +71,9 @@ def _needs_all(context: StepContext, streamed: set[str]) -> bool:
     """Whether anything looks at all records at once."""
     step = context.step
     others = any(output.name not in streamed for output in step.outputs)
-    return others or step.keep_result or step.until is not None
+    # Without a tracker, a template computes the cursor of all records.
+    computed = step.incremental is not None and context.tracker is None
+    return others or step.keep_result or step.until is not None or computed
 
 
 def _opened(
