@@ -16,7 +16,8 @@ from flowtoy_dagster.providers.kinds import PROVIDERS
 HOUSE = Path(flowtoy_dagster.__file__).parent
 NAMES = [frozenset(kinds.builtin) for kinds in (PROVIDERS, OUTPUTS, EXECUTORS)]
 ROOMS = ("providers/rest/", "providers/process/", "providers/env.py", "outputs/raw.py",
-         "datafiles/", "outputs/file/", "outputs/json.py", "outputs/jmespath.py", "outputs/template.py",
+         "datafiles/", "outputs/file/", "outputs/json.py", "outputs/jmespath.py",
+         "outputs/template.py",
          "engine/executors/warm/", "engine/executors/multiprocess.py",
          "engine/executors/in_process.py")  # fmt: skip
 TABLES = ("providers/kinds.py", "outputs/kinds.py", "engine/executors/kinds.py")
