@@ -78,6 +78,12 @@ def test_a_body_goes_to_all_outputs_that_want_it(run_source: Run, url: str) -> N
     assert outcome.outputs["out2"] == 2
 
 
+def test_records_are_read_of_a_body_that_is_written_too(run_source: Run, url: str) -> None:
+    outcome = run_source(rest(f"{url}/json"), {"format": "raw"}, {"format": "jsonl"})
+    assert read(outcome) == BODY
+    assert read(outcome, "out1") == b'{"id":1}\n{"id":2}\n'
+
+
 def test_a_body_is_judged_before_it_is_written(
     run_source: Run, url: str, folder: Path
 ) -> None:
