@@ -12,7 +12,7 @@ import dagster as dg
 from dagster import DagsterRunStatus
 
 from flowtoy_dagster.engine.tags import FLOW_TAG, NOTIFIED_TAG
-from flowtoy_dagster.errors import FlowtoyError
+from flowtoy_dagster.errors import FlowtoyError, HomeError
 from flowtoy_dagster.flow.graph import Flow, Notification
 from flowtoy_dagster.flow.param_values import see_params
 from flowtoy_dagster.flow.schema.models import RunEnd
@@ -29,6 +29,7 @@ from flowtoy_dagster.store.tokens import tokens_of
 
 logger = logging.getLogger("flowtoy.notify")
 
+_NOT_SENT = "notifications could not be sent: %s"
 LONGEST = 10.0
 """Seconds that one notification may take."""
 _LOOKED_BACK = 50
@@ -47,7 +48,11 @@ def notify_of_end(history: History, run: dg.DagsterRun, flow: Flow, status: RunS
         flow: what was run.
         status: how the run and its steps ended.
     """
-    if not flow.notifications or not _is_ours_to_send(history, run.run_id):
+    try:
+        if not flow.notifications or not _is_ours_to_send(history, run.run_id):
+            return
+    except HomeError as error:
+        logger.warning(_NOT_SENT, error)
         return
     ends = _ends_of(history, run, flow, status)
     for notification in flow.notifications:
@@ -58,12 +63,14 @@ def notify_of_end(history: History, run: dg.DagsterRun, flow: Flow, status: RunS
 def _is_ours_to_send(history: History, run_id: str) -> bool:
     """Whether nobody else has begun to notify; from here on, nobody else does.
 
-    A re-execution has the tags of the run before, whose id it is not.
+    The mark comes before the calls: who is killed in between has sent nothing, and nobody sends
+    it twice. A re-execution has the tags of the run before, whose id it is not.
     """
-    current = history.instance.get_run_by_id(run_id)
-    if current is None or current.tags.get(NOTIFIED_TAG) == run_id:
-        return False
-    history.instance.add_run_tags(run_id, {NOTIFIED_TAG: run_id})
+    with history.configs.alone():
+        current = history.instance.get_run_by_id(run_id)
+        if current is None or current.tags.get(NOTIFIED_TAG) == run_id:
+            return False
+        history.instance.add_run_tags(run_id, {NOTIFIED_TAG: run_id})
     return True
 
 
@@ -73,7 +80,7 @@ def notify_from(home: Path, run_id: str) -> None:
         with History(home) as history:
             _notify_of_run(history, run_id)
     except FlowtoyError as error:
-        logger.warning("notifications could not be sent: %s", error)
+        logger.warning(_NOT_SENT, error)
 
 
 def _notify_of_run(history: History, run_id: str) -> None:

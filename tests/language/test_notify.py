@@ -154,6 +154,35 @@ def test_a_run_of_another_process_is_told_of_by_that_one_and_only_once(told: Tol
 
 
 # language 19.6
+def test_who_is_killed_while_sending_leaves_the_rest_unsent_and_nobody_sends_twice(
+    told: Told, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    flow = told.flow(on("success", text="first"), on("success", text="second"))
+    flow["sources"]["chat"]["command"][2] += "; kill -9 $PPID"
+    with History() as history:
+        run = launch_background(history, load_flow(flow))
+        assert run.wait(PATIENCE)
+        assert history.find(run.run_id).is_success
+        assert told.lines == ["success: first"]
+        notify.notify_from(history.home, run.run_id)
+        assert told.lines == ["success: first"]
+
+        # Several that look at the same moment: one of them sends.
+        history.instance.add_run_tags(run.run_id, {"flowtoy/notified": "nobody"})
+        sent: list[Any] = []
+        monkeypatch.setattr(notify, "_send", lambda *call: sent.append(call[-1]))
+        senders = [
+            threading.Thread(target=notify.notify_from, args=(history.home, run.run_id))
+            for _ in range(4)
+        ]
+        for sender in senders:
+            sender.start()
+        for sender in senders:
+            sender.join()
+    assert len(sent) == len(flow["notify"])
+
+
+# language 19.6
 def test_in_a_deployment_a_sensor_sends_what_nobody_has_sent(
     told: Told, monkeypatch: pytest.MonkeyPatch
 ) -> None:
