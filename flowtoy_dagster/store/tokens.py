@@ -2,7 +2,8 @@
 
 Each token has a file with what is known of it and a file for its lock; both are for their owner
 alone. A file's name is a hash of the facts that decide which token it is, with a key of the home's
-own, so that a name tells nothing of the secrets among the facts.
+own, so that a name tells nothing of the secrets among the facts. No name has a full stop: see
+`records._quoted`.
 """
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ class TokenStore:
     def read(self, facts: bytes) -> dict[str, Any] | None:
         """What is kept of a token, without a lock; None where there is nothing of use."""
         key = self._known_key()
-        return None if key is None else _TokenFile(self._path(key, facts)).read()
+        return None if key is None else _TokenFile(self._folder / _name(key, facts)).read()
 
     @contextlib.contextmanager
     def held(self, facts: bytes) -> Iterator[_TokenFile]:
@@ -47,12 +48,9 @@ class TokenStore:
             OSError: the home can't be written.
         """
         make_private_folder(self._folder)
-        path = self._path(self._known_key() or self._new_key(), facts)
-        with locked_file(path.with_suffix(".lock"), alone=True):
-            yield _TokenFile(path)
-
-    def _path(self, key: bytes, facts: bytes) -> Path:
-        return self._folder / f"{hmac.new(key, facts, hashlib.sha256).hexdigest()[:32]}.json"
+        name = _name(self._known_key() or self._new_key(), facts)
+        with locked_file(self._folder / f"{name}-lock", alone=True):
+            yield _TokenFile(self._folder / name)
 
     def _known_key(self) -> bytes | None:
         if self._key is None:
@@ -62,12 +60,16 @@ class TokenStore:
         return self._key
 
     def _new_key(self) -> bytes:
-        with locked_file(self._folder / f"{_KEY}.lock", alone=True):
+        with locked_file(self._folder / f"{_KEY}-lock", alone=True):
             known = self._known_key()
             if known is None:
                 known = self._key = secrets.token_bytes(_KEY_BYTES)
                 write_whole(self._folder / _KEY, known)
         return known
+
+
+def _name(key: bytes, facts: bytes) -> str:
+    return f"token-{hmac.new(key, facts, hashlib.sha256).hexdigest()[:32]}"
 
 
 class _TokenFile:

@@ -98,7 +98,7 @@ def _json(value: Any, status: int = 200) -> Any:
 
 def let_an_hour_pass(home: Path, api: Api) -> None:
     """What is kept was written an hour ago, and has ended."""
-    for path in (home / "flowtoy-tokens").glob("*.json"):
+    for path in (home / "flowtoy-tokens").glob("token-" + "?" * 32):
         kept = json.loads(path.read_text())
         kept |= {key: kept[key] - LIFE for key in ("got_at", "expires_at")}
         path.write_text(json.dumps(kept))

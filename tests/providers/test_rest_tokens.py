@@ -100,13 +100,13 @@ def test_eight_workers_request_one_token(api: TokenApi, tmp_path: Path) -> None:
 
 def change(folder: Path, **facts: Any) -> None:
     """Change what is kept of the one token."""
-    (path,) = folder.glob("*.json")
+    (path,) = folder.glob("token-" + "?" * 32)
     path.write_text(json.dumps({**json.loads(path.read_text()), **facts}))
 
 
 def shift(folder: Path, seconds: float) -> None:
     """Let time pass: what is kept was written so much earlier."""
-    (path,) = folder.glob("*.json")
+    (path,) = folder.glob("token-" + "?" * 32)
     kept = json.loads(path.read_text())
     moved = {key: kept[key] - seconds for key in ("got_at", "expires_at")}
     path.write_text(json.dumps({**kept, **moved}))
@@ -168,6 +168,15 @@ def test_a_401_that_is_expected_is_left_alone(api: TokenApi, tokens: TokenStore)
     api.data = lambda asked: as_json({"a": 1}, 401)
     assert run(api.url, api.auth, tokens, expect=401).outputs == {"rows": {"a": 1}}
     assert len(api.forms) == 1
+
+
+def test_a_401_of_another_host_says_nothing_of_the_token(
+    api: TokenApi, tokens: TokenStore, serve: Serve
+) -> None:
+    other = serve(lambda asked: as_json({}, 401))
+    api.data = lambda asked: as_json({}, 302, Location=f"{other}/x")
+    assert error_of(run(api.url, api.auth, tokens)).startswith("HTTP status 401")
+    assert (len(api.forms), len(api.calls)) == (1, 1)
 
 
 def test_the_token_of_another_worker_is_used_after_a_401(
@@ -303,7 +312,7 @@ def test_what_is_damaged_is_requested_again(
 ) -> None:
     assert run(api.url, api.auth, tokens).succeeded
     for text in ("", "[1]", "{", '{"access_token": 1}', '{"access_token": "x", "got_at": "y"}'):
-        (path,) = (tmp_path / "tokens").glob("*.json")
+        (path,) = (tmp_path / "tokens").glob("token-" + "?" * 32)
         path.write_text(text)
         assert run(api.url, api.auth, tokens).succeeded
     assert len(api.forms) == 6

@@ -114,6 +114,7 @@ class Answer:
     Attributes:
         url: where the answer came from, after redirects.
         elapsed: seconds.
+        is_elsewhere: whether another host than that of the call gave it.
     """
 
     status: int
@@ -121,6 +122,7 @@ class Answer:
     url: str
     elapsed: float
     body: bytes | bytearray
+    is_elsewhere: bool = False
 
     @functools.cached_property
     def _content(self) -> email.message.Message:

@@ -7,14 +7,12 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Protocol
-from urllib.parse import urlsplit
 
 from flowtoy_dagster.masking.mask import Mask
 from flowtoy_dagster.providers.base import CallContext, ProviderResult
 from flowtoy_dagster.providers.rest.auth.base import Auth, Credentials
 from flowtoy_dagster.providers.rest.auth.tokens import TokenCall, TokenError, TokenSource
 from flowtoy_dagster.providers.rest.content import Answer, Call, CookieKeeper, split_user
-from flowtoy_dagster.providers.rest.redirects import is_same_host
 from flowtoy_dagster.providers.rest.urls import cut, join, shown
 
 _TRACEPARENT = re.compile(
@@ -166,8 +164,7 @@ class Exchange:
             call = self._call(self.credentials)
             answer = fetch(call, self.credentials.hiding(self._hide))
             # Another host got no credentials, so it is not them that it does not take.
-            is_ours = is_same_host(urlsplit(call.url), urlsplit(answer.url))
-            if is_wanted(answer.status) or not is_ours:
+            if is_wanted(answer.status) or answer.is_elsewhere:
                 return answer
             try:
                 self.credentials = flow.send(answer)

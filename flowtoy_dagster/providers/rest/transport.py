@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from contextvars import ContextVar
 from typing import Any
+from urllib.parse import urlsplit
 
 import requests
 import urllib3
@@ -33,7 +34,13 @@ from flowtoy_dagster.providers.rest.errors import (
     plain_words,
     timed_out,
 )
-from flowtoy_dagster.providers.rest.redirects import MOST, Hide, location_of, redirected
+from flowtoy_dagster.providers.rest.redirects import (
+    MOST,
+    Hide,
+    is_same_host,
+    location_of,
+    redirected,
+)
 
 _IDEMPOTENT = frozenset({"GET", "HEAD", "PUT", "DELETE", "OPTIONS"})
 _CHUNK = 1 << 16
@@ -72,7 +79,9 @@ def fetch(call: Call, hide: Hide = str) -> Answer:
     assert response is not None
     elapsed = time.perf_counter() - started
     headers = {k: _FOLD.sub(" ", v) for k, v in response.headers.items()}
-    return Answer(response.status_code, headers, exchange.url, elapsed, exchange.body)
+    return Answer(
+        response.status_code, headers, exchange.url, elapsed, exchange.body, exchange.is_elsewhere
+    )
 
 
 class _Exchange(threading.Thread):
@@ -93,6 +102,7 @@ class _Exchange(threading.Thread):
         self.error: Exception | None = None
         self.answering = False
         self.redirected = False
+        self.is_elsewhere = False
         self.connected = False
         self.sent = False
         self.done = threading.Event()
@@ -130,6 +140,8 @@ class _Exchange(threading.Thread):
                 return response
             self.redirected = True
             call = redirected(call, self.url, response.status_code, location, self.hide)
+            if not is_same_host(urlsplit(self.url), urlsplit(call.url)):
+                self.is_elsewhere = True
         raise NoAnswerError(f"more than {MOST} redirects")
 
     def _send(self, call: Call) -> requests.Response:
