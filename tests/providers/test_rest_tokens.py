@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import json
 import logging
 import multiprocessing
@@ -429,6 +430,34 @@ def test_a_step_that_is_ended_does_not_lose_a_refresh_token(
     done = run(api.url, auth, tokens)  # waits for the lock
     assert done.succeeded, done.error
     assert api.calls == [api.token(1)]
+
+
+def test_a_process_that_is_killed_while_it_renews_holds_up_nobody(
+    api: TokenApi, tokens: TokenStore, tmp_path: Path
+) -> None:
+    asked, ended = threading.Event(), threading.Event()
+    rotate = rotating(api)
+
+    def answer(number: int, form: dict[str, str]) -> Reply:
+        if number > 1:
+            return rotate(number - 1, form)
+        asked.set()
+        assert ended.wait(60)
+        return as_json({}, 500)
+
+    api.token_answer = answer
+    api.lock = contextlib.nullcontext()  # type: ignore[assignment]
+    auth = {**REFRESH, "access_token_url": "/token"}
+    context = multiprocessing.get_context("fork")
+    arguments = (api.url, auth, tmp_path / "tokens", context.Queue())
+    killed = context.Process(target=in_another_process, args=arguments)
+    killed.start()
+    assert asked.wait(60)
+    killed.kill()
+    killed.join()
+    ended.set()
+    done = run(api.url, auth, tokens)
+    assert done.succeeded, done.error
 
 
 def test_any_request_can_give_a_token(api: TokenApi, tokens: TokenStore, tmp_path: Path) -> None:
