@@ -15,8 +15,9 @@ def check_closing(draft: Draft, views: Sequence[StepView], links: Links) -> None
     these.
     """
     written = draft.document.root.child("flow")
-    if written is None or len(written.plain()) != len(views):
-        return  # a step that can't be read may be one that it would wait for
+    names = {view.name for view in views}
+    if written is None or not len(written.plain()) == len(views) == len(names):
+        return  # a step that can't be read or found may be one that it would wait for
     last = {view.name for view in views if _is_last(view, links)}
     behind = _with_dependents(last, views, links)
     if any(view.name not in behind for view in views):
@@ -33,9 +34,8 @@ def check_closing(draft: Draft, views: Sequence[StepView], links: Links) -> None
 def _is_last(view: StepView, links: Links) -> bool:
     """Whether a step waits for the rest of the run."""
     runs_late = view.step.config.run_if in ("failure", "always")
-    return runs_late and not links.dependencies[view.step.index] and not (
-        view.step.broken & {"run_if", "depends_on"}
-    )
+    waits = view.step.config.depends_on or links.dependencies[view.step.index]
+    return runs_late and not waits and not view.step.broken & {"run_if", "depends_on"}
 
 
 def _with_dependents(
