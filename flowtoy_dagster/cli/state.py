@@ -63,7 +63,12 @@ def show_state(
     _print(found, as_json=as_json, show_secrets=show_secrets)
 
 
-@state.command("set", epilog="Example: flowtoy state set shop orders 2026-01-01T00:00:00Z")
+@state.command(
+    "set",
+    epilog="Example: flowtoy state set shop orders 2026-01-01T00:00:00Z",
+    # A negative number looks like an option.
+    context_settings={"ignore_unknown_options": True},
+)
 def set_state(
     flow: FlowName,
     step: StepName,

@@ -34,6 +34,7 @@ from flowtoy_dagster.runs.status.event_reader import (
 )
 from flowtoy_dagster.runs.status.models import WITH_FAILURES, RunStatus, StepStatus
 from flowtoy_dagster.store.configs import configs_of
+from flowtoy_dagster.store.cursors import cursors_of
 from flowtoy_dagster.store.files import is_still, opened_folder
 from flowtoy_dagster.store.record import StepRecord
 from flowtoy_dagster.store.records import records_of
@@ -317,6 +318,7 @@ class History:
         # What writers that were killed left behind belongs to no run.
         self.configs.clean()
         self.store.clean()
+        cursors_of(self.home).clean()
         return deleted
 
     def _needed_by_new_runs(self, known: set[str]) -> set[str]:

@@ -88,6 +88,10 @@ class CursorStore(ABC):
     def all(self, flow: str | None = None) -> Iterator[StoredCursor | DamagedCursor]:
         """All that is stored, or all of a flow, by flow, step and key."""
 
+    @abstractmethod
+    def clean(self) -> int:
+        """Remove what writers that were killed left behind; how many pieces that were."""
+
 
 class FolderCursors(CursorStore):
     """Cursors in a store of pieces.
@@ -135,6 +139,9 @@ class FolderCursors(CursorStore):
                 continue
             if found is not None:
                 yield found
+
+    def clean(self) -> int:  # noqa: D102
+        return self._store.clean()
 
     def _read(self, place: str) -> StoredCursor | None:
         try:

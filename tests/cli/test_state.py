@@ -83,6 +83,8 @@ def test_set_keeps_the_type_of_what_is_stored(
         0, 'shop / orders: "2025", before: "2026-01-01T00:00:00Z"\n'
     )
     flowtoy("state", "set", "shop", "users", "8", "--key", "north")
+    flowtoy("state", "set", "new", "numbers", "-5")
+    assert value("new", "numbers") == -5
     flowtoy("state", "set", "new", "numbers", str(10**40))
     flowtoy("state", "set", "new", "texts", "12", "--text")
     assert flowtoy("state", "set", "crm", "tokens", "next-0123456789").stderr == (

@@ -13,6 +13,7 @@ from flowtoy_dagster.loader import load_flow
 from flowtoy_dagster.steps.attempts import StepOutcome, run_step
 from flowtoy_dagster.steps.context import StepContext
 from flowtoy_dagster.steps.scope import RunInfo
+from flowtoy_dagster.steps.state.mask import StepMask
 from flowtoy_dagster.store.cursors import CursorStore, cursors_of
 
 
@@ -23,7 +24,13 @@ def cursors(tmp_path: Path) -> CursorStore:
 
 
 @pytest.fixture
-def read(cursors: CursorStore) -> Callable[..., StepOutcome]:
+def known() -> StepMask:
+    """What hides the secrets of the steps that `read` runs."""
+    return StepMask()
+
+
+@pytest.fixture
+def read(cursors: CursorStore, known: StepMask) -> Callable[..., StepOutcome]:
     """Runs a step that prints something, with keys of its `incremental`."""
 
     def run(printed: Any, step: dict[str, Any] | None = None, **incremental: Any) -> StepOutcome:
@@ -41,7 +48,7 @@ def read(cursors: CursorStore) -> Callable[..., StepOutcome]:
         }
         flow = load_flow({"name": "f", "flow": [written]})
         context = StepContext(
-            flow.step("it"), RunInfo("r1", "f", lambda: 0.0), cursors=cursors
+            flow.step("it"), RunInfo("r1", "f", lambda: 0.0), cursors=cursors, mask=known
         )
         return run_step(context, flow.sources, {})
 

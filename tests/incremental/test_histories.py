@@ -2,7 +2,8 @@
 
 Runs fail, are killed, are retried, run side by side, and records arrive late. Here a history is
 driven without Dagster's engine, with the real steps, stores and the real end of a run. With
-`FLOWTOY_INCREMENTAL_RUNS=200`, as many histories are of real runs, which are killed by SIGKILL.
+`FLOWTOY_INCREMENTAL_RUNS=200`, each run of as many histories is a process, which may be killed by
+SIGKILL at any moment; `FLOWTOY_INCREMENTAL_ENGINE=20` does the same with whole runs of the engine.
 """
 
 from __future__ import annotations
@@ -39,7 +40,8 @@ from flowtoy_dagster.store.records import records_of
 # language 22.1, 22.2, 22.3, 22.4
 LAG = 3
 HISTORIES = 40
-REAL_HISTORIES = int(os.environ.get("FLOWTOY_INCREMENTAL_RUNS", "0"))
+KILLED_HISTORIES = int(os.environ.get("FLOWTOY_INCREMENTAL_RUNS", "0"))
+REAL_HISTORIES = int(os.environ.get("FLOWTOY_INCREMENTAL_ENGINE", "0"))
 START = -10
 
 
@@ -267,24 +269,119 @@ def test_no_history_loses_a_record_or_reads_one_twice_beyond_the_lag(
     assert stored >= 8
 
 
+class Killed:
+    """A history of runs that are processes; what they do is on the disk, whole or not at all."""
+
+    def __init__(self, seed: int, place: Path, server: Server) -> None:
+        place.mkdir()
+        self.chance = random.Random(seed)
+        self.server, self.place = server, place
+        self.flow = flow_of(server.url, ["true"])
+        self.instance = Instance(place / "home")
+        self.records = records_of(self.instance.storage_directory())
+        self.at_end = CursorsAtEnd(self.flow)
+
+    def run(self, run: dg.DagsterRun, fails: bool) -> None:
+        """All of a run, as its process does it."""
+        ended: dict[str, str] = {}
+        ids = None
+        if run.step_keys_to_execute != ["load"]:
+            info = RunInfo(run.run_id, self.flow.name, lambda: 0.0)
+            cursors = cursors_of(self.instance.root_directory)
+            context = StepContext(self.flow.step("rows"), info, cursors=cursors)
+            outcome = run_step(context, self.flow.sources, {})
+            assert outcome.error is None, outcome.error
+            self.records.write(run.run_id, "rows", outcome, False)
+            ended["rows"] = "succeeded"
+            ids = outcome.outputs["ids"]
+        else:
+            read = self.records.read(run.parent_run_id or "", "rows")
+            assert read is not None
+            ids = read.outputs["ids"]
+        with (self.place / "sink").open("a") as sink:
+            sink.write("".join(f"{each}\n" for each in ids))
+        ended["load"] = "failed" if fails else "succeeded"
+        if not fails:
+            self.records.write(run.run_id, "load", StepOutcome(), False)
+        self.at_end.store(run, cast(dg.DagsterInstance, self.instance), ended)
+
+    def begin(self) -> dg.DagsterRun:
+        """A new run, or one that goes on from one that had read and not loaded."""
+        run_id = f"run-{len(self.instance.runs)}"
+        parent, steps = None, None
+        for before in self.instance.runs.values():
+            # Retries of retries need the record of the first run, which they do not have here.
+            if before.parent_run_id is None and self.chance.random() < 0.3:
+                has_read = self.records.read(before.run_id, "rows") is not None
+                has_loaded = self.records.read(before.run_id, "load") is not None
+                if has_read and not has_loaded:
+                    parent, steps = before.run_id, ["load"]
+        made = dg.DagsterRun(
+            job_name="histories", run_id=run_id, step_keys_to_execute=steps,
+            parent_run_id=parent, root_run_id=parent,
+        )
+        self.instance.runs[run_id] = made
+        return made
+
+    def round(self) -> tuple[int, int]:
+        """One or two runs at once, some of them killed; gives how many, and how many died."""
+        self.server.write(self.chance)
+        begun, self.server.asked[:] = _start(self.place), []
+        children = []
+        for _ in range(self.chance.choice([1, 1, 2])):
+            run, fails = self.begin(), self.chance.random() < 0.25
+            children.append(_forked(lambda run=run, fails=fails: self.run(run, fails)))
+        victim = self.chance.choice(children) if self.chance.random() < 0.5 else None
+        if victim is not None:
+            time.sleep(self.chance.random() * 0.06)
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(victim, signal.SIGKILL)
+        ends = [os.waitpid(child, 0)[1] for child in children]
+        assert all(os.WIFSIGNALED(end) or os.WEXITSTATUS(end) == 0 for end in ends)
+        assert all(begun <= asked <= _start(self.place) for asked in self.server.asked)
+        loaded = _loaded(self.place)
+        left = [row for row in self.server.rows if row["id"] not in loaded]
+        assert all(row["at"] >= _start(self.place) for row in left)
+        return len(ends), sum(map(os.WIFSIGNALED, ends))
+
+
+@pytest.mark.skipif(not KILLED_HISTORIES, reason="set FLOWTOY_INCREMENTAL_RUNS")
+@pytest.mark.timeout(3600)
+def test_processes_that_are_killed_lose_nothing(tmp_path: Path, server: Server) -> None:
+    runs = died = 0
+    for seed in range(KILLED_HISTORIES):
+        server.rows.clear()
+        server.clock = 0
+        history = Killed(seed, tmp_path / str(seed), server)
+        for _ in range(8):
+            begun, killed = history.round()
+            runs, died = runs + begun, died + killed
+        print(f"{seed + 1} histories, {runs} runs, {died} killed", flush=True)
+    assert died > KILLED_HISTORIES / 4
+
+
 def _forked(work: Any) -> int:
     """Run something in a fork of this process; its process id."""
     child = os.fork()
     if child == 0:
+        code = 1
         with contextlib.suppress(BaseException):
             os.setsid()
             null = os.open(os.devnull, os.O_RDWR)
             for stream in (0, 1, 2):
                 os.dup2(null, stream)
             work()
-        os._exit(0)
+            code = 0
+        os._exit(code)
     return child
 
 
-@pytest.mark.skipif(not REAL_HISTORIES, reason="set FLOWTOY_INCREMENTAL_RUNS")
+@pytest.mark.skipif(not REAL_HISTORIES, reason="set FLOWTOY_INCREMENTAL_ENGINE")
 @pytest.mark.timeout(7200)
 def test_real_runs_that_are_killed_lose_nothing(tmp_path: Path, server: Server) -> None:
     killed = runs = 0
+    # What a run imports is there in all forks then.
+    run_flow(flow_of(server.url, "true", runner={"executor": "in_process"}), home=tmp_path / "one")
     for seed in range(REAL_HISTORIES):
         chance = random.Random(seed)
         place = tmp_path / str(seed)
@@ -309,6 +406,7 @@ def test_real_runs_that_are_killed_lose_nothing(tmp_path: Path, server: Server) 
             broken = place / "broken"
             broken.touch() if chance.random() < 0.3 else broken.unlink(missing_ok=True)
             work = [run, run] if chance.random() < 0.25 else [chance.choice([run, run, again])]
+            start, server.asked[:] = _start(place), []
             children = [_forked(each) for each in work]
             runs += len(children)
             if chance.random() < 0.5:
@@ -318,11 +416,14 @@ def test_real_runs_that_are_killed_lose_nothing(tmp_path: Path, server: Server) 
                     os.killpg(children[0], signal.SIGKILL)
             for child in children:
                 os.waitpid(child, 0)
-            _check_real(place, server)
+            assert all(start <= asked <= _start(place) for asked in server.asked)
+            loaded = _loaded(place)
+            left = [row for row in server.rows if row["id"] not in loaded]
+            assert all(row["at"] >= _start(place) for row in left)
         (place / "broken").unlink(missing_ok=True)
         os.waitpid(_forked(run), 0)
         assert _loaded(place) == {row["id"] for row in server.rows}, seed
-    print(f"{REAL_HISTORIES} histories, {runs} runs, {killed} killed")
+        print(f"{seed + 1} histories, {runs} runs, {killed} killed", flush=True)
 
 
 def _loaded(place: Path) -> set[int]:
@@ -330,10 +431,7 @@ def _loaded(place: Path) -> set[int]:
     return set(map(int, sink.read_text().split())) if sink.exists() else set()
 
 
-def _check_real(place: Path, server: Server) -> None:
-    """What nobody has loaded is what the next run reads."""
+def _start(place: Path) -> int:
+    """Where the next run begins."""
     found = cursors_of(place / "home").read("histories", "rows")
-    start = START if found is None or found.value is None else int(found.value) - LAG
-    loaded = _loaded(place)
-    assert [r for r in server.rows if r["id"] not in loaded and r["at"] < start] == []
-    assert not server.asked or server.asked[-1] <= start
+    return START if found is None or found.value is None else int(found.value) - LAG

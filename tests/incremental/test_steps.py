@@ -11,6 +11,7 @@ import pytest
 
 from flowtoy_dagster.steps.attempts import StepOutcome
 from flowtoy_dagster.steps.state.cursors import StoredCursor
+from flowtoy_dagster.steps.state.mask import StepMask
 from flowtoy_dagster.store.cursors import CursorStore, DamagedCursor, DamagedCursorError
 
 Read = Callable[..., StepOutcome]
@@ -98,6 +99,8 @@ def test_the_new_value_is_the_largest_or_smallest_that_was_read(
 def test_a_cursor_never_moves_back(read: Read, cursors: CursorStore) -> None:
     store(cursors, 7)
     assert value_of(read([{"at": 6}, {"at": 7}], cursor_path="at", lag=5)) is None
+    assert value_of(read([{"at": 6}], cursor_path="at", lag=5)) is None
+    assert value_of(read([{"at": 9}], cursor_path="at", lag=5, order="min")) is None
     assert value_of(read([{"at": 8}], cursor_path="at", lag=5)) == 8
 
 
@@ -174,6 +177,12 @@ def test_a_condition_may_ask_for_the_cursor(read: Read, cursors: CursorStore) ->
     assert read([], step, cursor_path="at").succeeded
     store(cursors, 7)
     assert read([], step, cursor_path="at").skipped
+
+
+def test_a_secret_can_not_be_a_key(read: Read, known: StepMask) -> None:
+    known.learn(["hunter-0123456789"])
+    outcome = read([], cursor_path="at", key="of hunter-0123456789")
+    assert outcome.error == "incremental.key: must not hold a secret; it names what is stored"
 
 
 def test_secret_values_are_hidden(read: Read, cursors: CursorStore) -> None:

@@ -37,6 +37,8 @@ def begin_at_cursor(context: StepContext, following: Next) -> Outcome:
     key = "" if key is None else text(key)
     if config.key is not None and not key:
         raise StepError("incremental.key: must not be empty")
+    if context.mask.text(key) != key:
+        raise StepError("incremental.key: must not hold a secret; it names what is stored")
     stored = None
     if context.cursors is not None:
         stored = context.cursors.read(context.run.name, context.step.name, key)

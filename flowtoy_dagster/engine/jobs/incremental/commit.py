@@ -65,7 +65,7 @@ class CursorCommit:
         return CursorEnd(
             self.mask.text(self.step), self.step_key, state, reason,
             self._shown(use.start_value), self._shown(use.last_value), self._shown(use.value),
-            self.mask.text(use.key),
+            self.mask.text(use.key)[:_LONGEST],
         )
 
     @property
