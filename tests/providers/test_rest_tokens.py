@@ -15,7 +15,12 @@ from typing import Any
 import pytest
 from token_api import Asked, Reply, TokenApi, as_json, run
 
+from flowtoy_dagster.flow.graph import Source, Step
+from flowtoy_dagster.flow.schema.rates import Rate
 from flowtoy_dagster.providers.kinds import InstalledProviders
+from flowtoy_dagster.steps.attempts import run_step
+from flowtoy_dagster.steps.context import StepContext
+from flowtoy_dagster.steps.scope import RunInfo
 from flowtoy_dagster.store.tokens import TokenStore
 
 Serve = Callable[[Callable[[Any], Any]], str]
@@ -545,3 +550,34 @@ def test_a_mistake_is_found_before_the_run(
 ) -> None:
     found = InstalledProviders().check("rest", {"url": "u", "auth": auth}, True)
     assert (found[0].path, message in found[0].message) == (path, True), found
+
+
+def test_a_request_that_is_repeated_counts_for_the_rate(
+    api: TokenApi, tokens: TokenStore
+) -> None:
+    # language 19.5
+    taken: list[str] = []
+
+    class Limiter:
+        def take(self, key: str, rates: Any) -> float:
+            taken.append(key)
+            return 0.0
+
+        def pause(self, key: str, seconds: float) -> None:
+            """Nothing wants one."""
+
+    assert run(api.url, api.auth, tokens).succeeded
+    api.revoked = {api.token(1)}
+    keys = {"url": f"{api.url}/rows", "timeout": 20, "auth": {**api.auth,
+            "access_token_url": f"{api.url}/token"}}  # fmt: skip
+    source = Source("rest", keys, "api", rates=(Rate(9, 1.0),))
+    step = Step(0, "read", source)
+    context = StepContext(step, RunInfo("r", "f", lambda: 0.0), limiter=Limiter(), tokens=tokens)
+    assert run_step(context, {"api": source}, {}).succeeded
+    assert (len(taken), len(api.calls), len(api.forms)) == (2, 3, 2)
+
+
+def test_the_name_of_a_token_is_known_in_its_template_alone() -> None:
+    known = InstalledProviders().template_names
+    assert "token" in (known("rest", {"auth": {"type": "token", "template": "x"}}, True) or ())
+    assert "token" not in (known("rest", {"auth": {"bearer": "x"}}, True) or ())

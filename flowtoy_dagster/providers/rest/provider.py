@@ -333,7 +333,9 @@ class RestKind(ProviderKind):
         # A step may add expressions to a source.
         pages = PAGE_NAMES if "paginator" in configuration or not complete else ()
         actions = ANSWER_NAMES if "response_actions" in configuration or not complete else ()
-        tokens = TOKEN_NAMES if "auth" in configuration or not complete else ()
+        auth = configuration.get("auth")
+        has_template = isinstance(auth, Mapping) and "template" in auth
+        tokens = TOKEN_NAMES if has_template or not complete else ()
         return {*pages, *actions, *tokens}
 
     def why_not_repeated(
