@@ -176,6 +176,7 @@ def test_the_root_lists_every_endpoint(guarded: Any) -> None:
         "/users",
         "/products",
         "/orders",
+        "/changes",
         "/pages/<id>",
         "/databases",
         "/databases/<id>/schema",
