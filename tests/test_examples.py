@@ -143,10 +143,19 @@ def test_only_new_loads_each_change_once() -> None:
     assert outputs_of(run_example("only_new.yaml")) == {"changes": {"rows": []}, "load": None}
 
 
+def test_files_are_written_taken_and_looped_over() -> None:
+    found = outputs_of(run_example("files.yaml"))
+    assert Path(found["orders"]["table"]["path"]).read_text() == (
+        'id,customer,total,note\n1,Ada,12.5,\n2,Grace,,"late, paid"\n'
+    )
+    assert Path(found["report"]["lines"]["path"]).read_text().strip() == "3"
+    assert found["greet"]["text"] == ["Hello Ada\n", "Hello Grace\n"]
+
+
 def test_every_flow_here_is_tested() -> None:
     flows = {path.name for path in EXAMPLES.glob("*.yaml")}
     assert flows == {"clean_up.yaml", "conditions.yaml", "explicit_order.yaml", "hello.yaml",
-                     "loop.yaml",
+                     "files.yaml", "loop.yaml",
                      "mixed.yaml", "only_new.yaml", "parallel.yaml", "report.yaml"}
 
 

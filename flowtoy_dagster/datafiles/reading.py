@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import io
 import sys
@@ -120,6 +121,8 @@ def _csv_records(facts: FileFacts, file: BinaryIO) -> Iterator[dict[str, str]]:
         raise PlaceError(f"the file '{facts.path}' is not CSV in UTF-8: {error}") from None
     finally:
         csv.field_size_limit(before)
+        with contextlib.suppress(ValueError):  # whoever has opened the file has closed it
+            text.detach()
 
 
 def _parquet_records(facts: FileFacts, file: BinaryIO) -> Iterator[Any]:

@@ -104,6 +104,7 @@ class StepCompute(HostedCompute):
         outcome, summaries = self._write(context, attempt, outcome)
         for warning in large_outputs(self.step.name, summaries):
             context.log.warning(warning)
+            logger.warning("%s", warning)
         if outcome.retry_in is not None:
             raise dg.RetryRequested(outcome.max_retries, outcome.retry_in)
         yield from store_with_step(context, attempt, outcome)
