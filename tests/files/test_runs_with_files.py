@@ -48,7 +48,7 @@ def test_a_retry_runs_what_files_are_gone_of(
     (tmp_path / "out" / "rows.csv").write_text("id\n1\n3\n")
     texts[1].unlink()
     (tmp_path / "go").touch()
-    again = flowtoy("retry", "-j")
+    again = flowtoy("retry", "last", "-j")
     assert again.code == 0, again.stderr
     changed = f"the file '{tmp_path}/out/rows.csv' has changed: its sha256 is another"
     assert f"runs    {changed}" in again.stderr
@@ -57,6 +57,6 @@ def test_a_retry_runs_what_files_are_gone_of(
     values = again.json["each"]["text"]
     assert [Path(value["path"]).read_text() for value in values] == ["1\n", "2\n"]
 
-    assert flowtoy("runs", "prune", "--keep", "0", "--yes").code == 0
+    assert flowtoy("runs", "prune", "--keep", "0").code == 0
     assert list((made_home / "flowtoy-records").rglob("*.jsonl")) == []
     assert (tmp_path / "out" / "rows.csv").exists()
