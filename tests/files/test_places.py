@@ -196,3 +196,41 @@ def test_another_place_that_fsspec_knows(write_pages: Write) -> None:
     assert write_pages(failing, {**LINES, "path": "memory://lake/y.jsonl"}).error
     assert memory.ls("/lake", detail=False) == ["/lake/x.jsonl"]
     memory.rm("/lake", recursive=True)
+
+
+@pytest.mark.parametrize(
+    ("options", "what", "package", "extra"),
+    [
+        ("format: parquet", "files of the format 'parquet'", "pyarrow", "parquet"),
+        ("format: jsonl, path: 's3://lake/{{ run.id }}'", "files at 's3://'", "s3fs", "s3"),
+        ("format: csv, path: 'gs://lake/x'", "files at 'gs://'", "gcsfs", "gcs"),
+    ],
+)
+def test_a_missing_extra_is_an_error_before_anything_runs(
+    write: Callable[..., Path], monkeypatch: pytest.MonkeyPatch,
+    options: str, what: str, package: str, extra: str,
+) -> None:  # fmt: skip
+    import importlib.util
+
+    from flowtoy_dagster.errors import ConfigError
+    from flowtoy_dagster.loader import load_flow
+
+    real = importlib.util.find_spec
+    monkeypatch.setattr(
+        importlib.util, "find_spec", lambda name, *rest: None if name == package else real(name)
+    )
+    flow = write(
+        f"""
+        flow:
+          - name: a
+            source: {{type: process, command: "true"}}
+            output: [{{name: x, type: file, {options}}}]
+        """
+    )
+    with pytest.raises(ConfigError) as raised:
+        load_flow([flow])
+    [problem] = raised.value.problems
+    assert problem.message == f"{what} need '{package}', which is not installed"
+    assert problem.hint == f"pip install 'flowtoy-dagster[{extra}]'"
+    assert problem.location is not None
+    assert problem.location.line == 5
