@@ -46,6 +46,10 @@ def s3(endpoint: str, monkeypatch: pytest.MonkeyPatch) -> Any:
     client.create_bucket(Bucket="lake")
     for found in client.list_objects_v2(Bucket="lake").get("Contents", ()):
         client.delete_object(Bucket="lake", Key=found["Key"])
+    for upload in client.list_multipart_uploads(Bucket="lake").get("Uploads", ()):
+        client.abort_multipart_upload(
+            Bucket="lake", Key=upload["Key"], UploadId=upload["UploadId"]
+        )
     return client
 
 
@@ -67,9 +71,11 @@ def test_objects_are_whole_or_absent(s3: Any, write_pages: Write) -> None:
 
     small = write_pages([[{"a": 1}]], {"format": "parquet", "path": "s3://lake/small.parquet"})
     assert small.error is None, small.error
+    empty = write_pages([[]], {**LINES, "path": "s3://lake/empty"})
+    assert empty.error is None, empty.error
     failing = write_pages([LONG, RuntimeError("no")], {**LINES, "path": "s3://lake/failed"})
     assert failing.error is not None
-    assert objects(s3) == ["r1/rows.jsonl", "small.parquet"]
+    assert objects(s3) == ["empty", "r1/rows.jsonl", "small.parquet"]
     assert uploads(s3) == []
 
 
