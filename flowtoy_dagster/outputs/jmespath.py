@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -20,6 +21,9 @@ _LEFT_ONLY = frozenset(
      "flatten", "pipe"}
 )
 
+_QUOTED = re.compile(r"""[=!<>]=?\s*("[^"]*")(?!\s*[.(\[])""")
+"""What stands in double quotes to the right of a comparison: mostly meant as a text."""
+
 
 class JmespathOutput(OutputKind):
     """What an expression finds; the type of an output whose `value` is no template."""
@@ -35,7 +39,11 @@ class JmespathOutput(OutputKind):
         except ValueError as error:
             hint = "for a template write 'type: template'" if is_template(value) else None
             return [Finding((), str(error), hint)]
-        return []
+        return [
+            Finding((), f"{found[1]} in double quotes is the name of a key in JMESPath",
+                    f"a text is written in single quotes: '{found[1][1:-1]}'", warning=True)
+            for found in _QUOTED.finditer(value if isinstance(value, str) else "")
+        ]
 
     def gives_json(self, value: Any) -> bool:
         """Where no function makes anything."""

@@ -33,6 +33,8 @@ OUTPUTS: Kinds[OutputKind] = Kinds(
 )
 
 
+_TEXTS = frozenset({"text", "string", "str", "stdout", "lines", "plain"})
+
 def type_for(value: Any) -> str:
     """The type of an output that names none: the built-in one that its value fits."""
     return next(name for name in OUTPUTS.builtin if OUTPUTS[name].fits(value))
@@ -51,7 +53,10 @@ class InstalledOutputs:
         if type_name not in OUTPUTS.names():
             listed = ", ".join(f"'{name}'" for name in OUTPUTS.names())
             message = f"{show(type_name)} is not one of {listed}"
-            return [Finding(("type",), message, nearest(type_name, OUTPUTS.names()).question)]
+            hint = nearest(type_name, OUTPUTS.names()).question or ""
+            if type_name in _TEXTS:
+                hint = "for what a command printed, leave out 'type' and write 'value: stdout'"
+            return [Finding(("type",), message, hint)]
         reason = OUTPUTS.why_unusable(type_name)
         if reason is not None:
             return [Finding(("type",), reason)]
@@ -102,7 +107,8 @@ def _wrong_use(kind: OutputKind, value: Any) -> list[Finding]:
             return []
         return [Finding((), f"an output of type '{kind.name}' needs a 'value'")]
     if not kind.takes_value:
-        return [Finding((), f"an output of type '{kind.name}' takes no 'value'")]
+        advice = "leave out 'type': what the value is decides"
+        return [Finding((), f"an output of type '{kind.name}' takes no 'value'", advice)]
     if not kind.value_is_text or isinstance(value, str):
         return []
     hint = "put it in quotes" if isinstance(value, (bool, int, float)) else None

@@ -54,6 +54,8 @@ class ProviderKind:
             set, a step's input is a payload.
         call_modules: the modules that the first call would import; they are imported before
             processes are forked off for steps.
+        text_keys: keys of the configuration below which all values become text.
+        key_hints: keys that people write on a step for a call of this kind, with what to write.
         template_hints: names that only some templates of this kind know, with the reason to give
             where another template uses one.
         copies_input: whether a call gets copies of configuration and payload, because it may
@@ -70,6 +72,8 @@ class ProviderKind:
     payload_keys: Collection[str] = ()
     call_modules: Collection[str] = ()
     template_hints: ClassVar[Mapping[str, str]] = {}
+    text_keys: ClassVar[frozenset[str]] = frozenset()
+    key_hints: ClassVar[Mapping[str, str]] = {}
     copies_input: bool = True
     gives_json: bool = False
     names_files: bool = False

@@ -98,6 +98,15 @@ class InstalledProviders:
         except (KeyError, KindUnusable):
             return False
 
+    def text_keys(self, type_name: str) -> Collection[str]:
+        """The keys of a configuration below which all values become text."""
+        return PROVIDERS[type_name].text_keys
+
+    def key_hint(self, name: str) -> str | None:
+        """What to write instead of a key on a step, where a built-in provider knows it."""
+        hints = (PROVIDERS[kind].key_hints.get(name) for kind in PROVIDERS.builtin)
+        return next(filter(None, hints), None)
+
     def name_hint(self, name: str) -> str | None:
         """Which templates know a name, where it is one of a built-in provider's."""
         hints = (PROVIDERS[kind].template_hints.get(name) for kind in PROVIDERS.builtin)

@@ -174,7 +174,10 @@ class History:
         if found:
             ids = ", ".join(run.run_id[:12] for run in found[:5])
             raise UsageError(f"several runs begin with '{wanted}': {ids}")
-        raise UsageError(f"there is no run '{wanted}'\n    flowtoy runs lists them")
+        hint = "flowtoy runs lists them"
+        if wanted.endswith((".yaml", ".yml")):
+            hint = f"the run comes first: flowtoy retry last {wanted}"
+        raise UsageError(f"there is no run '{wanted}'\n    {hint}")
 
     def _latest(self, flow: str | None) -> dg.DagsterRun:
         found = self._records(limit=1, flow=flow)

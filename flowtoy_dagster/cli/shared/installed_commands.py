@@ -32,6 +32,19 @@ def _command_of(name: str, loaded: Any) -> Any:
 
 COMMANDS: Kinds[Any] = Kinds("flowtoy.commands", "command", {}, _command_of)
 
+_MEANINGS = {
+    "check": "flowtoy validate", "lint": "flowtoy validate", "dry-run": "flowtoy validate",
+    "help": "flowtoy --help", "version": "flowtoy --version",
+    "list": "flowtoy runs", "ls": "flowtoy runs", "ps": "flowtoy runs", "history": "flowtoy runs",
+    "log": "flowtoy runs logs last", "logs": "flowtoy runs logs last",
+    "show": "flowtoy runs show last", "status": "flowtoy runs show last",
+    "prune": "flowtoy runs prune", "repair": "flowtoy runs repair",
+    "start": "flowtoy run", "exec": "flowtoy run", "execute": "flowtoy run",
+    "ui": "flowtoy webui", "web": "flowtoy webui", "rerun": "flowtoy retry last",
+    "resume": "flowtoy retry last", "stop": "flowtoy cancel last", "kill": "flowtoy cancel last",
+}
+"""What people type, and the command that does it."""
+
 
 class Commands(TyperGroup):
     """flowtoy's commands and those of packages, which are imported when they are called.
@@ -71,4 +84,16 @@ class Commands(TyperGroup):
         meant = nearest(name, [*self.commands, *COMMANDS.installed])
         if meant.match in COMMANDS.installed:
             raise UsageError(f"no such command '{name}'; {meant.question}")
+        hint = _meant_by(name, meant.question)
+        if hint is not None:
+            raise UsageError(f"no such command '{name}'\n    {hint}")
         return super().resolve_command(ctx, args)
+
+
+def _meant_by(name: str, question: str | None) -> str | None:
+    """What to write instead of a command that does not exist."""
+    if name.endswith((".yaml", ".yml")) or name == "-":
+        return f"did you mean 'flowtoy run {name}'?"
+    if name in _MEANINGS:
+        return f"did you mean '{_MEANINGS[name]}'?"
+    return question

@@ -63,6 +63,12 @@ class ProviderCatalog(Protocol):
     def names_files(self, type_name: str) -> bool:
         """Whether a provider, which may be unknown, writes files that outputs can name."""
 
+    def text_keys(self, type_name: str) -> Collection[str]:
+        """The keys of a configuration below which all values become text."""
+
+    def key_hint(self, name: str) -> str | None:
+        """What to write for a key that people expect on a step, where a provider knows one."""
+
     def name_hint(self, name: str) -> str | None:
         """Which templates know a name that others don't."""
 

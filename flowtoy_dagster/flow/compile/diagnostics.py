@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
@@ -11,7 +11,7 @@ from flowtoy_dagster.errors import Location, Problem
 from flowtoy_dagster.flow.files.loading import NO_FILE
 from flowtoy_dagster.flow.files.nodes import KeyPath, Node
 from flowtoy_dagster.flow.files.suggestions import nearest, not_showing, show, without_value
-from flowtoy_dagster.flow.schema.fields import Misplaced, Strict, keys_of
+from flowtoy_dagster.flow.schema.fields import Misplaced, Strict, keys_of, shape_hint
 from flowtoy_dagster.flow.schema.for_each import ForEachConfig
 from flowtoy_dagster.flow.schema.incremental import IncrementalConfig
 from flowtoy_dagster.flow.schema.models import (
@@ -49,10 +49,14 @@ class Diagnostics:
 
     Args:
         root: the document's tree, which knows the places.
+        key_hint: what to do about an unknown key at a place, where more is known than its name.
     """
 
-    def __init__(self, root: Node) -> None:
+    def __init__(
+        self, root: Node, key_hint: Callable[[KeyPath], str | None] = lambda path: None
+    ) -> None:
         self._root = root
+        self._key_hint = key_hint
         self.errors: list[Problem] = []
         self.warnings: list[Problem] = []
         self._seen: set[tuple[str, Location | None]] = set()
@@ -134,18 +138,21 @@ class Diagnostics:
         if kind == "extra_forbidden":
             known = _fields_at(detail["loc"], model)
             message = f"unknown key '{detail['loc'][-1]}'"
-            self.error(where, message, nearest(str(detail["loc"][-1]), known).hint, key=True)
+            hint = self._key_hint(where) or nearest(str(detail["loc"][-1]), known).hint
+            self.error(where, message, hint, key=True)
         elif kind == "missing":
-            self.error(where[:-1], f"the key '{detail['loc'][-1]}' is required")
+            lacking = f"the key '{detail['loc'][-1]}' is required"
+            self.error(where[:-1], lacking, shape_hint(model, detail))
         elif kind == "value_error":
             error = context["error"]
             if isinstance(error, Misplaced):
                 self.error((*where, *error.path), str(error), error.hint, key=error.at_key)
             else:
-                self.error(where, str(error))
+                self.error(where, str(error), getattr(error, "hint", None))
         else:
             with not_showing(_is_secret_place(where)):
-                self.error(where, *explain(detail))
+                wrong, advice = explain(detail)
+            self.error(where, wrong, advice or shape_hint(model, detail))
 
 
 def _is_secret_place(path: KeyPath) -> bool:

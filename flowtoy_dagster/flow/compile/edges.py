@@ -8,6 +8,7 @@ from typing import Any
 
 from flowtoy_dagster.flow.compile.catalog import Catalog
 from flowtoy_dagster.flow.compile.cycles import cycles_from
+from flowtoy_dagster.flow.compile.reference_hints import output_hint, step_hint
 from flowtoy_dagster.flow.compile.undefined import NameCheck
 from flowtoy_dagster.flow.compile.validate import Draft, StepDraft
 from flowtoy_dagster.flow.files.nodes import KeyPath
@@ -196,17 +197,13 @@ class _Connector:
                         self.kept.add(name)
         if missing:
             names_text = ", ".join(f"'{name}'" for name in missing)
-            hints = dict.fromkeys(self._hint_for(name, view.name) for name in missing)
+            hints = dict.fromkeys(step_hint(name, self.by_name, view.name) for name in missing)
             self._invalid_dependency(
                 next(iter(missing.values())),
                 f"Step '{view.name}' depends on missing step(s): {names_text}",
                 "; ".join(hints),
             )
         return found
-
-    def _hint_for(self, missing: str, dependent: str) -> str:
-        near = nearest(missing, (view.name for view in self.views), but=dependent)
-        return f"{near.question[:-1]} for '{missing}'?" if near.question else near.hint
 
     def _above(self, view: StepView) -> list[str]:
         return [other.name for other in self.views if other.step.index < view.step.index]
@@ -222,9 +219,7 @@ class _Connector:
         outputs = [output.name for output in target.config.output]
         if reference.output in outputs or "output" in target.broken:
             return
-        hint = nearest(reference.output, outputs).hint if outputs else (
-            f"step '{reference.step}' declares no outputs"
-        )
+        hint = output_hint(reference, outputs)
         self._invalid_dependency(
             mention,
             f"Step '{view.name}' refers to the output '{reference.output}' of step "

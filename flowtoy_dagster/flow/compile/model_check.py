@@ -11,7 +11,14 @@ from flowtoy_dagster.flow.compile.catalog import Finding
 from flowtoy_dagster.flow.compile.diagnostics import explain
 from flowtoy_dagster.flow.files.nodes import KeyPath
 from flowtoy_dagster.flow.files.suggestions import nearest, not_showing
-from flowtoy_dagster.flow.schema.fields import PARTIAL, STATIC, Misplaced, Strict, without_notes
+from flowtoy_dagster.flow.schema.fields import (
+    PARTIAL,
+    STATIC,
+    Misplaced,
+    Strict,
+    shape_hint,
+    without_notes,
+)
 from flowtoy_dagster.flow.templates.render import is_template
 from flowtoy_dagster.masking.names import is_secret_name
 
@@ -84,7 +91,8 @@ def _finding(detail: Any, model: type[BaseModel]) -> Finding:
             return Finding((*loc, *error.path), str(error), error.hint, key=error.at_key)
         return Finding(loc, str(error), getattr(error, "hint", None))
     with not_showing(any(is_secret_name(part) for part in loc if isinstance(part, str))):
-        return Finding(loc, *explain(detail))
+        message, hint = explain(detail)
+    return Finding(loc, message, hint or shape_hint(model, detail))
 
 
 def _unknown_key(

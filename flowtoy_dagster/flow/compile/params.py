@@ -8,6 +8,7 @@ from typing import Any
 from flowtoy_dagster.flow.compile.validate import Draft, salvage
 from flowtoy_dagster.flow.files.nodes import KeyPath
 from flowtoy_dagster.flow.files.suggestions import nearest, not_showing, show
+from flowtoy_dagster.flow.schema.cron import check_cron
 from flowtoy_dagster.flow.schema.fields import is_free
 from flowtoy_dagster.flow.schema.models import ScheduleConfig, SourceConfig
 from flowtoy_dagster.flow.schema.params import Param, ParamConfig
@@ -60,7 +61,8 @@ def _read_schedules(draft: Draft, raw: Any) -> None:
         return
     if not isinstance(raw, (dict, list)):
         message = f"expected a mapping or a list of them, got {show(raw)}"
-        draft.problems.error(("schedule",), message)
+        hint = _cron_hint(raw) if isinstance(raw, str) else None
+        draft.problems.error(("schedule",), message, hint)
         return
     found = []
     for index, value in enumerate(raw if isinstance(raw, list) else [raw]):
@@ -71,6 +73,14 @@ def _read_schedules(draft: Draft, raw: Any) -> None:
                 _check_scheduled_params(draft, schedule, place)
             found.append(schedule)
     draft.schedules = tuple(found)
+
+
+def _cron_hint(text: str) -> str:
+    try:
+        check_cron(text)
+    except ValueError as error:
+        return getattr(error, "hint", None) or "write schedule: {cron: '0 3 * * *'}"
+    return f"write schedule: {{cron: '{text}'}}"
 
 
 def _check_scheduled_params(

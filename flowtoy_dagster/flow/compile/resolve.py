@@ -12,7 +12,9 @@ from flowtoy_dagster.flow.compile.catalog import Catalog, Finding
 from flowtoy_dagster.flow.compile.closing import check_closing
 from flowtoy_dagster.flow.compile.edges import Links, StepView, connect
 from flowtoy_dagster.flow.compile.output_options import item_findings
+from flowtoy_dagster.flow.compile.misplaced import Misplacement, in_input
 from flowtoy_dagster.flow.compile.params import declare
+from flowtoy_dagster.flow.compile.plain_scalars import warn_of_plain_scalars
 from flowtoy_dagster.flow.compile.validate import (
     BROKEN_SOURCE,
     UNKNOWN_TYPE,
@@ -49,9 +51,10 @@ def build_flow(document: Document, catalog: Catalog) -> Flow:
     Raises:
         ConfigError: with all problems, in file order.
     """
-    draft = read_draft(document)
+    misplacement = Misplacement(document.root.plain(), catalog.providers)
+    draft = read_draft(document, misplacement.hint)
     declare(draft)
-    builder = _Builder(draft, catalog)
+    builder = _Builder(draft, catalog, misplacement)
     flow = builder.build()
     if draft.problems.errors:
         raise ConfigError(draft.problems.errors)
@@ -76,8 +79,9 @@ class _Input:
 
 
 class _Builder:
-    def __init__(self, draft: Draft, catalog: Catalog) -> None:
+    def __init__(self, draft: Draft, catalog: Catalog, misplacement: Misplacement) -> None:
         self.draft = draft
+        self.misplacement = misplacement
         self.catalog = catalog
         self.providers = catalog.providers
         written = draft.document.root.child("runner")
@@ -89,9 +93,10 @@ class _Builder:
     def build(self) -> Flow:
         for name, source in self.draft.sources.items():
             if self._knows_type(source.type, ("sources", name)):
+                place: KeyPath = ("sources", name)
                 for finding in self.providers.check(source.type, source.configuration, False):
-                    place: KeyPath = ("sources", name)
                     self._note(finding, self.draft.place_of(finding.path, [place]) or place)
+                self._warn_of_scalars(place, source.type)
         self._check_unique_names()
         self._check_incremental()
         self._check_runner()
@@ -233,7 +238,10 @@ class _Builder:
         known = len(self.draft.problems.errors)
         given = self._classify(step.config.input, source, (*path, "input"))
         complete = len(self.draft.problems.errors) == known
+        # What stands a level too high is not missing.
+        complete = complete and not self.misplacement.of_input(path)
         view.input_kind = given.kind
+        self._warn_of_scalars(given.path, source.type, is_payload=given.kind == "payload")
         configuration = source.configuration
         if given.kind == "request":
             configuration = merge_configurations(configuration, given.value)
@@ -255,6 +263,14 @@ class _Builder:
                 self._note(finding, place or path)
         view.source = Source(source.type, configuration, source.name)
         return view
+
+    def _warn_of_scalars(
+        self, path: KeyPath, type_name: str, *, is_payload: bool = False
+    ) -> None:
+        problems, root = self.draft.problems, self.draft.document.root
+        if path and not self.providers.why_unusable(type_name):
+            texts = self.providers.text_keys(type_name)
+            warn_of_plain_scalars(problems, root, path, texts, is_payload=is_payload)
 
     def _note(self, finding: Finding, place: KeyPath) -> None:
         note = self.draft.problems.warning if finding.warning else self.draft.problems.error
@@ -337,6 +353,11 @@ class _Builder:
             return _Input("payload", value, path)
         if not others:
             return _Input("request", {name: value[name] for name in named}, path)
+        of_step = in_input(others)
+        if of_step is not None:
+            name = next(name for name in others if f"'{name}'" in of_step[0])
+            self.draft.problems.error((*path, name), *of_step, key=True)
+            return _Input("none", value, path)
         listed = ", ".join(f"'{name}'" for name in others)
         question = nearest(others[0], keys).question if len(others) == 1 else None
         hint = question or (

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 
 from flowtoy_dagster.flow.compile.catalog import ProviderCatalog
+from flowtoy_dagster.flow.compile.reference_hints import root_hint
 from flowtoy_dagster.flow.compile.validate import Draft
 from flowtoy_dagster.flow.files.nodes import KeyPath
 from flowtoy_dagster.flow.files.suggestions import nearest
@@ -54,7 +55,7 @@ class NameCheck:
         for name, line in free_names(template).items():
             if names is None or name in names or (name,) in asked_names(template):
                 continue
-            hint = self._hint(name, names)
+            hint = self._hint(name, names, template)
             self._draft.problems.error(path, f"'{name}' is not a name", hint, line=line)
         self._check_loop(template, path, names)
         self._check_cursor(template, path, names)
@@ -93,9 +94,11 @@ class NameCheck:
     def _is_no_source(self, name: str) -> bool:
         return bool(name) and name not in self._sources and not self._told
 
-    def _hint(self, name: str, names: Collection[str]) -> str:
+    def _hint(self, name: str, names: Collection[str], template: str) -> str:
         if name in (ITEM, BATCH) and not names:
             return _OF_ITEMS
         if name == INCREMENTAL:
             return _OF_CURSORS
-        return self._providers.name_hint(name) or nearest(name, [*ROOTS, *names]).hint
+        steps = (step.config.name for step in self._draft.steps)
+        known = self._providers.name_hint(name) or root_hint(name, template, steps)
+        return known or nearest(name, [*ROOTS, *names]).hint

@@ -6,7 +6,7 @@ its valid fields, so that one mistake hides no other.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
@@ -16,6 +16,7 @@ from flowtoy_dagster.flow.compile.diagnostics import Diagnostics
 from flowtoy_dagster.flow.files.loading import Document
 from flowtoy_dagster.flow.files.nodes import KeyPath, Node
 from flowtoy_dagster.flow.files.suggestions import nearest, show
+from flowtoy_dagster.flow.files.synonyms import meanings
 from flowtoy_dagster.flow.schema.fields import STATIC, Strict, is_free, keys_of
 from flowtoy_dagster.flow.schema.models import (
     FlowConfig,
@@ -72,9 +73,10 @@ class Draft:
     param_names: frozenset[str] | None = frozenset()
     schedules: tuple[ScheduleConfig, ...] = ()
     top: dict[str, Any] = field(default_factory=dict)
+    key_hint: Callable[[KeyPath], str | None] = lambda path: None
 
     def __post_init__(self) -> None:
-        self.problems = Diagnostics(self.document.root)
+        self.problems = Diagnostics(self.document.root, self.key_hint)
 
     def place_of(self, within: KeyPath, places: Sequence[KeyPath]) -> KeyPath | None:
         """Where the configuration key that `within` begins with stands: the first of `places`."""
@@ -92,9 +94,16 @@ class Draft:
         return None
 
 
-def read_draft(document: Document) -> Draft:
-    """Validate a document part by part."""
-    draft = Draft(document)
+def read_draft(
+    document: Document, key_hint: Callable[[KeyPath], str | None] = lambda path: None
+) -> Draft:
+    """Validate a document part by part.
+
+    Args:
+        document: the merged configuration.
+        key_hint: what to do about an unknown key at a place; see `Diagnostics`.
+    """
+    draft = Draft(document, key_hint=key_hint)
     raw: dict[str, Any] = document.root.plain()
     known = tuple(FlowConfig.model_fields)
     for key in raw:
@@ -128,7 +137,8 @@ def _read_sources(draft: Draft, raw: Any) -> None:
     if raw is None:
         return
     if not isinstance(raw, dict):
-        draft.problems.error(("sources",), f"expected a mapping, got {show(raw)}")
+        hint = "write a name for each: sources: {api: {type: rest}}"
+        draft.problems.error(("sources",), f"expected a mapping, got {show(raw)}", hint)
         return
     for name, value in raw.items():
         if is_free(name):
@@ -143,6 +153,8 @@ def _read_sources(draft: Draft, raw: Any) -> None:
 
 def _read_steps(draft: Draft, raw: dict[str, Any]) -> None:
     steps = raw.get("flow")
+    if steps is None and "flow" not in raw and any("flow" in meanings(key) for key in raw):
+        return  # the list of steps has another name, which is reported
     if steps is None:
         path: tuple[str, ...] = ("flow",) if "flow" in raw else ()
         draft.problems.error(path, _NO_STEP, "write 'flow:' and a list of steps")

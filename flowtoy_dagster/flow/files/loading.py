@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from flowtoy_dagster.errors import ConfigError, Location, Problem
+from flowtoy_dagster.flow.files.missing_file import missing_file_hint
 from flowtoy_dagster.flow.files.nodes import Mark, Node, from_plain, merge
 from flowtoy_dagster.flow.files.yaml_reader import MAX_FILE_BYTES, read_document
 
@@ -61,6 +62,8 @@ def _read_file(path: str, first_order: int) -> Node:
     if not isinstance(node.value, dict):
         message = "the top level of a configuration must be a mapping"
         hint = "write 'sources:' and 'flow:' at the left margin"
+        if path != STDIN and Path(path).suffix not in (".yaml", ".yml"):
+            hint = "a flow is a YAML file"
         raise ConfigError([Problem(message, node.mark.location, hint, order=node.mark.order)])
     return node
 
@@ -75,7 +78,8 @@ def _read_text(path: str, name: str, first_order: int) -> str:
     except OSError as error:
         reason = (error.strerror or str(error)).lower()
         message = f"can't read the configuration '{path}': {reason}"
-        raise ConfigError([Problem(message, order=first_order)]) from None
+        hint = missing_file_hint(path) if isinstance(error, FileNotFoundError) else None
+        raise ConfigError([Problem(message, hint=hint, order=first_order)]) from None
     start = Location(name, 1, 1)
     if len(data) > MAX_FILE_BYTES:
         message = f"larger than {MAX_FILE_BYTES // 2**20} MiB"
@@ -88,6 +92,7 @@ def _read_text(path: str, name: str, first_order: int) -> str:
         line = before.count("\n") + 1
         column = len(before) - (before.rfind("\n") + 1) + 1
         place = Location(name, line, column)
-        raise ConfigError(
-            [Problem("not UTF-8 text", place, "save the file as UTF-8", order=first_order)]
-        ) from None
+        message, hint = "not UTF-8 text", "save the file as UTF-8"
+        if b"\0" in data:
+            message, hint = "this is a binary file, not YAML", "a flow is a YAML file"
+        raise ConfigError([Problem(message, place, hint, order=first_order)]) from None

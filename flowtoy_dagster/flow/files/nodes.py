@@ -26,11 +26,16 @@ class Mark:
 
 @dataclass(frozen=True)
 class Node:
-    """A value of a configuration: a `dict` or `list` of nodes, or a scalar."""
+    """A value of a configuration: a `dict` or `list` of nodes, or a scalar.
+
+    Attributes:
+        written: the text of a number or boolean in the file.
+    """
 
     value: Any
     mark: Mark
     key_mark: Mark | None = None
+    written: str | None = None
 
     def child(self, part: str | int) -> Node | None:
         """The child under a key or index, or None."""

@@ -12,6 +12,8 @@ from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any
 
+from flowtoy_dagster.flow.files.synonyms import meanings
+
 _LISTED = 12
 """Known names that a hint lists where none is like the one given."""
 _COMPARED = 8
@@ -61,6 +63,9 @@ def nearest(name: str, known: Iterable[str], *, but: str | None = None) -> Sugge
     ]
     found = difflib.get_close_matches(wanted, candidates, n=1, cutoff=0.6)
     names = index.all if but is None else tuple(one for one in index.all if one != but)
+    meant = next((one for one in meanings(name) if one in names), None)
+    if meant is not None:
+        return Suggestion(meant, names)
     return Suggestion(index.names[found[0]] if found else None, names)
 
 

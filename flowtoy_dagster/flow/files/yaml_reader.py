@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any, NoReturn
 
 import yaml
 
 from flowtoy_dagster.errors import ConfigError, Location, Problem
 from flowtoy_dagster.flow.files.nodes import Mark, Node
+from flowtoy_dagster.flow.files.yaml_errors import STRANGE_SPACES, mistake_in
 
 MAX_FILE_BYTES = 4 * 1024 * 1024
 MAX_DEPTH = 100
@@ -19,8 +20,6 @@ MAX_EXPANDED_CHARACTERS = 16 * 1024 * 1024
 
 _TOO_DEEP = f"nested more than {MAX_DEPTH} levels deep"
 _OPEN = (0, 0, 0)
-_OPENED = re.compile(r"(?:[:\-]\s+|^\s*)(\{\{|\[|\{|\"|')")
-"""A value that begins with what YAML takes for the beginning of a list, mapping or quoted text."""
 _STRING_TAG = "tag:yaml.org,2002:str"
 _MERGE_TAG = "tag:yaml.org,2002:merge"
 _PLAIN_TAGS = {f"tag:yaml.org,2002:{name}" for name in ("null", "bool", "int", "float", "str")}
@@ -84,9 +83,11 @@ def _compose(text: str, builder: _Builder) -> yaml.Node | None:
         mark = error.problem_mark or error.context_mark
         if mark:
             _check_bounds_before(text[: mark.index], builder)
-        what = " ".join(filter(None, (error.context, error.problem)))
-        before = text[: mark.index + 1] if mark else ""
-        builder.reject(mark, f"not valid YAML: {what}", _hint(what, before))
+        found = mistake_in(text, error)
+        if found is None:
+            builder.reject(None, f"not valid YAML: {error.problem}")
+        else:
+            builder.reject(_mark_at(text, found.index), found.message, found.hint)
     except _BoundsError as error:
         builder.reject(error.mark, str(error))
     except yaml.YAMLError as error:
@@ -117,32 +118,6 @@ def _mark_at(text: str, position: int) -> yaml.Mark:
     before = text[:position]
     column = position - (before.rfind("\n") + 1)
     return yaml.Mark("", position, before.count("\n"), column, "", 0)
-
-
-def _hint(what: str, before: str) -> str | None:
-    if any("\u00a0" in line for line in before.rsplit("\n", 2)[-2:]):
-        return "there is a non-breaking space (U+00A0) here: write an ordinary space"
-    if "cannot start any token" in what and before.endswith("\t"):
-        return "indent with spaces, not tabs"
-    if "mapping values are not allowed" in what:
-        return "a value that contains ': ' must be quoted"
-    if "scanning an alias" in what:
-        return "a value that begins with '*' must be quoted"
-    if "did not find expected key" in what or "unhashable" in what:
-        return _hint_on_flow_value(before)
-    if "another document" in what:
-        return "write the documents into files of their own; several files are merged"
-    return None
-
-
-def _hint_on_flow_value(before: str) -> str | None:
-    """What to do where something follows a value in brackets, or a key is expected."""
-    line = before.rpartition("\n")[2]
-    found = _OPENED.search(line)
-    if found is None:
-        return None
-    shown = "{{" if found[1].startswith("{{") else found[1][0]
-    return f"a value that begins with '{shown}' must be quoted"
 
 
 class _Builder:
@@ -216,7 +191,9 @@ class _Builder:
                 value = [self.build(child) for child in node.value]
             else:
                 value = self._scalar(node)
-            self._built[id(node)] = Node(value, self.mark(node))
+            is_scalar = isinstance(value, (bool, int, float))
+            written = str(node.value) if is_scalar else None
+            self._built[id(node)] = Node(value, self.mark(node), written=written)
         return self._built[id(node)]
 
     def _check_tag(self, node: yaml.Node, expected: str) -> None:
@@ -238,6 +215,12 @@ class _Builder:
                 continue
             # A key is the text as written: `on`, `1` and `null` are names like others.
             key, mark = key_node.value, key_node.start_mark
+            strange = STRANGE_SPACES.match(key) if key_node.style not in ("'", '"') else None
+            if strange:
+                code = f"U+{ord(strange[0][0]):04X}"
+                message = f"the line begins with spaces of another kind ({code})"
+                self.reject(mark, message, "indent with ordinary spaces")
+                continue
             if key in first_at:
                 place = self._place(first_at[key])
                 message = f"the key '{key}' is given twice; first at {place}"
@@ -249,7 +232,7 @@ class _Builder:
                 inherited = self._merged(value_node)
             else:
                 built = self.build(value_node)
-                own[key] = Node(built.value, built.mark, self.mark(key_node))
+                own[key] = replace(built, key_mark=self.mark(key_node))
         return {**{k: v for k, v in inherited.items() if k not in own}, **own}
 
     def _merged(self, node: yaml.Node) -> dict[str, Node]:

@@ -9,6 +9,11 @@ from flowtoy_dagster.flow.files.suggestions import nearest, show
 from flowtoy_dagster.flow.schema.fields import Misplaced
 
 _SHORTHANDS = ("@hourly", "@daily", "@midnight", "@weekly", "@monthly", "@yearly", "@annually")
+_IN_WORDS = {
+    "@hourly": {"hour", "hourly"}, "@weekly": {"week", "weekly"},
+    "@monthly": {"month", "monthly"}, "@yearly": {"year", "yearly"},
+    "@daily": {"day", "daily", "night", "nightly"},
+}
 _ITEM = re.compile(r"(?P<low>\*|\w+)(?:-(?P<high>\w+))?(?:/(?P<step>\d+))?", re.ASCII)
 _DAYS_IN = (31, 29, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31)
 _ZONE = re.compile(r"[A-Z][\w+-]*(?:/[\w+-]+)*|UTC", re.ASCII)
@@ -78,12 +83,24 @@ def check_cron(text: str) -> str:
         raise Misplaced(f"there is no {show(text)}", (), hint, at_key=False)
     parts = text.split()
     if len(parts) != len(_FIELDS):
-        raise ValueError(f"expected five fields, minute hour day month weekday, got {show(text)}")
+        message = f"expected five fields, minute hour day month weekday, got {show(text)}"
+        raise Misplaced(message, (), _shorthand_for(text), at_key=False)
     numbers = [field.numbers(part) for field, part in zip(_FIELDS, parts, strict=True)]
     _, _, days, months, _ = numbers
     if min(days) > max(_DAYS_IN[month - 1] for month in months):
         raise ValueError(f"{show(text)} never fires: its months have no day {min(days)}")
     return text
+
+
+def _shorthand_for(text: str) -> str | None:
+    """A hint for a schedule in words."""
+    words = re.findall("[a-z]+", text.lower())
+    for shorthand, meant in _IN_WORDS.items():
+        if meant & set(words):
+            return f"write '{shorthand}'" if shorthand != "@daily" else (
+                "each day at midnight is '@daily'; at three o'clock it is '0 3 * * *'"
+            )
+    return None
 
 
 def check_timezone(name: str) -> str:
@@ -99,7 +116,9 @@ def check_timezone(name: str) -> str:
             raise ValueError
         zoneinfo.ZoneInfo(name)
     except (ValueError, zoneinfo.ZoneInfoNotFoundError, OSError):
-        near = nearest(name, sorted(zoneinfo.available_timezones())).question
-        hint = near or "write a name such as 'Europe/Zurich' or 'UTC'"
+        near = None
+        if not name.isupper():  # 'CEST' and 'PDT' are no names, and near to some of elsewhere
+            near = nearest(name, sorted(zoneinfo.available_timezones())).question
+        hint = near or "time zones are named for places, such as 'Europe/Zurich', or 'UTC'"
         raise Misplaced(f"there is no time zone {show(name)}", (), hint, at_key=False) from None
     return name

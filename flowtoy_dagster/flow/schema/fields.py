@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated, Any, TypeVar
 
 from pydantic import (
@@ -59,6 +60,32 @@ class Strict(BaseModel):
 def keys_of(model: type[BaseModel]) -> list[str]:
     """The keys that a mapping may have, as they are written."""
     return [field.alias or name for name, field in model.model_fields.items()]
+
+
+_SHAPES = ("list_type", "tuple_type", "dict_type", "mapping_type", "model_type", "missing",
+           "model_attributes_type")
+
+
+def shape_hint(model: type[BaseModel], detail: Mapping[str, Any]) -> str | None:
+    """An example of a key's value, for an error of pydantic about its shape.
+
+    Args:
+        model: what was validated.
+        detail: the error, with `type` and `loc`.
+    """
+    if detail["type"] not in _SHAPES:
+        return None
+    names = [part for part in detail["loc"] if isinstance(part, str) and part[:1] != "<"]
+    field = None
+    for name in names[-1:]:
+        fields = {one.alias or key: one for key, one in model.model_fields.items()}
+        field = fields.get(name)
+    if field is None or not field.examples:
+        return None
+    example = field.examples[0]
+    if detail["type"] == "missing":
+        return f"{field.description or 'write it'}, such as '{names[-1]}: {example}'"
+    return f"write {names[-1]}: {example}"
 
 
 def without_notes(value: Any) -> Any:

@@ -63,7 +63,7 @@ AtOnce = Annotated[Whole, Field(ge=1)]
 class SourceConfig(Strict):
     """Where a step gets its data: a provider's type and its configuration (language 3.1)."""
 
-    type: Name
+    type: Name = Field(description="write which provider is called", examples=["rest"])
     configuration: dict[str, Any] = Field(default_factory=dict)
     description: str | None = None
     concurrency: AtOnce | None = None
@@ -216,12 +216,16 @@ class StepConfig(Strict):
     """One step as written (language 4.1)."""
 
     name: Name
-    source: Source
+    source: Source = Field(description="write what the step calls", examples=["process"])
     for_each: ForEachConfig | None = None
     incremental: IncrementalConfig | None = None
     input: Any = None
-    output: tuple[OutputConfig, ...] = ()
-    depends_on: Annotated[tuple[Name, ...], BeforeValidator(_one_or_more)] = ()
+    output: tuple[OutputConfig, ...] = Field(
+        default=(), examples=["[{name: result, value: stdout}]"]
+    )
+    depends_on: Annotated[tuple[Name, ...], BeforeValidator(_one_or_more)] = Field(
+        default=(), examples=["[first, second]"]
+    )
     when: Condition | None = None
     run_if: RunIf | None = None
     on_error: OnError | None = None
@@ -308,7 +312,7 @@ class FlowConfig(Strict):
     tags: RunTags = Field(default_factory=dict)
     sources: dict[str, SourceConfig] = Field(default_factory=dict)
     flow: tuple[StepConfig, ...] = Field(min_length=1)
-    runner: RunnerConfig = Field(default_factory=RunnerConfig)
+    runner: RunnerConfig = Field(default_factory=RunnerConfig, examples=["{max_workers: 4}"])
     params: dict[str, ParamConfig] = Field(default_factory=dict)
     notify: tuple[NotifyConfig, ...] = ()
     schedule: Annotated[tuple[ScheduleConfig, ...], BeforeValidator(_one_or_list)] = ()

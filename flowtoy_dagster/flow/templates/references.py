@@ -94,7 +94,13 @@ def references(source: str) -> frozenset[Reference]:
     try:
         tree = _tree(source)
     except jinja2.TemplateSyntaxError as error:
-        raise TemplateMistake(f"not a valid template: {error.message}", error.lineno) from None
+        hint = None
+        if source.count("{{") > source.count("}}"):
+            hint = "'{{' is closed by '}}'"
+        elif source.count("{%") > source.count("%}"):
+            hint = "'{%' is closed by '%}'"
+        message = f"not a valid template: {error.message}"
+        raise TemplateMistake(message, error.lineno, hint) from None
     except RecursionError:
         raise TemplateMistake("not a valid template: nested too deeply") from None
     return frozenset(_walk(tree, called=False))

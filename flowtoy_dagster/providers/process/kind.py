@@ -20,12 +20,15 @@ from flowtoy_dagster.providers.process.provider import (
     ProcessProvider,
     payload_names,
 )
+from flowtoy_dagster.providers.process.shell_only import word_findings
 
 PAYLOAD_NAMES = ("input", "json", "raw", "jmespath")
 """What templates of a command know beside the roots, where it takes its payload by them."""
 DATA_NAMES = frozenset({"stdout", "stderr", "returncode", "json"})
 _SWITCH = TypeAdapter(bool)
 _OF_PAYLOADS = "only templates of a command with 'pass_to: template' have it"
+
+_ON_A_STEP = "write 'source: process' and 'input: {command: ...}'"
 
 
 class ProcessKind(ProviderKind):
@@ -36,6 +39,8 @@ class ProcessKind(ProviderKind):
     request_keys = frozenset({"command", "args", "stdin", "env", "cwd", "shell", "timeout"})
     payload_keys = frozenset({"pass_to"})
     template_hints = dict.fromkeys(PAYLOAD_NAMES, _OF_PAYLOADS)
+    text_keys = frozenset({"command", "args", "env"})
+    key_hints = dict.fromkeys(("run", "script", "cmd", "command", "shell", "bash"), _ON_A_STEP)
     copies_input = False
     gives_json = True
     names_files = True
@@ -46,7 +51,7 @@ class ProcessKind(ProviderKind):
 
     def warnings(self, configuration: Mapping[str, Any]) -> list[Finding]:
         """Templates whose values a program would read as code."""
-        return code_findings(configuration)
+        return [*word_findings(configuration), *code_findings(configuration)]
 
     def template_names(
         self, configuration: Mapping[str, Any], complete: bool

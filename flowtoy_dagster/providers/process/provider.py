@@ -74,9 +74,11 @@ class ProcessConfiguration(Strict):
     # Before the command, which is checked by it.
     shell: Templated[bool] = False
     command: Command | None = None
-    args: Arguments = Field(default_factory=list)
+    args: Arguments = Field(default_factory=list, examples=["[one, two]"])
     stdin: Any = None
-    env: Templated[dict[str, Templated[Text] | None]] = Field(default_factory=dict)
+    env: Templated[dict[str, Templated[Text] | None]] = Field(
+        default_factory=dict, examples=["{NAME: value}"]
+    )
     cwd: Templated[str] | None = None
     pass_to: Templated[Literal["arg", "stdin", "template"]] = "arg"  # noqa: S105
     timeout: Templated[Timeout] | None = None

@@ -11,6 +11,7 @@ from typing import Annotated, Any
 from pydantic import BeforeValidator, ConfigDict, Field, PlainValidator
 
 from flowtoy_dagster.errors import TemplateError
+from flowtoy_dagster.flow.compile.catalog import Finding
 from flowtoy_dagster.flow.schema.fields import (
     Templated,
     Text,
@@ -62,7 +63,7 @@ from flowtoy_dagster.providers.rest.sending import (
     trace_headers,
     without_tokens,
 )
-from flowtoy_dagster.providers.rest.urls import cut, join, shown, without_user
+from flowtoy_dagster.providers.rest.urls import cut, join, shown, url_findings, without_user
 
 _NO_URL = "a rest call needs a 'url' or a 'base_url'"
 
@@ -309,6 +310,11 @@ class RestKind(ProviderKind):
     )
     payload_keys = frozenset({"input_mode"})
     call_modules = ("flowtoy_dagster.providers.rest.transport",)
+    text_keys = frozenset({"headers", "params", "form"})
+    key_hints = dict.fromkeys(
+        ("url", "method", "headers", "params", "json", "uri", "endpoint"),
+        "write 'source: rest' and 'input: {url: ...}'",
+    )
     copies_input = False
     gives_json = True
 
@@ -317,6 +323,10 @@ class RestKind(ProviderKind):
         if configuration.get("url") or configuration.get("base_url"):
             return None
         return _NO_URL
+
+    def warnings(self, configuration: Mapping[str, Any]) -> list[Finding]:
+        """A URL that can't be called, as far as it is written."""
+        return list(url_findings(configuration))
 
     def describe(self, configuration: Mapping[str, Any]) -> str:
         """The method and the URL as written, without its user and query."""

@@ -50,8 +50,10 @@ class RequestContents(Strict):
     """The keys that say what is sent."""
 
     method: Templated[Annotated[str, BeforeValidator(_method)]] = "GET"
-    headers: Templated[dict[str, Templated[Text] | None]] = Field(default_factory=dict)
-    params: Templated[Pairs] = Field(default_factory=dict)
+    headers: Templated[dict[str, Templated[Text] | None]] = Field(
+        default_factory=dict, examples=["{Accept: text/csv}"]
+    )
+    params: Templated[Pairs] = Field(default_factory=dict, examples=["{page: 1}"])
     json_body: Any = Field(default=None, alias="json")
     data: Any = None
     form: Templated[Pairs] | None = None

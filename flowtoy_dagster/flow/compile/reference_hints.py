@@ -1,0 +1,58 @@
+"""How to fix a reference to a step or an output that does not exist."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable
+
+from flowtoy_dagster.flow.files.suggestions import nearest
+from flowtoy_dagster.flow.templates.references import Reference
+
+
+def step_hint(missing: str, names: Collection[str], dependent: str) -> str:
+    """What to write instead of the name of a step that does not exist.
+
+    Args:
+        missing: the unknown name.
+        names: the names of all steps.
+        dependent: the step that refers to it.
+    """
+    several = [part.strip() for part in missing.split(",")]
+    if len(several) > 1 and all(part in names for part in several):
+        return f"several names are a list: [{', '.join(several)}]"
+    hyphened = _hyphened(f"{missing}-", names)
+    if hyphened:
+        return hyphened
+    near = nearest(missing, names, but=dependent)
+    return f"{near.question[:-1]} for '{missing}'?" if near.question else near.hint
+
+
+def output_hint(reference: Reference, outputs: Collection[str]) -> str:
+    """What to write instead of an output that a step does not have."""
+    if not outputs:
+        return f"step '{reference.step}' declares no outputs"
+    if reference.output in ("output", "outputs"):
+        first = f"{_path(reference.step or '')}.{next(iter(outputs))}"
+        return f"leave out '.{reference.output}': {first}"
+    return nearest(reference.output or "", outputs).hint
+
+
+def root_hint(name: str, template: str, steps: Iterable[str]) -> str | None:
+    """What to write for an unknown name that is a step's, or a part of one's."""
+    for step in steps:
+        if step == name:
+            return f"a step's outputs are under 'flows': write {_path(step)}.NAME"
+        if step.endswith(f"-{name}") and step in template:
+            return _minus(step)
+    return None
+
+
+def _hyphened(beginning: str, names: Iterable[str]) -> str | None:
+    return next((_minus(name) for name in names if name.startswith(beginning)), None)
+
+
+def _minus(step: str) -> str:
+    return f"'-' is minus in a template: write {_path(step)}"
+
+
+def _path(step: str) -> str:
+    return f"flows.{step}" if step.isidentifier() else f"flows['{step}']"

@@ -1,0 +1,33 @@
+"""What may have been meant by the path of a configuration that can't be read."""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+
+from flowtoy_dagster.flow.files.suggestions import nearest
+
+_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
+_LISTED = 6
+
+
+def missing_file_hint(path: str) -> str | None:
+    """A hint for a file that does not exist: one with a similar name, or those in the folder."""
+    if _URL.match(path):
+        return "only files can be read, and - for standard input"
+    folder = Path(path).parent
+    try:
+        names = sorted(name for name in os.listdir(folder) if name.endswith((".yaml", ".yml")))
+    except OSError:
+        return None
+    shown = {name: str(folder / name) for name in names}
+    near = nearest(Path(path).name, names).match
+    if near is not None:
+        return f"did you mean '{shown[near]}'?"
+    if not names:
+        return f"there are no YAML files in '{folder}'" if str(folder) != "." else (
+            "there are no YAML files in this folder"
+        )
+    listed = ", ".join(f"'{shown[name]}'" for name in names[:_LISTED])
+    return f"YAML files here: {listed}{', …' if len(names) > _LISTED else ''}"

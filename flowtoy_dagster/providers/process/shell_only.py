@@ -1,0 +1,53 @@
+"""Warnings of commands that only a shell knows, and of quotes that no program knows."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from flowtoy_dagster.flow.compile.catalog import Finding
+from flowtoy_dagster.flow.files.nodes import KeyPath
+from flowtoy_dagster.providers.process.command import needs_shell
+
+_WORDS = {
+    "cd": "set the folder with 'cwd'",
+    "pushd": "set the folder with 'cwd'",
+    "export": "set variables with 'env'",
+    "set": "set variables with 'env'",
+    "unset": "set a variable to null in 'env'",
+    "source": "write 'shell: true' and one text for the whole script",
+    ".": "write 'shell: true' and one text for the whole script",
+    "alias": "write 'shell: true' and one text for the whole script",
+    "eval": "write 'shell: true' and one text for the whole script",
+}
+_QUOTES = "\u201c\u201d\u201e\u2018\u2019\u201a"
+
+
+def word_findings(configuration: Mapping[str, Any]) -> Iterator[Finding]:
+    """A warning where a command's first word is a shell's own, or has typographic quotes.
+
+    Args:
+        configuration: of a process, as written and valid.
+    """
+    command = configuration.get("command")
+    for path, word in _words(command):
+        if word[:1] in _QUOTES or word[-1:] in _QUOTES:
+            message = f"{word[0] if word[0] in _QUOTES else word[-1]} is a typographic quote"
+            yield Finding(path, message, "YAML and shells need plain ones: \" or '", warning=True)
+            return
+    path, first = next(_words(command), ((), ""))
+    if first not in _WORDS or configuration.get("shell", False) is not False:
+        return
+    if isinstance(command, str) and needs_shell(command):
+        return
+    yield Finding(path, f"'{first}' is a word of the shell, not a program", _WORDS[first],
+                  warning=True)
+
+
+def _words(command: Any) -> Iterator[tuple[KeyPath, str]]:
+    if isinstance(command, str):
+        yield from ((("command",), word) for word in command.split())
+    elif isinstance(command, (list, tuple)):
+        for index, word in enumerate(command):
+            if isinstance(word, str) and word:
+                yield ("command", index), word

@@ -1,0 +1,495 @@
+"""Mistakes that newcomers make: the message has the place, the reason and what to write."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from flowtoy_dagster.errors import ConfigError
+from flowtoy_dagster.loader import load_flow
+
+MISTAKES = {
+    'another name for flow': (
+        """\
+steps:
+  - {name: a, source: process, input: {command: [echo, hi]}}
+""",
+        [
+            "1:1: unknown key 'steps'\n    did you mean 'flow'?",
+        ],
+    ),
+    'run on a step': (
+        """\
+flow:
+  - name: a
+    run: echo hi
+""",
+        [
+            "unknown key 'run'\n    write 'source: process' and 'input: {command: ...}'",
+            "write what the step calls, such as 'source: process'",
+        ],
+    ),
+    'output in an input': (
+        """\
+flow:
+  - name: a
+    source: process
+    input:
+      command: [echo, hi]
+      output: [{name: x, value: stdout}]
+""",
+        [
+            "6:7: 'output' is a key of the step, not of its input",
+            "move it one level to the left",
+        ],
+    ),
+    'command on a step': (
+        """\
+flow:
+  - name: a
+    source: process
+    command: [echo, hi]
+""",
+        [
+            "4:5: unknown key 'command'\n    'command' belongs under 'input', or in the source",
+        ],
+    ),
+    'no colon': (
+        """\
+flow:
+  - name hello
+    source: process
+""",
+        [
+            "2:5: a ':' is missing after 'name'",
+        ],
+    ),
+    'no space after a colon': (
+        """\
+flow:
+  - name:hello
+    source: process
+""",
+        [
+            "2:5: a space is missing after the ':' of 'name:'",
+        ],
+    ),
+    'indentation': (
+        """\
+flow:
+  - name: a
+    source: process
+   input: {command: [echo, hi]}
+""",
+        [
+            '4:4: this key is indented by 3 spaces, the one above it by 4',
+        ],
+    ),
+    'a value with @': (
+        """\
+schedule: {cron: @daily}
+flow:
+  - {name: a, source: process, input: {command: [echo, hi]}}
+""",
+        [
+            '1:18: ',
+            "a value that begins with '@' must be quoted",
+        ],
+    ),
+    'an open quote': (
+        """\
+flow:
+  - name: a
+    source: process
+    input: {command: [echo, "hi]}
+""",
+        [
+            '4:29: the quote that opens here is not closed',
+        ],
+    ),
+    'typographic quotes': (
+        """\
+flow:
+  - name: a
+    source: process
+    input: {command: “echo hi”}
+""",
+        [
+            'warning: “ is a typographic quote',
+        ],
+    ),
+    'a list of sources': (
+        """\
+sources:
+  - {name: api, type: rest}
+flow:
+  - {name: a, source: process, input: {command: [echo, hi]}}
+""",
+        [
+            "expected a mapping, got a list",
+            "write a name for each: sources: {api: {type: rest}}",
+        ],
+    ),
+    'a mapping of outputs': (
+        """\
+flow:
+  - name: a
+    source: process
+    input: {command: [echo, hi]}
+    output: {x: stdout}
+""",
+        [
+            'write output: [{name: result, value: stdout}]',
+        ],
+    ),
+    'names of outputs': (
+        """\
+flow:
+  - name: a
+    source: process
+    input: {command: [echo, hi]}
+    output: [stdout]
+""",
+        [
+            'write output: [{name: result, value: stdout}]',
+        ],
+    ),
+    'no source': (
+        """\
+flow:
+  - name: a
+    input: {command: [echo, hi]}
+""",
+        [
+            "write what the step calls, such as 'source: process'",
+        ],
+    ),
+    'non-breaking spaces': (
+        """\
+flow:
+  - name: a
+    source: process
+\u00a0\u00a0\u00a0\u00a0input: {command: [echo, hi]}
+""",
+        [
+            '4:1: the line begins with spaces of another kind (U+00A0)',
+        ],
+    ),
+    'type text': (
+        """\
+flow:
+  - name: a
+    source: process
+    input: {command: [echo, hi]}
+    output: [{name: x, type: text}]
+""",
+        [
+            "leave out 'type' and write 'value: stdout'",
+        ],
+    ),
+    'double quotes in jmespath': (
+        """\
+flow:
+  - name: a
+    source: process
+    input: {command: [echo, hi]}
+    output: [{name: x, value: '[?s == "open"].id'}]
+""",
+        [
+            'warning: "open" in double quotes is the name of a key in JMESPath',
+            "a text is written in single quotes: 'open'",
+        ],
+    ),
+    'json with a value': (
+        """\
+flow:
+  - name: a
+    source: process
+    input: {command: [echo, hi]}
+    output: [{name: x, type: json, value: x}]
+""",
+        [
+            "leave out 'type'",
+        ],
+    ),
+    'names in one text': (
+        """\
+flow:
+  - {name: a, source: process, input: {command: [echo, hi]}}
+  - {name: c, source: process, input: {command: [echo, hi]}}
+  - {name: b, source: process, input: {command: [echo, hi]}, depends_on: "a, c"}
+""",
+        [
+            'several names are a list: [a, c]',
+        ],
+    ),
+    'no root': (
+        """\
+flow:
+  - {name: a, source: process, input: {command: [echo, 1]}, output: [{name: x, value: stdout}]}
+  - {name: b, source: process, input: {command: [echo, "{{ a.x }}"]}}
+""",
+        [
+            "a step's outputs are under 'flows': write flows.a.NAME",
+        ],
+    ),
+    'outputs of a step': (
+        """\
+flow:
+  - {name: a, source: process, input: {command: [echo, 1]}, output: [{name: x, value: stdout}]}
+  - {name: b, source: process, input: {command: [echo, "{{ flows.a.outputs.x }}"]}}
+""",
+        [
+            "leave out '.outputs': flows.a.x",
+        ],
+    ),
+    'a hyphen': (
+        """\
+flow:
+  - name: fetch-users
+    source: process
+    input: {command: [echo, 1]}
+    output: [{name: x, value: stdout}]
+  - {name: b, source: process, input: {command: [echo, "{{ flows.fetch-users.x }}"]}}
+""",
+        [
+            "'-' is minus in a template: write flows['fetch-users']",
+        ],
+    ),
+    'a variable of a shell': (
+        """\
+flow:
+  - {name: a, source: rest, input: {url: "${SHOP}/users"}}
+""",
+        [
+            "'${SHOP}' is not replaced in a URL\n    write {{ env.SHOP }}",
+        ],
+    ),
+    'an open template': (
+        """\
+flow:
+  - {name: a, source: process, input: {command: [echo, 1]}, output: [{name: x, value: stdout}]}
+  - {name: b, source: process, input: {command: [echo, "{{ flows.a.x }"]}}
+""",
+        [
+            "'{{' is closed by '}}'",
+        ],
+    ),
+    'no type': (
+        """\
+sources:
+  api: {base_url: "http://x.example"}
+flow:
+  - {name: a, source: api, input: {url: /x}}
+""",
+        [
+            "write which provider is called, such as 'type: rest'",
+        ],
+    ),
+    'no scheme': (
+        """\
+flow:
+  - {name: a, source: rest, input: {url: api.example.com/users}}
+""",
+        [
+            "the URL has no scheme, such as 'https://'\n    did you mean 'https://api.example.com/users'?",
+        ],
+    ),
+    'a list of headers': (
+        """\
+flow:
+  - {name: a, source: rest, input: {url: "http://x.example/", headers: [{A: b}]}}
+""",
+        [
+            'write headers: {Accept: text/csv}',
+        ],
+    ),
+    'query for params': (
+        """\
+flow:
+  - {name: a, source: rest, input: {url: "http://x.example/", query: {a: 1}}}
+""",
+        [
+            "did you mean 'params'?",
+        ],
+    ),
+    'cd': (
+        """\
+flow:
+  - {name: a, source: process, input: {command: cd /tmp}}
+""",
+        [
+            "warning: 'cd' is a word of the shell, not a program\n    set the folder with 'cwd'",
+        ],
+    ),
+    'days': (
+        """\
+flow:
+  - {name: a, source: process, input: {command: [echo, hi]}, timeout: 1d}
+""",
+        [
+            'there are no days: write 24h',
+        ],
+    ),
+    'ignore': (
+        """\
+flow:
+  - {name: a, source: process, input: {command: [echo, hi]}, on_error: ignore}
+""",
+        [
+            "did you mean 'continue'?",
+        ],
+    ),
+    'a schedule in words': (
+        """\
+schedule: every day
+flow:
+  - {name: a, source: process, input: {command: [echo, hi]}}
+""",
+        [
+            "each day at midnight is '@daily'",
+        ],
+    ),
+    'a zone in letters': (
+        """\
+schedule: {cron: "0 3 * * *", timezone: CEST}
+flow:
+  - {name: a, source: process, input: {command: [echo, hi]}}
+""",
+        [
+            "time zones are named for places, such as 'Europe/Zurich'",
+        ],
+    ),
+    'truth of YAML 1.1': (
+        """\
+flow:
+  - {name: a, source: process, input: {command: [echo, NO, on, yes]}}
+""",
+        [
+            '2:56: warning: NO is false in YAML 1.1',
+            'on is true',
+            'yes is true',
+        ],
+    ),
+    'octal numbers': (
+        """\
+flow:
+  - {name: a, source: process, input: {command: [echo, 0755, 01234]}}
+""",
+        [
+            '0755 is the number 493 in YAML 1.1 (octal)',
+        ],
+    ),
+    'a version': (
+        """\
+flow:
+  - {name: a, source: process, input: {command: [echo, 1.10, 1e3]}}
+""",
+        [
+            '1.10 is the number 1.1',
+        ],
+    ),
+    'a time of day': (
+        """\
+flow:
+  - {name: a, source: process, input: {command: [echo, 12:30:00]}}
+""",
+        [
+            '12:30:00 is the number 45000',
+        ],
+    ),
+    'a number of workers': (
+        """\
+runner: 4
+flow:
+  - {name: a, source: process, input: {command: [echo, hi]}}
+""",
+        [
+            'write runner: {max_workers: 4}',
+        ],
+    ),
+    'retry in an input': (
+        """\
+flow:
+  - {name: a, source: rest, input: {url: "http://x.example/", retry: {attempts: 3}}}
+""",
+        [
+            "'retry' is a key of the step, not of its input",
+        ],
+    ),
+    'headers on a step': (
+        """\
+flow:
+  - {name: a, source: rest, input: {url: "http://x.example/"}, headers: {A: b}}
+""",
+        [
+            "'headers' belongs under 'input', or in the source",
+        ],
+    ),
+    'url on a step': (
+        """\
+flow:
+  - {name: a, source: rest, url: "http://x.example/"}
+""",
+        [
+            "'url' belongs under 'input', or in the source",
+        ],
+    ),
+}
+ABSENT = {
+    "another name for flow": "at least one step",
+    "command on a step": "needs a 'command'",
+    "url on a step": "needs a 'url'",
+    "output in an input": "mixes",
+}
+"""What would be a second message for the same mistake."""
+
+
+def report(text: str, folder: Path) -> str:
+    """Every error and warning of a flow, as they are printed."""
+    (folder / "f.yaml").write_text(text, encoding="utf-8")
+    try:
+        flow = load_flow(folder / "f.yaml")
+    except ConfigError as error:
+        return str(error)
+    return "\n".join(line for warning in flow.warnings for line in warning.warning_lines())
+
+
+@pytest.mark.parametrize("name", MISTAKES)
+def test_a_mistake_is_reported_with_what_to_write(name: str, tmp_path: Path) -> None:
+    text, expected = MISTAKES[name]
+    found = report(text, tmp_path)
+    for part in expected:
+        assert part in found
+    assert "f.yaml:" in found
+    assert ABSENT.get(name, "never") not in found
+
+
+RIGHT = """\
+sources:
+  api: {type: rest, base_url: https://api.example.com, verify: yes}
+flow:
+  - name: a
+    source: api
+    input: {url: /x, params: {page: 1, q: "NO"}, json: {price: 1.10, on: true}, method: POST}
+    output: [{name: open, value: "rows[?state == 'open'].id"}]
+  - {name: b, source: process, input: {command: [echo, 1.5, 10, "0755", true], timeout: 1.50}}
+  - {name: c, source: process, input: {command: "cd /tmp && ls"}}
+  - {name: d, source: process, input: {command: cd /tmp, shell: true}}
+  - {name: e, source: rest, input: {url: "{{ env.SHOP }}/x"}}
+  - {name: f, source: {base: api, override: {base_url: "{{ env.SHOP }}"}}, input: {url: y}}
+"""
+
+
+def test_what_is_right_is_not_warned_of(tmp_path: Path) -> None:
+    assert report(RIGHT, tmp_path) == ""
+
+
+def test_no_message_of_a_mistake_shows_a_secret(tmp_path: Path) -> None:
+    text = "sources:\n  api:\n    type: rest\n    password hunter2hunter2\n    url: http://x\n"
+    found = report(text, tmp_path)
+    assert "a ':' is missing after 'password'" in found
+    assert "hunter2" not in found
+    text = "flow:\n  - {name: a, source: process, input: {token: 0123456701234567}}\n"
+    assert "0123456701234567" not in report(text, tmp_path)
