@@ -11,10 +11,10 @@ from flowtoy_dagster.errors import ConfigError
 from flowtoy_dagster.flow.compile.catalog import Catalog, Finding
 from flowtoy_dagster.flow.compile.closing import check_closing
 from flowtoy_dagster.flow.compile.edges import Links, StepView, connect
+from flowtoy_dagster.flow.compile.mistakes.misplaced import Misplacement, in_input
+from flowtoy_dagster.flow.compile.mistakes.plain_scalars import warn_of_plain_scalars
 from flowtoy_dagster.flow.compile.output_options import item_findings
-from flowtoy_dagster.flow.compile.misplaced import Misplacement, in_input
 from flowtoy_dagster.flow.compile.params import declare
-from flowtoy_dagster.flow.compile.plain_scalars import warn_of_plain_scalars
 from flowtoy_dagster.flow.compile.validate import (
     BROKEN_SOURCE,
     UNKNOWN_TYPE,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 
 from flowtoy_dagster.flow.compile.catalog import ProviderCatalog
-from flowtoy_dagster.flow.compile.reference_hints import root_hint
+from flowtoy_dagster.flow.compile.mistakes.reference_hints import root_hint
 from flowtoy_dagster.flow.compile.validate import Draft
 from flowtoy_dagster.flow.files.nodes import KeyPath
 from flowtoy_dagster.flow.files.suggestions import nearest

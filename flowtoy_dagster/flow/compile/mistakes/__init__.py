@@ -1,0 +1,1 @@
+"""What is likely meant where a flow has a mistake: places, shapes and names to write instead."""
