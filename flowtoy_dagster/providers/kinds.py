@@ -100,7 +100,10 @@ class InstalledProviders:
 
     def text_keys(self, type_name: str) -> Collection[str]:
         """The keys of a configuration below which all values become text."""
-        return PROVIDERS[type_name].text_keys
+        try:
+            return PROVIDERS[type_name].text_keys
+        except (KeyError, KindUnusable):
+            return ()
 
     def key_hint(self, name: str) -> str | None:
         """What to write instead of a key on a step, where a built-in provider knows it."""

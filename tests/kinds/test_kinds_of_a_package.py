@@ -121,7 +121,7 @@ def test_a_value_that_an_output_type_finds_wrong_has_a_place(tmp_path: Path) -> 
         "      - {name: u, type: pattern, value: 1}\n",
         tmp_path,
     )
-    known = "'raw', 'json', 'jmespath', 'template', 'pattern'"
+    known = "'raw', 'json', 'jmespath', 'template', 'file', 'pattern'"
     assert found == [
         ("5:41", "malformed pattern '[': unterminated character set at position 0", None),
         ("6:9", "an output of type 'pattern' needs a 'value'", None),

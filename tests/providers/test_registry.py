@@ -39,7 +39,7 @@ def test_the_built_in_types_come_first() -> None:
             {"url", "base_url", "method", "headers", "params", "json", "data", "form", "auth",
              "timeout", "verify", "cert", "allow_redirects", "expect", "max_response_bytes",
              "input_mode", "param_name", "hosts", "paginator", "data_selector", "response_actions",
-             "idempotent", "idempotency_key"},
+             "idempotent", "idempotency_key", "files", "body", "decode", "proxy", "cookies"},
         ),
     ],
 )  # fmt: skip

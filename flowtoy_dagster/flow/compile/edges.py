@@ -197,7 +197,8 @@ class _Connector:
                         self.kept.add(name)
         if missing:
             names_text = ", ".join(f"'{name}'" for name in missing)
-            hints = dict.fromkeys(step_hint(name, self.by_name, view.name) for name in missing)
+            names = [other.name for other in self.views]
+            hints = dict.fromkeys(step_hint(name, names, view.name) for name in missing)
             self._invalid_dependency(
                 next(iter(missing.values())),
                 f"Step '{view.name}' depends on missing step(s): {names_text}",

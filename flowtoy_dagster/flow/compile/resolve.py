@@ -268,8 +268,8 @@ class _Builder:
         self, path: KeyPath, type_name: str, *, is_payload: bool = False
     ) -> None:
         problems, root = self.draft.problems, self.draft.document.root
-        if path and not self.providers.why_unusable(type_name):
-            texts = self.providers.text_keys(type_name)
+        texts = self.providers.text_keys(type_name)
+        if path:
             warn_of_plain_scalars(problems, root, path, texts, is_payload=is_payload)
 
     def _note(self, finding: Finding, place: KeyPath) -> None:

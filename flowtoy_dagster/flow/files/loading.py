@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -93,6 +94,6 @@ def _read_text(path: str, name: str, first_order: int) -> str:
         column = len(before) - (before.rfind("\n") + 1) + 1
         place = Location(name, line, column)
         message, hint = "not UTF-8 text", "save the file as UTF-8"
-        if b"\0" in data:
+        if b"\0" in data and not data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
             message, hint = "this is a binary file, not YAML", "a flow is a YAML file"
         raise ConfigError([Problem(message, place, hint, order=first_order)]) from None
