@@ -454,3 +454,11 @@ def test_names_of_sources_and_steps_make_nothing_secret() -> None:
     })
     assert flow.mask({"HOME": "/home/me", "PWD": "/work/here"}).values == set()
     assert flow.mask({"API_TOKEN": "tok-1234"}).values == {"tok-1234"}
+
+
+@pytest.mark.parametrize("secret", ["\0" * 40, "a\0\0\0", "\0\0\0b", "a\0b\0" * 20])
+def test_a_secret_with_zeros_hides_itself_and_nothing_else(secret: str) -> None:
+    mask = Mask([secret])
+    assert mask.text(f"a banana [{secret}] b") == "a banana [***] b"
+    assert mask.octets(f"a banana [{secret}] b".encode("utf-16-le")) != b""
+    assert mask.octets(b"a banana b") == b"a banana b"

@@ -113,7 +113,8 @@ def _encodings(text: str) -> set[bytes]:
 
 def _wide(text: str) -> set[bytes]:
     """UTF-16 of either order: as it is, and where it is taken for UTF-8, also in JSON."""
-    data = text.encode("utf-16-le", "surrogatepass").rstrip(b"\0")
+    # The zero behind the last letter belongs to the next one where the order is the other.
+    data = text.encode("utf-16-le", "surrogatepass").removesuffix(b"\0")
     taken = data.decode("utf-8", "replace")
     return {data, taken.encode(), json.dumps(taken)[1:-1].encode()}
 
