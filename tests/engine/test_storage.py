@@ -11,6 +11,7 @@ import shutil
 import sqlite3
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
@@ -241,6 +242,7 @@ def test_a_forked_child_does_not_share_connections(tmp_path: Path) -> None:
 
 WRITE = """
 import sys
+import threading
 import dagster as dg
 from dagster._core.test_utils import create_run_for_test
 home, shared, count = sys.argv[1], sys.argv[2], int(sys.argv[3])
@@ -321,3 +323,36 @@ def test_a_process_that_gets_a_reference_to_the_instance_has_the_same_storages(
     with opened(home) as instance, dg.DagsterInstance.from_ref(instance.get_ref()) as again:
         assert isinstance(again.run_storage, WarmRunStorage)
         assert isinstance(again.event_log_storage, WarmEventLogStorage)
+
+
+def test_threads_make_the_databases_of_events_together(tmp_path: Path) -> None:
+    """Each with a storage of its own, as runs in several threads of a program have."""
+    for attempt in range(8):
+        folder = tmp_path / str(attempt)
+        folder.mkdir()
+        failures: list[BaseException] = []
+        start = threading.Barrier(4)
+
+        def open_both(
+            number: int, folder: Path = folder, start: threading.Barrier = start,
+            failures: list[BaseException] = failures,
+        ) -> None:
+            opened = WarmEventLogStorage(str(folder))
+            start.wait()
+            try:
+                with opened.index_connection(), opened.run_connection(f"run-{number}"):
+                    """They are ready."""
+            except BaseException as error:
+                failures.append(error)
+            opened.dispose()
+
+        # What a home makes first is an empty file for its owner alone.
+        (folder / "index.db").touch()
+        threads = [threading.Thread(target=open_both, args=[number]) for number in range(4)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert failures == []
+        with closing(sqlite3.connect(folder / "index.db")) as opened:
+            assert opened.execute("SELECT count(*) FROM alembic_version").fetchone() == (1,)

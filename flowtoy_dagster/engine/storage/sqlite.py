@@ -61,7 +61,7 @@ _INSERT = (
     "(run_id, event, dagster_event_type, timestamp, step_key, asset_key, partition) VALUES "
     "(:run_id, :event, :dagster_event_type, :timestamp, :step_key, :asset_key, :partition)"
 )
-_migrating = threading.Lock()
+_migrating = threading.RLock()
 _EMPTY_SHARD = f"empty-{dg.__version__}.shard"
 
 
@@ -94,11 +94,7 @@ class WarmEventLogStorage(SqliteEventLogStorage):
     def _make_ready(self, shard: str, engine: Engine) -> None:
         path = Path(self.path_for_shard(shard))
         if path.exists() and path.stat().st_size:
-            with engine.connect() as connection:
-                found = connection.exec_driver_sql(
-                    "SELECT 1 FROM sqlite_master WHERE name = 'event_logs'"
-                ).first()
-            if found:
+            if _has_events(engine):
                 return
         elif shard != INDEX_SHARD_NAME and not path.exists():
             with tempfile.NamedTemporaryFile(dir=path.parent, suffix=".part") as beside:
@@ -108,19 +104,26 @@ class WarmEventLogStorage(SqliteEventLogStorage):
                     os.link(beside.name, path)
             return
         _touch_private(path)
-        self._initdb(engine, for_index_shard=shard == INDEX_SHARD_NAME)
+        with _alone_in(self._base_dir):
+            if not _has_events(engine):
+                self._initdb(engine, for_index_shard=shard == INDEX_SHARD_NAME)
 
     def _empty_shard(self) -> Path:
         """An empty run's database, made once for each version of Dagster."""
         path = Path(self._base_dir) / _EMPTY_SHARD
         if not path.exists():
-            with tempfile.TemporaryDirectory(dir=self._base_dir) as folder:
-                engine = make_engine(create_db_conn_string(folder, "empty"))
-                _touch_private(Path(folder) / "empty.db")
-                self._initdb(engine)
-                engine.dispose()
-                os.replace(Path(folder) / "empty.db", path)
+            with _alone_in(self._base_dir):
+                if not path.exists():
+                    self._make_empty_shard(path)
         return path
+
+    def _make_empty_shard(self, path: Path) -> None:
+        with tempfile.TemporaryDirectory(dir=self._base_dir) as folder:
+            engine = make_engine(create_db_conn_string(folder, "empty"))
+            _touch_private(Path(folder) / "empty.db")
+            self._initdb(engine)
+            engine.dispose()
+            os.replace(Path(folder) / "empty.db", path)
 
     def store_event(self, event: EventLogEntry) -> None:
         """As Dagster's own does; what goes into the run's database alone goes there directly."""
@@ -260,6 +263,15 @@ class WarmStorage(DagsterSqliteStorage):
         return cls(inst_data=inst_data, **config_value)
 
 
+def _has_events(engine: Engine) -> bool:
+    """Whether a database has the table of events."""
+    with engine.connect() as connection:
+        found = connection.exec_driver_sql(
+            "SELECT 1 FROM sqlite_master WHERE name = 'event_logs'"
+        ).first()
+    return found is not None
+
+
 def _touch_private(path: Path) -> None:
     """Make an empty file for its owner alone, where there is none; SQLite keeps its mode."""
     os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
@@ -267,7 +279,7 @@ def _touch_private(path: Path) -> None:
 
 @contextlib.contextmanager
 def _alone_in(folder: str) -> Iterator[None]:
-    """Let one thread of one process make a home's databases: Dagster's migrations can't share.
+    """Let one thread of one process make databases in a folder: Dagster's migrations can't share.
 
     What runs them has one context for all threads of a process, also for those with other homes.
     """
