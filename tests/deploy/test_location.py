@@ -122,7 +122,7 @@ def test_the_files_that_the_environment_names_are_one_flow(
     ("text", "told"),
     [
         ("flow: [{name: a, source: proces}]", "broken.yaml:1:26: there is no source 'proces'"),
-        ("flow: [", "broken.yaml:2:1: not valid YAML"),
+        ("flow: [", "broken.yaml:1:8: not valid YAML"),
         ("- a\n- b", "the top level of a configuration must be a mapping"),
     ],
     ids=["wrong", "not YAML", "not a mapping"],
