@@ -243,7 +243,11 @@ def _message(error: Any) -> str:
     """The first line of an error of Dagster's, without the name of its class."""
     if error is None:
         return "it failed"
-    first: str = error.message.strip().splitlines()[0]
+    lines: list[str] = error.message.strip().splitlines()
+    first = lines[0]
+    if first.endswith(":") and len(lines) > 1:
+        # Dagster's multiprocess executor lists the errors of its processes.
+        first = re.sub(r"^In process \d+: ", "", lines[1])
     name, separator, rest = first.partition(": ")
     return rest if separator and " " not in name else first
 
