@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Optional
 
 import typer
 
-from flowtoy_dagster.cli.shared.options import RunArgument, ShowSecrets
+from flowtoy_dagster.cli.shared.options import Json, RunArgument, ShowSecrets
 from flowtoy_dagster.cli.shared.tables import print_table
 from flowtoy_dagster.terminal import print_json, say
 
@@ -24,7 +24,6 @@ runs = typer.Typer(
     invoke_without_command=True,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-Json = Annotated[bool, typer.Option("--json", "-j", help="Print JSON.")]
 
 
 @runs.callback()

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Optional
 
 import typer
 
-from flowtoy_dagster.cli.shared.options import ShowSecrets
+from flowtoy_dagster.cli.shared.options import Json, ShowSecrets
 from flowtoy_dagster.cli.shared.tables import print_table
 from flowtoy_dagster.terminal import print_json, say
 
@@ -23,14 +23,13 @@ state = typer.Typer(
     no_args_is_help=True,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-Json = Annotated[bool, typer.Option("--json", "-j", help="Print JSON.")]
 FlowName = Annotated[
     str, typer.Argument(metavar="FLOW", help="The flow's name, as 'flowtoy runs' lists it.")
 ]
 StepName = Annotated[str, typer.Argument(metavar="STEP", help="The step's name.")]
 OneStep = Annotated[
     Optional[str],  # noqa: UP045 - Typer reads this at run time
-    typer.Argument(metavar="[STEP]", help="One step; all of the flow by default."),
+    typer.Argument(metavar="STEP", help="One step; all of the flow by default."),
 ]
 Key = Annotated[
     Optional[str],  # noqa: UP045

@@ -42,6 +42,7 @@ MaxWorkers = Annotated[
 AsJson = Annotated[
     bool, typer.Option("--json", "-j", help="Print the outputs as complete JSON.")
 ]
+Json = Annotated[bool, typer.Option("--json", "-j", help="Print JSON.")]
 OutputFile = Annotated[
     Optional[Path],  # noqa: UP045
     typer.Option("--output-file", "-o", metavar="PATH", dir_okay=False,

@@ -11,7 +11,7 @@ from flowtoy_dagster.errors import ConfigError
 from flowtoy_dagster.flow.compile.catalog import Catalog, Finding
 from flowtoy_dagster.flow.compile.closing import check_closing
 from flowtoy_dagster.flow.compile.edges import Links, StepView, connect
-from flowtoy_dagster.flow.compile.mistakes.misplaced import Misplacement, in_input
+from flowtoy_dagster.flow.compile.mistakes.misplaced import Misplacement, key_of_step
 from flowtoy_dagster.flow.compile.mistakes.plain_scalars import warn_of_plain_scalars
 from flowtoy_dagster.flow.compile.output_options import item_findings
 from flowtoy_dagster.flow.compile.params import declare
@@ -353,10 +353,11 @@ class _Builder:
             return _Input("payload", value, path)
         if not others:
             return _Input("request", {name: value[name] for name in named}, path)
-        of_step = in_input(others)
+        of_step = key_of_step(others)
         if of_step is not None:
-            name = next(name for name in others if f"'{name}'" in of_step[0])
-            self.draft.problems.error((*path, name), *of_step, key=True)
+            message = f"'{of_step}' is a key of the step, not of its input"
+            hint = "move it one level to the left"
+            self.draft.problems.error((*path, of_step), message, hint, key=True)
             return _Input("none", value, path)
         listed = ", ".join(f"'{name}'" for name in others)
         question = nearest(others[0], keys).question if len(others) == 1 else None

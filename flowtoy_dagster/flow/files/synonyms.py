@@ -28,13 +28,10 @@ _CALLED = {
     "url": "uri endpoint",
     "when": "if condition only_if",
 }
-_MEANINGS = {
-    word: tuple(name for name, words in _CALLED.items() if word in words.split())
-    for all_words in _CALLED.values()
-    for word in all_words.split()
-}
+_CALLED_BY = {name: frozenset(words.split()) for name, words in _CALLED.items()}
 
 
 def meanings(word: str) -> Iterator[str]:
     """The names for which other tools have that word."""
-    yield from _MEANINGS.get(word.lower().replace("-", "_"), ())
+    wanted = word.lower().replace("-", "_")
+    yield from (name for name, words in _CALLED_BY.items() if wanted in words)

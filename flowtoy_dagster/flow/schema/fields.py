@@ -76,16 +76,14 @@ def shape_hint(model: type[BaseModel], detail: Mapping[str, Any]) -> str | None:
     if detail["type"] not in _SHAPES:
         return None
     names = [part for part in detail["loc"] if isinstance(part, str) and part[:1] != "<"]
-    field = None
-    for name in names[-1:]:
-        fields = {one.alias or key: one for key, one in model.model_fields.items()}
-        field = fields.get(name)
+    fields = {one.alias or key: one for key, one in model.model_fields.items()}
+    field = fields.get(names[-1]) if names else None
     if field is None or not field.examples:
         return None
-    example = field.examples[0]
+    written = f"{names[-1]}: {field.examples[0]}"
     if detail["type"] == "missing":
-        return f"{field.description or 'write it'}, such as '{names[-1]}: {example}'"
-    return f"write {names[-1]}: {example}"
+        return f"{field.description or 'write it'}, such as '{written}'"
+    return f"write {written}"
 
 
 def without_notes(value: Any) -> Any:

@@ -60,10 +60,7 @@ class Misplacement:
         return self._providers.request_keys(kind) or ()
 
 
-def in_input(others: Collection[str]) -> tuple[str, str] | None:
-    """The message and the hint where keys of an input are those of a step; None for others."""
+def key_of_step(others: Collection[str]) -> str | None:
+    """The first of an input's keys that is one of a step; None where none is."""
     known = keys_of(StepConfig)
-    found = [name for name in others if name in known]
-    if not found:
-        return None
-    return f"'{found[0]}' is a key of the step, not of its input", "move it one level to the left"
+    return next((name for name in others if name in known), None)
