@@ -51,7 +51,7 @@ def build_flow(document: Document, catalog: Catalog) -> Flow:
     Raises:
         ConfigError: with all problems, in file order.
     """
-    misplacement = Misplacement(document.root.plain(), catalog.providers)
+    misplacement = Misplacement(document.root, catalog.providers)
     draft = read_draft(document, misplacement.hint)
     declare(draft)
     builder = _Builder(draft, catalog, misplacement)

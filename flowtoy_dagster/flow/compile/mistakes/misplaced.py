@@ -2,25 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
-from typing import Any
+from collections.abc import Collection
 
 from flowtoy_dagster.flow.compile.catalog import ProviderCatalog
-from flowtoy_dagster.flow.files.nodes import KeyPath
+from flowtoy_dagster.flow.files.nodes import KeyPath, Node
 from flowtoy_dagster.flow.schema.fields import keys_of
 from flowtoy_dagster.flow.schema.models import StepConfig
+
+_STEP_KEYS = frozenset(keys_of(StepConfig))
 
 
 class Misplacement:
     """Knows where the keys of a document's steps belong.
 
     Args:
-        document: the merged configuration, as plain data.
+        root: the document's tree.
         providers: the types of sources.
     """
 
-    def __init__(self, document: Any, providers: ProviderCatalog) -> None:
-        self._document = document if isinstance(document, Mapping) else {}
+    def __init__(self, root: Node, providers: ProviderCatalog) -> None:
+        self._root = root
         self._providers = providers
 
     def hint(self, path: KeyPath) -> str | None:
@@ -34,25 +35,25 @@ class Misplacement:
 
     def of_input(self, path: KeyPath) -> frozenset[str]:
         """The keys of a step that belong under its `input`."""
-        step = self._step(path)
-        known = keys_of(StepConfig)
-        keys = self._request_keys(step.get("source"))
-        return frozenset(key for key in step if key in keys and key not in known)
+        step = self._at(path)
+        if step is None or not isinstance(step.value, dict):
+            return frozenset()
+        unknown = step.value.keys() - _STEP_KEYS
+        return frozenset(unknown.intersection(self._request_keys(step))) if unknown else frozenset()
 
-    def _step(self, path: KeyPath) -> Mapping[str, Any]:
-        steps = self._document.get(path[0])
-        if not isinstance(steps, list) or not 0 <= int(path[1]) < len(steps):
-            return {}
-        step = steps[int(path[1])]
-        return step if isinstance(step, Mapping) else {}
+    def _at(self, path: KeyPath) -> Node | None:
+        node: Node | None = self._root
+        for part in path:
+            node = node.child(part) if node is not None else None
+        return node
 
-    def _request_keys(self, source: Any) -> Collection[str]:
-        sources = self._document.get("sources")
-        if isinstance(source, Mapping) and "base" in source:
-            source = source["base"]
-        if isinstance(source, str) and isinstance(sources, Mapping) and source in sources:
-            source = sources[source]
-        kind = source.get("type") if isinstance(source, Mapping) else source
+    def _request_keys(self, step: Node) -> Collection[str]:
+        """The keys of a request to the step's source; none where the source is not known."""
+        source = step.child("source")
+        source = (source.child("base") or source) if source is not None else None
+        if source is not None and isinstance(source.value, str):
+            source = self._at(("sources", source.value)) or source
+        kind = (source.child("type") or source).value if source is not None else None
         if not isinstance(kind, str) or kind not in self._providers.types():
             return ()
         if self._providers.why_unusable(kind):
@@ -62,5 +63,4 @@ class Misplacement:
 
 def key_of_step(others: Collection[str]) -> str | None:
     """The first of an input's keys that is one of a step; None where none is."""
-    known = keys_of(StepConfig)
-    return next((name for name in others if name in known), None)
+    return next((name for name in others if name in _STEP_KEYS), None)
