@@ -216,17 +216,12 @@ class StatusBuilder:
         if state == "failed":
             # None where a run was reported as failed from outside.
             error = event.job_failure_data.error if event.event_specific_data else None
-            self.status.error = event.message if error is None else _without_class(error.message)
+            self.status.error = event.message if error is None else _message(error)
 
 
 def _items(metadata: Mapping[str, Any]) -> ItemsStatus:
     failures = tuple((one["key"], one["error"]) for one in metadata["failures"].value)
     return ItemsStatus(**metadata["counts"].value, failures=failures)
-
-
-def _without_class(message: str) -> str:
-    """The first line of what Dagster has stored of an error of ours, without its class."""
-    return re.sub(r"^flowtoy_dagster(\.\w+)+: ", "", message.strip()).partition("\n")[0]
 
 
 def _reason(event: DagsterEvent) -> tuple[str, str, str]:
