@@ -34,12 +34,20 @@ QUICK_FILES = (
     "test_progress.py", "test_secrets.py", "test_step.py", "tui/test_page.py",
 )
 """What `--quick` runs: other versions of Python and of what is required show in these."""
-_COMMANDS, _SOME_COMMANDS = "test_command_line_", ("valid_guide_words", "valid_diamond")
-_MANY_RUNS = (
+_COMMANDS, _SOME_COMMANDS = "test_command_line_", ("valid_diamond",)
+_LONG = (
+    # Several runs each; others of their module show that runs do what they shall.
     "test_eight_runs_at_once", "test_a_process_with_threads", "test_as_many_steps_run_at_once",
     "test_no_more_steps_run_at_once", "test_steps_that_need_nothing", "test_a_step_runs_after",
     "test_a_home_can_be_given", "test_every_form_of_a_configuration_runs",
+    "test_each_run_of_a_process", "test_steps_run_after_those", "test_a_home_that_is_deleted",
+    "test_a_cancelled_run_stays", "test_leaving_a_run", "test_ctrl_c_cancels",
+    # Much of one thing, which no version of a library changes.
+    "test_nothing_of_one_step_reaches_the_other", "test_too_many_values", "test_a_chain_of_5000",
+    "test_a_worker_ends_a_daemon", "test_a_thousand_steps", "test_thousands_of_secrets",
+    "test_every_private_import_is_in_the_table",
 )
+"""The beginnings of the names of tests that `--quick` leaves out."""
 _FOREIGN = ("DAGSTER_", "FLOWTOY_", "RUNNER_STATUS_URL", "NO_COLOR", "FORCE_COLOR")
 STARTED_WITH = {k: v for k, v in os.environ.items() if not k.startswith(_FOREIGN)}
 
@@ -94,7 +102,7 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
 def _is_quick(item: pytest.Item) -> bool:
     if item.name.startswith(_COMMANDS):
         return any(case in item.name for case in _SOME_COMMANDS)
-    return not item.name.startswith(_MANY_RUNS)
+    return not item.name.startswith(_LONG)
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

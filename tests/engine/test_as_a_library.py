@@ -118,6 +118,31 @@ def test_a_run_changes_nothing_of_its_host(
     logging.getLogger("dagster").setLevel("NOTSET")
 
 
+def test_a_fork_server_of_the_host_does_not_decide_the_environment_of_a_run(
+    tmp_path: Path, made_home: Path
+) -> None:
+    """A program that has run a job of its own has one, with the environment of that time."""
+    program = """
+        import multiprocessing, os
+        if __name__ == "__main__":
+            home = os.environ.pop("FLOWTOY_HOME")
+            own = multiprocessing.get_context("forkserver").Process(target=print)
+            own.start()
+            own.join()
+            os.environ["FLOWTOY_HOME"] = home
+            from flowtoy_dagster import run_flow
+            echo = {"name": "a", "source": {"type": "env", "vars": ["FLOWTOY_HOME"]},
+                    "output": [{"name": "all"}]}
+            run = run_flow({"runner": {"executor": "multiprocess"}, "flow": [echo]})
+            assert run.success, [step.error for step in run.status.steps.values()]
+            assert run.outputs == {"a": {"all": {"FLOWTOY_HOME": home}}}, run.outputs
+        """
+    script = tmp_path / "host.py"
+    script.write_text(textwrap.dedent(program))
+    done = subprocess.run([sys.executable, script], stderr=subprocess.PIPE, text=True, timeout=200)
+    assert done.returncode == 0, done.stderr
+
+
 def test_handlers_that_buffer_are_flushed_after_a_run(tmp_path: Path, made_home: Path) -> None:
     """The module forgets closed handlers, which then lose what they hold at exit."""
     program = """

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import multiprocessing.forkserver
 import os
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
@@ -37,13 +38,23 @@ def _make(config: dict[str, Any]) -> dg.Executor:
     )
     from flowtoy_dagster.engine.executors.warm.pool import DEFINITIONS, PRELOAD
 
-    # A fork server that runs already has the environment of its start for ever.
-    if not _first_environment:
-        _first_environment.update(os.environ)
-    stale = dict(os.environ) != _first_environment
     return HaltingMultiprocessExecutor(
         **config,
-        start_method="spawn" if stale else "forkserver",
+        start_method="forkserver" if _fork_server_fits() else "spawn",
         explicit_forkserver_preload=[PRELOAD, DEFINITIONS],
         **FLOW_EXECUTION,
     )
+
+
+def _fork_server_fits() -> bool:
+    """Whether processes that the fork server forks have the environment of now.
+
+    There is one for the whole program, with the environment of its start for ever. Whoever uses
+    it first starts it: a run of ours, or a job of the program's own.
+    """
+    if not _first_environment:
+        server = multiprocessing.forkserver._forkserver
+        if getattr(server, "_forkserver_pid", None) is not None:
+            return False
+        _first_environment.update(os.environ)
+    return dict(os.environ) == _first_environment
