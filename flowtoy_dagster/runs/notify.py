@@ -24,7 +24,7 @@ from flowtoy_dagster.steps.context import StepContext
 from flowtoy_dagster.steps.scope import RunInfo, utc
 from flowtoy_dagster.steps.state.deadline import RUN_OUT_OF_TIME
 from flowtoy_dagster.steps.state.mask import StepMask
-from flowtoy_dagster.store.rates import rates_of
+from flowtoy_dagster.store.limits.rates import rates_of
 from flowtoy_dagster.store.tokens import tokens_of
 
 logger = logging.getLogger("flowtoy.notify")

@@ -7,6 +7,7 @@ import json
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -31,13 +32,30 @@ from flowtoy_dagster.steps.state.waits import Waits
 
 
 class Limiter(Protocol):
-    """Counts the calls of sources, for all processes that share them (`store.rates`)."""
+    """Counts the calls of sources, for all processes that share them (`store.limits.rates`)."""
 
     def take(self, key: str, rates: Sequence[Rate]) -> float:
         """0 where a source may be called now, and was counted; else seconds to wait."""
 
     def pause(self, key: str, seconds: float) -> None:
         """Let nobody call a source for a time."""
+
+
+class SlotPlace(Protocol):
+    """A call's place among those of a source that is called so many times at once."""
+
+    def take(self) -> bool:
+        """Take a slot, if there is a free one for this call."""
+
+
+class Slots(Protocol):
+    """How many calls of one source may go on at once (`store.limits.slots`)."""
+
+    source: str
+    most: int
+
+    def place(self) -> AbstractContextManager[SlotPlace]:
+        """A place for one call; its slot is given back at the end."""
 
 
 @dataclass(frozen=True)
@@ -69,6 +87,7 @@ class Work:
         outputs: the outputs that were extracted.
         cursor: what was used and read of the step's cursor.
         not_repeated: why what failed is not tried again although `retry` says so.
+        held: what the call holds; given back when it has ended, or when nobody waits for it.
     """
 
     called: str = ""
@@ -78,6 +97,7 @@ class Work:
     outputs: dict[str, Any] = field(default_factory=dict)
     cursor: CursorUse | None = None
     not_repeated: str | None = None
+    held: ExitStack = field(default_factory=ExitStack)
 
 
 @dataclass(frozen=True)
@@ -99,6 +119,7 @@ class StepContext:
         scope: what the names in templates stand for.
         clock: counts the time that `deadline` comes of; None where there is none.
         limiter: holds the rates of sources; without one they are not held.
+        slots: what a call of the step's source must hold, where that counts calls.
         tokens: keeps the tokens of sources; without it each call asks for one.
         limited: the named source whose rate holds for the step's calls, if one does.
         give_up_at: when it need not wait for its turn any longer, by the monotonic clock.
@@ -131,6 +152,7 @@ class StepContext:
     scope: Mapping[str, Any] = field(default_factory=dict)
     clock: Clock | None = None
     limiter: Limiter | None = None
+    slots: Slots | None = None
     tokens: TokenKeeper | None = None
     limited: Source | None = None
     give_up_at: float | None = None

@@ -24,6 +24,7 @@ from flowtoy_dagster.providers.kinds import PROVIDERS, describe_call
 from flowtoy_dagster.steps.call_parts import PartsOfCall
 from flowtoy_dagster.steps.chain import Failed, Next, Outcome, Succeeded, chain
 from flowtoy_dagster.steps.context import StepContext
+from flowtoy_dagster.steps.keys.concurrency import wait_for_slot
 from flowtoy_dagster.steps.keys.incremental import begin_at_cursor, note_cursor
 from flowtoy_dagster.steps.keys.rate import heed_limits, wait_for_turn
 from flowtoy_dagster.steps.keys.required import check_required
@@ -60,6 +61,8 @@ def hold_deadline(context: StepContext, following: Next) -> Outcome:
         outcome = within(clock, lambda: following(within_time), give_up)
     except OutOfTime:
         outcome = Failed("", "timeout")
+        # A call that can't be interrupted goes on in its thread, and nobody waits for it.
+        context.work.held.close()
     if isinstance(outcome, Failed) and clock.left() <= 0:
         # What held the deadline itself says how long it had; the step's own words are the same.
         context.work.result = None
@@ -86,11 +89,13 @@ def call(context: StepContext, following: Next) -> Outcome:
         # The code of others may change what it is given; parameters and outputs stay as they are.
         configuration, payload = copy.deepcopy((configuration, payload))
     provider = _construct(context, kind, configuration)
-    # As late as can be: what is sent next is what the rate counts.
-    context = wait_for_turn(context)
-    parts = PartsOfCall(context)
-    context = replace(context, parts=parts)
-    returned = _call(context, provider, payload)
+    with work.held:
+        context = wait_for_slot(context)
+        # As late as can be: what is sent next is what the rate counts.
+        context = wait_for_turn(context)
+        parts = PartsOfCall(context)
+        context = replace(context, parts=parts)
+        returned = _call(context, provider, payload)
     try:
         work.result = ProviderResult.of(returned)
     except Exception as error:

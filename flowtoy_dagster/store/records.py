@@ -15,6 +15,7 @@ from flowtoy_dagster.masking.mask import Mask
 from flowtoy_dagster.steps.attempts import StepOutcome
 from flowtoy_dagster.steps.state.items import ItemOutputs
 from flowtoy_dagster.store.item_log import StoredItemLog, StoredItems, reusable
+from flowtoy_dagster.store.limits.slots import SourceSlots
 from flowtoy_dagster.store.output_text import ListText, OutputSummary, ValueText
 from flowtoy_dagster.store.record import MissingRecordError, RecordError, StepRecord, end_of_record
 from flowtoy_dagster.store.store import LONGEST_NAME, Store, open_store, quoted
@@ -85,6 +86,17 @@ class RecordStore:
         """
         key = f"{_folder(run_id)}/files/{quoted(step_key)}"
         return self._store.folder(key if item is None else f"{key}/items/{quoted(item)}")
+
+    def slots(self, run_id: str, source: str, most: int) -> SourceSlots:
+        """The slots of a source in a run.
+
+        Args:
+            run_id: the run.
+            source: the source's name.
+            most: how many there are.
+        """
+        key = f"{_folder(run_id)}/slots/{quoted(source)}"
+        return SourceSlots(partial(self._store.folder, key), source, most)
 
     def read(self, run_id: str, step_key: str) -> StepRecord | None:
         """The record of a step.

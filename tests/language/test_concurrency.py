@@ -40,6 +40,31 @@ def test_no_more_steps_than_its_concurrency_use_a_source_at_once(
     assert (meter.most, meter.served) == (2, count)
 
 
+@pytest.mark.parametrize("executor", ["warm", "multiprocess", "in_process"])
+def test_items_and_other_steps_share_the_concurrency_of_a_source(
+    executor: str, meter: Any
+) -> None:
+    # language 18.6, 17.1
+    meter.wait_for_company(3)  # the loop's items alone, or two of them beside the other step
+    derived = {"base": "api", "override": {"method": "GET"}}
+    each = {"for_each": {"in": list(range(8)), "concurrency": 4}}
+    done = run_flow(
+        {
+            "sources": {
+                "api": {"type": "rest", "url": meter.url, "concurrency": 3, "timeout": 120}
+            },
+            "flow": [
+                {"name": "items", "source": "api", **each},
+                {"name": "more items", "source": derived, **each},
+                {"name": "other", "source": "api"},
+            ],
+            "runner": {"executor": executor, "max_workers": 3},
+        }
+    )
+    assert done.success, [step.error for step in done.status.steps.values()]
+    assert (meter.most, meter.served) == (3, 17)
+
+
 def test_the_steps_of_a_group_share_its_concurrency(meter: Any) -> None:
     # language 17.2
     meter.wait_for_company(3)

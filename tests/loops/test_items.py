@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from flowtoy_dagster.engine.jobs.limits import items_at_once
+from flowtoy_dagster.engine.jobs.limits import calls_at_once, counts_calls
 from flowtoy_dagster.loader import load_flow
 from flowtoy_dagster.steps.state.items import Loop, MemoryItemLog
 
@@ -278,14 +278,35 @@ def test_commands_of_items_that_run_at_once_do_not_end_each_other(
     assert done.outcome.outputs["out"] == ["done"]
 
 
-@pytest.mark.parametrize(("others", "most"), [(0, 3), (1, 1)])
-def test_the_limit_of_a_source_holds_over_items_and_steps_together(others: int, most: int) -> None:
+@pytest.mark.parametrize(
+    ("other", "counts"),
+    [(None, False), ({}, True), ({"for_each": [1]}, True), ({"source": "env"}, False)],
+)
+def test_the_calls_of_a_source_are_counted_where_items_share_it(
+    other: dict[str, Any] | None, counts: bool
+) -> None:
     # language 18.6, 17.1
-    steps = [{"name": f"other {n}", "source": {"base": "s"}} for n in range(others)]
     source = {"type": "process", "command": ["true"], "concurrency": 3}
-    each = {"name": "each", "source": "s", "for_each": [1]}
-    flow = load_flow({"sources": {"s": source}, "flow": [each, *steps]})
-    assert items_at_once(flow, flow.step("each")) == most
+    steps = [{"name": "each", "source": "s", "for_each": [1]}]
+    if other is not None:
+        steps.append({"name": "other", "source": {"base": "s"}, **other})
+    flow = load_flow({"sources": {"s": source}, "flow": steps})
+    assert calls_at_once(flow, flow.step("each"), {}) == 3
+    assert counts_calls(flow, flow.step("each")) is counts
+
+
+def test_the_limit_of_a_source_is_that_of_the_runs_configuration() -> None:
+    # language 17.4
+    source = {"type": "process", "command": ["true"], "concurrency": 3}
+    flow = load_flow({"sources": {"s": source}, "flow": [{"name": "a", "source": "s"}]})
+
+    def most(*limits: dict[str, Any]) -> int | None:
+        config = {"execution": {"config": {"tag_concurrency_limits": list(limits)}}}
+        return calls_at_once(flow, flow.step("a"), config)
+
+    assert most({"key": "flowtoy/source", "value": "s", "limit": 7}) == 7
+    assert most({"key": "flowtoy/group", "value": "s", "limit": 7}) is None
+    assert calls_at_once(flow, flow.step("a"), {"execution": {"config": {}}}) == 3
 
 
 def test_no_more_items_are_worked_on_than_the_source_allows(

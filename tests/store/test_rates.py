@@ -16,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from flowtoy_dagster.flow.schema.rates import Rate, read_rates
-from flowtoy_dagster.store.rates import LONGEST_PAUSE, RateStore
+from flowtoy_dagster.store.limits.rates import LONGEST_PAUSE, RateStore
 
 
 class Clock:
@@ -165,7 +165,7 @@ PROGRAM = """
 import sys
 from pathlib import Path
 from flowtoy_dagster.flow.schema.rates import read_rates
-from flowtoy_dagster.store.rates import RateStore
+from flowtoy_dagster.store.limits.rates import RateStore
 store = RateStore(Path(sys.argv[1]), lambda: 1000.0, lambda: 1000.0, "here")
 print(sum(store.take(f"{n}", read_rates(["1000000/s", "1/d"])) == 0 for n in range(200)))
 """

@@ -3,6 +3,7 @@
 A step that shares a limit has a tag, and the executor's configuration limits the tag's value.
 """
 
+import contextlib
 from collections.abc import Mapping
 from typing import Any
 
@@ -27,18 +28,30 @@ def limit_tags(flow: Flow, step: Step) -> dict[str, str]:
     return tags
 
 
-def items_at_once(flow: Flow, step: Step) -> int | None:
-    """How many items of a repeated step its source allows at once; None where it allows any.
+def calls_at_once(flow: Flow, step: Step, run_config: Any) -> int | None:
+    """How many calls of a step's source go on at once in a run; None where it allows any.
 
-    Dagster counts the step as one use of the source. So its items come one at a time where other
-    steps of the flow may use the source meanwhile; nothing waits for another then, and the limit
-    holds for items and steps together.
+    Args:
+        flow: the run's.
+        step: a step of it.
+        run_config: the run's configuration in Dagster's sense, which may change the limits.
     """
-    most = _limited_sources(flow).get(step.source.name or "")
-    if most is None:
-        return None
+    name = step.source.name or ""
+    with contextlib.suppress(KeyError, TypeError):
+        given = run_config["execution"]["config"]["tag_concurrency_limits"]
+        found = [one["limit"] for one in given
+                 if (one["key"], one["value"]) == (SOURCE_TAG, name)]
+        return min(found, default=None)
+    return _limited_sources(flow).get(name)
+
+
+def counts_calls(flow: Flow, step: Step) -> bool:
+    """Whether the calls of a step's source are counted: items of a loop share it with others.
+
+    Dagster's limits count steps, of which one that is repeated makes many calls at once.
+    """
     users = [other for other in flow.steps if other.source.name == step.source.name]
-    return most if len(users) == 1 else 1
+    return len(users) > 1 and any(other.for_each is not None for other in users)
 
 
 def tag_limits(flow: Flow) -> Limits:

@@ -26,7 +26,7 @@ from flowtoy_dagster.engine.jobs.events.run_facts import RunFacts, or_never_ran
 from flowtoy_dagster.engine.jobs.events.waiting import waiting_event
 from flowtoy_dagster.engine.jobs.incremental.step_end import store_with_step
 from flowtoy_dagster.engine.jobs.io_manager import IO_MANAGER, RecordIOManager
-from flowtoy_dagster.engine.jobs.limits import items_at_once
+from flowtoy_dagster.engine.jobs.limits import calls_at_once, counts_calls
 from flowtoy_dagster.engine.jobs.params import PARAMS
 from flowtoy_dagster.engine.jobs.reuse import reusable_runs
 from flowtoy_dagster.engine.storage.address import hidden_storage
@@ -49,7 +49,8 @@ from flowtoy_dagster.steps.state.mask import StepMask
 from flowtoy_dagster.steps.state.waits import Waits
 from flowtoy_dagster.steps.words import one_line
 from flowtoy_dagster.store.cursors import cursors_of
-from flowtoy_dagster.store.rates import rates_of
+from flowtoy_dagster.store.limits.rates import rates_of
+from flowtoy_dagster.store.limits.slots import SourceSlots
 from flowtoy_dagster.store.record import StepRecord
 from flowtoy_dagster.store.records import RecordStore
 from flowtoy_dagster.store.tokens import tokens_of
@@ -207,6 +208,7 @@ class StepCompute(HostedCompute):
             deadline=None if left is None else time.monotonic() + left,
             mask=mask,
             limiter=rates_of(context.instance.root_directory),
+            slots=self._slots(context),
             tokens=tokens_of(context.instance.root_directory),
             cursors=cursors_of(context.instance.root_directory),
             waits=Waits(self._teller(context, mask)),
@@ -221,7 +223,14 @@ class StepCompute(HostedCompute):
         log = _records(context).item_log(context.run_id, key, before)
         most = self.flow.runner.max_workers or DEFAULT_WORKERS
         workers = workers_of(context.run.run_config, most)
-        return Loop(log, workers, items_at_once(self.flow, self.step))
+        return Loop(log, workers, calls_at_once(self.flow, self.step, context.run.run_config))
+
+    def _slots(self, context: dg.OpExecutionContext) -> SourceSlots | None:
+        """What a call of the step's source must hold; None where Dagster's limits will do."""
+        most = calls_at_once(self.flow, self.step, context.run.run_config)
+        if most is None or not counts_calls(self.flow, self.step):
+            return None
+        return _records(context).slots(context.run_id, self.step.source.name or "", most)
 
     def _repeat(
         self,

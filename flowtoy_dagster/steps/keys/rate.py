@@ -7,9 +7,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-import time
 from collections.abc import Iterator
-from dataclasses import replace
 
 from flowtoy_dagster.errors import StepError
 from flowtoy_dagster.flow.graph import Source
@@ -17,16 +15,8 @@ from flowtoy_dagster.flow.schema.rates import show_rates
 from flowtoy_dagster.providers.base import ProviderResult
 from flowtoy_dagster.providers.kinds import describe
 from flowtoy_dagster.steps.context import Limiter, StepContext
+from flowtoy_dagster.steps.keys.turns import wait_until
 from flowtoy_dagster.steps.rate_headers import pause_wanted
-
-SHOWN_AFTER = 1.0
-"""Seconds of a wait that need not be shown."""
-_SLICE = 1.0
-"""Seconds after which a waiting call looks about: a thread is interrupted between two of them."""
-
-
-class GivenUpError(Exception):
-    """A call has not had its turn when it need not be made any more."""
 
 
 def rate_key(source: Source) -> str:
@@ -54,25 +44,10 @@ def wait_for_turn(context: StepContext) -> StepContext:
     source, limiter = context.limited, context.limiter
     if source is None or limiter is None:
         return context
-    key = rate_key(source)
-    seconds = _take(limiter, key, source)
-    if seconds <= 0:
-        return context
-    began = time.monotonic()
-    with _standing_still(context), contextlib.ExitStack() as stack:
-        shown = False
-        while seconds > 0:
-            if not shown and seconds + time.monotonic() - began >= SHOWN_AFTER:
-                shown = True
-                text = f"waits for {source.name}: {show_rates(source.rates)}"
-                stack.enter_context(context.waits.shown(text))
-            if context.give_up_at is not None and time.monotonic() >= context.give_up_at:
-                raise GivenUpError
-            if context.cancelled.wait(min(seconds, _SLICE)):
-                raise StepError(f"ended while it waited for {source.name}", "raised")
-            seconds = _take(limiter, key, source)
-    clock = context.clock
-    return context if clock is None else replace(context, deadline=clock.deadline)
+    key, keeper = rate_key(source), limiter
+    return wait_until(
+        context, source.name or "", show_rates(source.rates), lambda: _take(keeper, key, source)
+    )
 
 
 def heed_limits(context: StepContext, result: ProviderResult) -> None:
@@ -98,7 +73,3 @@ def _kept(source: Source) -> Iterator[None]:
     except OSError as error:
         reason = (error.strerror or str(error)).lower()
         raise StepError(f"the rate of {source.name} can't be kept: {reason}", "raised") from None
-
-
-def _standing_still(context: StepContext) -> contextlib.AbstractContextManager[None]:
-    return contextlib.nullcontext() if context.clock is None else context.clock.stopped()

@@ -11,7 +11,7 @@ from flowtoy_dagster.outputs.kinds import OUTPUTS
 from flowtoy_dagster.providers.kinds import PROVIDERS
 from flowtoy_dagster.steps.chain import Failed, Next, Outcome
 from flowtoy_dagster.steps.context import StepContext
-from flowtoy_dagster.steps.keys.rate import GivenUpError
+from flowtoy_dagster.steps.keys.turns import GivenUpError
 from flowtoy_dagster.steps.keys.when import true_or_false
 from flowtoy_dagster.steps.retry import timeout_of
 from flowtoy_dagster.steps.state.deadline import RUN_OUT_OF_TIME, OutOfTime, within

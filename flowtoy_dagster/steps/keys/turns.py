@@ -1,0 +1,60 @@
+"""Waiting until a source may be called: what `rate` and `concurrency` have in common."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Callable
+from dataclasses import replace
+
+from flowtoy_dagster.errors import StepError
+from flowtoy_dagster.steps.context import StepContext
+
+SHOWN_AFTER = 1.0
+"""Seconds of a wait that need not be shown."""
+_SLICE = 1.0
+"""Seconds after which a waiting call looks about: a thread is interrupted between two of them."""
+
+
+class GivenUpError(Exception):
+    """A call has not had its turn when it need not be made any more."""
+
+
+def wait_until(
+    context: StepContext, source: str, limit: str, look: Callable[[], float]
+) -> StepContext:
+    """Wait until a source may be called.
+
+    The time that an attempt may take stands still meanwhile; that of the run does not.
+
+    Args:
+        context: the attempt.
+        source: the source's name.
+        limit: what is waited for, as it is shown.
+        look: gives 0 where it may be called, else the seconds until it is worth another look.
+
+    Returns:
+        the context with the deadline as it is now.
+
+    Raises:
+        StepError: the step was ended meanwhile.
+        GivenUpError: `context.give_up_at` has come.
+    """
+    seconds = look()
+    if seconds <= 0:
+        return context
+    clock, began = context.clock, time.monotonic()
+    with contextlib.ExitStack() as stack:
+        if clock is not None:
+            stack.enter_context(clock.stopped())
+        shown = False
+        while seconds > 0:
+            if not shown and seconds + time.monotonic() - began >= SHOWN_AFTER:
+                shown = True
+                stack.enter_context(context.waits.shown(f"waits for {source}: {limit}"))
+            if context.give_up_at is not None and time.monotonic() >= context.give_up_at:
+                raise GivenUpError
+            if context.cancelled.wait(min(seconds, _SLICE)):
+                raise StepError(f"ended while it waited for {source}", "raised")
+            seconds = look()
+    return context if clock is None else replace(context, deadline=clock.deadline)

@@ -1,0 +1,1 @@
+"""What processes count together: the calls of sources."""
