@@ -42,6 +42,15 @@ def load_flow(config: Config, name: str | None = None) -> Flow:
         document = read_files([config] if isinstance(config, (str, Path)) else config)
     if name is not None:
         document = Document(document.root, name)
+    return flow_of_document(document)
+
+
+def flow_of_document(document: Document) -> Flow:
+    """Check a document that was read, and build its flow.
+
+    Raises:
+        ConfigError: with every problem there is.
+    """
     return build_flow(document, InstalledKinds())
 
 

@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from flowtoy_dagster import __version__
+from flowtoy_dagster.cli.authoring.plan import plan
 from flowtoy_dagster.cli.retry import cancel, retry
 from flowtoy_dagster.cli.run import run
 from flowtoy_dagster.cli.runs import runs
@@ -49,6 +50,7 @@ def _options(
 
 app.command(epilog="Example: flowtoy run base.yaml local.yaml -j | jq .fetch_users")(run)
 app.command(epilog="Example: flowtoy validate flows/ --format github")(validate)
+app.command(epilog="Example: flowtoy plan flow.yaml --param day=2026-11-01")(plan)
 app.command(epilog="Example: flowtoy webui flow.yaml --open")(webui)
 app.command(epilog="Example: flowtoy serve flow.yaml --port 8000")(serve)
 app.command(epilog="Example: flowtoy tui flow.yaml")(tui)

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from flowtoy_dagster.errors import Problem
+from flowtoy_dagster.errors import Location, Problem
 from flowtoy_dagster.flow.schema.for_each import ForEachConfig
 from flowtoy_dagster.flow.schema.incremental import IncrementalConfig
 from flowtoy_dagster.flow.schema.models import (
@@ -45,6 +45,23 @@ class Source:
 
 
 @dataclass(frozen=True)
+class Mention:
+    """A place that makes a step wait for another.
+
+    Attributes:
+        reason: `depends_on`, or the field whose template refers to the other step.
+        name: what the template refers to, such as `flows.a.rows`; None for `depends_on`.
+        is_needed: whether the step can't run without it (language 19.2).
+        place: where; None where the configuration came from no file.
+    """
+
+    reason: str
+    name: str | None = None
+    is_needed: bool = False
+    place: Location | None = None
+
+
+@dataclass(frozen=True)
 class Dependency:
     """A step that another waits for.
 
@@ -52,11 +69,13 @@ class Dependency:
         step: the written name of the step that comes first.
         reasons: `depends_on`, or the fields whose templates refer to it.
         needs: what unguarded references name of it, such as `flows.a.rows` (language 19.2).
+        mentions: each place that names it, in reading order.
     """
 
     step: str
     reasons: tuple[str, ...]
     needs: tuple[str, ...] = ()
+    mentions: tuple[Mention, ...] = field(default=(), compare=False, repr=False)
 
 
 @dataclass(frozen=True)

@@ -56,16 +56,25 @@ class RetryPlan:
         told: list[str] = []
         for name, lines in self.differences.items():
             told += [f"{name} differs from what ran:", *(f"    {line}" for line in lines)]
+        for name, (what, why) in self.fates().items():
+            told.append(f"{name:<{width}}  " + (f"{what:<6}  {why}" if why else what))
+        return told
+
+    def fates(self) -> dict[str, tuple[str, str]]:
+        """What becomes of each step, in file order: `runs` or `reused`, and why.
+
+        Of a repeated step some of whose items are reused: how many, and nothing more.
+        """
+        found: dict[str, tuple[str, str]] = {}
         for step in self.flow.steps:
             reason = self.reasons.get(step.name)
             is_skipped = step.name in self.skipped
             before = "a condition skipped it" if is_skipped else "it succeeded before"
-            what = f"runs    {reason}" if reason else f"reused  {before}"
+            found[step.name] = ("runs", reason) if reason else ("reused", before)
             reusable, total = self.reusing.get(step.name, (0, 0))
             if reusable and step.name not in self.differences:
-                what = f"{reusable:,} of {total:,} reused, {total - reusable:,} run"
-            told.append(f"{step.name:<{width}}  {what}")
-        return told
+                found[step.name] = f"{reusable:,} of {total:,} reused, {total - reusable:,} run", ""
+        return found
 
 
 def plan_retry(
@@ -76,6 +85,7 @@ def plan_retry(
     from_step: str | None = None,
     params: Sequence[str] = (),
     params_files: Sequence[str | Path] = (),
+    only_look: bool = False,
 ) -> RetryPlan:
     """Decide which steps of a run are run again.
 
@@ -86,13 +96,14 @@ def plan_retry(
         from_step: run this step and all after it, whatever became of them.
         params: `name=value`: parameters to change; the others are as they were.
         params_files: files with parameters to change.
+        only_look: leave a run open whose process is gone; a retry closes it.
 
     Raises:
         ConfigError: a parameter's value is missing or wrong.
         UsageError: the run has not ended, there is no such step, or nothing is left to run.
         RunError: its configuration is not in this home.
     """
-    parent = _ended(history, parent)
+    parent = _ended(history, parent, only_look=only_look)
     before = history.flow(parent, to_run=flow is None)
     chosen = bind(flow or before, texts=params, files=params_files, before=before.values)
     differences = _differences(before, chosen)
@@ -130,11 +141,13 @@ def _reusable_items(
     return found
 
 
-def _ended(history: History, parent: dg.DagsterRun) -> dg.DagsterRun:
+def _ended(history: History, parent: dg.DagsterRun, *, only_look: bool) -> dg.DagsterRun:
     """A run that has ended; one whose process is gone is closed first."""
     if parent.is_finished:
         return parent
     if is_interrupted(history.instance, parent):
+        if only_look:
+            return parent
         close_run(history.instance, parent)
         return history.find(parent.run_id)
     if carrier(parent) is Carrier.UNKNOWN:

@@ -108,18 +108,34 @@ class Diagnostics:
         dependency: bool,
     ) -> Problem:
         mark = self._root.nearest(path, key=key)
-        place = mark.location
+        place = self.place(path, line, key=key)
         message = without_value(message)
-        if place.file == NO_FILE:
+        if place is None:
             shown = "".join(f"[{p}]" if isinstance(p, int) else f".{p}" for p in path).lstrip(".")
             text = f"{shown}: {message}" if shown and not dependency else message
             order = len(self.errors) + len(self.warnings)
             return Problem(text, None, hint, dependency, order)
-        if line is not None and mark.block:
-            place = Location(place.file, place.line + line, 1)
-        elif line is not None and line > 1:
-            place = Location(place.file, place.line + line - 1, 1)
         return Problem(message, place, hint, dependency, mark.order)
+
+    def place(
+        self, path: KeyPath, line: int | None = None, *, key: bool = False
+    ) -> Location | None:
+        """Where a part stands; None where the document came from no file.
+
+        Args:
+            path: keys and indexes from the top.
+            line: the line within a template, from 1.
+            key: the place of the key rather than of its value.
+        """
+        mark = self._root.nearest(path, key=key)
+        place = mark.location
+        if place.file == NO_FILE:
+            return None
+        if line is not None and mark.block:
+            return Location(place.file, place.line + line, 1)
+        if line is not None and line > 1:
+            return Location(place.file, place.line + line - 1, 1)
+        return place
 
     def _add(self, problem: Problem, to: list[Problem]) -> None:
         seen = (problem.message, problem.location)

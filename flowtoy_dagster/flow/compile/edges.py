@@ -13,7 +13,7 @@ from flowtoy_dagster.flow.compile.undefined import NameCheck
 from flowtoy_dagster.flow.compile.validate import Draft, StepDraft
 from flowtoy_dagster.flow.files.nodes import KeyPath
 from flowtoy_dagster.flow.files.suggestions import nearest
-from flowtoy_dagster.flow.graph import Dependency, InputKind, Source
+from flowtoy_dagster.flow.graph import Dependency, InputKind, Mention, Source
 from flowtoy_dagster.flow.schema.models import OutputConfig
 from flowtoy_dagster.flow.templates.names import CURSOR_NAMES, INCREMENTAL
 from flowtoy_dagster.flow.templates.references import (
@@ -93,21 +93,6 @@ class _Mention:
     is_needed: bool = False
 
 
-@dataclass
-class _Wait:
-    """Why a step waits for another, and what it needs of it."""
-
-    reasons: list[str] = field(default_factory=list)
-    needs: list[str] = field(default_factory=list)
-
-    def add(self, mention: _Mention) -> None:
-        if mention.reason not in self.reasons:
-            self.reasons.append(mention.reason)
-        needed = mention.reference.as_needed if mention.is_needed else None
-        if needed is not None and needed not in self.needs:
-            self.needs.append(needed)
-
-
 def connect(
     draft: Draft,
     catalog: Catalog,
@@ -154,7 +139,8 @@ class _Connector:
                 place = self.draft.place_of(path, [("sources", name)]) or ("sources", name)
                 for _ in self._read(template, (*place, *path), "", names):
                     pass  # its mistakes are what is wanted here
-        waits, params = {}, {}
+        waits: dict[int, dict[str, list[_Mention]]] = {}
+        params = {}
         for view in self.views:
             self.params.clear()
             waits[view.step.index] = self._waits_for(view)
@@ -162,8 +148,8 @@ class _Connector:
         order = {view.name: view.step.index for view in self.views}
         dependencies = {
             index: tuple(
-                Dependency(name, tuple(wait.reasons), tuple(wait.needs))
-                for name, wait in sorted(found.items(), key=lambda item: order[item[0]])
+                self._dependency(name, mentions)
+                for name, mentions in sorted(found.items(), key=lambda item: order[item[0]])
             )
             for index, found in waits.items()
         }
@@ -178,8 +164,23 @@ class _Connector:
                 hint = "it knows run.state, run.failed, run.error and others"
                 self.draft.problems.error(mention.path, message, hint, line=mention.line)
 
-    def _waits_for(self, view: StepView) -> dict[str, _Wait]:
-        found: dict[str, _Wait] = {}
+    def _dependency(self, name: str, mentions: Sequence[_Mention]) -> Dependency:
+        told = [
+            Mention(
+                mention.reason,
+                None if mention.reason == EXPLICIT else mention.reference.written,
+                mention.is_needed and mention.reference.as_needed is not None,
+                self.draft.problems.place(mention.path, mention.line),
+            )
+            for mention in mentions
+        ]
+        needs = dict.fromkeys(one.name for one in told if one.is_needed and one.name)
+        reasons = dict.fromkeys(one.reason for one in told)
+        return Dependency(name, tuple(reasons), tuple(needs), tuple(told))
+
+    def _waits_for(self, view: StepView) -> dict[str, list[_Mention]]:
+        """The places that name each step that a step waits for."""
+        found: dict[str, list[_Mention]] = {}
         missing: dict[str, _Mention] = {}
         for mention in self._mentions(view):
             reference = mention.reference
@@ -190,7 +191,7 @@ class _Connector:
                 elif name not in self.by_name:
                     missing.setdefault(name, mention)
                 else:
-                    found.setdefault(name, _Wait()).add(mention)
+                    found.setdefault(name, []).append(mention)
                     self._check_output(view, mention)
                     self._check_attribute(mention, self.by_name[name].step)
                     if reference.root == "steps" and reference.attribute in (None, "result"):

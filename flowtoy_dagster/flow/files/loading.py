@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import codecs
+import functools
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -33,21 +34,40 @@ def read_files(paths: Sequence[str | Path]) -> Document:
     Raises:
         ConfigError: a file can't be read, is not YAML or is not a mapping.
     """
+    return merged(read_parts(paths), paths)
+
+
+def read_parts(paths: Sequence[str | Path]) -> list[Node]:
+    """The trees of YAML files that are to be merged; each file is read once.
+
+    Raises:
+        ConfigError: a file can't be read, is not YAML or is not a mapping.
+    """
     if not paths:
         raise ConfigError([Problem("no configuration file given")])
     problems: list[Problem] = []
-    root: Node | None = None
+    parts: list[Node] = []
     for index, path in enumerate(paths):
         try:
             node = _read_file(str(path), index * _FILE_ORDER)
         except ConfigError as error:
             problems.extend(error.problems)
             continue
-        root = node if root is None else merge(root, node)
+        parts.append(node)
     if problems:
         raise ConfigError(problems)
-    assert root is not None
+    return parts
+
+
+def merged(parts: Sequence[Node], paths: Sequence[str | Path]) -> Document:
+    """The document of files, left to right.
+
+    Args:
+        parts: their trees, at least one.
+        paths: the files.
+    """
     first = str(paths[0])
+    root = functools.reduce(merge, parts)
     return Document(root, "stdin" if first == STDIN else Path(first).stem)
 
 

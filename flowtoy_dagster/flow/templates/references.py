@@ -48,13 +48,18 @@ class Reference:
     line: int = field(default=1, compare=False)
 
     @property
+    def written(self) -> str:
+        """The mention as an expression: `flows.a.rows`."""
+        return expression(self.root, self.step, self.attribute, self.output)
+
+    @property
     def as_needed(self) -> str | None:
         """The expression of what a skipped step does not have; None where it has that."""
         if self.step is None:
             return None
         if self.root == "steps" and self.attribute not in ("outputs", "result"):
             return None
-        return expression(self.root, self.step, self.attribute, self.output)
+        return self.written
 
 
 class TemplateMistake(ValueError):  # noqa: N818 - what it is
@@ -123,6 +128,16 @@ def free_names(source: str) -> Mapping[str, int]:
         elif node.name not in given:
             found.setdefault(node.name, node.lineno)
     return {name: line for name, line in found.items() if name not in given}
+
+
+def words_of(source: str) -> frozenset[str]:
+    """All names that a template looks up, whoever gives them.
+
+    Args:
+        source: a template that `references` takes.
+    """
+    found = _tree(source).find_all(nodes.Name)
+    return frozenset(node.name for node in found if node.ctx == "load")
 
 
 @functools.lru_cache(maxsize=4096)
