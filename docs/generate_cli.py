@@ -80,8 +80,8 @@ def _command(name: str, group: str, text: Any, epilog: Any, callback: Any) -> It
     yield f"```text\n{' '.join(filter(None, [name, group, '[OPTIONS]', *arguments]))}\n```\n"
     yield f"{(text or '').strip()}\n"
     if epilog:
-        label, _, example = epilog.partition(": ")
-        yield f"{label}: `{example}`\n"
+        head, *shown = epilog.split("\n\n")
+        yield f"{head}\n\n" + "\n".join(shown) + "\n"
     yield "| option | what it does |\n|---|---|"
     for names, info, value, default in parameters:
         shown = ", ".join(f"`{name} {value}`" if value else f"`{name}`" for name in names)

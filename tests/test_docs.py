@@ -272,7 +272,7 @@ def test_the_reference_has_every_option_that_help_shows(
     section = page.partition(f"## `{name}`\n")[2].partition("\n## ")[0]
     wide = {"COLUMNS": "200", "NO_COLOR": "1"}
     help_text = flowtoy(*name.split()[1:], "--help", env=wide).stdout
-    shown = help_text.partition(" Options ")[2].partition("Example:")[0]
+    shown = help_text.partition(" Options ")[2].partition("Example")[0]
     options = set(re.findall(r"(?<![\w-])--?[a-z][a-z-]*", shown))
     assert {"--help", "-h"} <= options
     assert options <= set(re.findall(r"--?[a-z][a-z-]*", section))

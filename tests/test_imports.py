@@ -66,6 +66,7 @@ def loaded_after(code: str) -> set[str]:
         (["run", "choice.yaml", "--param", "size=ten"], 2),
         (["validate", "wrong.yaml"], 2),
         (["validate", "choice.yaml"], 0),
+        (["plan", "choice.yaml"], 0),
     ],
     ids=lambda value: " ".join(value) or "nothing" if isinstance(value, list) else str(value),
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Annotated
 
 import typer
@@ -13,6 +14,7 @@ from flowtoy_dagster.cli.run import run
 from flowtoy_dagster.cli.runs import runs
 from flowtoy_dagster.cli.serve import serve
 from flowtoy_dagster.cli.shared.installed_commands import Commands
+from flowtoy_dagster.cli.shared.options import examples
 from flowtoy_dagster.cli.state import state
 from flowtoy_dagster.cli.tui import tui
 from flowtoy_dagster.cli.validate import validate
@@ -22,7 +24,7 @@ app = typer.Typer(
     name="flowtoy",
     cls=Commands,
     help="YAML flows for data integration, run on Dagster.",
-    epilog="Example: flowtoy run flow.yaml --max-workers 10",
+    epilog=examples("run flow.yaml", "validate flows/", "runs show last"),
     no_args_is_help=True,
     context_settings={"help_option_names": ["-h", "--help"]},
     pretty_exceptions_enable=False,
@@ -48,13 +50,22 @@ def _options(
     pass
 
 
-app.command(epilog="Example: flowtoy run base.yaml local.yaml -j | jq .fetch_users")(run)
-app.command(epilog="Example: flowtoy validate flows/ --format github")(validate)
-app.command(epilog="Example: flowtoy plan flow.yaml --param day=2026-11-01")(plan)
-app.command(epilog="Example: flowtoy webui flow.yaml --open")(webui)
-app.command(epilog="Example: flowtoy serve flow.yaml --port 8000")(serve)
-app.command(epilog="Example: flowtoy tui flow.yaml")(tui)
-app.add_typer(runs, name="runs")
-app.add_typer(state, name="state")
-app.command(epilog="Example: flowtoy retry last --from fetch_users")(retry)
-app.command(epilog="Example: flowtoy cancel last")(cancel)
+def _add(command: Callable[..., None], group: str, *shown: str) -> None:
+    app.command(rich_help_panel=group, epilog=examples(*shown))(command)
+
+
+RUN, LOOK, CHECK, HISTORY = "Run", "Look", "Check", "History"
+
+_add(run, RUN, "run flow.yaml", "run base.yaml local.yaml -j | jq .fetch_users",
+     "run flow.yaml --param day=2026-11-01 --max-workers 10")
+_add(retry, RUN, "retry last", "retry last --from fetch_users", "retry last changed.yaml")
+_add(cancel, RUN, "cancel last", "cancel last:shop")
+_add(serve, RUN, "serve flow.yaml --port 8000", "serve flow.yaml --address-file address")
+_add(webui, LOOK, "webui flow.yaml --open", "webui --status-url http://127.0.0.1:8000")
+_add(tui, LOOK, "tui flow.yaml", "tui --status-url http://127.0.0.1:8000")
+_add(validate, CHECK, "validate flow.yaml", "validate flows/ --watch",
+     "validate flows/ --format github")
+_add(plan, CHECK, "plan flow.yaml --param day=2026-11-01", "plan --retry last",
+     "plan base.yaml local.yaml --origin runner.max_workers", "plan flow.yaml --format json")
+app.add_typer(runs, name="runs", rich_help_panel=HISTORY)
+app.add_typer(state, name="state", rich_help_panel=HISTORY)

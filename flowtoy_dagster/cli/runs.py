@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Optional
 
 import typer
 
-from flowtoy_dagster.cli.shared.options import Json, RunArgument, ShowSecrets
+from flowtoy_dagster.cli.shared.options import Json, RunArgument, ShowSecrets, examples
 from flowtoy_dagster.cli.shared.tables import print_table
 from flowtoy_dagster.terminal import print_json, say
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 runs = typer.Typer(
     help="List, show and prune the runs of the home folder.",
-    epilog="Example: flowtoy runs show last",
+    epilog=examples("runs", "runs --limit 5 -j", "runs show last"),
     invoke_without_command=True,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
@@ -53,7 +53,11 @@ def list_runs(
     print_table(("RUN", "FLOW", "STATE", "STARTED", "TOOK", ""), rows)
 
 
-@runs.command("show", epilog="Example: flowtoy runs show last --json")
+@runs.command(
+    "show",
+    epilog=examples("runs show last", "runs show last:shop --json",
+                    "runs show last details --state failed"),
+)
 def show_run(
     run: RunArgument,
     step: Annotated[
@@ -92,7 +96,9 @@ def show_run(
     _print_status(status, found.parent_run_id, params)
 
 
-@runs.command("outputs", epilog="Example: flowtoy runs outputs last -j | jq .fetch_users")
+@runs.command(
+    "outputs", epilog=examples("runs outputs last", "runs outputs last -j | jq .fetch_users")
+)
 def show_outputs(
     run: RunArgument,
     as_json: Annotated[bool, typer.Option("--json", "-j", help="Complete JSON.")] = False,
@@ -116,7 +122,7 @@ def show_outputs(
         writer.write(lambda: finished.output_texts(show_secrets=show_secrets))
 
 
-@runs.command("logs", epilog="Example: flowtoy runs logs last fetch_users")
+@runs.command("logs", epilog=examples("runs logs last", "runs logs last fetch_users"))
 def show_logs(
     run: RunArgument,
     step: Annotated[
@@ -157,7 +163,7 @@ def show_logs(
             say(line if step is not None else f"{part['step']} | {line}", target)
 
 
-@runs.command("prune", epilog="Example: flowtoy runs prune --keep 100")
+@runs.command("prune", epilog=examples("runs prune --keep 100", "runs prune --keep 0 -j"))
 def prune_runs(
     keep: Annotated[int, typer.Option("--keep", min=0, help="How many of the latest to keep.")],
     as_json: Json = False,
@@ -175,7 +181,7 @@ def prune_runs(
         print(f"deleted {len(deleted)} run{'' if len(deleted) == 1 else 's'}", file=sys.stderr)
 
 
-@runs.command("repair", epilog="Example: flowtoy runs repair")
+@runs.command("repair", epilog=examples("runs repair", "runs repair 5f0c2a1b"))
 def repair_runs(
     run: Annotated[
         Optional[str],  # noqa: UP045 - Typer reads this at run time

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Optional
 
 import typer
 
-from flowtoy_dagster.cli.shared.options import Json, ShowSecrets
+from flowtoy_dagster.cli.shared.options import Json, ShowSecrets, examples
 from flowtoy_dagster.cli.shared.tables import print_table
 from flowtoy_dagster.terminal import print_json, say
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 state = typer.Typer(
     help="List, show and change what incremental loads have stored.",
-    epilog="Example: flowtoy state show shop orders",
+    epilog=examples("state list", "state show shop orders"),
     no_args_is_help=True,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
@@ -42,13 +42,13 @@ def _options() -> None:
     pass
 
 
-@state.command("list", epilog="Example: flowtoy state list --json")
+@state.command("list", epilog=examples("state list", "state list --json"))
 def list_state(as_json: Json = False, show_secrets: ShowSecrets = False) -> None:
     """List the stored cursors of all flows."""
     _print(_found(None, None, None), as_json=as_json, show_secrets=show_secrets)
 
 
-@state.command("show", epilog="Example: flowtoy state show shop orders")
+@state.command("show", epilog=examples("state show shop", "state show shop orders"))
 def show_state(
     flow: FlowName,
     step: OneStep = None,
@@ -64,7 +64,7 @@ def show_state(
 
 @state.command(
     "set",
-    epilog="Example: flowtoy state set shop orders 2026-01-01T00:00:00Z",
+    epilog=examples("state set shop orders 2026-01-01T00:00:00Z", "state set shop ids 100"),
     # A negative number looks like an option.
     context_settings={"ignore_unknown_options": True},
 )
@@ -99,7 +99,7 @@ def set_state(
     _store(cursors, before, flow, step, key or "", value if number is None else number)
 
 
-@state.command("reset", epilog="Example: flowtoy state reset shop orders")
+@state.command("reset", epilog=examples("state reset shop", "state reset shop orders"))
 def reset_state(flow: FlowName, step: OneStep = None, key: Key = None) -> None:
     """Forget stored cursors, so that the next run begins at the initial value."""
     found = _found(flow, step, key)

@@ -33,7 +33,8 @@ def _command_of(name: str, loaded: Any) -> Any:
 COMMANDS: Kinds[Any] = Kinds("flowtoy.commands", "command", {}, _command_of)
 
 _MEANINGS = {
-    "check": "flowtoy validate", "lint": "flowtoy validate", "dry-run": "flowtoy validate",
+    "check": "flowtoy validate", "lint": "flowtoy validate", "dry-run": "flowtoy plan",
+    "explain": "flowtoy plan", "show-plan": "flowtoy plan", "order": "flowtoy plan",
     "help": "flowtoy --help", "version": "flowtoy --version",
     "list": "flowtoy runs", "ls": "flowtoy runs", "ps": "flowtoy runs", "history": "flowtoy runs",
     "log": "flowtoy runs logs last", "logs": "flowtoy runs logs last",

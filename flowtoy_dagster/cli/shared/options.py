@@ -121,6 +121,16 @@ RunArgument = Annotated[
 ]
 
 
+def examples(*commands: str) -> str:
+    """The end of a command's help: how it is called.
+
+    Args:
+        commands: without `flowtoy`.
+    """
+    head = "Example:" if len(commands) == 1 else "Examples:"
+    return "\n\n".join([head, *(f"- `flowtoy {command}`" for command in commands)])
+
+
 def flow_of(
     config: Sequence[str],
     param: Sequence[str] | None = None,
