@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 from collections.abc import Callable
 from pathlib import Path
@@ -165,6 +166,40 @@ def test_closing_steps_end_by_a_second_interrupt_and_when_the_grace_is_over(
     assert running.end() == 130
     assert not (tmp_path / "closed").exists()
     assert show_last()["state"] == "cancelled"
+    wait_until(lambda: not running.processes(), "no process of the run is left")
+
+
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("how", ["once", "again", "grace"])
+def test_an_always_step_that_runs_outlives_the_first_interrupt(
+    how: str, begin: Callable[..., Any], wait_until: Callable[..., None],
+    write: Callable[..., Path], tmp_path: Path, show_last: Callable[[], Any],
+) -> None:
+    # language 19.3
+    written = long_flow(tmp_path, "multiprocess", grace="3s" if how == "grace" else "600s")
+    long, last = written["flow"][0], written["flow"][3]
+    # It runs beside the long one: what it waits for has ended.
+    written["flow"] = [{"name": "first", "source": "env"}, {**last, "depends_on": "first"}, long]
+    running = begin("run", write(json.dumps(written), "long.yaml"))
+    wait_until(
+        lambda: (tmp_path / "running").exists() and (tmp_path / "closing").exists(), "both run"
+    )
+    # To all processes of the group, as a terminal sends it.
+    os.killpg(running.process.pid, signal.SIGINT)
+    if how != "grace":
+        wait_until(lambda: "failed" in running.stderr, "the long one ends")
+    if how == "once":
+        (tmp_path / "go").touch()
+    elif how == "again":
+        os.killpg(running.process.pid, signal.SIGINT)
+    assert running.end() == 130
+    assert (tmp_path / "closed").exists() == (how == "once")
+    shown = show_last()
+    assert shown["state"] == "cancelled"
+    assert {name: step["state"] for name, step in shown["steps"].items()} == {
+        "first": "succeeded", "last": "succeeded" if how == "once" else "failed",
+        "long": "failed",
+    }
     wait_until(lambda: not running.processes(), "no process of the run is left")
 
 

@@ -4,6 +4,7 @@ No output of the steps before them tells that: those may never have started. So 
 closing steps out of Dagster's hands until all that they wait for has ended, one way or another.
 """
 
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
@@ -95,6 +96,45 @@ class ClosingSteps:
         for key in dropped:
             del self.waiting[key]
         return dropped
+
+
+class SparedProcesses:
+    """Processes of closing steps in a run that is being ended: a first interrupt is not for them.
+
+    A second one ends them, or the end of the run's grace.
+
+    Args:
+        plan: what is executed.
+
+    Attributes:
+        keys: the closing steps.
+        of_steps: the processes of these, by step.
+        others: those of other steps, as what ends them at an interrupt sees them.
+    """
+
+    def __init__(self, plan: Any) -> None:
+        steps = steps_of(plan)
+        self.keys = frozenset(key for key, step in steps.items() if run_if(step) != "success")
+        self.of_steps: dict[str, Any] = {}
+        self.others: dict[str, Any] = {}
+        self._grace = grace_of(plan)
+        self._end: float | None = None
+        self._is_over = False
+
+    def look(self, interrupted: bool) -> bool:
+        """Whether all processes are to be ended; those of closing steps are among `others` then.
+
+        Args:
+            interrupted: whether the run was interrupted since the last look.
+        """
+        now = time.monotonic()
+        if interrupted and self._end is None:
+            self._end = now + self._grace
+        elif interrupted or (self._end is not None and now >= self._end):
+            self._is_over = True
+        if self._is_over:
+            self.others.update(self.of_steps)
+        return self._is_over
 
 
 def _all_behind(keys: Iterable[str], waits: Mapping[str, set[str]]) -> set[str]:

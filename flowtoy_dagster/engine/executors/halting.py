@@ -9,6 +9,7 @@ import logging
 import multiprocessing
 import os
 from collections.abc import Iterator, Sequence
+from functools import partial
 from typing import Any
 
 from dagster import (
@@ -39,7 +40,11 @@ from flowtoy_dagster.engine.dagster_private.execution import (
     inner_plan_execution_iterator,
     multiprocess,
 )
-from flowtoy_dagster.engine.executors.closing import ClosingSteps, with_closing_steps
+from flowtoy_dagster.engine.executors.closing import (
+    ClosingSteps,
+    SparedProcesses,
+    with_closing_steps,
+)
 from flowtoy_dagster.engine.executors.rebound import rebound
 from flowtoy_dagster.engine.executors.steady_waits import SteadyClaims, SteadyExecution
 from flowtoy_dagster.engine.tags import DONE, HALT_TAG, ORDER_TAG, RESULT
@@ -316,12 +321,49 @@ def _quiet_log_manager(instance: DagsterInstance, run: DagsterRun) -> DagsterLog
 
 
 class _QuietCommand(MultiprocessExecutorChildProcessCommand):
+    def execute(self) -> Iterator[DagsterEvent]:
+        # A terminal interrupts all processes of its group. The run's process alone decides what
+        # ends: a second interrupt here would break off the end of what the step has started.
+        os.setpgid(0, 0)
+        yield from self._execute()
+
     # The child process creates its log manager in the middle of this method, with a console.
-    execute = rebound(
+    _execute = rebound(
         MultiprocessExecutorChildProcessCommand.execute,
         create_context_free_log_manager=_quiet_log_manager,
     )
     assert "create_context_free_log_manager" in vars(multiprocess)
+
+
+_begin = rebound(
+    multiprocess.execute_step_out_of_process,
+    MultiprocessExecutorChildProcessCommand=_QuietCommand,
+)
+
+
+def _begin_step(
+    spared: SparedProcesses, multiproc: Any, job: Any, step_context: Any, step: ExecutionStep,
+    errors: Any, processes: dict[str, Any], *rest: Any,
+) -> Iterator[DagsterEvent | None]:
+    """Start a step's process; that of a closing step is not listed where interrupts end them."""
+    spared.others = processes
+    listed = spared.of_steps if step.key in spared.keys else processes
+    begun: Iterator[DagsterEvent | None] = _begin(
+        multiproc, job, step_context, step, errors, listed, *rest
+    )
+    return begun
+
+
+class _SparingExecution(HaltingExecution):
+    def __init__(self, spared: SparedProcesses, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._spares = spared
+        self._is_over = False
+
+    def check_for_interrupts(self) -> bool:
+        interrupted, was_over = super().check_for_interrupts(), self._is_over
+        self._is_over = self._spares.look(interrupted)
+        return interrupted or (self._is_over and not was_over)
 
 
 class HaltingMultiprocessExecutor(MultiprocessExecutor):
@@ -331,25 +373,23 @@ class HaltingMultiprocessExecutor(MultiprocessExecutor):
         self, plan_context: PlanOrchestrationContext, execution_plan: ExecutionPlan
     ) -> Iterator[DagsterEvent]:
         chosen = multiprocessing.get_start_method(allow_none=True)
+        spared = SparedProcesses(execution_plan)
+        # The loop over the processes of a run creates its scheduler and its claims by these names.
+        execute = rebound(
+            MultiprocessExecutor.execute,
+            ActiveExecution=partial(_SparingExecution, spared),
+            InstanceConcurrencyContext=SteadyClaims,
+            execute_step_out_of_process=partial(_begin_step, spared),
+        )
         try:
             yield from with_closing_steps(
-                lambda part: self._execute(plan_context, part), execution_plan, _INTERRUPTS
+                lambda part: execute(self, plan_context, part), execution_plan, _INTERRUPTS
             )
         finally:
             if chosen is None:
                 # Starting a process has chosen one for the whole program.
                 multiprocessing.set_start_method(None, force=True)
 
-    # The loop over the processes of a run creates its scheduler and its claims by these names.
-    _execute = rebound(
-        MultiprocessExecutor.execute,
-        ActiveExecution=HaltingExecution,
-        InstanceConcurrencyContext=SteadyClaims,
-        execute_step_out_of_process=rebound(
-            multiprocess.execute_step_out_of_process,
-            MultiprocessExecutorChildProcessCommand=_QuietCommand,
-        ),
-    )
     assert {"ActiveExecution", "InstanceConcurrencyContext"} <= vars(multiprocess).keys()
 
 
