@@ -6,6 +6,7 @@ import logging
 import os
 import uuid
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import dagster as dg
@@ -44,6 +45,22 @@ logger = logging.getLogger("flowtoy")
 QUIET = {"console": {"config": {"log_level": "CRITICAL"}}}
 
 
+@dataclass(frozen=True)
+class Reuse:
+    """What a run takes over from a run before it.
+
+    Attributes:
+        parent: the run whose outputs are reused.
+        only: the written names of the steps that are executed all the same.
+        loops: the written names of the repeated steps of which the items that succeeded are
+            reused.
+    """
+
+    parent: dg.DagsterRun
+    only: frozenset[str]
+    loops: frozenset[str] = frozenset()
+
+
 def worker_count(flow: Flow, max_workers: int | None) -> int:
     """How many steps may run at once (language 10.5)."""
     if max_workers is not None:
@@ -59,9 +76,7 @@ def create_run(
     workers: int,
     *,
     tags: Mapping[str, str] | None = None,
-    parent: dg.DagsterRun | None = None,
-    only: frozenset[str] | None = None,
-    reusing: frozenset[str] = frozenset(),
+    reuse: Reuse | None = None,
     carrier: int | None = None,
     remote_origin: Any = None,
 ) -> tuple[ReconstructableJob, dg.DagsterRun]:
@@ -72,9 +87,7 @@ def create_run(
         flow: what to run.
         workers: how many steps may run at once.
         tags: tags of the run in Dagster.
-        parent: the run whose outputs are reused.
-        only: the written names of the steps to execute; all by default.
-        reusing: the written names of the repeated steps whose items may be reused.
+        reuse: what it takes over from a run before it; by default all steps are executed.
         carrier: the process that will carry the run; this one by default.
         remote_origin: where a web server finds the job, to run it again: a `RemoteJobOrigin`.
 
@@ -92,20 +105,25 @@ def create_run(
     flow = bound(flow)
     logger.debug("%s", describe_limits(flow, workers))
     run_id = str(uuid.uuid4())
-    own_tags = FlowSecrets(flow).mask(os.environ).data({**given, FLOW_TAG: flow.name})
-    own_tags |= {SESSION_TAG: session_tag(run_id, carrier), CLOCK_TAG: clock_tag(run_id)}
-    if reusing:
-        keys = step_keys(step.name for step in flow.steps)
-        own_tags[REUSE_TAG] = reuse_tag(run_id, (keys[name] for name in reusing))
+    own_tags = _own_tags(flow, run_id, given, reuse, carrier)
     with history.configs.keeping():
-        if parent is not None and not history.instance.has_run(parent.run_id):
-            raise RunError(f"run {parent.run_id[:8]} has been deleted meanwhile")
+        if reuse is not None and not history.instance.has_run(reuse.parent.run_id):
+            raise RunError(f"run {reuse.parent.run_id[:8]} has been deleted meanwhile")
         job, reference = _saved_job(history, flow)
         own_tags[CONFIG_TAG] = reference
-        run = _store_run(
-            history, flow, job, workers, run_id, own_tags, parent, only, remote_origin
-        )
+        run = _store_run(history, flow, job, workers, run_id, own_tags, reuse, remote_origin)
     return job, run
+
+
+def _own_tags(
+    flow: Flow, run_id: str, given: Mapping[str, str], reuse: Reuse | None, carrier: int | None
+) -> dict[str, str]:
+    tags: dict[str, str] = FlowSecrets(flow).mask(os.environ).data({**given, FLOW_TAG: flow.name})
+    tags |= {SESSION_TAG: session_tag(run_id, carrier), CLOCK_TAG: clock_tag(run_id)}
+    if reuse is not None and reuse.loops:
+        keys = step_keys(step.name for step in flow.steps)
+        tags[REUSE_TAG] = reuse_tag(run_id, (keys[name] for name in reuse.loops))
+    return tags
 
 
 def _saved_job(history: History, flow: Flow) -> tuple[ReconstructableJob, str]:
@@ -127,19 +145,19 @@ def _store_run(
     workers: int,
     run_id: str,
     tags: Mapping[str, str],
-    parent: dg.DagsterRun | None,
-    only: frozenset[str] | None,
+    reuse: Reuse | None,
     remote_origin: Any,
 ) -> dg.DagsterRun:
     definition = job.get_definition()
     if has_pools(definition):
         _free_slots_of_the_dead(history)
-    keys = step_keys(step.name for step in flow.steps)
-    selected = [keys[name] for name in keys if only is None or name in only]
     config = run_config(flow, workers)
     keep_given_secrets(flow, run_id, history.instance)
-    plan = None
-    if parent is not None:
+    plan, parent = None, None
+    if reuse is not None:
+        parent = reuse.parent
+        keys = step_keys(step.name for step in flow.steps)
+        selected = [keys[name] for name in keys if name in reuse.only]
         plan = retry_plan(job, parent, selected, history.instance, config)
     return history.instance.create_run_for_job(
         job_def=definition,

@@ -20,6 +20,7 @@ from flowtoy_dagster.flow.files.suggestions import nearest
 from flowtoy_dagster.flow.graph import Flow, Step, Values, steps_after
 from flowtoy_dagster.flow.param_values import bind
 from flowtoy_dagster.flow.secrets_of_flow import FlowSecrets
+from flowtoy_dagster.runs.create import Reuse
 from flowtoy_dagster.runs.history import History
 from flowtoy_dagster.runs.run import FlowRun, Listener, start
 from flowtoy_dagster.runs.sessions.carriers import carrier, close_run, is_interrupted, unseen
@@ -49,6 +50,11 @@ class RetryPlan:
     differences: Mapping[str, tuple[str, ...]]
     skipped: frozenset[str] = frozenset()
     reusing: Mapping[str, tuple[int, int]] = field(default_factory=dict)
+
+    @property
+    def reuse(self) -> Reuse:
+        """What the new run takes over from the parent."""
+        return Reuse(self.parent, frozenset(self.reasons), frozenset(self.reusing))
 
     def lines(self) -> list[str]:
         """The plan for people: a line a step, in file order."""
@@ -109,13 +115,10 @@ def plan_retry(
     differences = _differences(before, chosen)
     status = history.status(parent, before)
     reasons = _first_reasons(history, parent, chosen, status, differences)
-    if from_step is not None:
-        if from_step not in chosen.by_name:
-            hint = nearest(from_step, chosen.by_name).hint
-            raise UsageError(f"there is no step '{from_step}'\n    {hint}")
-        reasons[from_step] = "you asked to start from it"
-    origins = set(differences) | ({from_step} if from_step else set())
-    fresh = steps_after(chosen, origins) | ({from_step} if from_step else set())
+    first = _first_step(chosen, from_step)
+    reasons |= dict.fromkeys(first, "you asked to start from it")
+    origins = set(differences) | first
+    fresh = steps_after(chosen, origins) | first
     _spread(chosen, reasons, origins)
     skipped = {name for name, step in status.steps.items() if step.by_condition}
     _ask_again(chosen, reasons, skipped)
@@ -125,6 +128,15 @@ def plan_retry(
         raise UsageError(f"every step of run {parent.run_id[:8]} {what}: nothing to retry")
     reusing = _reusable_items(history, parent, chosen, set(reasons) - fresh)
     return RetryPlan(parent, chosen, reasons, differences, frozenset(skipped), reusing)
+
+
+def _first_step(flow: Flow, name: str | None) -> set[str]:
+    """The step to start from, where one is named."""
+    if name is None:
+        return set()
+    if name not in flow.by_name:
+        raise UsageError(f"there is no step '{name}'\n    {nearest(name, flow.by_name).hint}")
+    return {name}
 
 
 def _reusable_items(
@@ -289,7 +301,5 @@ def retry_run(
         plan.flow,
         workers,
         on_change=on_change,
-        parent=plan.parent,
-        only=frozenset(plan.reasons),
-        reusing=frozenset(plan.reusing),
+        reuse=plan.reuse,
     )

@@ -27,7 +27,7 @@ from flowtoy_dagster.flow.secrets_of_flow import FlowSecrets, secret_outputs
 from flowtoy_dagster.json_text import loads_checked
 from flowtoy_dagster.loader import Config, load_flow
 from flowtoy_dagster.masking.mask import Mask
-from flowtoy_dagster.runs.create import create_run, worker_count
+from flowtoy_dagster.runs.create import Reuse, create_run, worker_count
 from flowtoy_dagster.runs.history import History
 from flowtoy_dagster.runs.notify import notify_of_end
 from flowtoy_dagster.runs.status.event_reader import run_state_of
@@ -133,9 +133,7 @@ def start(
     tags: Mapping[str, str] | None = None,
     on_change: Listener | None = None,
     on_created: Callable[[str], None] | None = None,
-    parent: dg.DagsterRun | None = None,
-    only: frozenset[str] | None = None,
-    reusing: frozenset[str] = frozenset(),
+    reuse: Reuse | None = None,
 ) -> FlowRun:
     """Create a run and carry it out.
 
@@ -146,14 +144,10 @@ def start(
         tags: tags of the run in Dagster.
         on_change: called at each change of a step's state.
         on_created: called with Dagster's id of the run before anything of it is executed.
-        parent: the run whose outputs are reused.
-        only: the written names of the steps to execute; all by default.
-        reusing: the written names of the repeated steps whose items may be reused.
+        reuse: what it takes over from a run before it; by default all steps are executed.
     """
     flow = bound(flow)
-    job, run = create_run(
-        history, flow, workers, tags=tags, parent=parent, only=only, reusing=reusing
-    )
+    job, run = create_run(history, flow, workers, tags=tags, reuse=reuse)
     if on_created is not None:
         on_created(run.run_id)
     builder = history.builder(run, flow)

@@ -56,8 +56,7 @@ def run_here(
         def retry(run_id: str) -> BackgroundRun:
             plan = plan_retry(history, history.find(run_id))
             return told(launch_background(
-                history, plan.flow, max_workers, output=messages,
-                parent=plan.parent, only=frozenset(plan.reasons),
+                history, plan.flow, max_workers, output=messages, reuse=plan.reuse
             ))
 
         run = told(launch_background(history, flow, max_workers, process=process))

@@ -19,9 +19,14 @@ from typing import Any
 import dagster as dg
 import pytest
 
+from flowtoy_dagster.loader import load_flow
 from flowtoy_dagster.runs.history import History
+from flowtoy_dagster.runs.processes.run_process import RunProcess
 from flowtoy_dagster.runs.retry import plan_retry, retry_run
 from flowtoy_dagster.runs.run import run_flow
+from flowtoy_dagster.runs.status.models import RunStatus
+from flowtoy_dagster.tui.session import run_here
+from flowtoy_dagster.tui.sources import RunHere
 
 ITEMS = int(os.environ.get("FLOWTOY_KILL_ITEMS", "300"))
 
@@ -287,3 +292,31 @@ def test_items_are_shown_and_found_by_state_and_key(
     ):
         done = flowtoy("runs", *arguments, env=env)
         assert (done.code, told in done.stderr) == (2, True), (arguments, done.stderr)
+
+
+def end_of(run: RunHere, after: str = "") -> RunStatus:
+    """The status of the run when it has ended; of one after another, where that is named."""
+    while True:
+        status = run.status()
+        if status.run_id != after and status.state in ("failed", "succeeded"):
+            return status
+        time.sleep(0.05)
+
+
+def test_a_retry_in_the_terminal_reuses_what_succeeded(tmp_path: Path, made_home: Path) -> None:
+    # language 18.9
+    calls = tmp_path / "calls"
+    script = f'echo "$1" >>{calls}; [ "$1" != 2 ] || [ "$(grep -c 2 {calls})" = 2 ]'
+    each = {
+        "name": "each", "for_each": [1, 3, 2], "source": "process",
+        "input": {"command": ["sh", "-c", script, "-", "{{ item }}"]},
+    }
+    with open(tmp_path / "printed", "w") as printed, run_here(
+        load_flow({"flow": [each]}), 1, RunProcess(printed), printed
+    ) as run:
+        first = end_of(run)
+        assert first.state == "failed", first
+        run.retry()
+        again = end_of(run, after=first.run_id)
+        assert again.state == "succeeded", again
+    assert calls.read_text().split() == ["1", "3", "2", "2"]

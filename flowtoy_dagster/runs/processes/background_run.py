@@ -15,7 +15,7 @@ from flowtoy_dagster.engine.storage.instances import instance_facts
 from flowtoy_dagster.engine.tags import CONFIG_TAG
 from flowtoy_dagster.flow.graph import Flow
 from flowtoy_dagster.providers.subprocesses import signal_name
-from flowtoy_dagster.runs.create import create_run, worker_count
+from flowtoy_dagster.runs.create import Reuse, create_run, worker_count
 from flowtoy_dagster.runs.history import History
 from flowtoy_dagster.runs.processes.run_process import RunProcess
 from flowtoy_dagster.runs.sessions.carriers import close_run
@@ -112,8 +112,7 @@ def launch_background(
     process: RunProcess | None = None,
     output: int | IO[Any] | None = None,
     remote_origin: Any = None,
-    parent: dg.DagsterRun | None = None,
-    only: frozenset[str] | None = None,
+    reuse: Reuse | None = None,
 ) -> BackgroundRun:
     """Create a run of a flow and have a process of its own carry it.
 
@@ -125,8 +124,7 @@ def launch_background(
         process: one that was started before, to win time; by default one is started now.
         output: where a process that is started now prints; by default on our stderr.
         remote_origin: where a web server finds the job, to run it again: a `RemoteJobOrigin`.
-        parent: the run whose outputs are reused.
-        only: the written names of the steps to execute; all by default.
+        reuse: what it takes over from a run before it; by default all steps are executed.
 
     Raises:
         UsageError: `max_workers` is below 1.
@@ -137,7 +135,7 @@ def launch_background(
     try:
         _, run = create_run(
             history, flow, workers, tags=tags, carrier=chosen.pid, remote_origin=remote_origin,
-            parent=parent, only=only,
+            reuse=reuse,
         )
     except BaseException:
         chosen.kill()
