@@ -26,7 +26,6 @@ from flowtoy_dagster.engine.dagster_private.execution import (
     ExecutionPlan,
     ExecutionStep,
     InProcessExecutor,
-    InstanceConcurrencyContext,
     IStepContext,
     MultiprocessExecutor,
     MultiprocessExecutorChildProcessCommand,
@@ -46,7 +45,11 @@ from flowtoy_dagster.engine.executors.closing import (
     with_closing_steps,
 )
 from flowtoy_dagster.engine.executors.rebound import rebound
-from flowtoy_dagster.engine.executors.steady_waits import SteadyClaims, SteadyExecution
+from flowtoy_dagster.engine.executors.steady_waits import (
+    SteadyClaims,
+    SteadyExecution,
+    give_up_claims,
+)
 from flowtoy_dagster.engine.tags import DONE, HALT_TAG, ORDER_TAG, RESULT
 
 _INTERRUPTS = (DagsterExecutionInterruptedError, KeyboardInterrupt)
@@ -159,7 +162,7 @@ class HaltingExecution(SteadyExecution):
             for key in dropped & mapped.keys():
                 del mapped[key]
         if self._instance_concurrency_context is not None:
-            _give_up_claims(self._instance_concurrency_context, dropped)
+            give_up_claims(self._instance_concurrency_context, dropped)
 
     @property
     def closing_keys(self) -> frozenset[str]:
@@ -184,7 +187,7 @@ class HaltingExecution(SteadyExecution):
         self._pending_abandon = [key for key in self._pending_abandon if key not in waiting]
         self._pending = {key: deps for key, deps in self._pending.items() if key not in waiting}
         if self._instance_concurrency_context is not None:
-            _give_up_claims(self._instance_concurrency_context, waiting)
+            give_up_claims(self._instance_concurrency_context, waiting)
 
     def _spared(self, waiting: set[str]) -> set[str]:
         """Of steps that have not started, those that a halt leaves alone (language 9.4).
@@ -241,13 +244,6 @@ class HaltingExecution(SteadyExecution):
             self.mark_skipped(key)
             self._update()
         yield from super().plan_events_iterator(job_context)
-
-
-def _give_up_claims(claims: InstanceConcurrencyContext, step_keys: set[str]) -> None:
-    """No longer wait for slots of pools: a run that does is never complete."""
-    for key in step_keys & claims._pending_claims:
-        claims._instance.event_log_storage.free_concurrency_slot_for_step(claims._run_id, key)
-        claims._pending_claims.discard(key)
 
 
 def _held_back_event(step_context: IStepContext, reason: str) -> DagsterEvent:

@@ -41,3 +41,10 @@ class SteadyClaims(InstanceConcurrencyContext):
         InstanceConcurrencyContext.interval_to_next_pending_claim_check, time=_Monotonic
     )
     assert "time" in vars(instance_concurrency_context)
+
+
+def give_up_claims(claims: InstanceConcurrencyContext, step_keys: set[str]) -> None:
+    """No longer wait for slots of pools: a run that does is never complete."""
+    for key in step_keys & claims._pending_claims:
+        claims._instance.event_log_storage.free_concurrency_slot_for_step(claims._run_id, key)
+        claims._pending_claims.discard(key)
