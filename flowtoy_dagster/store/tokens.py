@@ -12,6 +12,7 @@ import contextlib
 import hashlib
 import hmac
 import secrets
+import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,8 @@ from flowtoy_dagster.store.files import locked_file, make_private_folder, write_
 TOKENS_FOLDER = "flowtoy-tokens"
 _KEY = "key"
 _KEY_BYTES = 32
+OLD = 30 * 86400.0
+"""Seconds after which a token that has ended is removed."""
 
 
 class TokenStore:
@@ -88,7 +91,25 @@ class _TokenFile:
 
     def write(self, value: Mapping[str, Any]) -> None:
         """Keep this instead, whole and durable or not at all; raises OSError."""
+        is_new = not self._path.exists()
         write_whole(self._path, dumps_checked(dict(value)))
+        if is_new:
+            _remove_old(self._path.parent, time.time())
+
+
+def _remove_old(folder: Path, now: float) -> None:
+    """Remove tokens that ended long ago; a refresh token is kept: nobody can get it again."""
+    for path in folder.glob("token-*"):
+        with contextlib.suppress(OSError):
+            if path.name.endswith("-lock") or path.stat().st_mtime > now - OLD:
+                continue
+            held = _TokenFile(path).read() or {}
+            ends = held.get("expires_at")
+            if not held.get("refresh_token") and not (
+                isinstance(ends, (int, float)) and ends > now - OLD
+            ):
+                path.unlink()
+                path.with_name(f"{path.name}-lock").unlink(missing_ok=True)
 
 
 def tokens_of(root_directory: str) -> TokenStore:

@@ -7,7 +7,9 @@ import contextlib
 import json
 import logging
 import multiprocessing
+import os
 import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -21,7 +23,7 @@ from flowtoy_dagster.providers.kinds import InstalledProviders
 from flowtoy_dagster.steps.attempts import run_step
 from flowtoy_dagster.steps.context import StepContext
 from flowtoy_dagster.steps.scope import RunInfo
-from flowtoy_dagster.store.tokens import TokenStore
+from flowtoy_dagster.store.tokens import OLD, TokenStore
 
 Serve = Callable[[Callable[[Any], Any]], str]
 
@@ -129,6 +131,62 @@ def test_a_token_is_renewed_a_minute_before_its_end(
     shift(tmp_path / "tokens", passed)
     assert run(api.url, api.auth, tokens).succeeded
     assert api.calls == [api.token(1), api.token(requests)]
+
+
+def unavailable(number: int, form: dict[str, str]) -> Reply:
+    return as_json({"error": "temporarily_unavailable"}, 503)
+
+
+def test_a_token_that_is_not_at_its_end_is_used_where_it_can_not_be_renewed(
+    api: TokenApi, tokens: TokenStore, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    # language 21.5
+    assert run(api.url, api.auth, tokens).succeeded
+    shift(tmp_path / "tokens", 3570)  # it ends in 30 seconds
+    api.token_answer = unavailable
+    with caplog.at_level(logging.WARNING, logger="flowtoy.rest"):
+        done = run(api.url, api.auth, tokens)
+    assert done.succeeded, done.error
+    assert (api.calls, len(api.forms)) == ([api.token(1)] * 2, 2)
+    assert "the token can't be renewed; it is valid for" in caplog.text
+    assert "cl1ent-s3cret" not in caplog.text
+    shift(tmp_path / "tokens", 60)
+    assert "503" in error_of(run(api.url, api.auth, tokens))
+    assert len(api.calls) == 2
+
+
+def test_a_token_that_was_rejected_is_not_used_again_where_it_can_not_be_renewed(
+    api: TokenApi, tokens: TokenStore, tmp_path: Path
+) -> None:
+    assert run(api.url, api.auth, tokens).succeeded
+    api.revoked.add(api.token(1))
+    api.token_answer = unavailable
+    assert "503" in error_of(run(api.url, api.auth, tokens))
+    assert api.calls == [api.token(1)] * 2
+
+
+def test_tokens_that_ended_long_ago_are_removed_when_another_one_is_kept(tmp_path: Path) -> None:
+    folder, now = tmp_path / "tokens", time.time()
+    kept = {
+        b"ended": {"access_token": "a", "got_at": 0, "expires_at": 9},
+        b"endless": {"access_token": "b", "got_at": 0, "expires_at": None},
+        b"long": {"access_token": "c", "got_at": 0, "expires_at": now + 99},
+        b"refreshed": {"access_token": "d", "got_at": 0, "expires_at": 9, "refresh_token": "r"},
+    }
+    for facts, value in kept.items():
+        with TokenStore(folder).held(facts) as held:
+            held.write(value)
+    for path in folder.iterdir():
+        os.utime(path, (now - OLD - 60, now - OLD - 60))
+    for facts in (b"long", b"new"):  # the first is there already: nothing is removed
+        with TokenStore(folder).held(facts) as held:
+            held.write({"access_token": "e", "got_at": now, "expires_at": now + 99})
+        left = {facts for facts in (*kept, b"new") if TokenStore(folder).read(facts)}
+        if facts == b"long":
+            assert left == kept.keys()
+    assert left == {b"long", b"refreshed", b"new"}
+    locks = [path.name for path in folder.glob("token-*-lock")]
+    assert len(locks) == 3
 
 
 def test_a_short_lived_token_is_used_for_half_of_its_life(

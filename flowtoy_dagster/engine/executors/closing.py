@@ -98,7 +98,7 @@ class ClosingSteps:
         return dropped
 
 
-class SparedProcesses:
+class SparedSteps:
     """Processes of closing steps in a run that is being ended: a first interrupt is not for them.
 
     A second one ends them, or the end of the run's grace.

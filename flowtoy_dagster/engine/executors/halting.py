@@ -39,11 +39,7 @@ from flowtoy_dagster.engine.dagster_private.execution import (
     inner_plan_execution_iterator,
     multiprocess,
 )
-from flowtoy_dagster.engine.executors.closing import (
-    ClosingSteps,
-    SparedProcesses,
-    with_closing_steps,
-)
+from flowtoy_dagster.engine.executors.closing import ClosingSteps, SparedSteps, with_closing_steps
 from flowtoy_dagster.engine.executors.rebound import rebound
 from flowtoy_dagster.engine.executors.steady_waits import (
     SteadyClaims,
@@ -332,13 +328,12 @@ class _QuietCommand(MultiprocessExecutorChildProcessCommand):
 
 
 _begin = rebound(
-    multiprocess.execute_step_out_of_process,
-    MultiprocessExecutorChildProcessCommand=_QuietCommand,
+    multiprocess.execute_step_out_of_process, MultiprocessExecutorChildProcessCommand=_QuietCommand
 )
 
 
 def _begin_step(
-    spared: SparedProcesses, multiproc: Any, job: Any, step_context: Any, step: ExecutionStep,
+    spared: SparedSteps, multiproc: Any, job: Any, step_context: Any, step: ExecutionStep,
     errors: Any, processes: dict[str, Any], *rest: Any,
 ) -> Iterator[DagsterEvent | None]:
     """Start a step's process; that of a closing step is not listed where interrupts end them."""
@@ -351,7 +346,7 @@ def _begin_step(
 
 
 class _SparingExecution(HaltingExecution):
-    def __init__(self, spared: SparedProcesses, *args: Any, **kwargs: Any) -> None:
+    def __init__(self, spared: SparedSteps, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._spares = spared
         self._is_over = False
@@ -369,7 +364,7 @@ class HaltingMultiprocessExecutor(MultiprocessExecutor):
         self, plan_context: PlanOrchestrationContext, execution_plan: ExecutionPlan
     ) -> Iterator[DagsterEvent]:
         chosen = multiprocessing.get_start_method(allow_none=True)
-        spared = SparedProcesses(execution_plan)
+        spared = SparedSteps(execution_plan)
         # The loop over the processes of a run creates its scheduler and its claims by these names.
         execute = rebound(
             MultiprocessExecutor.execute,

@@ -69,6 +69,12 @@ class Token:
             return True
         return now < self.expires_at - min(MARGIN, (self.expires_at - self.got_at) / 2)
 
+    def seconds_left(self, now: float) -> float:
+        """Seconds for which a server takes it still, 0 or less where it does not."""
+        if now < self.got_at or self.expires_at is None:
+            return 0.0
+        return self.expires_at - now
+
     def facts(self) -> dict[str, Any]:
         """It as a mapping that JSON can hold."""
         return {"access_token": self.value, "got_at": self.got_at, "expires_at": self.expires_at,
@@ -195,6 +201,20 @@ class TokenSource:
         is_other = kept.variant != grant.variant or kept.value == rejected
         return None if is_other or not kept.is_good(self._clock()) else kept
 
+    def _not_ended(
+        self, facts: Mapping[str, Any] | None, grant: Grant, rejected: str | None, error: TokenError
+    ) -> Token | None:
+        """The token that was to be renewed before its end, where that failed and it is valid."""
+        old = Token.of(facts)
+        if old is None or old.variant != grant.variant or old.value == rejected:
+            return None
+        left = old.seconds_left(self._clock())
+        if left <= 0:
+            return None
+        reason = " ".join(self.hide(str(error)).split())
+        logger.warning("the token can't be renewed; it is valid for %.0f s more: %s", left, reason)
+        return old
+
     def _renewed(self, grant: Grant, rejected: str | None) -> Token:
         """A new token, unless another thread or process has asked for one meanwhile."""
         with self._held(grant) as held:
@@ -210,8 +230,13 @@ class TokenSource:
                 # What can't be kept must not be asked for: the server forgets the one before.
                 with _keeping():
                     held.write({**(facts or {}), _ASKED: now})
-            answer = self._send(call)
-            token = grant.token(answer, now, self, refresh is not None)
+            try:
+                answer = self._send(call)
+                token = grant.token(answer, now, self, refresh is not None)
+            except TokenError as error:
+                if (old := self._not_ended(facts, grant, rejected, error)) is None:
+                    raise
+                return old
             try:
                 held.write(token.facts())
             except OSError as error:
