@@ -58,6 +58,16 @@ class Slots(Protocol):
         """A place for one call; its slot is given back at the end."""
 
 
+class Places(Protocol):
+    """Which step of a run writes to which place (`store.places`)."""
+
+    def take(self, place: str, step: str) -> str | None:
+        """Note that a step writes there; gives the name of another one that does already."""
+
+    def free(self, place: str, step: str) -> None:
+        """Note that a step has written nothing there."""
+
+
 @dataclass(frozen=True)
 class Host:
     """The process in which steps run, as far as a step must know it.
@@ -134,6 +144,7 @@ class StepContext:
         sinks: by name, the outputs that are written while the call reads.
         files: makes the folder in which the run keeps files that the step, or an item of it by its
             key, writes, and gives it; None where there is no such place.
+        places: where the run's steps write files, where several do.
         outputs_folder: where the call may leave files for outputs that name one; None where none
             does.
     """
@@ -165,6 +176,7 @@ class StepContext:
     keeps_records: bool = True
     sinks: Mapping[str, Sink] = field(default_factory=dict)
     files: Callable[[str | None], Path] | None = None
+    places: Places | None = None
     outputs_folder: Path | None = None
 
     @property

@@ -17,6 +17,7 @@ from flowtoy_dagster.steps.state.items import ItemOutputs
 from flowtoy_dagster.store.item_log import StoredItemLog, StoredItems, reusable
 from flowtoy_dagster.store.limits.slots import SourceSlots
 from flowtoy_dagster.store.output_text import ListText, OutputSummary, ValueText
+from flowtoy_dagster.store.places import RunPlaces
 from flowtoy_dagster.store.record import MissingRecordError, RecordError, StepRecord, end_of_record
 from flowtoy_dagster.store.store import LONGEST_NAME, Store, open_store, quoted
 
@@ -97,6 +98,10 @@ class RecordStore:
         """
         key = f"{_folder(run_id)}/slots/{quoted(source)}"
         return SourceSlots(partial(self._store.folder, key), source, most)
+
+    def places(self, run_id: str) -> RunPlaces:
+        """The places to which the steps of a run write files."""
+        return RunPlaces(partial(self._store.folder, f"{_folder(run_id)}/places"))
 
     def read(self, run_id: str, step_key: str) -> StepRecord | None:
         """The record of a step.

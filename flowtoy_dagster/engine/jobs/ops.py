@@ -42,6 +42,7 @@ from flowtoy_dagster.masking.mask import Mask
 from flowtoy_dagster.steps.attempts import StepOutcome, fail_step, run_step
 from flowtoy_dagster.steps.chain import Failed
 from flowtoy_dagster.steps.context import Host, StepContext
+from flowtoy_dagster.steps.outputs.streams import has_places
 from flowtoy_dagster.steps.scope import RunInfo, build_scope
 from flowtoy_dagster.steps.stages import RUN_OUT_OF_TIME
 from flowtoy_dagster.steps.state.items import Loop
@@ -51,6 +52,7 @@ from flowtoy_dagster.steps.words import one_line
 from flowtoy_dagster.store.cursors import cursors_of
 from flowtoy_dagster.store.limits.rates import rates_of
 from flowtoy_dagster.store.limits.slots import SourceSlots
+from flowtoy_dagster.store.places import RunPlaces
 from flowtoy_dagster.store.record import StepRecord
 from flowtoy_dagster.store.records import RecordStore
 from flowtoy_dagster.store.tokens import tokens_of
@@ -209,6 +211,7 @@ class StepCompute(HostedCompute):
             mask=mask,
             limiter=rates_of(context.instance.root_directory),
             slots=self._slots(context),
+            places=self._places(context),
             tokens=tokens_of(context.instance.root_directory),
             cursors=cursors_of(context.instance.root_directory),
             waits=Waits(self._teller(context, mask)),
@@ -231,6 +234,11 @@ class StepCompute(HostedCompute):
         if most is None or not counts_calls(self.flow, self.step):
             return None
         return _records(context).slots(context.run_id, self.step.source.name or "", most)
+
+    def _places(self, context: dg.OpExecutionContext) -> RunPlaces | None:
+        """Where the run's steps write files; None where no two say where they do."""
+        several = sum(map(has_places, self.flow.steps)) > 1
+        return _records(context).places(context.run_id) if several else None
 
     def _repeat(
         self,

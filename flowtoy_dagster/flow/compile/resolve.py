@@ -13,7 +13,7 @@ from flowtoy_dagster.flow.compile.closing import check_closing
 from flowtoy_dagster.flow.compile.edges import Links, StepView, connect
 from flowtoy_dagster.flow.compile.mistakes.misplaced import Misplacement, key_of_step
 from flowtoy_dagster.flow.compile.mistakes.plain_scalars import warn_of_plain_scalars
-from flowtoy_dagster.flow.compile.output_options import item_findings
+from flowtoy_dagster.flow.compile.output_options import check_places, item_findings
 from flowtoy_dagster.flow.compile.params import declare
 from flowtoy_dagster.flow.compile.validate import (
     BROKEN_SOURCE,
@@ -111,6 +111,7 @@ class _Builder:
         notified = [self._view(each.call) for each in self.draft.notifications]
         links = connect(self.draft, self.catalog, views, sources, notified)
         check_closing(self.draft, views, links)
+        check_places(self.draft, views, self.catalog.outputs)
         return Flow(
             name=self.draft.name,
             steps=tuple(self._step(view, links) for view in views),

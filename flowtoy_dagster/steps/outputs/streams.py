@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from flowtoy_dagster.errors import StepError, TemplateError
+from flowtoy_dagster.flow.graph import Step
 from flowtoy_dagster.flow.schema.models import OutputConfig
 from flowtoy_dagster.flow.templates.render import render_all
 from flowtoy_dagster.outputs.kind import OutputKind
@@ -36,10 +37,11 @@ def stream_outputs(context: StepContext, following: Next) -> Outcome:
     if not streamed:
         return following(context)
     sinks: dict[str, Sink] = {}
+    claims = _Claims(context)
     folders = _Folders(context)
     try:
         for name, (output, kind) in streamed.items():
-            sinks[name] = _opened(context, output, kind, folders)
+            sinks[name] = _opened(context, output, kind, folders, claims)
         outcome = following(
             replace(
                 context,
@@ -55,12 +57,25 @@ def stream_outputs(context: StepContext, following: Next) -> Outcome:
                 with _its_own_words(context, name):
                     sinks[name].commit()
                 del sinks[name]
+                claims.keep(name)
         return outcome
     finally:
         for sink in sinks.values():
             with contextlib.suppress(Exception):
                 sink.discard()
+        claims.free()
         folders.remove()
+
+
+def has_places(step: Step) -> bool:
+    """Whether outputs of a step say where they write."""
+    with contextlib.suppress(StepError):
+        return any(
+            output.options.get(key) is not None
+            for output in step.outputs
+            for key in output_kind(output).item_options
+        )
+    return False
 
 
 def _streams(output: OutputConfig) -> bool:
@@ -77,7 +92,11 @@ def _needs_all(context: StepContext, streamed: set[str]) -> bool:
 
 
 def _opened(
-    context: StepContext, output: OutputConfig, kind: OutputKind, folders: _Folders
+    context: StepContext,
+    output: OutputConfig,
+    kind: OutputKind,
+    folders: _Folders,
+    claims: _Claims,
 ) -> Sink:
     names_files = kind_of(context.step.source).names_files
     try:
@@ -92,7 +111,7 @@ def _opened(
         names_files,
         folders.own,
         folders.for_call,
-        lambda place: context.loop.claims.take(place, context.item, output.name),
+        lambda place: claims.take(place, output.name),
     )
     with _its_own_words(context, output.name):
         return kind.open(task)
@@ -127,6 +146,39 @@ class _Taker:
     def take_body(self, piece: bytes) -> None:
         with _its_own_words(self._context, self._name):
             self._sink.take_body(piece)
+
+
+class _Claims:
+    """The places to which one attempt writes; those of outputs that come to nothing are freed."""
+
+    def __init__(self, context: StepContext) -> None:
+        self._context = context
+        self._taken: dict[str, str] = {}
+
+    def take(self, place: str, output: str) -> None:
+        """Note that an output writes to a place; raises StepError where another one does."""
+        context = self._context
+        context.loop.claims.take(place, context.item, output)
+        if context.places is None:
+            return
+        other = context.places.take(place, context.step.name)
+        if other is not None:
+            raise StepError(
+                f"output '{output}': the step '{other}' of this run writes to '{place}' already; "
+                "give each step a file of its own"
+            )
+        self._taken[output] = place
+
+    def keep(self, output: str) -> None:
+        """The output's file is in its place."""
+        self._taken.pop(output, None)
+
+    def free(self) -> None:
+        """The others wrote nothing: another step may, in place of this one."""
+        for place in self._taken.values():
+            assert self._context.places is not None
+            with contextlib.suppress(OSError):
+                self._context.places.free(place, self._context.step.name)
 
 
 class _Folders:
