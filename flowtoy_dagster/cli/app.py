@@ -16,6 +16,7 @@ from flowtoy_dagster.cli.serve import serve
 from flowtoy_dagster.cli.shared.installed_commands import Commands
 from flowtoy_dagster.cli.shared.options import examples
 from flowtoy_dagster.cli.state import state
+from flowtoy_dagster.cli.test import run_tests
 from flowtoy_dagster.cli.tui import tui
 from flowtoy_dagster.cli.validate import validate
 from flowtoy_dagster.cli.webui import webui
@@ -67,5 +68,10 @@ _add(validate, CHECK, "validate flow.yaml", "validate flows/ --watch",
      "validate flows/ --format github")
 _add(plan, CHECK, "plan flow.yaml --param day=2026-11-01", "plan --retry last",
      "plan base.yaml local.yaml --origin runner.max_workers", "plan flow.yaml --format json")
+app.command(
+    "test", rich_help_panel=CHECK,
+    epilog=examples("test", "test flows/shop.test.yaml -k unpaid", "test flows/ --junit results.xml",
+                    "test shop.test.yaml --update"),
+)(run_tests)
 app.add_typer(runs, name="runs", rich_help_panel=HISTORY)
 app.add_typer(state, name="state", rich_help_panel=HISTORY)

@@ -24,6 +24,7 @@ class SinkTask:
         outputs_folder: makes the folder into which the call writes files, and gives it.
         claim: notes that this output writes to a place; raises StepError where another of the
             step's does.
+        redirect: gives the place that is written to instead of one that the output names.
     """
 
     name: str
@@ -33,6 +34,7 @@ class SinkTask:
     folder: Callable[[], Path]
     outputs_folder: Callable[[], Path]
     claim: Callable[[str], None]
+    redirect: Callable[[str], str] = str
 
 
 class Sink(ABC):

@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 import inspect
 import threading
-import time
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
@@ -61,6 +60,31 @@ class TokenKeeper(Protocol):
         """Wait for the lock of a token and hold it while a block runs; raises OSError."""
 
 
+class Time(Protocol):
+    """What an attempt waits by (`steps.state.timing`)."""
+
+    def now(self) -> float:
+        """Seconds of the monotonic clock."""
+
+    def wait(self, event: threading.Event, seconds: float) -> bool:
+        """Wait for so many seconds, or until an event is set; gives whether it is."""
+
+
+class Exchanges(Protocol):
+    """Stands between a provider and what it calls: in tests, recordings and replays."""
+
+    def exchange(
+        self, context: Any, part: Mapping[str, Any], make: Callable[[], dict[str, Any]]
+    ) -> Mapping[str, Any]:
+        """What one request comes to, as plain data with the keys of the kind's `answer_model`.
+
+        Args:
+            context: the attempt.
+            part: how the request differs from the call as rendered, such as one for a page.
+            make: really makes the request.
+        """
+
+
 class CallContext(Protocol):
     """What a provider may know of the attempt that calls it (`steps.context.StepContext`)."""
 
@@ -103,6 +127,14 @@ class CallContext(Protocol):
     @property
     def parts(self) -> CallParts | None:
         """What a call that consists of several requests holds to."""
+
+    @property
+    def time(self) -> Time:
+        """What the attempt waits by; `deadline` is of its clock."""
+
+    @property
+    def exchanges(self) -> Exchanges | None:
+        """What is asked instead of what the provider would call; None where that is called."""
 
 
 class CallParts(Protocol):
@@ -314,7 +346,7 @@ def bounded(timeout: float, context: CallContext | None) -> float:
     """A timeout in seconds that ends no later than the step's deadline."""
     if context is None or context.deadline is None:
         return timeout
-    return min(timeout, max(context.deadline - time.monotonic(), 0.001))
+    return min(timeout, max(context.deadline - context.time.now(), 0.001))
 
 
 def call_provider(provider: Provider, payload: Any, context: CallContext) -> Any:

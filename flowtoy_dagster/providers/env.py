@@ -43,6 +43,7 @@ class EnvKind(ProviderKind):
     configuration_model = EnvConfiguration
     request_keys = frozenset({"vars"})
     copies_input = False
+    reaches_out = False
     gives_json = True
 
     def describe(self, configuration: Mapping[str, Any]) -> str:

@@ -3,21 +3,32 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 
 from flowtoy_dagster.entry_points import KindUnusable, instance_of, text_tuple
 from flowtoy_dagster.flow.compile.catalog import Finding
-from flowtoy_dagster.flow.schema.fields import without_notes
+from flowtoy_dagster.flow.schema.fields import Strict, Text, Whole, without_notes
 from flowtoy_dagster.providers.base import (
     Provider,
     ProviderClass,
     ProviderResult,
     render_configuration,
 )
+
+
+class ResultAnswer(Strict):
+    """A provider's result as plain data, where its kind has no model of its own for that."""
+
+    success: bool = True
+    code: Whole | None = None
+    notes: tuple[Text, ...] = Field(default=(), examples=["[the reason]"])
+    data: Any = None
+    meta: dict[Any, Any] = Field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -63,6 +74,10 @@ class ProviderKind:
         gives_json: whether results are always data that JSON can hold, and need no check.
         names_files: whether a call writes files into the context's `outputs_folder`, of which an
             output may name one.
+        answer_model: what tests may write for a call, and what recordings hold of one.
+        reaches_out: whether a call looks at or changes anything outside of this process.
+        makes_exchanges: whether the provider asks the context's `exchanges` by itself, for each of
+            the requests that a call consists of.
     """
 
     name: str = ""
@@ -77,6 +92,9 @@ class ProviderKind:
     copies_input: bool = True
     gives_json: bool = False
     names_files: bool = False
+    answer_model: ClassVar[type[BaseModel]] = ResultAnswer
+    reaches_out: bool = True
+    makes_exchanges: bool = False
 
     def make(self, configuration: dict[str, Any]) -> Provider:
         """The provider of a rendered configuration; raises where that is wrong."""
@@ -123,6 +141,19 @@ class ProviderKind:
         keys = configuration if model is None else without_notes(dict(configuration))
         return render_configuration(keys, scope)
 
+    def call_facts(
+        self, configuration: Mapping[str, Any], payload: Any, part: Mapping[str, Any]
+    ) -> dict[str, Any]:
+        """What is called, as plain data: for tests and recordings.
+
+        Args:
+            configuration: rendered.
+            payload: rendered; None where there is none.
+            part: how a request differs from the call, as the provider's exchange has it.
+        """
+        facts = {key: plain_data(value) for key, value in {**configuration, **part}.items()}
+        return facts if payload is None else {**facts, "input": plain_data(payload)}
+
     def why_not_repeated(
         self, configuration: Mapping[str, Any], result: ProviderResult | None
     ) -> str | None:
@@ -149,6 +180,19 @@ class ProviderKind:
             render: renders a part of it.
         """
         return None
+
+
+def plain_data(value: Any) -> Any:
+    """A value as JSON could hold it; objects of others are named by their type."""
+    if isinstance(value, Mapping):
+        return {str(key): plain_data(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple, set, frozenset)):
+        return [plain_data(item) for item in value]
+    if value is None or isinstance(value, (str, int, float, bool)):
+        return value
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return plain_data({f.name: getattr(value, f.name) for f in dataclasses.fields(value)})
+    return f"<{type(value).__name__}>"
 
 
 class _ClassKind(ProviderKind):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -159,7 +158,7 @@ def _why_not(context: StepContext) -> Failed | None:
     """Why an attempt can't be made at all."""
     if context.host.lost is not None:
         return Failed(context.host.lost, "crash")
-    if context.deadline is not None and context.deadline <= time.monotonic():
+    if context.deadline is not None and context.deadline <= context.time.now():
         return Failed(RUN_OUT_OF_TIME, "timeout")
     return None
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import threading
-import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass, field
@@ -17,6 +16,7 @@ from flowtoy_dagster.flow.schema.rates import Rate
 from flowtoy_dagster.outputs.sink import Sink
 from flowtoy_dagster.providers.base import (
     CallParts,
+    Exchanges,
     Output,
     ProviderResult,
     RecordTaker,
@@ -28,6 +28,7 @@ from flowtoy_dagster.steps.state.cursors import CursorReader, CursorTracker, Cur
 from flowtoy_dagster.steps.state.deadline import Clock
 from flowtoy_dagster.steps.state.items import Item, Loop
 from flowtoy_dagster.steps.state.mask import StepMask
+from flowtoy_dagster.steps.state.timing import RealTime, Time
 from flowtoy_dagster.steps.state.waits import Waits
 
 
@@ -147,6 +148,9 @@ class StepContext:
         places: where the run's steps write files, where several do.
         outputs_folder: where the call may leave files for outputs that name one; None where none
             does.
+        time: what the attempt waits by.
+        exchanges: what is asked instead of what the provider would call; None where that is called.
+        redirect: where a file is written instead of the place that an output names; None for there.
     """
 
     step: Step
@@ -178,6 +182,9 @@ class StepContext:
     files: Callable[[str | None], Path] | None = None
     places: Places | None = None
     outputs_folder: Path | None = None
+    time: Time = field(default_factory=RealTime)
+    exchanges: Exchanges | None = None
+    redirect: Callable[[str], str] | None = None
 
     @property
     def processes(self) -> Processes:
@@ -187,7 +194,7 @@ class StepContext:
     @property
     def seconds_left(self) -> float | None:
         """Seconds until it must have ended, 0 or less where that is past; None is for ever."""
-        return None if self.deadline is None else self.deadline - time.monotonic()
+        return None if self.deadline is None else self.deadline - self.time.now()
 
     @property
     def call_id(self) -> str:

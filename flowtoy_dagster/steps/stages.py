@@ -19,7 +19,7 @@ from flowtoy_dagster.flow.templates.render import render_all
 from flowtoy_dagster.json_text import JsonError, dumps
 from flowtoy_dagster.masking.mask import secret_values_in, texts_in
 from flowtoy_dagster.providers.base import Provider, ProviderResult, call_provider
-from flowtoy_dagster.providers.kind import ProviderKind
+from flowtoy_dagster.providers.kind import ProviderKind, ResultAnswer
 from flowtoy_dagster.providers.kinds import PROVIDERS, describe_call
 from flowtoy_dagster.steps.call_parts import PartsOfCall
 from flowtoy_dagster.steps.chain import Failed, Next, Outcome, Succeeded, chain
@@ -55,7 +55,7 @@ def hold_deadline(context: StepContext, following: Next) -> Outcome:
         return Failed(RUN_OUT_OF_TIME, "timeout")
     if limit is None and context.deadline is None:
         return following(context)
-    clock = Clock(limit, context.deadline)
+    clock = Clock(limit, context.deadline, context.time.now)
     within_time = replace(context, deadline=clock.deadline, clock=clock)
     try:
         outcome = within(clock, lambda: following(within_time), give_up)
@@ -236,7 +236,12 @@ def _construct(
 def _call(context: StepContext, provider: Provider, payload: Any) -> Any:
     kind = context.step.source.type
     try:
-        return call_provider(provider, payload, context)
+        if context.exchanges is None or provider_kind(context.step).makes_exchanges:
+            return call_provider(provider, payload, context)
+        given = context.exchanges.exchange(
+            context, {}, lambda: _as_answer(call_provider(provider, payload, context))
+        )
+        return ProviderResult(**dict(ResultAnswer.model_validate(given))).as_returned()
     except StepError:
         raise  # the step's own, which a turn has raised
     except _passing(context):
@@ -245,6 +250,12 @@ def _call(context: StepContext, provider: Provider, payload: Any) -> Any:
         logger.debug("the provider '%s' raised", kind, exc_info=True)
         message = f"the provider '{kind}' raised {one_line(error, context.mask.text)}"
         raise StepError(message, "raised") from None
+
+
+def _as_answer(returned: Any) -> dict[str, Any]:
+    """A result as plain data, with the keys of `ResultAnswer`."""
+    result = ProviderResult.of(returned)
+    return {**result.status, "data": result.data, "meta": dict(result.meta)}
 
 
 def _passing(context: StepContext) -> tuple[type[BaseException], ...]:

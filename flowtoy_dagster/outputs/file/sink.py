@@ -70,6 +70,7 @@ class FileSink(Sink):
 
     def _absolute(self) -> str:
         assert self._path is not None
+        self._path = self.task.redirect(self._path)
         local = local_path(self._path)
         return self._path if local is None else str(local)
 

@@ -13,6 +13,7 @@ from flowtoy_dagster.flow.templates.render import is_template, render_all
 from flowtoy_dagster.flow.templates.values import text
 from flowtoy_dagster.providers.base import ProviderResult
 from flowtoy_dagster.providers.kind import ProviderKind, ResultView
+from flowtoy_dagster.providers.process.answers import ProcessAnswer
 from flowtoy_dagster.providers.process.code_warnings import code_findings
 from flowtoy_dagster.providers.process.command import CommandLine, prepare
 from flowtoy_dagster.providers.process.provider import (
@@ -44,6 +45,8 @@ class ProcessKind(ProviderKind):
     copies_input = False
     gives_json = True
     names_files = True
+    answer_model = ProcessAnswer
+    makes_exchanges = True
 
     def missing(self, configuration: Mapping[str, Any]) -> str | None:
         """That there is no command."""
@@ -103,6 +106,19 @@ class ProcessKind(ProviderKind):
         except TemplateError as error:
             raise TemplateError(error.message, error.field or "command") from None
         return rendered
+
+    def call_facts(
+        self, configuration: Mapping[str, Any], payload: Any, part: Mapping[str, Any]
+    ) -> dict[str, Any]:
+        """The arguments, or the script with its values in variables."""
+        command = configuration.get("command")
+        if not isinstance(command, CommandLine):
+            return super().call_facts(configuration, payload, part)
+        argv = list(command.argv)
+        own = {**configuration, "command": argv[-1] if command.script else argv}
+        if command.variables:
+            own["env"] = {**(configuration.get("env") or {}), **command.variables}
+        return super().call_facts(own, payload, part)
 
     def view(self, result: ProviderResult) -> ResultView:
         """The JSON that the command printed, where an expression does not name the data's keys."""

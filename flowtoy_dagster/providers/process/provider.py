@@ -22,6 +22,7 @@ from flowtoy_dagster.flow.templates.jinja import search
 from flowtoy_dagster.flow.templates.values import text
 from flowtoy_dagster.json_text import loads
 from flowtoy_dagster.providers.base import CallContext, ProviderResult, first_part
+from flowtoy_dagster.providers.process.answers import NotStartedError, exchanged
 from flowtoy_dagster.providers.process.command import CommandLine, check_command, prepare
 from flowtoy_dagster.providers.process.shell import VALUE_PREFIX, with_argument
 from flowtoy_dagster.providers.subprocesses import Finished, run_command, signal_name
@@ -111,7 +112,24 @@ class ProcessProvider:
             stdin = _as_input(input_payload)
         logger.info("running %s", self._shown(line))
         try:
-            finished = run_command(
+            if context is None or context.exchanges is None:
+                finished = self._run(line, stdin, context)
+            else:
+                finished = exchanged(context, lambda: self._run(line, stdin, context))
+        except NotStartedError as error:
+            return ProviderResult(False, None, (str(error),)).as_returned()
+        logger.info("%s ended with code %s", _program(line), finished.returncode)
+        result = self._result(finished, line, context)
+        if result.success and context is not None and context.parts is not None:
+            context.parts.take_body(finished.stdout)
+        return result.as_returned()
+
+    def _run(
+        self, line: CommandLine, stdin: bytes | None, context: CallContext | None
+    ) -> Finished:
+        settings = self.configuration
+        try:
+            return run_command(
                 line.argv,
                 stdin=stdin,
                 variables={**self._variables(context), **line.variables},
@@ -123,13 +141,7 @@ class ProcessProvider:
                 processes=context.processes if context else None,
             )
         except (OSError, ValueError) as error:
-            note = _why_not_started(error, line, settings.cwd)
-            return ProviderResult(False, None, (note,)).as_returned()
-        logger.info("%s ended with code %s", _program(line), finished.returncode)
-        result = self._result(finished, line, context)
-        if result.success and context is not None and context.parts is not None:
-            context.parts.take_body(finished.stdout)
-        return result.as_returned()
+            raise NotStartedError(_why_not_started(error, line, settings.cwd)) from None
 
     def _variables(self, context: CallContext | None) -> dict[str, str]:
         """What the configuration sets, and where files for outputs are to be written."""

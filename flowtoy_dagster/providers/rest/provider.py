@@ -28,6 +28,7 @@ from flowtoy_dagster.providers.rest.auth.base import Auth, Credentials
 from flowtoy_dagster.providers.rest.auth.grants import TOKEN_NAMES
 from flowtoy_dagster.providers.rest.auth.kinds import ShortAuth, auth_of
 from flowtoy_dagster.providers.rest.auth.tokens import TokenError
+from flowtoy_dagster.providers.rest.bodies.answers import RestAnswer, exchanged, with_page
 from flowtoy_dagster.providers.rest.bodies.contents import (
     METHODS,
     RequestContents,
@@ -181,7 +182,7 @@ class RestProvider:
             make = self._call_maker(url, payload, now, request, whole)
             tokens = token_source(settings, context, self._cookies)
             exchange = Exchange(settings.auth, tokens, make, hide)
-            answer = exchange.answer(self._is_expected, now.take_next)
+            answer = self._answer(exchange, now, request, url)
         except NoAnswerError as error:
             # By this a step's `retry.on` tells failures apart.
             kind = "timeout" if str(error).startswith(TIMED_OUT) else "connection"
@@ -234,6 +235,14 @@ class RestProvider:
 
         return make
 
+    def _answer(self, exchange: Exchange, now: Turn, request: PageRequest, url: str) -> Answer:
+        def make() -> Answer:
+            return exchange.answer(self._is_expected, now.take_next)
+
+        if now.context is None or now.context.exchanges is None:
+            return make()
+        return exchanged(now.context, request, request.url or url, make)
+
     def _is_expected(self, status: int) -> bool:
         expected = self.configuration.expect
         return status in expected if expected else 200 <= status < 300
@@ -247,6 +256,7 @@ class RestProvider:
         is_given = "max_response_bytes" in settings.model_fields_set
         statuses = settings.expect or range(200, 300)
         judged = bool(settings.response_actions) or settings.decode is not None
+        judged = judged or (context is not None and context.exchanges is not None)
         return WholeBody(parts, statuses, judged, None if not is_given else most, most)
 
     def _call_id(self, context: CallContext | None) -> str:
@@ -317,6 +327,14 @@ class RestKind(ProviderKind):
     )
     copies_input = False
     gives_json = True
+    answer_model = RestAnswer
+    makes_exchanges = True
+
+    def call_facts(
+        self, configuration: Mapping[str, Any], payload: Any, part: Mapping[str, Any]
+    ) -> dict[str, Any]:
+        """The request, with what asks for its page."""
+        return super().call_facts(with_page(configuration, part), payload, {})
 
     def missing(self, configuration: Mapping[str, Any]) -> str | None:
         """That there is no URL."""
@@ -334,7 +352,6 @@ class RestKind(ProviderKind):
         base, url = (str(configuration.get(key) or "") for key in ("base_url", "url"))
         word = method.upper() if method.upper() in METHODS else method
         return f"{word} {shown(join(base, url))}".rstrip()
-
 
     def template_names(
         self, configuration: Mapping[str, Any], complete: bool

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import time
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -43,18 +42,18 @@ def wait_until(
     seconds = look()
     if seconds <= 0:
         return context
-    clock, began = context.clock, time.monotonic()
+    clock, began = context.clock, context.time.now()
     with contextlib.ExitStack() as stack:
         if clock is not None:
             stack.enter_context(clock.stopped())
         shown = False
         while seconds > 0:
-            if not shown and seconds + time.monotonic() - began >= SHOWN_AFTER:
+            if not shown and seconds + context.time.now() - began >= SHOWN_AFTER:
                 shown = True
                 stack.enter_context(context.waits.shown(f"waits for {source}: {limit}"))
-            if context.give_up_at is not None and time.monotonic() >= context.give_up_at:
+            if context.give_up_at is not None and context.time.now() >= context.give_up_at:
                 raise GivenUpError
-            if context.cancelled.wait(min(seconds, _SLICE)):
+            if context.time.wait(context.cancelled, min(seconds, _SLICE)):
                 raise StepError(f"ended while it waited for {source}", "raised")
             seconds = look()
     return context if clock is None else replace(context, deadline=clock.deadline)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from dataclasses import dataclass, replace
 
 from flowtoy_dagster.errors import StepError, TemplateError
@@ -16,8 +15,6 @@ from flowtoy_dagster.steps.keys.when import true_or_false
 from flowtoy_dagster.steps.retry import timeout_of
 from flowtoy_dagster.steps.state.deadline import RUN_OUT_OF_TIME, OutOfTime, within
 
-_SLICE = 1.0
-"""Seconds after which a waiting step looks about: a thread is interrupted between two of them."""
 _UNITS = ((3600, "h"), (60, "m"), (1, "s"))
 
 
@@ -42,7 +39,7 @@ def repeat_until(context: StepContext, following: Next) -> Outcome:
         pace = within(context.seconds_left, lambda: _pace(until, context), context.host.give_up)
     except OutOfTime:
         return Failed(RUN_OUT_OF_TIME, "timeout")
-    began = time.monotonic()
+    began = context.time.now()
     end = None if pace.limit is None else began + pace.limit
     calls = 0
     while True:
@@ -52,7 +49,7 @@ def repeat_until(context: StepContext, following: Next) -> Outcome:
             calls += 1
         except GivenUpError:
             return _not_done(pace)
-        now = time.monotonic()
+        now = context.time.now()
         if end is not None and now >= end:
             return _not_done(pace)
         # The last call is made when the time is up.
@@ -94,16 +91,16 @@ def _not_done(pace: _Pace) -> Failed:
 
 def _wait(context: StepContext, seconds: float, calls: int) -> Failed | None:
     """Wait between two calls; gives a failure where the run has ended meanwhile."""
-    end = time.monotonic() + seconds
+    end = context.time.now() + seconds
     told = f"{calls} call{'s' if calls > 1 else ''}"
     with context.waits.shown(f"is not done after {told}, asks again every {_span(seconds)}"):
-        while (left := end - time.monotonic()) > 0:
+        while (left := end - context.time.now()) > 0:
             run_left = context.seconds_left
             if run_left is not None:
                 if run_left <= 0:
                     return Failed(RUN_OUT_OF_TIME, "timeout")
                 left = min(left, run_left)
-            if context.cancelled.wait(min(left, _SLICE)):
+            if context.time.wait(context.cancelled, left):
                 return Failed("ended before it was done", "raised")
     return None
 

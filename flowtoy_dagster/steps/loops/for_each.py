@@ -24,6 +24,7 @@ from flowtoy_dagster.steps.scope import with_names
 from flowtoy_dagster.steps.stages import RUN_OUT_OF_TIME, render
 from flowtoy_dagster.steps.state.deadline import OutOfTime, within
 from flowtoy_dagster.steps.state.items import ItemCounts, ItemOutputs, ItemResult
+from flowtoy_dagster.steps.state.timing import Time
 from flowtoy_dagster.steps.words import one_line
 
 logger = logging.getLogger("flowtoy.step")
@@ -147,6 +148,10 @@ class _Repetition:
 
     def _work(self, index: int) -> ItemResult:
         """All attempts of one item, in this thread."""
+        with self.context.time.branch() as time:
+            return self._attempts(index, time)
+
+    def _attempts(self, index: int, time: Time) -> ItemResult:
         item = self.items.item(index)
         attempt, printed = 1, dict[str, str]()
         while True:
@@ -156,6 +161,7 @@ class _Repetition:
                     self.context,
                     host=self._host,
                     item=item,
+                    time=time,
                     attempt=attempt,
                     mask=mask,
                     output=output,
@@ -167,16 +173,16 @@ class _Repetition:
                 made = self._try(context)
                 for stream, text in output.close().items():
                     printed[stream] = printed.get(stream, "") + text
-            if made.retry_in is None or not self._waits(made.retry_in):
+            if made.retry_in is None or not self._waits(context, made.retry_in):
                 return _result(context, made.outcome, printed)
             attempt += 1
 
-    def _waits(self, seconds: float) -> bool:
+    def _waits(self, context: StepContext, seconds: float) -> bool:
         """Wait until the next attempt; whether there is to be one."""
-        left = self.context.seconds_left
+        left = context.seconds_left
         if left is not None and seconds >= left:
             return False
-        return not self.loop.stopping.wait(seconds)
+        return not context.time.wait(self.loop.stopping, seconds)
 
     def _reused(self, context: StepContext) -> ItemResult | None:
         """The result of an item that has succeeded before, and that calls the same now."""

@@ -112,6 +112,7 @@ def _opened(
         folders.own,
         folders.for_call,
         lambda place: claims.take(place, output.name),
+        context.redirect or str,
     )
     with _its_own_words(context, output.name):
         return kind.open(task)

@@ -38,12 +38,19 @@ class Clock:
     Args:
         limit: seconds; None is for ever.
         latest: when it must have ended in any case, in seconds of the monotonic clock.
+        now: gives the seconds of the monotonic clock.
     """
 
-    def __init__(self, limit: float | None, latest: float | None = None) -> None:
+    def __init__(
+        self,
+        limit: float | None,
+        latest: float | None = None,
+        now: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._now = now
         self.limit = math.inf if limit is None else limit
         self._latest = math.inf if latest is None else latest
-        self._deadline = time.monotonic() + self.limit
+        self._deadline = now() + self.limit
         self._left: float | None = None
 
     @property
@@ -54,7 +61,7 @@ class Clock:
 
     def left(self) -> float:
         """Seconds that are left at least."""
-        now, stopped = time.monotonic(), self._left
+        now, stopped = self._now(), self._left
         # A caller that waits while it stands still asks again after this time, not too often.
         left = self._deadline - now if stopped is None else max(stopped, _STANDING)
         return min(left, self._latest - now)
@@ -67,11 +74,11 @@ class Clock:
     @contextlib.contextmanager
     def stopped(self) -> Iterator[None]:
         """Let the clock stand still while the block runs; `latest` comes all the same."""
-        self._left = max(0.0, self._deadline - time.monotonic())
+        self._left = max(0.0, self._deadline - self._now())
         try:
             yield
         finally:
-            self._deadline = time.monotonic() + self._left
+            self._deadline = self._now() + self._left
             self._left = None
 
 

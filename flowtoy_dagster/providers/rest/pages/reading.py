@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -115,9 +114,9 @@ class Reader:
         """Wait before a page is read again; false where there is no time, or no need, for that."""
         context = self.context
         assert context is not None
-        if context.deadline is not None and time.monotonic() + delay >= context.deadline:
+        if context.deadline is not None and context.time.now() + delay >= context.deadline:
             return False
-        return not context.cancelled.wait(delay)
+        return not context.time.wait(context.cancelled, delay)
 
     def _failed(
         self, result: ProviderResult, number: int, counts: Mapping[str, Any]

@@ -1,0 +1,146 @@
+"""`flowtoy test`."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Optional
+
+import typer
+
+from flowtoy_dagster.cli.shared.options import Debug, Level, LogLevel
+from flowtoy_dagster.cli.shared.streams import raise_interrupts
+from flowtoy_dagster.errors import ConfigError, FlowtoyError, UsageError
+from flowtoy_dagster.terminal import plain, plain_lines, say
+
+if TYPE_CHECKING:
+    from flowtoy_dagster.testing.cases import Verdict
+    from flowtoy_dagster.testing.files import Case
+
+
+def run_tests(
+    paths: Annotated[
+        Optional[list[str]],  # noqa: UP045
+        typer.Argument(help="Test files (*.test.yaml), and folders with them; by default this"
+                            " folder.", metavar="PATH"),
+    ] = None,
+    word: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option("-k", metavar="WORD", help="Run only tests with this word in their name."),
+    ] = None,
+    update: Annotated[
+        bool,
+        typer.Option("--update", help="Write what was found into the test files, as the new"
+                                      " expectations."),
+    ] = False,
+    junit: Annotated[
+        Optional[Path],  # noqa: UP045
+        typer.Option("--junit", metavar="FILE", dir_okay=False,
+                     help="Also write the results as JUnit XML."),
+    ] = None,
+    log_level: Level = LogLevel.error,
+    debug: Debug = False,
+) -> None:
+    """Run tests of flows, without calling anything.
+
+    A test gives the answers of what its flow calls, and says what the run must come to. Everything
+    else is real: templates, conditions, loops, retries, outputs and masking. Waits take no time. A
+    step without an answer that would call something fails its test. No home folder is used, and
+    Dagster is not imported. The exit code is 0 where all tests pass, 1 where one fails and 2 where
+    a test file or its flow is wrong.
+    """
+    from flowtoy_dagster.engine.storage.console_log import set_log_level
+    from flowtoy_dagster.testing.files import CaseReader, find_files
+
+    set_log_level(log_level.value)
+    raise_interrupts()
+    began = time.monotonic()
+    files = find_files(paths or ["."])
+    reader, verdicts, errors = CaseReader(), [], []
+    unmatched = 0
+    for file in files:
+        try:
+            cases = reader.read(file)
+        except ConfigError as error:
+            errors.append(error)
+            continue
+        chosen = [case for case in cases if word is None or _has_word(case, word)]
+        unmatched += len(cases) - len(chosen)
+        ran = _run(chosen)
+        verdicts += _updated(file, ran) if update else ran
+    if verdicts:
+        _finish(verdicts, junit, time.monotonic() - began)
+    if errors:
+        raise ConfigError([problem for error in errors for problem in error.problems])
+    if not verdicts:
+        raise UsageError(f"no test has '{word}' in its name; there are {unmatched} others")
+    if not all(verdict.passed for verdict in verdicts):
+        raise typer.Exit(FlowtoyError.exit_code)
+
+
+def _has_word(case: Case, word: str) -> bool:
+    return word.lower() in case.config.name.lower()
+
+
+def _run(cases: list[Case]) -> list[Verdict]:
+    """Run the tests of one file, and print what came of each."""
+    from flowtoy_dagster.testing.cases import run_case
+    from flowtoy_dagster.testing.report import lines_of
+
+    found = []
+    if cases:
+        print(plain(cases[0].file))
+    for case in cases:
+        verdict = run_case(case)
+        found.append(verdict)
+        print(f"  {'ok    ' if verdict.passed else 'FAILED'}  {plain(case.config.name)}")
+        for line in lines_of(verdict):
+            print(f"    {plain(line)}")
+    return found
+
+
+def _updated(file: str, verdicts: list[Verdict]) -> list[Verdict]:
+    """Write what was found into a file, and run the tests that it changes again."""
+    from flowtoy_dagster.testing.files import CaseReader
+    from flowtoy_dagster.testing.update import updated
+
+    try:
+        text = Path(file).read_text("utf-8")
+        new, count = updated(text, verdicts)
+        if not count:
+            return verdicts
+        _write(Path(file), new)
+    except OSError as error:
+        reason = (error.strerror or str(error)).lower()
+        raise UsageError(f"can't write '{file}': {reason}") from None
+    say(f"{file}: {count} expectation{'' if count == 1 else 's'} updated")
+    names = {verdict.case.config.name for verdict in verdicts}
+    cases = [case for case in CaseReader().read(file) if case.config.name in names]
+    return _run(cases)
+
+
+def _write(path: Path, text: str) -> None:
+    """Write a file whole or not at all."""
+    beside = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        beside.write_text(text, "utf-8")
+        os.chmod(beside, path.stat().st_mode if path.exists() else 0o644)
+        os.replace(beside, path)
+    finally:
+        with contextlib.suppress(OSError):
+            beside.unlink()
+
+
+def _finish(verdicts: list[Verdict], file: Path | None, seconds: float) -> None:
+    from flowtoy_dagster.testing.report import junit, summary
+
+    print(plain_lines(summary(verdicts, seconds)))
+    if file is None:
+        return
+    try:
+        file.write_bytes(junit(verdicts))
+    except OSError as error:
+        reason = (error.strerror or str(error)).lower()
+        raise UsageError(f"can't write '{file}': {reason}") from None
