@@ -14,7 +14,8 @@ A comment before a code block, or several, tell what becomes of it:
 `<!-- with: PATH -->` or `<!-- with: PATH as NAME -->`, anywhere, copies a file or folder of the
 project to the page's folder.
 
-Flows are YAML with a `flow:` key, and all of them are loaded. Shell and Python blocks are run in
+Flows are YAML with a `flow:` key, and all of them are loaded; tests of flows are `*.test.yaml`.
+Shell and Python blocks are run in
 the order of the page, with its files in one folder and the shop's address in `SHOP_API`. In a
 `console` block, what follows a command must be among what it prints, but for times and ids.
 """
@@ -69,7 +70,13 @@ class Block:
     @property
     def is_flow(self) -> bool:
         """Whether it is a whole configuration."""
-        return self.language == "yaml" and re.search(r"^flow:", self.text, re.MULTILINE) is not None
+        has_flow = re.search(r"^flow:", self.text, re.MULTILINE) is not None
+        return self.language == "yaml" and has_flow and not self.is_test
+
+    @property
+    def is_test(self) -> bool:
+        """Whether it is a file with tests of a flow, which the page's commands run."""
+        return self.notes.get("file", "").endswith(".test.yaml")
 
 
 def blocks_of(page: Path) -> list[Block]:
@@ -213,7 +220,7 @@ def test_every_code_block_of_a_page_is_seen(page: Path) -> None:
 @pytest.mark.parametrize("block", all_blocks())
 def test_nothing_in_a_page_is_unchecked_without_a_reason(block: Block) -> None:
     if block.language == "yaml":
-        assert block.is_flow, "show whole flows, so that they can be loaded"
+        assert block.is_flow or block.is_test, "show whole flows, so that they can be loaded"
     else:
         assert block.language in (*COMMANDS, *SHOWN_ONLY), f"what is a '{block.language}' block?"
     if block.language in SHOWN_ONLY:

@@ -16,7 +16,7 @@ from flowtoy_dagster.cli.serve import serve
 from flowtoy_dagster.cli.shared.installed_commands import Commands
 from flowtoy_dagster.cli.shared.options import examples
 from flowtoy_dagster.cli.state import state
-from flowtoy_dagster.cli.test import run_tests
+from flowtoy_dagster.cli.testing.run_tests import run_tests
 from flowtoy_dagster.cli.tui import tui
 from flowtoy_dagster.cli.validate import validate
 from flowtoy_dagster.cli.webui import webui

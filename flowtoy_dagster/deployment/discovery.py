@@ -1,10 +1,11 @@
 """Which files make which flow of a code location, and what its job is called. No Dagster in here.
 
-Every YAML file of a folder is a flow, but for three kinds:
+Every YAML file of a folder is a flow, but for four kinds:
 
 - `NAME.ANYTHING.yaml` beside `NAME.yaml` is an override: it is merged over that flow, several of
   them in the order of their names.
 - `flow.yaml` names its flow for the folder that it is in.
+- `*.test.yaml` are tests of flows.
 - `workspace.yaml`, `dagster.yaml` and others that tools look for by name are no flows, unless they
   have a key `flow`.
 
@@ -28,6 +29,8 @@ PATH_VARIABLE = "FLOWTOY_PATH"
 """These files, and all flows in these folders."""
 VARIABLES = (CONFIG_VARIABLE, PATH_VARIABLE)
 SUFFIXES = (".yaml", ".yml")
+OF_TESTS = (".test.yaml", ".test.yml")
+"""How the names of tests of flows end."""
 FOLDERS_FLOW = "flow"
 OF_TOOLS = ("component", "compose", "dagster", "defs", "docker-compose", "workspace")
 """Names of files that Dagster and container tools look for."""
@@ -98,6 +101,7 @@ def _flows_of_folder(root: Path) -> Iterator[FlowFiles]:
             Path(folder, name)
             for name in names
             if name.endswith(SUFFIXES) and not name.startswith(".")
+            if not name.endswith(OF_TESTS)
             if not _is_of_a_tool(Path(folder, name))
         )
         above = Path(folder).relative_to(root).parts

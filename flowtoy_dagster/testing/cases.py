@@ -54,7 +54,8 @@ def run_case(case: Case) -> Verdict:
         run = FlowRun(case.flow, mocks, places).carry_out()
         for name, ended in run.steps.items():
             shown = {key: files.named(value) for key, value in ended.shown.items()}
-            run.steps[name] = replace(ended, shown=shown)
+            outputs = {key: files.named(value) for key, value in ended.outputs.items()}
+            run.steps[name] = replace(ended, shown=shown, outputs=outputs)
         mismatches = compare(case.config, run, mocks)
     return Verdict(case, mismatches, time.perf_counter() - began, run)
 

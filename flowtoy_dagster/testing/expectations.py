@@ -47,7 +47,7 @@ def compare(config: CaseConfig, run: FlowRun, mocks: Mocks) -> list[Mismatch]:
         mocks: what was asked.
     """
     found = [
-        Mismatch(("mock",), f"step '{step}'", can_update=False,
+        Mismatch(("mock", step), f"step '{step}'", can_update=False,
                  reason=f"{reason}; write its answer, or list the step in 'real'")
         for step, reason in mocks.problems.items()
     ]

@@ -40,6 +40,13 @@ def _check_called(value: Any) -> Any:
     raise ValueError("expected a part of the call, a list of them, or false")
 
 
+def _at_least_one(value: Any) -> Any:
+    if not value:
+        raise ValueError("expected at least one, got an empty list")
+    return value
+
+
+SomeOf = AfterValidator(_at_least_one)
 State = Literal["succeeded", "failed", "skipped"]
 Count = Annotated[Whole, Field(ge=0)]
 Expressions = Annotated[dict[str, Text], AfterValidator(_check_expressions)]
@@ -98,9 +105,9 @@ class CaseConfig(Strict):
 class CaseFileConfig(Strict):
     """A whole test file."""
 
-    flow: Annotated[tuple[Name, ...], BeforeValidator(_one_or_more), Field(min_length=1)] = Field(
+    flow: Annotated[tuple[Name, ...], BeforeValidator(_one_or_more), SomeOf] = Field(
         description="write which flow is tested", examples=["shop.yaml"]
     )
-    tests: tuple[CaseConfig, ...] = Field(
-        min_length=1, description="write at least one test", examples=["[{name: it works}]"]
+    tests: Annotated[tuple[CaseConfig, ...], SomeOf] = Field(
+        description="write at least one test", examples=["[{name: it works}]"]
     )

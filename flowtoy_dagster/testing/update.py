@@ -43,7 +43,7 @@ def updated(text: str, verdicts: Iterable[Verdict]) -> tuple[str, int]:
                 if mismatch.can_update and mismatch.found is not MISSING and node is not None:
                     edit = _replaced(text, node, mismatch.found)
                     edits[edit.start] = edit
-        elif all(mismatch.path != ("mock",) for mismatch in verdict.mismatches):
+        elif all(mismatch.path[0] != "mock" for mismatch in verdict.mismatches):
             test = _node(root, path)
             if test is not None and not test.flow_style:
                 edit = _added(text, test, verdict)

@@ -1,25 +1,18 @@
-"""The parts that conformance tests are made of: an echo server and a small interpreter."""
+"""The parts that conformance tests are made of: an echo server, and runs without Dagster."""
 
 from __future__ import annotations
 
 import json
-import os
 import threading
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
-import orjson
 import pytest
 
-from flowtoy_dagster.flow.graph import Flow, Step
-from flowtoy_dagster.flow.param_values import bound, see_params
-from flowtoy_dagster.steps.attempts import run_step
-from flowtoy_dagster.steps.context import StepContext
-from flowtoy_dagster.steps.scope import RunInfo
+from flowtoy_dagster.flow.graph import Flow
+from flowtoy_dagster.testing.run import Ended, FlowRun
 
 CASES = Path(__file__).parent
 
@@ -90,74 +83,7 @@ def at_case(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-@dataclass
-class Ended:
-    """A step that the interpreter has run or skipped."""
-
-    state: str
-    error: str | None = None
-    outputs: Mapping[str, Any] = field(default_factory=dict)
-    result: Mapping[str, Any] = field(default_factory=dict)
-    counts: Mapping[str, int] | None = None
-    items: list[dict[str, Any]] = field(default_factory=list)
-
-
-def _run_one(flow: Flow, step: Step, ended: Mapping[str, Ended]) -> Ended:
-    upstream = {name: ended[name] for name in step.upstream}
-    run = RunInfo("run-1", flow.name, lambda: 0.0, see_params(bound(flow), os.environ))
-    context = StepContext(step, run)
-    outcome = run_step(context, flow.sources, upstream)
-    counts = outcome.counts.facts() if outcome.counts is not None else None
-    items = [one.fact() for one in context.loop.log.results()]
-    result = outcome.result.envelope() if outcome.result else {}
-    result.pop("status", None)
-    if outcome.skipped is not None:
-        return Ended("skipped", outcome.skipped)
-    if outcome.error is not None:
-        return Ended("failed", outcome.error, {}, result, counts, items)
-    try:
-        stored = json.loads(orjson.dumps(dict(outcome.outputs)))
-    except TypeError:
-        stored = json.loads(json.dumps(dict(outcome.outputs)))
-    return Ended("succeeded", None, stored, result, counts, items)
-
-
-def _blocks(flow: Flow, step: Step, ended: Mapping[str, Ended]) -> bool:
-    """Whether a step is skipped because of what it waits for."""
-    if step.is_closing:
-        before = step.upstream or tuple(ended)
-        return step.run_if == "failure" and not any(ended[n].state == "failed" for n in before)
-    for name in step.upstream:
-        policies = (flow.step(name).on_error, step.on_error)
-        if ended[name].state == "skipped" and ended[name].error is None:
-            return True  # because of a failure; a condition has a reason
-        if ended[name].state == "failed" and "continue" not in policies:
-            return True
-    return False
-
-
-def _whole_run(flow: Flow) -> tuple[str, ...]:
-    """The steps that are not behind a closing step without dependencies."""
-    behind = {step.name for step in flow.steps if step.is_closing and not step.upstream}
-    for _ in flow.steps:
-        behind |= {step.name for step in flow.steps if behind & set(step.upstream)}
-    return tuple(step.name for step in flow.steps if step.name not in behind)
-
-
 @pytest.fixture
-def interpret() -> Callable[[Flow], dict[str, Ended]]:
-    """Runs a flow's steps one after another in this process, without Dagster."""
-
-    def run(flow: Flow) -> dict[str, Ended]:
-        ended: dict[str, Ended] = {}
-        while len(ended) < len(flow.steps):
-            for step in flow.steps:
-                waits = step.upstream
-                if step.is_closing and not waits:
-                    waits = _whole_run(flow)
-                if step.name not in ended and all(name in ended for name in waits):
-                    blocked = _blocks(flow, step, ended)
-                    ended[step.name] = Ended("skipped") if blocked else _run_one(flow, step, ended)
-        return ended
-
-    return run
+def interpret() -> Callable[[Flow], Mapping[str, Ended]]:
+    """Runs a flow in this process without Dagster, as `flowtoy test` does; nothing is mocked."""
+    return lambda flow: FlowRun(flow).carry_out().steps

@@ -144,3 +144,8 @@ def test_the_environment_says_which_flows(root: Path, monkeypatch: pytest.Monkey
     monkeypatch.chdir(root)
     assert "hello" in [flow.job for flow in flows_here({})]
     assert {path.parent for flow in flows_here({}) for path in flow.paths} == {ROOT / "examples"}
+
+
+def test_tests_of_flows_are_no_flows_and_no_overrides(root: Path) -> None:
+    make(root, "shop.yaml", "shop.prod.yaml", "shop.test.yaml", "other.test.yml")
+    assert found(root) == {"shop": ("shop.yaml", "shop.prod.yaml")}
