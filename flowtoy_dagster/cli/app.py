@@ -70,8 +70,8 @@ _add(plan, CHECK, "plan flow.yaml --param day=2026-11-01", "plan --retry last",
      "plan base.yaml local.yaml --origin runner.max_workers", "plan flow.yaml --format json")
 app.command(
     "test", rich_help_panel=CHECK,
-    epilog=examples("test", "test flows/shop.test.yaml -k unpaid", "test flows/ --junit results.xml",
-                    "test shop.test.yaml --update"),
+    epilog=examples("test", "test flows/shop.test.yaml -k unpaid",
+                    "test flows/ --junit results.xml", "test shop.test.yaml --update"),
 )(run_tests)
 app.add_typer(runs, name="runs", rich_help_panel=HISTORY)
 app.add_typer(state, name="state", rich_help_panel=HISTORY)
