@@ -27,6 +27,7 @@ from flowtoy_dagster.cli.shared.options import (
     begin,
     show_warnings,
 )
+from flowtoy_dagster.errors import UsageError
 from flowtoy_dagster.terminal import say
 
 if TYPE_CHECKING:
@@ -73,6 +74,9 @@ def retry(
     from flowtoy_dagster.cli.shared.printing import OutputWriter, claim_stdout
     from flowtoy_dagster.loader import load_flow
 
+    if run.endswith((".yaml", ".yml")):
+        hint = f"flowtoy retry {(config or ['last'])[0]} {run}"
+        raise UsageError(f"'{run}' is a file, and the run comes first\n    {hint}")
     begin(env_file, log_level)
     writer = OutputWriter(claim_stdout(), as_json=as_json, quiet=quiet, file=output_file)
     request = _Request(

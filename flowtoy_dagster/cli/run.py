@@ -60,7 +60,7 @@ def run(
     flow = flow_of(config, param, params_file, timeout)
     door = None
     if status_port is not None:
-        door = Door.take(LOCAL, status_port, token)
+        door = Door.take(LOCAL, status_port, token, option="--status-port")
         door.publish(address_file)
         tell(f"status at {door.url('/status')}")
     run_and_serve(flow, max_workers, door, writer, show_secrets=show_secrets)

@@ -75,7 +75,7 @@ def tui(
         _need_terminal()
         door = None
         if status_port is not None:
-            door = Door.take(LOCAL, status_port, token)
+            door = Door.take(LOCAL, status_port, token, option="--status-port")
             door.publish(address_file)
             tell(f"status at {door.url('/status')}")
         code = _run(flow, max_workers, show_logs, door)

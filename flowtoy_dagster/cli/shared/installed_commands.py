@@ -9,6 +9,7 @@ import typer.main
 from typer.core import TyperCommand, TyperGroup
 
 from flowtoy_dagster.entry_points import Kinds, KindUnusable, package_of
+from flowtoy_dagster.cli.shared.usage import PARSER_ERROR, explain
 from flowtoy_dagster.errors import UsageError
 
 _PANEL = "Commands of other packages"
@@ -65,6 +66,14 @@ class Commands(TyperGroup):
         packages = sorted({package_of(point) for point in COMMANDS.installed[cmd_name]})
         text = f"From {' and '.join(packages)}; `flowtoy {cmd_name} --help` says more."
         return TyperCommand(name=cmd_name, help=text, rich_help_panel=_PANEL)
+
+    def invoke(self, ctx: Any) -> Any:
+        """Call the command; what is wrong with its arguments is told in our words."""
+        try:
+            return super().invoke(ctx)
+        except PARSER_ERROR as error:
+            explain(error)
+            raise
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
         """The command that is called, and its arguments.

@@ -38,7 +38,12 @@ class Door:
 
     @classmethod
     def take(
-        cls, host: str, port: int, token: bool | None = None, hosts: Sequence[str] | None = None
+        cls,
+        host: str,
+        port: int,
+        token: bool | None = None,
+        hosts: Sequence[str] | None = None,
+        option: str = "--port",
     ) -> Door:
         """Take a port.
 
@@ -48,6 +53,7 @@ class Door:
             token: whether visitors need one; they do by default, since every user of a machine
                 can connect to its 127.0.0.1.
             hosts: more names by which the server may be reached.
+            option: where the port was given.
 
         Raises:
             UsageError: it can't be had.
@@ -55,7 +61,7 @@ class Door:
         from flowtoy_dagster.server.http.endpoint import listen
         from flowtoy_dagster.server.webui import new_token
 
-        listener = listen(host, port)
+        listener = listen(host, port, option)
         return cls(listener, None if token is False else new_token(), tuple(hosts or ()))
 
     def url(self, path: str) -> str:

@@ -16,6 +16,7 @@ from jinja2 import nodes
 from flowtoy_dagster.errors import TemplateError
 from flowtoy_dagster.flow.templates.bounds import BUDGET, Rounds
 from flowtoy_dagster.flow.templates.jinja import environment, lenient_environment
+from flowtoy_dagster.flow.templates.python_words import in_plain_words
 from flowtoy_dagster.flow.templates.values import native, plain, text, to_json
 
 __all__ = ["is_template", "parse", "render", "render_all", "text", "to_json"]
@@ -105,6 +106,8 @@ def render(source: str, context: Mapping[str, Any], *, lenient: bool = False) ->
 def _message_of(error: Exception) -> str:
     if isinstance(error, jinja2.UndefinedError) and error.message:
         return error.message  # why the name is missing, as `Names` has said it
+    if isinstance(error, TypeError):
+        return in_plain_words(str(error))
     return str(error) or type(error).__name__
 
 

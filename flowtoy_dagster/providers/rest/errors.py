@@ -32,6 +32,10 @@ _INVALID_URL = (
     urllib3.exceptions.LocationValueError,
 )
 _INVALID_ANSWER = (urllib3.exceptions.InvalidChunkLength, urllib3.exceptions.InvalidHeader)
+_NOT_TLS = (
+    "WRONG_VERSION_NUMBER", "HTTP_REQUEST", "RECORD_LAYER_FAILURE", "PACKET_LENGTH_TOO_LONG",
+)
+"""What OpenSSL calls an answer that is plain HTTP, by its versions."""
 _TLS = "TLS error with {origin}: "
 _CLOSED = "the server closed the connection {moment}"
 _NOT_A_URL = "{target} is not a URL that can be called"
@@ -153,6 +157,8 @@ def _fill(
 
 def _reason(cause: BaseException) -> str:
     if isinstance(cause, ssl.SSLError) and cause.reason:
+        if cause.reason in _NOT_TLS:
+            return "the server does not speak TLS at this port; did you mean http://?"
         return cause.reason.replace("_", " ").lower()
     reason = getattr(cause, "strerror", None) or type(cause).__name__
     return str(reason[0].lower() + reason[1:])

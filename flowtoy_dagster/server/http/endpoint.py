@@ -62,12 +62,13 @@ class Listener:
         return f"http://{f'[{host}]' if ':' in host else host}:{self.port}"
 
 
-def listen(host: str = LOCAL, port: int = 0) -> Listener:
+def listen(host: str = LOCAL, port: int = 0, option: str = "--port") -> Listener:
     """Take a port.
 
     Args:
         host: a name or an address of this machine.
         port: 0 takes any that is free.
+        option: where the port was given.
 
     Raises:
         UsageError: it can't be had; says why.
@@ -88,14 +89,14 @@ def listen(host: str = LOCAL, port: int = 0) -> Listener:
         bound.listen(_BACKLOG)
     except OSError as error:
         bound.close()
-        raise UsageError(_why(error, host, port)) from None
+        raise UsageError(_why(error, host, port, option)) from None
     name, number = bound.getsockname()[:2]
     return Listener(bound, host, name, number)
 
 
-def _why(error: OSError, host: str, port: int) -> str:
+def _why(error: OSError, host: str, port: int, option: str) -> str:
     if error.errno == errno.EADDRINUSE:
-        return f"port {port} of {host} is in use\n    --port 0 takes one that is free"
+        return f"port {port} of {host} is in use\n    {option} 0 takes one that is free"
     if error.errno == errno.EADDRNOTAVAIL:
         return f"'{host}' is not an address of this machine"
     if error.errno in (errno.EACCES, errno.EPERM):

@@ -1,0 +1,45 @@
+"""Python's messages about the types of values, in the words of the language."""
+
+from __future__ import annotations
+
+import re
+
+_TYPES = {
+    "int": "a number", "float": "a number", "str": "a text", "list": "a list",
+    "dict": "a mapping", "NoneType": "null", "bool": "true or false", "tuple": "a list",
+}
+_NAME = r"""['"]?([A-Za-z]\w*)['"]?"""
+_OPERANDS = re.compile(rf"unsupported operand type\(s\) for (\S+?)(?: or \S+)?: {_NAME} and {_NAME}$")
+_JOINED = re.compile(rf"can only concatenate (\w+) \(not {_NAME}\) to \1$")
+_COMPARISON = re.compile(rf"'(\S+)' not supported between instances of {_NAME} and {_NAME}$")
+
+
+def in_plain_words(message: str) -> str:
+    """What an operation can't do, without Python's names of types.
+
+    Args:
+        message: of a TypeError; one that is about something else is given back as it is.
+    """
+    found = _OPERANDS.match(message)
+    if found:
+        operator, left, right = found.groups()
+        return _of_sum(operator, left, right)
+    found = _JOINED.match(message)
+    if found:
+        return _of_sum("+", found[1], found[2])
+    found = _COMPARISON.match(message)
+    if found:
+        operator, left, right = found.groups()
+        return f"{_type(left)} and {_type(right)} can't be compared with '{operator}'"
+    return message
+
+
+def _of_sum(operator: str, left: str, right: str) -> str:
+    told = f"'{operator}' can't be used on {_type(left)} and {_type(right)}"
+    if operator == "+" and "str" in (left, right):
+        return f"{told}: texts are joined with '~', numbers are made with '| int' or '| float'"
+    return told
+
+
+def _type(name: str) -> str:
+    return _TYPES.get(name, f"a value of type '{name}'")

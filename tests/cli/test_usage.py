@@ -1,0 +1,47 @@
+"""A command that is called in a wrong way says what to write, in our words."""
+
+from __future__ import annotations
+
+import socket
+
+import pytest
+from typer.testing import CliRunner
+
+from flowtoy_dagster.cli.app import app
+from flowtoy_dagster.cli.shared.serving import Door
+from flowtoy_dagster.errors import UsageError
+
+CALLS = {
+    "run": "Missing argument 'CONFIG'. Name a YAML file, such as `flowtoy run flow.yaml`",
+    "runs show": "Missing argument 'RUN'. `flowtoy runs show last` takes the latest run",
+    "retry": "Missing argument 'RUN'. `flowtoy retry last` takes the latest run",
+    "validate": "Missing argument 'PATH'. `flowtoy validate --help` has examples",
+    "run --max-workers many f.yaml": "'--max-workers': expected a whole number, got 'many'",
+    "webui --port 99999": "'--port': expected at most 65535, got '99999'",
+    "run --log-level loud f.yaml":
+        "Invalid value for '--log-level': 'loud' is not one of 'debug', 'info', 'warning', 'error'.",
+    "run -v f.yaml": "No such option: -v; for more of the log, write --log-level info",
+    "run --dry-run f.yaml": "No such option: --dry-run; `flowtoy plan` tells what a run would do",
+    "run --max-worker 3 f.yaml": "No such option: --max-worker (Possible options: --max-workers",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("call", CALLS)
+def test_a_wrong_call_says_what_to_write(call: str) -> None:
+    done = CliRunner(env={"TERM": "dumb", "COLUMNS": "200"}).invoke(app, call.split())
+    assert done.exit_code == 2
+    assert CALLS[call] in " ".join(done.output.replace("│", " ").split())
+
+
+def test_a_retry_of_a_file_says_that_the_run_comes_first() -> None:
+    with pytest.raises(UsageError) as told:
+        app(["retry", "f.yaml", "last:shop"], standalone_mode=False)
+    assert str(told.value) == (
+        "'f.yaml' is a file, and the run comes first\n    flowtoy retry last:shop f.yaml"
+    )
+
+
+def test_a_port_in_use_names_the_option_that_took_it() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken, pytest.raises(UsageError) as told:
+        Door.take("127.0.0.1", taken.getsockname()[1], option="--status-port")
+    assert str(told.value).endswith("\n    --status-port 0 takes one that is free")
