@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
 import jmespath.parser
@@ -21,6 +21,7 @@ _LEFT_ONLY = frozenset(
      "flatten", "pipe"}
 )
 
+_SHOWN_KEYS = 6
 _QUOTED = re.compile(r"""[=!<>]=?\s*("[^"]*")(?!\s*[.(\[])""")
 """What stands in double quotes to the right of a comparison: mostly meant as a text."""
 
@@ -53,6 +54,28 @@ class JmespathOutput(OutputKind):
         """What the expression finds."""
         expression = value or ""
         return search(expression, _root(_root_names(expression), result))
+
+    def doubt(self, value: Any, result: ResultView, found: Any) -> str | None:
+        """That the names that the expression begins with are not in the data."""
+        if found is not None or not value:
+            return None
+        names = _root_names(value)
+        data = _root(names, result)
+        if isinstance(data, str) and result.not_json is not None:
+            return f"{result.not_json}, so '{value}' finds nothing"
+        if not isinstance(data, dict) or not data or not names or names & data.keys():
+            return None
+        return _why_nothing(value, names, data)
+
+
+def _why_nothing(expression: str, names: Collection[str], data: Mapping[str, Any]) -> str:
+    if "result" in names:
+        return (
+            f"'{expression}' finds nothing: 'result' is a name in templates, and JMESPath begins"
+            " in the result"
+        )
+    shown = ", ".join(f"'{key}'" for key in list(data)[:_SHOWN_KEYS])
+    return f"'{expression}' finds nothing: the data has {shown}{', …' * (len(data) > _SHOWN_KEYS)}"
 
 
 @functools.lru_cache(maxsize=1024)

@@ -21,3 +21,9 @@ class JsonOutput(OutputKind):
     def extract(self, value: Any, result: ResultView, scope: Mapping[str, Any]) -> Any:
         """The JSON."""
         return result.json
+
+    def doubt(self, value: Any, result: ResultView, found: Any) -> str | None:
+        """That there is no JSON."""
+        if not isinstance(found, str) or result.not_json is None:
+            return None
+        return f"{result.not_json}: the output is its text, as of type 'raw'"

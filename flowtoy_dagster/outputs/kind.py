@@ -82,6 +82,10 @@ class OutputKind:
         """
         raise NotImplementedError
 
+    def doubt(self, value: Any, result: ResultView, found: Any) -> str | None:
+        """Why what `extract` found is hardly what was meant, for a warning; None mostly."""
+        return None
+
     def check(self, value: Any) -> list[Finding]:
         """What is wrong with a value, as findings whose path begins in the value."""
         return []

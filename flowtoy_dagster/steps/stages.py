@@ -31,7 +31,7 @@ from flowtoy_dagster.steps.keys.required import check_required
 from flowtoy_dagster.steps.keys.until import check_done, repeat_until
 from flowtoy_dagster.steps.keys.when import ask_condition, check_needs
 from flowtoy_dagster.steps.needs import failure_of
-from flowtoy_dagster.steps.outputs.extraction import extract
+from flowtoy_dagster.steps.outputs.extraction import doubt, extract
 from flowtoy_dagster.steps.outputs.streams import stream_outputs
 from flowtoy_dagster.steps.retry import timeout_of
 from flowtoy_dagster.steps.state.deadline import (
@@ -144,6 +144,7 @@ def extract_outputs(context: StepContext, following: Next) -> Outcome:
         if output.is_secret:
             context.mask.learn(texts_in(values[output.name]))
     _complete(context, values)
+    _warn_of_doubts(context, work.result, values)
     if problems:
         return Failed(next(problems[o.name] for o in step.outputs if o.name in problems))
     work.outputs = {output.name: values[output.name] for output in step.outputs}
@@ -153,6 +154,19 @@ def extract_outputs(context: StepContext, following: Next) -> Outcome:
         except JsonError as error:
             return Failed(f"its result can't be kept for other steps: {error}", "provider")
     return following(context)
+
+
+def _warn_of_doubts(
+    context: StepContext, result: ProviderResult, values: Mapping[str, Any]
+) -> None:
+    """Warn of outputs that are hardly what was meant, when all that is secret is known."""
+    if context.item is not None:
+        return  # thousands of items would say the same
+    for output in context.step.outputs:
+        if output.name in values and output.name not in context.sinks and not output.required:
+            told = doubt(output, provider_kind(context.step), result, values[output.name])
+            if told is not None:
+                logger.warning("step '%s': %s", context.step.name, context.mask.text(told))
 
 
 def _learn_from_failure(context: StepContext, result: ProviderResult) -> None:

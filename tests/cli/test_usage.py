@@ -19,7 +19,7 @@ CALLS = {
     "run --max-workers many f.yaml": "'--max-workers': expected a whole number, got 'many'",
     "webui --port 99999": "'--port': expected at most 65535, got '99999'",
     "run --log-level loud f.yaml":
-        "Invalid value for '--log-level': 'loud' is not one of 'debug', 'info', 'warning', 'error'.",
+        "for '--log-level': 'loud' is not one of 'debug', 'info', 'warning', 'error'.",
     "run -v f.yaml": "No such option: -v; for more of the log, write --log-level info",
     "run --dry-run f.yaml": "No such option: --dry-run; `flowtoy plan` tells what a run would do",
     "run --max-worker 3 f.yaml": "No such option: --max-worker (Possible options: --max-workers",

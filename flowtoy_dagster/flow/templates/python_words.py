@@ -9,7 +9,9 @@ _TYPES = {
     "dict": "a mapping", "NoneType": "null", "bool": "true or false", "tuple": "a list",
 }
 _NAME = r"""['"]?([A-Za-z]\w*)['"]?"""
-_OPERANDS = re.compile(rf"unsupported operand type\(s\) for (\S+?)(?: or \S+)?: {_NAME} and {_NAME}$")
+_OPERANDS = re.compile(
+    rf"unsupported operand type\(s\) for (\S+?)(?: or \S+)?: {_NAME} and {_NAME}$"
+)
 _JOINED = re.compile(rf"can only concatenate (\w+) \(not {_NAME}\) to \1$")
 _COMPARISON = re.compile(rf"'(\S+)' not supported between instances of {_NAME} and {_NAME}$")
 

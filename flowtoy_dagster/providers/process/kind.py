@@ -126,7 +126,7 @@ class ProcessKind(ProviderKind):
         if not isinstance(data, dict) or "stdout" not in data:
             return super().view(result)
         printed = data.get("json")
-        return ResultView(result, data.get("json", data["stdout"]), printed, DATA_NAMES)
+        return ResultView(result, data.get("json", data["stdout"]), printed, DATA_NAMES, "stdout")
 
 
 def _is_switched(value: Any, *, to: bool) -> bool:

@@ -22,7 +22,7 @@ from flowtoy_dagster.flow.templates.names import ANSWER_NAMES, PAGE_NAMES
 from flowtoy_dagster.flow.templates.render import is_template
 from flowtoy_dagster.json_text import JsonError
 from flowtoy_dagster.providers.base import CallContext, ProviderResult, bounded
-from flowtoy_dagster.providers.kind import ProviderKind
+from flowtoy_dagster.providers.kind import ProviderKind, ResultView
 from flowtoy_dagster.providers.rest.actions import ResponseAction, action_for
 from flowtoy_dagster.providers.rest.auth.base import Auth, Credentials
 from flowtoy_dagster.providers.rest.auth.grants import TOKEN_NAMES
@@ -370,6 +370,13 @@ class RestKind(ProviderKind):
     ) -> str | None:
         """That what was sent may have been done."""
         return why_not_repeated(configuration, result)
+
+    def view(self, result: ProviderResult) -> ResultView:
+        """The data, and for a text of which media type it is."""
+        headers = result.meta.get("headers") or {}
+        kind = str(headers.get("content-type", "")).partition(";")[0].strip()
+        of = f"the answer ({kind})" if kind else "the answer"
+        return replace(super().view(result), text_of=of)
 
     def render(
         self, configuration: Mapping[str, Any], scope: Mapping[str, Any], payload: Any

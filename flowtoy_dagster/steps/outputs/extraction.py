@@ -39,6 +39,14 @@ def extract(
     return value
 
 
+def doubt(
+    output: OutputConfig, provider: ProviderKind, result: ProviderResult, value: Any
+) -> str | None:
+    """Why the value that was extracted is hardly what was meant, for a warning."""
+    told = output_kind(output).doubt(output.value, provider.view(result), value)
+    return None if told is None else f"output '{output.name}': {told}"
+
+
 def output_kind(output: OutputConfig) -> OutputKind:
     """What an output is of.
 
