@@ -80,6 +80,16 @@ def cursor_words(name: str, cursor: CursorStatus) -> str:
     return f"{whose}: the cursor {state}" + (f": {cursor.reason}" if cursor.reason else "")
 
 
+def cursor_move(cursor: CursorStatus) -> str:
+    """How the cursor of a step moved: `2026-01-01 → 2026-02-01, stored`."""
+    before = cursor.last_value if cursor.last_value is not None else cursor.start_value
+    state = "not stored" if cursor.state == "held" else cursor.state
+    moved = [value for value in (before, cursor.value) if value is not None]
+    told = ", ".join(filter(None, [" → ".join(moved), state]))
+    told += f": {cursor.reason}" if cursor.reason else ""
+    return f"{cursor.key}: {told}" if cursor.key else told
+
+
 def held_cursors(status: RunStatus) -> Iterator[str]:
     """A line for each cursor that something holds back."""
     for step in status.steps.values():

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 
 from rich.highlighter import JSONHighlighter
 from rich.text import Text
 
-from flowtoy_dagster.progress.words import items_words, seconds
+from flowtoy_dagster.progress.words import cursor_move, items_words, seconds
 from flowtoy_dagster.runs.status.models import (
     ItemsStatus,
     RunState,
@@ -134,9 +135,7 @@ def state_text(step: StepStatus, status: RunStatus) -> Text:
         facts.append(("", "waits for its next attempt"))
     if step.items is not None:
         text.append_text(items_bar(step.items, _LONGEST_BAR)).append("\n\n")
-        facts.append(("items", items_words(step.items)))
-        failed = (f"{key}: {why}" for key, why in step.items.failures)
-        facts += [("failed" if not n else "", plain(line)) for n, line in enumerate(failed)]
+    facts += _own_facts(step)
     if step.waits_for:
         facts.append(("", plain(step.waits_for)))
     if step.attempt:
@@ -150,6 +149,16 @@ def state_text(step: StepStatus, status: RunStatus) -> Text:
     for name, value in facts:
         text.append(f"{name:<9} ", "dim").append(f"{value}\n")
     return text
+
+
+def _own_facts(step: StepStatus) -> Iterator[tuple[str, str]]:
+    """What only steps of some kinds have: items, and a cursor."""
+    if step.items is not None:
+        yield "items", items_words(step.items)
+        for number, (key, why) in enumerate(step.items.failures):
+            yield "" if number else "failed", plain(f"{key}: {why}")
+    if step.cursor is not None:
+        yield "cursor", plain(cursor_move(step.cursor))
 
 
 def outputs_text(step: StepStatus, outputs: str | None) -> Text:

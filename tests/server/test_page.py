@@ -95,6 +95,31 @@ def test_the_page_follows_a_run(
     assert "unsafe" not in policy
 
 
+def test_the_page_tells_of_tolerated_failures_and_of_cursors(
+    serving: Callable[..., Any], write: Callable[..., Path], open_page: Callable[..., Any],
+) -> None:
+    # language 19.3, 22.3
+    from playwright.sync_api import expect
+
+    expect.set_options(timeout=60_000)  # other processes may have the cores
+
+    served = serving("serve", write(
+        """\
+        runner: {executor: in_process}
+        flow:
+          - name: new
+            incremental: {cursor_path: at, initial_value: 3}
+            source: {type: process, command: [echo, '[{"at": 5}, {"at": 7}]']}
+          - {name: bad, source: {type: process, command: "false"}, on_error: skip}
+        """
+    ), "--port", "0")
+    page = open_page(served.page("/flow"), 1280, "light")
+    expect(page.locator("#state-word")).to_have_text("finished with failures")
+    new = state_of(page, "new")
+    new.locator("summary").click()
+    expect(new.locator("dl")).to_contain_text("cursor3 → 7, stored")
+
+
 def test_the_page_tells_when_the_run_can_no_longer_be_reached(
     serving: Callable[..., Any], write: Callable[..., Path], tmp_path: Path, browser: Any
 ) -> None:

@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 
 from flowtoy_dagster.errors import RunError
-from flowtoy_dagster.runs.status.models import ItemsStatus, RunStatus, StepStatus
+from flowtoy_dagster.runs.status.models import CursorStatus, ItemsStatus, RunStatus, StepStatus
 from flowtoy_dagster.tui.app import RunPage
 from flowtoy_dagster.tui.sources import Printed
 from flowtoy_dagster.tui.texts import items_bar, row, state_text
@@ -352,3 +352,20 @@ def test_a_repeated_step_is_one_line_with_the_failed_items_first(width: int) -> 
     assert (bar.plain[:12], bar.plain[12:24]) == ("━" * 12, "─" * 12)
     assert bar.spans[0].style == "red"
     assert (bar.spans[0].start, bar.spans[0].end) == (0, 1)
+
+
+@pytest.mark.parametrize(
+    ("cursor", "told"),
+    [
+        (CursorStatus("stored", None, "2", "3", "7"), "3 → 7, stored"),
+        (CursorStatus("held", "'load' failed", "2", None, "7", "eu"),
+         "eu: 2 → 7, not stored: 'load' failed"),
+        (CursorStatus("unchanged", "nothing was read", None, "3"),
+         "3, unchanged: nothing was read"),
+        (CursorStatus("held", "the run ended before it could be stored"),
+         "not stored: the run ended before it could be stored"),
+    ],
+)
+def test_how_the_cursor_of_a_step_moved_is_told(cursor: CursorStatus, told: str) -> None:
+    step = StepStatus("new", state="succeeded", cursor=cursor)
+    assert f"cursor    {told}\n" in state_text(step, RunStatus("1", "flow")).plain

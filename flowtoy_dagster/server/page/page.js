@@ -222,7 +222,14 @@ function facts(step) {
   if (step.started_at) add("started", clock(step.started_at));
   if (step.ended_at) add("ended", clock(step.ended_at));
   if (step.attempt) add("attempts", String(step.attempt));
+  if (step.cursor) add("cursor", cursorText(step.cursor));
   return list;
+}
+
+function cursorText({ key, last_value: last, start_value: start, value, state, reason }) {
+  const moved = [last ?? start, value].filter((one) => one !== null).join(" → ");
+  const told = [moved, state === "held" ? "not stored" : state].filter(Boolean).join(", ");
+  return (key ? `${key}: ` : "") + told + (reason ? `: ${reason}` : "");
 }
 
 const endedItems = (items) => items.succeeded + items.failed + items.skipped;
