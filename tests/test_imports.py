@@ -67,6 +67,7 @@ def loaded_after(code: str) -> set[str]:
         (["validate", "wrong.yaml"], 2),
         (["validate", "choice.yaml"], 0),
         (["plan", "choice.yaml"], 0),
+        (["graph", "choice.yaml"], 0),
     ],
     ids=lambda value: " ".join(value) or "nothing" if isinstance(value, list) else str(value),
 )

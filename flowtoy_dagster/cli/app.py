@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from flowtoy_dagster import __version__
+from flowtoy_dagster.cli.authoring.graph import graph
 from flowtoy_dagster.cli.authoring.plan import plan
 from flowtoy_dagster.cli.retry import cancel, retry
 from flowtoy_dagster.cli.run import run
@@ -64,6 +65,8 @@ _add(cancel, RUN, "cancel last", "cancel last:shop")
 _add(serve, RUN, "serve flow.yaml --port 8000", "serve flow.yaml --address-file address")
 _add(webui, LOOK, "webui flow.yaml --open", "webui --status-url http://127.0.0.1:8000")
 _add(tui, LOOK, "tui flow.yaml", "tui --status-url http://127.0.0.1:8000")
+_add(graph, LOOK, "graph flow.yaml", "graph --run last",
+     "graph flow.yaml --format mermaid", "graph flow.yaml --format svg > flow.svg")
 _add(validate, CHECK, "validate flow.yaml", "validate flows/ --watch",
      "validate flows/ --format github")
 _add(plan, CHECK, "plan flow.yaml --param day=2026-11-01", "plan --retry last",

@@ -35,7 +35,8 @@ COMMANDS: Kinds[Any] = Kinds("flowtoy.commands", "command", {}, _command_of)
 
 _MEANINGS = {
     "check": "flowtoy validate", "lint": "flowtoy validate", "dry-run": "flowtoy plan",
-    "explain": "flowtoy plan", "show-plan": "flowtoy plan", "order": "flowtoy plan",
+    "explain": "flowtoy plan", "draw": "flowtoy graph", "dag": "flowtoy graph",
+    "show-plan": "flowtoy plan", "order": "flowtoy plan",
     "help": "flowtoy --help", "version": "flowtoy --version",
     "list": "flowtoy runs", "ls": "flowtoy runs", "ps": "flowtoy runs", "history": "flowtoy runs",
     "log": "flowtoy runs logs last", "logs": "flowtoy runs logs last",
