@@ -68,6 +68,7 @@ def loaded_after(code: str) -> set[str]:
         (["validate", "choice.yaml"], 0),
         (["plan", "choice.yaml"], 0),
         (["graph", "choice.yaml"], 0),
+        (["init", "new"], 0),
     ],
     ids=lambda value: " ".join(value) or "nothing" if isinstance(value, list) else str(value),
 )

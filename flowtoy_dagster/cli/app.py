@@ -9,7 +9,10 @@ import typer
 
 from flowtoy_dagster import __version__
 from flowtoy_dagster.cli.authoring.graph import graph
+from flowtoy_dagster.cli.authoring.init import init
 from flowtoy_dagster.cli.authoring.plan import plan
+from flowtoy_dagster.cli.authoring.providers import providers
+from flowtoy_dagster.cli.authoring.schema import schema
 from flowtoy_dagster.cli.retry import cancel, retry
 from flowtoy_dagster.cli.run import run
 from flowtoy_dagster.cli.runs import runs
@@ -58,6 +61,7 @@ def _add(command: Callable[..., None], group: str, *shown: str) -> None:
 
 RUN, LOOK, CHECK, HISTORY = "Run", "Look", "Check", "History"
 
+_add(init, RUN, "init", "init shop")
 _add(run, RUN, "run flow.yaml", "run base.yaml local.yaml -j | jq .fetch_users",
      "run flow.yaml --param day=2026-11-01 --max-workers 10")
 _add(retry, RUN, "retry last", "retry last --from fetch_users", "retry last changed.yaml")
@@ -76,5 +80,7 @@ app.command(
     epilog=examples("test", "test flows/shop.test.yaml -k unpaid",
                     "test flows/ --junit results.xml", "test shop.test.yaml --update"),
 )(run_tests)
+_add(providers, CHECK, "providers", "providers rest", "providers --json")
+_add(schema, CHECK, "schema > .flowtoy/schema.json", "schema --partial")
 app.add_typer(runs, name="runs", rich_help_panel=HISTORY)
 app.add_typer(state, name="state", rich_help_panel=HISTORY)

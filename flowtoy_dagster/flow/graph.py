@@ -13,7 +13,6 @@ from flowtoy_dagster.flow.schema.incremental import IncrementalConfig
 from flowtoy_dagster.flow.schema.models import (
     OnError,
     OutputConfig,
-    RetryConfig,
     RunEnd,
     RunIf,
     RunnerConfig,
@@ -21,6 +20,7 @@ from flowtoy_dagster.flow.schema.models import (
 )
 from flowtoy_dagster.flow.schema.params import Param
 from flowtoy_dagster.flow.schema.rates import Rate
+from flowtoy_dagster.flow.schema.retry import RetryConfig
 
 InputKind = Literal["none", "payload", "request"]
 Rule = Literal["continue", "skip", "halt"]

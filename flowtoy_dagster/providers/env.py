@@ -19,7 +19,11 @@ def _one_or_more(value: Any) -> Any:
 
 
 class EnvConfiguration(Strict):
-    """`vars`: the names of the variables."""
+    """`vars`: the names of the variables.
+
+    Attributes:
+        vars: the names of the variables.
+    """
 
     vars: Templated[Annotated[tuple[Templated[Name], ...], BeforeValidator(_one_or_more)]] = ()
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from flowtoy_dagster.errors import StepError, TemplateError
 from flowtoy_dagster.flow.schema.durations import seconds
-from flowtoy_dagster.flow.schema.models import RetryConfig
+from flowtoy_dagster.flow.schema.retry import RetryConfig
 from flowtoy_dagster.flow.templates.render import is_template, render
 from flowtoy_dagster.providers.base import ProviderResult
 from flowtoy_dagster.steps.needs import failure_of

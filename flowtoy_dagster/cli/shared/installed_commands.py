@@ -37,6 +37,8 @@ _MEANINGS = {
     "check": "flowtoy validate", "lint": "flowtoy validate", "dry-run": "flowtoy plan",
     "explain": "flowtoy plan", "draw": "flowtoy graph", "dag": "flowtoy graph",
     "show-plan": "flowtoy plan", "order": "flowtoy plan",
+    "new": "flowtoy init", "create": "flowtoy init", "scaffold": "flowtoy init",
+    "plugins": "flowtoy providers", "kinds": "flowtoy providers", "json-schema": "flowtoy schema",
     "help": "flowtoy --help", "version": "flowtoy --version",
     "list": "flowtoy runs", "ls": "flowtoy runs", "ps": "flowtoy runs", "history": "flowtoy runs",
     "log": "flowtoy runs logs last", "logs": "flowtoy runs logs last",

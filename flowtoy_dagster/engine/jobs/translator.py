@@ -27,7 +27,7 @@ from flowtoy_dagster.engine.tags import (
     STEP_TAG,
 )
 from flowtoy_dagster.flow.graph import Flow, Step, halts_run, has_tolerant_dependents, rule_between
-from flowtoy_dagster.flow.schema.models import retry_config
+from flowtoy_dagster.flow.schema.retry import retry_config
 from flowtoy_dagster.flow.schema.tags import check_run_tags, check_step_tags
 from flowtoy_dagster.flow.secrets_of_flow import FlowSecrets
 from flowtoy_dagster.masking.mask import Mask

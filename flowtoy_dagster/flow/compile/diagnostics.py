@@ -17,10 +17,10 @@ from flowtoy_dagster.flow.schema.incremental import IncrementalConfig
 from flowtoy_dagster.flow.schema.models import (
     GroupConfig,
     OutputConfig,
-    RetryConfig,
     RunnerConfig,
     SourceReference,
 )
+from flowtoy_dagster.flow.schema.retry import RetryConfig
 from flowtoy_dagster.masking.names import is_secret_name
 
 _MODELS_BY_FIELD: dict[str, type[Strict]] = {

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
 from typing import Annotated, Any, Literal, get_args
 
 from pydantic import (
@@ -33,9 +32,9 @@ from flowtoy_dagster.flow.schema.for_each import ForEachConfig, long_form
 from flowtoy_dagster.flow.schema.incremental import IncrementalConfig
 from flowtoy_dagster.flow.schema.params import ParamConfig
 from flowtoy_dagster.flow.schema.rates import Rates
+from flowtoy_dagster.flow.schema.retry import RetryConfig, one_or_more, short_retry
 from flowtoy_dagster.flow.schema.tags import check_run_tags, check_step_tags
 from flowtoy_dagster.flow.templates.conditions import condition
-from flowtoy_dagster.flow.templates.render import is_template
 from flowtoy_dagster.masking.names import is_secret_name
 
 OnError = Literal["fail", "skip", "continue"]
@@ -61,7 +60,16 @@ AtOnce = Annotated[Whole, Field(ge=1)]
 
 
 class SourceConfig(Strict):
-    """Where a step gets its data: a provider's type and its configuration (language 3.1)."""
+    """Where a step gets its data: a provider's type and its configuration (language 3.1).
+
+    Attributes:
+        type: which provider is called, such as rest or process.
+        configuration: the provider's keys; they may stand here, too.
+        description: for people.
+        concurrency: how many steps of a run use it at once.
+        pool: the pool of Dagster's in which its steps run.
+        rate: how many calls a span of time may hold, such as 10/s.
+    """
 
     type: Name = Field(description="write which provider is called", examples=["rest"])
     configuration: dict[str, Any] = Field(default_factory=dict)
@@ -79,7 +87,12 @@ class SourceConfig(Strict):
 
 
 class SourceReference(Strict):
-    """A named source with changes (language 4.3)."""
+    """A named source with changes (language 4.3).
+
+    Attributes:
+        base: the named source that is changed.
+        override: keys that replace those of the base.
+    """
 
     base: Name
     override: dict[str, Any] = Field(default_factory=dict)
@@ -138,6 +151,13 @@ class OutputConfig(Strict):
 
     Its type is looked for where the kinds of outputs are known; in a `Flow` it is set. What else is
     written belongs to the type: `options` has it.
+
+    Attributes:
+        name: what other steps call it: flows.<step>.<name>.
+        type: how it is extracted; by default what its value fits.
+        value: a JMESPath expression, a template, or stdout.
+        secret: whether its value is hidden; by default its name decides.
+        required: whether null or an empty text fails the step.
     """
 
     name: Name
@@ -163,57 +183,34 @@ class OutputConfig(Strict):
         return is_secret_name(self.name) if self.secret is None else self.secret
 
 
-def _one_or_more(value: Any) -> Any:
-    return [value] if isinstance(value, (str, int)) else value
-
-
-def _check_reason(value: str) -> str:
-    if not _REASON.fullmatch(value):
-        raise ValueError(
-            f"'{value}' is not a reason to retry: timeout, connection, crash, raised, provider, "
-            "exit, exit:75, 4xx, 5xx or a status such as 429"
-        )
-    return value
-
-
-_REASON = re.compile(r"timeout|connection|crash|raised|provider|exit(:-?\d+)?|[1-5]xx|[1-5]\d\d")
-RetryReason = Annotated[Text, AfterValidator(_check_reason)]
-
-
-class RetryConfig(Strict):
-    """How often and after what delays a failed step is tried again (language 10.1)."""
-
-    max: Templated[Annotated[Whole, Field(ge=0)]]
-    delay: Templated[Duration] = 1.0
-    backoff: Templated[Literal["constant", "linear", "exponential"]] = "constant"
-    jitter: Templated[Literal["none", "full", "plus_minus"]] = "none"
-    on: Annotated[tuple[RetryReason, ...], BeforeValidator(_one_or_more)] | None = None
-
-
-def _short_retry(value: Any) -> Any:
-    if isinstance(value, (dict, RetryConfig)):
-        return value
-    if isinstance(value, bool) or not (isinstance(value, int) or is_template(value)):
-        raise ValueError(f"expected a number of retries or a mapping, got {show(value)}")
-    return {"max": value}
-
-
-def retry_config(value: int | Mapping[str, Any]) -> RetryConfig:
-    """A `retry` as the language writes it, in Python.
-
-    Raises:
-        ValueError: it is none.
-    """
-    written = dict(value) if isinstance(value, Mapping) else value
-    return RetryConfig.model_validate(_short_retry(written))
-
-
 Condition = Annotated[Any, AfterValidator(condition)]
 """An expression that gives true or false, as a template (language 19.1)."""
 
 
 class StepConfig(Strict):
-    """One step as written (language 4.1)."""
+    """One step as written (language 4.1).
+
+    Attributes:
+        name: what other steps and people call it.
+        source: what it calls: a named source, a provider's type, or a mapping.
+        for_each: a list, a mapping, or a template of one, for whose items it is repeated.
+        incremental: loads only what is new since the last run.
+        input: a request, or a payload for the call.
+        output: what is extracted from the result, for other steps.
+        depends_on: steps that come before it, beside those that templates name.
+        when: an expression; false skips the step.
+        run_if: whether it runs after failures, too.
+        on_error: what follows when it fails.
+        retry: how many more attempts a failed step has, or a mapping.
+        timeout: how long an attempt may take.
+        until: an expression; the step is called again until it is true.
+        every: how long it waits between two calls.
+        for_: how long it may be called again before it fails.
+        group: the group of runner.groups whose limit it shares.
+        pool: the pool of Dagster's in which it runs.
+        description: for people.
+        tags: of the step in Dagster.
+    """
 
     name: Name
     source: Source = Field(description="write what the step calls", examples=["process"])
@@ -223,13 +220,13 @@ class StepConfig(Strict):
     output: tuple[OutputConfig, ...] = Field(
         default=(), examples=["[{name: result, value: stdout}]"]
     )
-    depends_on: Annotated[tuple[Name, ...], BeforeValidator(_one_or_more)] = Field(
+    depends_on: Annotated[tuple[Name, ...], BeforeValidator(one_or_more)] = Field(
         default=(), examples=["[first, second]"]
     )
     when: Condition | None = None
     run_if: RunIf | None = None
     on_error: OnError | None = None
-    retry: Annotated[RetryConfig, BeforeValidator(_short_retry)] | None = None
+    retry: Annotated[RetryConfig, BeforeValidator(short_retry)] | None = None
     timeout: Templated[Timeout] | None = None
     until: Condition | None = None
     every: Templated[Timeout] | None = None
@@ -252,13 +249,27 @@ class StepConfig(Strict):
 
 
 class GroupConfig(Strict):
-    """Steps of which only so many run at once (language 17.2)."""
+    """Steps of which only so many run at once (language 17.2).
+
+    Attributes:
+        concurrency: how many of its steps run at once.
+    """
 
     concurrency: AtOnce
 
 
 class RunnerConfig(Strict):
-    """How the flow runs (language 10.4)."""
+    """How the flow runs (language 10.4).
+
+    Attributes:
+        on_error: what follows when a step fails that does not say so itself.
+        max_workers: how many steps run at once.
+        timeout: how long a run may take.
+        grace: how long steps with run_if have when a run is ended.
+        executor: which executor runs the steps.
+        executor_options: what the executor takes.
+        groups: groups of steps of which only so many run at once.
+    """
 
     on_error: OnError = "fail"
     max_workers: AtOnce | None = None
@@ -274,7 +285,15 @@ class RunnerConfig(Strict):
 
 
 class ScheduleConfig(Strict):
-    """When Dagster starts the flow by itself (language 16)."""
+    """When Dagster starts the flow by itself (language 16).
+
+    Attributes:
+        cron: when, as five fields of cron.
+        timezone: whose clock counts, such as Europe/Zurich.
+        params: the values of parameters for these runs.
+        enabled: whether it is on when Dagster first sees it.
+        description: for people.
+    """
 
     cron: Annotated[str, AfterValidator(check_cron)]
     timezone: Annotated[str, AfterValidator(check_timezone)] = "UTC"
@@ -293,9 +312,15 @@ def _some_ends(value: tuple[str, ...]) -> tuple[str, ...]:
 
 
 class NotifyConfig(Strict):
-    """A call that is made when the run has ended (language 19.6)."""
+    """A call that is made when the run has ended (language 19.6).
 
-    on: Annotated[tuple[RunEnd, ...], BeforeValidator(_one_or_more), AfterValidator(_some_ends)]
+    Attributes:
+        on: the ends of a run that it reports.
+        source: what is called, as in a step.
+        input: a request or a payload, as in a step.
+    """
+
+    on: Annotated[tuple[RunEnd, ...], BeforeValidator(one_or_more), AfterValidator(_some_ends)]
     source: Source
     input: Any = None
 
@@ -305,7 +330,19 @@ def _one_or_list(value: Any) -> Any:
 
 
 class FlowConfig(Strict):
-    """A whole configuration after merging (language 2)."""
+    """A whole configuration after merging (language 2).
+
+    Attributes:
+        name: of the flow; by default the file's.
+        description: for people.
+        tags: of its runs in Dagster.
+        sources: what steps call, by name.
+        flow: the steps.
+        runner: how the flow runs.
+        params: values that can be chosen when a run starts.
+        notify: calls that are made when a run has ended.
+        schedule: when Dagster starts the flow by itself.
+    """
 
     name: Name
     description: str | None = None

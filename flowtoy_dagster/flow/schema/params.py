@@ -30,7 +30,16 @@ _LISTED = ("string", "integer", "number")
 
 
 class ParamConfig(Strict):
-    """A parameter as declared (language 15.1); a value alone is its default."""
+    """A parameter as declared (language 15.1); a value alone is its default.
+
+    Attributes:
+        type: what its values are.
+        default: its value, if none is given.
+        enum: the values that it can have.
+        description: for people.
+        secret: whether its value is hidden; by default its name decides.
+        env: the variable that has its value, if none is given.
+    """
 
     type: ParamType
     default: Any = None

@@ -70,7 +70,24 @@ Codes = Annotated[
 
 
 class ProcessConfiguration(Strict):
-    """The keys of a process source and of a request to it."""
+    """The keys of a process source and of a request to it.
+
+    Attributes:
+        command: what to run: a list of words, or a text for a shell.
+        args: appended to the command; each is one argument.
+        stdin: standard input: text as it is, other values as JSON.
+        env: variables that are added to the environment.
+        cwd: the working directory.
+        shell: whether /bin/sh runs a text without shell operators, too.
+        pass_to: what becomes of a payload.
+        timeout: after which the command is ended.
+        template_strict: whether missing names in the command's templates are errors.
+        log_full_command: whether the command is logged with its arguments.
+        redact_args: places of arguments that are masked in the log; the program is 0.
+        redact_patterns: arguments that contain one of these are masked in the log.
+        success_codes: the exit codes that are a success.
+        max_output_bytes: the most that stdout and stderr may each have.
+    """
 
     # Before the command, which is checked by it.
     shell: Templated[bool] = False

@@ -106,7 +106,28 @@ def _proxy_or_none(value: Any) -> Any:
 Status = Annotated[Whole, Field(ge=100, le=599)]
 Statuses = Annotated[tuple[Templated[Status], ...], BeforeValidator(_one_or_more)]
 class RestConfiguration(RequestContents):
-    """What a call needs; the keys of language 11.2."""
+    """What a call needs; the keys of language 11.2.
+
+    Attributes:
+        url: where to call; with base_url a path.
+        base_url: put before a url without a scheme.
+        auth: {basic: …}, {bearer: token}, or a mapping with a type.
+        timeout: for the whole call.
+        verify: whether to check certificates, or the file of those to trust.
+        cert: the client's certificate, or it and its key.
+        allow_redirects: whether to follow redirects.
+        expect: which statuses are a success; by default 200 to 299.
+        max_response_bytes: the most that an answer's body may have.
+        decode: what the body of a success is.
+        proxy: the HTTP proxy; false uses none.
+        cookies: whether to send cookies again within one call.
+        paginator: how to read all pages.
+        data_selector: where the records of a page are, in JMESPath.
+        idempotent: whether a POST or PATCH may be sent twice.
+        idempotency_key: whether to send Idempotency-Key.
+        response_actions: what to make of some answers.
+        hosts: other hosts that links to pages may lead to.
+    """
 
     model_config = ConfigDict(hide_input_in_errors=True)
 

@@ -47,7 +47,20 @@ Pairs = dict[str, Templated[Values]]
 
 
 class RequestContents(Strict):
-    """The keys that say what is sent."""
+    """The keys that say what is sent.
+
+    Attributes:
+        method: GET, HEAD, POST, PUT, PATCH, DELETE or OPTIONS.
+        headers: sent with the call; null leaves a header out.
+        params: added to the query; a list repeats the name, null leaves it out.
+        json_body: the body, as JSON.
+        data: the body, as text.
+        form: the body, as a form.
+        files: files of a form, by the names of their fields.
+        body: a file as the body: {file: path}.
+        input_mode: what becomes of a payload.
+        param_name: the query parameter for a payload that is not a mapping.
+    """
 
     method: Templated[Annotated[str, BeforeValidator(_method)]] = "GET"
     headers: Templated[dict[str, Templated[Text] | None]] = Field(

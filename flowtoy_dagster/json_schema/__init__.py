@@ -1,0 +1,1 @@
+"""The JSON Schema of flows, for editors, made from the models that check them."""
