@@ -21,6 +21,7 @@ from flowtoy_dagster.cli.shared.installed_commands import Commands
 from flowtoy_dagster.cli.shared.options import examples
 from flowtoy_dagster.cli.state import state
 from flowtoy_dagster.cli.testing.run_tests import run_tests
+from flowtoy_dagster.cli.testing.step import evaluate, step
 from flowtoy_dagster.cli.tui import tui
 from flowtoy_dagster.cli.validate import validate
 from flowtoy_dagster.cli.webui import webui
@@ -80,7 +81,14 @@ app.command(
     epilog=examples("test", "test flows/shop.test.yaml -k unpaid",
                     "test flows/ --junit results.xml", "test shop.test.yaml --update"),
 )(run_tests)
+_add(step, CHECK, "step fetch flow.yaml", "step fetch flow.yaml --dry",
+     "step details flow.yaml --with last --item 17")
 _add(providers, CHECK, "providers", "providers rest", "providers --json")
 _add(schema, CHECK, "schema > .flowtoy/schema.json", "schema --partial")
+app.command(
+    "eval", rich_help_panel=HISTORY,
+    epilog=examples('eval "{{ flows.fetch.rows | length }}"',
+                    'eval "fetch.rows[0]" --run last:shop'),
+)(evaluate)
 app.add_typer(runs, name="runs", rich_help_panel=HISTORY)
 app.add_typer(state, name="state", rich_help_panel=HISTORY)

@@ -48,7 +48,7 @@ def run_case(case: Case) -> Verdict:
     began = time.perf_counter()
     environment = TestEnvironment(case.config.env)
     mocks = Mocks(case.flow, case.mocks, frozenset(case.config.real), environment)
-    files = _Files()
+    files = TemporaryFiles()
     with environment.set(), files.removed():
         places = Places(files.folder, files.redirect)
         run = FlowRun(case.flow, mocks, places).carry_out()
@@ -61,7 +61,7 @@ def run_case(case: Case) -> Verdict:
 
 
 @dataclass
-class _Files:
+class TemporaryFiles:
     """The files of a run, in a folder that is made when one is written."""
 
     _root: Path | None = None
@@ -69,6 +69,7 @@ class _Files:
 
     @contextlib.contextmanager
     def removed(self) -> Iterator[None]:
+        """Remove them at the end of a block."""
         try:
             yield
         finally:

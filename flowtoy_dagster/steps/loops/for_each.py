@@ -6,7 +6,7 @@ import contextlib
 import dataclasses
 import hashlib
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -94,10 +94,10 @@ class _Repetition:
         self._has_secrets = any(output.is_secret for output in context.step.outputs)
 
     def run(self) -> Outcome:
-        total = len(self.items)
-        self.loop.log.begin(total)
-        self.loop.progress.begin(total)
-        queue = ItemQueue(range(total), self._work, self._take_in, self._why_no_more)
+        chosen = self._chosen()
+        self.loop.log.begin(len(chosen))
+        self.loop.progress.begin(len(chosen))
+        queue = ItemQueue(chosen, self._work, self._take_in, self._why_no_more)
         settings = self.items.settings
         threads = settings.concurrency if settings.concurrency is not None else self.loop.workers
         queue.run(min(int(threads), self.loop.most or MOST_ITEMS))
@@ -107,6 +107,18 @@ class _Repetition:
                 self._keep(ItemResult(index, self.items.key(index), "skipped", reason))
         self.loop.log.end()
         return self._outcome(self.loop.progress.counts, queue.stopped)
+
+    def _chosen(self) -> Sequence[int]:
+        """The places of the items that are to be worked on."""
+        places = range(len(self.items))
+        if self.loop.only is None:
+            return places
+        found = [place for place in places if self.items.key(place) == self.loop.only]
+        if not found:
+            known = [self.context.mask.text(self.items.key(place)) for place in places[:8]]
+            listed = ", ".join(map(shown_key, known)) or "there are no items"
+            raise StepError(f"there is no item {shown_key(self.loop.only)}; the first: {listed}")
+        return found
 
     def _outcome(self, counts: ItemCounts, stopped: str | None) -> Outcome:
         if stopped == RUN_OUT_OF_TIME:

@@ -262,6 +262,7 @@ class Loop:
         progress: called with how far it is.
         stopping: set when the step must end: no item is begun any more.
         claims: which place each output writes to.
+        only: the key of the one item that is to be worked on; None for all.
     """
 
     log: ItemLog = field(default_factory=MemoryItemLog)
@@ -270,3 +271,4 @@ class Loop:
     progress: LoopProgress = field(default_factory=LoopProgress)
     stopping: threading.Event = field(default_factory=threading.Event)
     claims: Claims = field(default_factory=Claims)
+    only: str | None = None

@@ -1,0 +1,189 @@
+"""`flowtoy step` and `flowtoy eval`: one step, or one expression, by itself."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any, Optional
+
+import typer
+
+from flowtoy_dagster.cli.shared.options import (
+    Config,
+    Debug,
+    EnvFile,
+    Level,
+    LogLevel,
+    Param,
+    ParamsFile,
+    begin,
+    flow_of,
+)
+from flowtoy_dagster.errors import FlowtoyError, StepError, TemplateError, UsageError
+from flowtoy_dagster.terminal import print_json, say
+
+if TYPE_CHECKING:
+    from flowtoy_dagster.flow.graph import Flow, Step
+    from flowtoy_dagster.masking.mask import Mask
+    from flowtoy_dagster.steps.attempts import StepOutcome
+    from flowtoy_dagster.testing.single import Before
+
+
+def step(
+    name: Annotated[str, typer.Argument(help="The step's name.", metavar="NAME")],
+    config: Config,
+    item: Annotated[
+        Optional[str],  # noqa: UP045 - Typer reads these at run time
+        typer.Option("--item", metavar="KEY", help="Of a loop, run only the item of this key."),
+    ] = None,
+    with_run: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option("--with", metavar="RUN",
+                     help="Take what the step needs of other steps from this run: an id, a unique"
+                          " beginning of one, `last`, or `last:FLOW`."),
+    ] = None,
+    dry: Annotated[
+        bool, typer.Option("--dry", help="Show the call, secrets masked, and send nothing.")
+    ] = False,
+    env_file: EnvFile = None,
+    param: Param = None,
+    params_file: ParamsFile = None,
+    log_level: Level = LogLevel.warning,
+    debug: Debug = False,
+) -> None:
+    """Run one step of a flow by itself, or show what it would call.
+
+    Prints the step's outputs, or with `--dry` the rendered call. Nothing is stored: there is no run
+    in the history, and cursors stay as they are. The exit code is 0 where the step succeeded or was
+    skipped, and 1 where it failed.
+    """
+    from flowtoy_dagster.testing.single import Rendered, render_step, try_step
+
+    begin(env_file, log_level)
+    flow = flow_of(config, param, params_file)
+    chosen = _chosen(flow, name)
+    if item is not None and chosen.for_each is None:
+        raise UsageError(f"step '{name}' has no items: only steps with 'for_each' have")
+    if chosen.dependencies and with_run is None:
+        needed = ", ".join(f"'{before}'" for before in chosen.upstream)
+        raise UsageError(f"step '{name}' depends on {needed}\n    give --with RUN, such as last")
+    before = _before(flow, with_run, chosen.upstream)
+    if not dry:
+        _print_outcome(name, try_step(flow, chosen, before, item))
+        return
+    shown = render_step(flow, chosen, before, item)
+    if not isinstance(shown, Rendered):
+        _print_outcome(name, shown)
+        return
+    of_item = f" (item '{shown.item}')" if shown.item is not None else ""
+    say(f"{shown.described}{of_item}")
+    print_json(shown.facts)
+
+
+def _chosen(flow: Flow, name: str) -> Step:
+    from flowtoy_dagster.flow.files.suggestions import nearest
+
+    found = flow.by_name.get(name)
+    if found is None:
+        raise UsageError(f"the flow has no step '{name}'\n    {nearest(name, flow.by_name).hint}")
+    return found
+
+
+def _before(flow: Flow, run: str | None, names: tuple[str, ...]) -> Before:
+    """What a run has left of some steps."""
+    from flowtoy_dagster.testing.single import Before
+
+    if run is None:
+        return Before()
+    from flowtoy_dagster.runs.history import History
+
+    with History() as history:
+        return _left_by(history, history.find(run), flow, names)
+
+
+def _left_by(history: Any, run: Any, flow: Flow, names: tuple[str, ...]) -> Before:
+    from flowtoy_dagster.engine.jobs.dagster_names import step_keys
+    from flowtoy_dagster.flow.secrets_of_flow import secret_outputs
+    from flowtoy_dagster.testing.run import Ended
+    from flowtoy_dagster.testing.single import Before
+
+    keys = step_keys(step.name for step in history.flow(run).steps)
+    upstream: dict[str, Any] = {}
+    secrets: set[str] = set()
+    for name in names:
+        record = history.record(run, keys[name]) if name in keys else None
+        if record is None:
+            upstream[name] = Ended("skipped", f"it did not run in run {run.run_id[:8]}", ran=False)
+            continue
+        upstream[name] = record
+        secrets |= record.secrets_with(secret_outputs(flow, name) & record.outputs.keys())
+    return Before(upstream, frozenset(secrets), run.run_id)
+
+
+def _print_outcome(name: str, outcome: StepOutcome) -> None:
+    from flowtoy_dagster.masking.mask import hide
+
+    if outcome.skipped is not None:
+        say(f"step '{name}' is skipped: {outcome.skipped}")
+        return
+    if outcome.error is not None:
+        for line in outcome.stderr.splitlines():
+            say(f"    {line}")
+        raise StepError(f"step '{name}' failed: {outcome.error}")
+    mask = outcome.mask.including(outcome.secrets)
+    print_json({
+        key: hide(value) if key in outcome.hidden else mask.data(value)
+        for key, value in outcome.outputs.items()
+    })
+
+
+def evaluate(
+    expression: Annotated[
+        str,
+        typer.Argument(metavar="EXPR", help="A template ({{ … }}), or JMESPath on the outputs by"
+                                            " step."),
+    ],
+    run: Annotated[
+        str, typer.Option("--run", metavar="RUN", help="An id, a unique beginning of one, `last`,"
+                                                       " or `last:FLOW`.")
+    ] = "last",
+    env_file: EnvFile = None,
+    debug: Debug = False,
+) -> None:
+    """Print what a template or a JMESPath expression gives for the outputs of a run.
+
+    Secrets are masked. The exit code is 1 where the expression fails.
+    """
+    from flowtoy_dagster.flow.templates.jinja import search
+    from flowtoy_dagster.flow.templates.render import is_template, render
+    from flowtoy_dagster.flow.templates.values import native
+    from flowtoy_dagster.runs.history import History
+    from flowtoy_dagster.testing.single import mask_of, scope_of
+
+    begin(env_file, LogLevel.warning)
+    with History() as history:
+        found = history.find(run)
+        flow = history.flow(found)
+        before = _left_by(history, found, flow, tuple(flow.by_name))
+        try:
+            if is_template(expression):
+                value = native(render(expression, scope_of(flow, before)))
+            else:
+                value = search(expression, {
+                    name: dict(one.outputs) if one.state == "succeeded" else None
+                    for name, one in before.upstream.items()
+                })
+        except TemplateError as error:
+            raise FlowtoyError(mask_of(flow, before).text(str(error))) from None
+    print_json(hide_all(value, mask_of(flow, before)))
+
+
+def hide_all(value: Any, mask: Mask) -> Any:
+    """A value without the secrets in it, numbers and keys included."""
+    from flowtoy_dagster.masking.mask import HIDDEN
+
+    if isinstance(value, dict):
+        return {mask.text(str(key)): hide_all(item, mask) for key, item in value.items()}
+    if isinstance(value, list):
+        return [hide_all(item, mask) for item in value]
+    if isinstance(value, (int, float)) and not isinstance(value, bool):
+        return value if mask.text(str(value)) == str(value) else HIDDEN
+    return mask.data(value)

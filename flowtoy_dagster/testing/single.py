@@ -1,0 +1,168 @@
+"""One step by itself, in this process: called once more for each retry, or only rendered."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, NoReturn
+
+from flowtoy_dagster.errors import StepError
+from flowtoy_dagster.flow.graph import Flow, Step
+from flowtoy_dagster.flow.param_values import bound, see_params
+from flowtoy_dagster.flow.secrets_of_flow import FlowSecrets
+from flowtoy_dagster.masking.mask import Mask, hide
+from flowtoy_dagster.masking.names import is_secret_name
+from flowtoy_dagster.providers.kinds import describe_call, kind_of
+from flowtoy_dagster.steps.attempts import StepOutcome, run_step
+from flowtoy_dagster.steps.context import StepContext
+from flowtoy_dagster.steps.scope import RunInfo, Upstream, build_scope
+from flowtoy_dagster.steps.state.items import Loop
+from flowtoy_dagster.steps.state.mask import StepMask
+from flowtoy_dagster.testing.cases import TemporaryFiles
+from flowtoy_dagster.testing.run import RUN_ID
+
+_NOT_SENT = "it is only shown"
+
+
+@dataclass
+class Before:
+    """What ran before a step.
+
+    Attributes:
+        upstream: the steps that it depends on, by written name.
+        secrets: what they know to be secret.
+        run_id: of the run that they are of.
+    """
+
+    upstream: Mapping[str, Upstream] = field(default_factory=dict)
+    secrets: frozenset[str] = frozenset()
+    run_id: str = RUN_ID
+
+
+@dataclass(frozen=True)
+class Rendered:
+    """A call that was rendered and not made; nothing in it is secret.
+
+    Attributes:
+        described: in a few words.
+        facts: what would be sent, as plain data.
+        item: the key of the item that it is for.
+    """
+
+    described: str
+    facts: dict[str, Any]
+    item: str | None = None
+
+
+class _Recorder:
+    """Notes the first call, and makes none."""
+
+    def __init__(self) -> None:
+        self.rendered: Rendered | None = None
+
+    def exchange(
+        self, context: StepContext, part: Mapping[str, Any], make: Callable[[], dict[str, Any]]
+    ) -> NoReturn:
+        step, work, mask = context.step, context.work, context.mask.current
+        facts = kind_of(step.source).call_facts(work.configuration, work.payload, part)
+        described = mask.text(describe_call(step.source, work.configuration))
+        key = mask.text(context.item.key) if context.item is not None else None
+        if self.rendered is None:
+            self.rendered = Rendered(described, mask.data(without_secrets(facts)), key)
+        context.cancelled.set()
+        raise StepError(_NOT_SENT)
+
+
+def without_secrets(value: Any) -> Any:
+    """Plain data in which what has the name of a secret is hidden."""
+    if isinstance(value, Mapping):
+        return {
+            key: hide(item) if is_secret_name(str(key)) else without_secrets(item)
+            for key, item in value.items()
+        }
+    return [without_secrets(item) for item in value] if isinstance(value, list) else value
+
+
+def mask_of(flow: Flow, before: Before) -> Mask:
+    """Hides what a flow and the steps before know to be secret."""
+    return FlowSecrets(flow).mask(os.environ).including(before.secrets)
+
+
+def scope_of(flow: Flow, before: Before) -> dict[str, Any]:
+    """What the names in a template stand for after all steps of a run."""
+    return build_scope(before.upstream, flow.sources, _run_of(flow, before))
+
+
+def _run_of(flow: Flow, before: Before) -> RunInfo:
+    began = time.time()
+    params = see_params(bound(flow), os.environ)
+    return RunInfo(before.run_id, flow.name, lambda: began, params, before.run_id)
+
+
+def _context(flow: Flow, step: Step, before: Before, item: str | None) -> StepContext:
+    run = _run_of(flow, before)
+    known = mask_of(flow, before).including(run.params.secrets)
+    holding = step.has_secret_cursor or any(output.is_secret for output in step.outputs)
+    return StepContext(step, run, mask=StepMask(known, holding=holding), loop=Loop(only=item))
+
+
+def try_step(flow: Flow, step: Step, before: Before, item: str | None = None) -> StepOutcome:
+    """Really run a step, with its retries.
+
+    Args:
+        flow: with the values of its parameters.
+        step: of the flow.
+        before: what ran before.
+        item: of a repeated step, the key of the one item that is run.
+    """
+    folder: list[Path] = []
+
+    def files(key: str | None) -> Path:
+        if not folder:
+            folder.append(Path(tempfile.mkdtemp(prefix="flowtoy-step-")))
+        return folder[0] if key is None else Path(tempfile.mkdtemp(dir=folder[0]))
+
+    attempt = 1
+    while True:
+        context = replace(_context(flow, step, before, item), attempt=attempt, files=files)
+        outcome = run_step(context, flow.sources, before.upstream)
+        context.mask.release()
+        if outcome.retry_in is None:
+            return outcome
+        context.time.wait(context.cancelled, outcome.retry_in)
+        attempt += 1
+
+
+def render_step(
+    flow: Flow, step: Step, before: Before, item: str | None = None
+) -> Rendered | StepOutcome:
+    """What a step would call first; nothing is called.
+
+    Args:
+        flow: with the values of its parameters.
+        step: of the flow.
+        before: what ran before.
+        item: of a repeated step, the key of an item; by default the first.
+
+    Returns:
+        The outcome where the step would call nothing.
+    """
+    recorder, files = _Recorder(), TemporaryFiles()
+    context = _context(flow, step, before, item)
+    with files.removed():
+        outcome = run_step(
+            replace(
+                context,
+                loop=replace(context.loop, most=1),
+                exchanges=recorder,
+                files=lambda key: files.folder(step.name, key),
+                redirect=files.redirect,
+            ),
+            flow.sources,
+            before.upstream,
+        )
+    return recorder.rendered or outcome
