@@ -13,11 +13,11 @@ from flowtoy_dagster.cli.authoring.init import init
 from flowtoy_dagster.cli.authoring.plan import plan
 from flowtoy_dagster.cli.authoring.providers import providers
 from flowtoy_dagster.cli.authoring.schema import schema
+from flowtoy_dagster.cli.parser.installed_commands import Commands
 from flowtoy_dagster.cli.retry import cancel, retry
 from flowtoy_dagster.cli.run import run
 from flowtoy_dagster.cli.runs import runs
 from flowtoy_dagster.cli.serve import serve
-from flowtoy_dagster.cli.shared.installed_commands import Commands
 from flowtoy_dagster.cli.shared.options import examples
 from flowtoy_dagster.cli.state import state
 from flowtoy_dagster.cli.testing.run_tests import run_tests

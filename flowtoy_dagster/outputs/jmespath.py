@@ -61,8 +61,8 @@ class JmespathOutput(OutputKind):
             return None
         names = _root_names(value)
         data = _root(names, result)
-        if isinstance(data, str) and result.not_json is not None:
-            return f"{result.not_json}, so '{value}' finds nothing"
+        if result.text_of is not None and not isinstance(data, dict):
+            return f"{result.text_of} is not JSON, so '{value}' finds nothing"
         if not isinstance(data, dict) or not data or not names or names & data.keys():
             return None
         return _why_nothing(value, names, data)

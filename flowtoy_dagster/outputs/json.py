@@ -24,6 +24,6 @@ class JsonOutput(OutputKind):
 
     def doubt(self, value: Any, result: ResultView, found: Any) -> str | None:
         """That there is no JSON."""
-        if not isinstance(found, str) or result.not_json is None:
+        if result.text_of is None or not isinstance(found, str):
             return None
-        return f"{result.not_json}: the output is its text, as of type 'raw'"
+        return f"{result.text_of} is not JSON: the output is its text"

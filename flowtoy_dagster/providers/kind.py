@@ -41,19 +41,14 @@ class ResultView:
         content: what a JMESPath expression is applied to.
         own_names: where `content` is not the data itself: the names in the data by which an
             expression means the data.
-        text_of: what `content` is where it is text instead of data, such as `stdout`.
+        text_of: where the call gave text that is no JSON: what it is the text of, such as `stdout`.
     """
 
     result: ProviderResult
     json: Any
     content: Any
     own_names: frozenset[str] = frozenset()
-    text_of: str = "the result"
-
-    @property
-    def not_json(self) -> str | None:
-        """That the content is text; None where it is data."""
-        return f"{self.text_of} is not JSON" if isinstance(self.content, str) else None
+    text_of: str | None = None
 
 
 class ProviderKind:

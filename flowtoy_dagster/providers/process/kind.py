@@ -126,7 +126,8 @@ class ProcessKind(ProviderKind):
         if not isinstance(data, dict) or "stdout" not in data:
             return super().view(result)
         printed = data.get("json")
-        return ResultView(result, data.get("json", data["stdout"]), printed, DATA_NAMES, "stdout")
+        text_of = None if "json" in data else "stdout"
+        return ResultView(result, data.get("json", data["stdout"]), printed, DATA_NAMES, text_of)
 
 
 def _is_switched(value: Any, *, to: bool) -> bool:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import uuid
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
@@ -19,7 +18,6 @@ from flowtoy_dagster.flow.schema.fields import (
     Whole,
 )
 from flowtoy_dagster.flow.templates.names import ANSWER_NAMES, PAGE_NAMES
-from flowtoy_dagster.flow.templates.render import is_template
 from flowtoy_dagster.json_text import JsonError
 from flowtoy_dagster.providers.base import CallContext, ProviderResult, bounded
 from flowtoy_dagster.providers.kind import ProviderKind, ResultView
@@ -32,12 +30,17 @@ from flowtoy_dagster.providers.rest.bodies.answers import RestAnswer, exchanged,
 from flowtoy_dagster.providers.rest.bodies.contents import (
     METHODS,
     RequestContents,
-    as_list,
     contents_of,
     replaced,
 )
 from flowtoy_dagster.providers.rest.bodies.cookies import Cookies
 from flowtoy_dagster.providers.rest.bodies.decode import BodyError, Codings, parsed, unpacked
+from flowtoy_dagster.providers.rest.bodies.fields import (
+    one_or_more,
+    path_or_pair,
+    proxy_or_none,
+    switch_or_path,
+)
 from flowtoy_dagster.providers.rest.choice import one_of
 from flowtoy_dagster.providers.rest.content import (
     Answer,
@@ -69,42 +72,8 @@ from flowtoy_dagster.providers.rest.urls import cut, join, shown, url_findings, 
 _NO_URL = "a rest call needs a 'url' or a 'base_url'"
 
 
-def _one_or_more(value: Any) -> Any:
-    if value in ([], ()):
-        raise ValueError("expected a status or a list of them, got none")
-    return as_list(value)
-
-
-def _switch_or_path(value: Any) -> Any:
-    if isinstance(value, str) and value.lower() in ("true", "false"):
-        return value.lower() == "true"
-    if isinstance(value, bool) or (isinstance(value, str) and value):
-        return value
-    raise ValueError(f"expected true, false or the path of a file, got {value!r}")
-
-
-def _path_or_pair(value: Any) -> Any:
-    paths = as_list(value)
-    if len(paths) <= 2 and paths and all(isinstance(path, str) and path for path in paths):
-        return paths[0] if len(paths) == 1 else tuple(paths)
-    raise ValueError(
-        f"expected the path of a certificate, or a list of its path and its key's, got {value!r}"
-    )
-
-
-def _proxy_or_none(value: Any) -> Any:
-    if isinstance(value, str) and is_template(value):
-        return value
-    if value is None or value is False or (isinstance(value, str) and value.lower() == "false"):
-        return None if value is None else False
-    if isinstance(value, str) and re.match(r"https?://[^/\s]+/?\s*$", value, re.IGNORECASE):
-        return value.strip()
-    # Not shown: it may hold a password.
-    raise ValueError("expected false, or the URL of a proxy as in http://proxy.example:3128")
-
-
 Status = Annotated[Whole, Field(ge=100, le=599)]
-Statuses = Annotated[tuple[Templated[Status], ...], BeforeValidator(_one_or_more)]
+Statuses = Annotated[tuple[Templated[Status], ...], BeforeValidator(one_or_more)]
 class RestConfiguration(RequestContents):
     """What a call needs; the keys of language 11.2.
 
@@ -135,8 +104,8 @@ class RestConfiguration(RequestContents):
     base_url: Templated[Text] | None = None
     auth: Annotated[ShortAuth | Auth | None, PlainValidator(auth_of)] = None
     timeout: Templated[Timeout] = 30.0
-    verify: Templated[Annotated[bool | str, BeforeValidator(_switch_or_path)]] = True
-    cert: Templated[Annotated[str | tuple[str, str], BeforeValidator(_path_or_pair)]] | None = None
+    verify: Templated[Annotated[bool | str, BeforeValidator(switch_or_path)]] = True
+    cert: Templated[Annotated[str | tuple[str, str], BeforeValidator(path_or_pair)]] | None = None
     allow_redirects: Templated[bool] = True
     expect: Templated[Statuses] | None = None
     max_response_bytes: Templated[Annotated[Whole, Field(gt=0)]] = 256 * 1024 * 1024
@@ -147,7 +116,7 @@ class RestConfiguration(RequestContents):
     idempotent: Templated[bool] = False
     idempotency_key: Templated[bool] = False
     decode: Templated[Codings] | None = None
-    proxy: Annotated[Any, BeforeValidator(_proxy_or_none)] = None
+    proxy: Annotated[Any, BeforeValidator(proxy_or_none)] = None
     cookies: Templated[bool] = False
 
 
@@ -394,10 +363,12 @@ class RestKind(ProviderKind):
 
     def view(self, result: ProviderResult) -> ResultView:
         """The data, and for a text of which media type it is."""
+        view = super().view(result)
         headers = result.meta.get("headers") or {}
-        kind = str(headers.get("content-type", "")).partition(";")[0].strip()
-        of = f"the answer ({kind})" if kind else "the answer"
-        return replace(super().view(result), text_of=of)
+        media_type = str(headers.get("content-type", "")).partition(";")[0].strip()
+        if not isinstance(result.data, str) or media_type.endswith("json"):
+            return view
+        return replace(view, text_of=f"the answer ({media_type})" if media_type else "the answer")
 
     def render(
         self, configuration: Mapping[str, Any], scope: Mapping[str, Any], payload: Any

@@ -8,7 +8,7 @@ import typer
 import typer.main
 from typer.core import TyperCommand, TyperGroup
 
-from flowtoy_dagster.cli.shared.usage import PARSER_ERROR, explain
+from flowtoy_dagster.cli.parser.usage import PARSER_ERROR, explain
 from flowtoy_dagster.entry_points import Kinds, KindUnusable, package_of
 from flowtoy_dagster.errors import UsageError
 

@@ -1,0 +1,1 @@
+"""How commands are found and called: those of packages, and what is wrong with a call."""
