@@ -45,3 +45,10 @@ def test_a_port_in_use_names_the_option_that_took_it() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken, pytest.raises(UsageError) as told:
         Door.take("127.0.0.1", taken.getsockname()[1], option="--status-port")
     assert str(told.value).endswith("\n    --status-port 0 takes one that is free")
+
+
+@pytest.mark.parametrize("call", ["", "run", "runs", "runs show"])
+def test_flags_show_no_type(call: str) -> None:
+    done = CliRunner(env={"TERM": "dumb", "COLUMNS": "120"}).invoke(app, [*call.split(), "--help"])
+    assert "--help" in done.output
+    assert "<bool>" not in done.output
