@@ -56,7 +56,7 @@ def summary(verdicts: Sequence[Verdict], seconds: float) -> str:
     failed = sum(not verdict.passed for verdict in verdicts)
     count = f"{len(verdicts)} test{'' if len(verdicts) == 1 else 's'}"
     if failed:
-        return f"{failed} of {count} failed in {seconds:.2f} s"
+        return f"{failed} of {len(verdicts)} tests failed in {seconds:.2f} s"
     return f"{count} passed in {seconds:.2f} s"
 
 

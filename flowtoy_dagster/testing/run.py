@@ -94,8 +94,8 @@ class FlowRun:
         self._exchanges = exchanges
         self._places = places or Places()
         self._schedule = Schedule(flow)
-        self._secrets = FlowSecrets(self._flow)
         self._params = see_params(self._flow, os.environ)
+        self._known = FlowSecrets(self._flow).mask(os.environ).including(self._params.secrets)
         self._began = time.monotonic()
         self._started_at = time.time()
         self._attempts: dict[str, int] = {}
@@ -115,7 +115,7 @@ class FlowRun:
     def mask(self) -> Mask:
         """Hides all that the run knows to be secret."""
         learned = frozenset[str]().union(*(ended.secrets for ended in self.steps.values()))
-        return self._secrets.mask(os.environ).including(learned)
+        return self._known.including(learned)
 
     def carry_out(self) -> FlowRun:
         """Run it to its end; gives the run itself."""
@@ -173,7 +173,7 @@ class FlowRun:
         return Ended("skipped", "it did not run", result=_NOTHING, ran=False)
 
     def _context(self, step: Step, attempt: int, clock: VirtualTime) -> StepContext:
-        known = self._secrets.mask(os.environ).including(self._params.secrets)
+        known = self._known
         for name in step.upstream:
             known = known.including(self._upstream(name).secrets)
         limit = self._flow.runner.timeout
