@@ -21,7 +21,7 @@ NEEDS_MORE = (
     "both_places", "broken_env_file", "cycle", "duplicate", "missing", "mixed_input", "names",
     "note_as_source", "notify_templates", "param_values", "self_reference", "syntax", "template",
     "unknown", "when", "run_if", "until", "each", "group", "incremental", "rate_places",
-    "reference", "request_values", "rest_pages", "without", "step_attributes",
+    "reference", "request_values", "rest_pages", "same_file", "without", "step_attributes",
 )
 """Words in the names of invalid cases that a schema need not tell: what they refer to, say as
 templates or JMESPath, or lack once everything is merged."""
