@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 
 runs = typer.Typer(
     help="List, show and prune the runs of the home folder.",
-    epilog=examples("runs", "runs --limit 5 -j", "runs show last"),
+    epilog=examples("runs", "runs --flow shop --state failed --since 1d", "runs --limit 5 -j",
+                    "runs show last"),
     invoke_without_command=True,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
@@ -30,20 +31,36 @@ runs = typer.Typer(
 def list_runs(
     context: typer.Context,
     limit: Annotated[int, typer.Option("--limit", min=1, help="At most so many.")] = 20,
+    flow: Annotated[
+        Optional[str],  # noqa: UP045 - Typer reads these at run time
+        typer.Option("--flow", metavar="NAME", help="Only runs of this flow."),
+    ] = None,
+    state: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option("--state", metavar="STATE",
+                     help="Only runs that are pending, running, succeeded, failed or cancelled."),
+    ] = None,
+    since: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option("--since", metavar="DURATION",
+                     help="Only runs that began within this time: 30m, 12h, 3d, 2w."),
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """List the latest runs, the newest first."""
     if context.invoked_subcommand is not None:
         return
     from flowtoy_dagster.runs.history import History
+    from flowtoy_dagster.runs.wanted import WantedRuns
 
+    wanted = WantedRuns(flow, state, _moment_before(since))
     with History() as history:
-        found = history.runs(limit)
+        found = history.runs(limit, wanted)
     if as_json:
         print_json([asdict(run) for run in found])
         return
     if not found:
-        print("no runs yet", file=sys.stderr)
+        print("no runs yet" if wanted == WantedRuns() else "no such runs", file=sys.stderr)
     rows = [
         (run.run_id[:8], run.name, run.verdict, _moment(run.started_at),
          _span(run.started_at, run.ended_at),
@@ -51,6 +68,18 @@ def list_runs(
         for run in found
     ]
     print_table(("RUN", "FLOW", "STATE", "STARTED", "TOOK", ""), rows)
+
+
+def _moment_before(since: str | None) -> float | None:
+    from flowtoy_dagster.errors import UsageError
+    from flowtoy_dagster.flow.schema.durations import DurationError, seconds_of_span
+
+    if since is None:
+        return None
+    try:
+        return time.time() - seconds_of_span(since)
+    except DurationError as error:
+        raise UsageError(f"--since: {error}") from None
 
 
 @runs.command(

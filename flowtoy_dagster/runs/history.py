@@ -33,6 +33,7 @@ from flowtoy_dagster.runs.status.event_reader import (
     settle,
 )
 from flowtoy_dagster.runs.status.models import WITH_FAILURES, RunStatus, StepStatus
+from flowtoy_dagster.runs.wanted import WantedRuns
 from flowtoy_dagster.store.configs import configs_of
 from flowtoy_dagster.store.cursors import cursors_of
 from flowtoy_dagster.store.files import is_still, opened_folder
@@ -40,7 +41,7 @@ from flowtoy_dagster.store.record import StepRecord
 from flowtoy_dagster.store.records import records_of
 
 ALL_STEPS = "(all steps)"
-LAST = "last"
+LAST, FAILED = "last", "failed"
 
 
 @dataclass(frozen=True)
@@ -118,22 +119,29 @@ class History:
             if not all(is_still(*each) for each in before):
                 raise lost
 
-    def runs(self, limit: int | None = None) -> list[RunSummary]:
+    def runs(
+        self, limit: int | None = None, wanted: WantedRuns | None = None
+    ) -> list[RunSummary]:
         """The latest runs of flows, the newest first."""
-        return [_summary(self.as_it_stands(record)) for record in self._records(limit=limit)]
+        wanted = wanted or WantedRuns()
+        flows = self._flow_names()
+        if not flows:
+            return []
+        records = self.instance.get_run_records(
+            wanted.filter(FLOW_TAG, flows), limit=limit if wanted.state is None else None
+        )
+        found = (_summary(self.as_it_stands(record)) for record in records)
+        return [run for run in found if wanted.state in (None, run.state)][:limit]
 
     def own_runs(self, statuses: Sequence[DagsterRunStatus] = ()) -> list[dg.DagsterRun]:
         """The runs of flows, the newest first; a home may have those of other jobs too."""
         return [record.dagster_run for record in self._records(statuses)]
 
     def _records(
-        self,
-        statuses: Sequence[DagsterRunStatus] = (),
-        limit: int | None = None,
-        flow: str | None = None,
+        self, statuses: Sequence[DagsterRunStatus] = (), limit: int | None = None
     ) -> Sequence[dg.RunRecord]:
-        """The records of runs of flows, or of one flow, the newest first."""
-        names = [flow] if flow is not None else self._flow_names()
+        """The records of runs of flows, the newest first."""
+        names = self._flow_names()
         if not names:
             return []
         wanted = dg.RunsFilter(tags={FLOW_TAG: names}, statuses=list(statuses))
@@ -156,13 +164,14 @@ class History:
         return record._replace(dagster_run=run.with_status(status))
 
     def find(self, wanted: str) -> dg.DagsterRun:
-        """The run of an id, of a unique beginning of one, `last`, or `last:FLOW`.
+        """The run of an id, of a unique beginning of one, `last`, `failed`, or `last:FLOW`.
 
         Raises:
             UsageError: there is none, or several begin so, or it is a run of something else.
         """
-        if wanted == LAST or wanted.startswith(f"{LAST}:"):
-            return self._latest(wanted[len(LAST) + 1 :] or None)
+        word, _, flow = wanted.partition(":")
+        if word in (LAST, FAILED):
+            return self._latest(word, flow or None)
         exact = self.instance.get_run_by_id(wanted)
         if exact is not None:
             if FLOW_TAG not in exact.tags:
@@ -179,13 +188,15 @@ class History:
             hint = f"the run comes first: flowtoy retry last {wanted}"
         raise UsageError(f"there is no run '{wanted}'\n    {hint}")
 
-    def _latest(self, flow: str | None) -> dg.DagsterRun:
-        found = self._records(limit=1, flow=flow)
+    def _latest(self, word: str, flow: str | None) -> dg.DagsterRun:
+        state = FAILED if word == FAILED else None
+        found = self.runs(1, WantedRuns(flow, state))
         if found:
-            return found[0].dagster_run
+            return self.find(found[0].run_id)
+        what = "failed run" if state else "run"
         if flow is None:
-            raise UsageError("there is no run yet")
-        raise UsageError(f"there is no run of a flow '{flow}'\n    flowtoy runs lists them")
+            raise UsageError(f"there is no {what} yet")
+        raise UsageError(f"there is no {what} of a flow '{flow}'\n    flowtoy runs lists them")
 
     def flow(self, run: dg.DagsterRun, *, to_run: bool = False) -> Flow:
         """The flow as it was when the run was made.

@@ -10,6 +10,7 @@ from typer.testing import CliRunner
 from flowtoy_dagster.cli.app import app
 from flowtoy_dagster.cli.shared.serving import Door
 from flowtoy_dagster.errors import UsageError
+from flowtoy_dagster.flow.schema.durations import seconds_of_span
 
 CALLS = {
     "run": "Missing argument 'CONFIG'. Name a YAML file, such as `flowtoy run flow.yaml`",
@@ -52,3 +53,16 @@ def test_flags_show_no_type(call: str) -> None:
     done = CliRunner(env={"TERM": "dumb", "COLUMNS": "120"}).invoke(app, [*call.split(), "--help"])
     assert "--help" in done.output
     assert "<bool>" not in done.output
+
+
+@pytest.mark.parametrize(
+    ("given", "seconds"), [("90", 90), ("30m", 1800), ("1d", 86400), ("2 weeks", 1209600)]
+)
+def test_spans_may_be_long(given: str, seconds: float) -> None:
+    assert seconds_of_span(given) == seconds
+
+
+def test_a_span_that_is_none_names_its_option() -> None:
+    with pytest.raises(UsageError, match="--since: expected a duration such as") as told:
+        app(["runs", "--since", "yesterday"], standalone_mode=False)
+    assert "got 'yesterday'" in str(told.value)

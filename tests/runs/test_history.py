@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 import uuid
 from collections.abc import Callable
 from pathlib import Path
@@ -16,6 +17,7 @@ from flowtoy_dagster.runs.history import History
 from flowtoy_dagster.runs.run import finished_run
 from flowtoy_dagster.runs.sessions.carriers import INTERRUPTED, SESSION_TAG
 from flowtoy_dagster.runs.sessions.sessions import session_id
+from flowtoy_dagster.runs.wanted import WantedRuns
 
 pytestmark = pytest.mark.usefixtures("made_home")
 
@@ -87,6 +89,32 @@ def test_a_run_is_found_by_its_id_its_beginning_or_as_the_last() -> None:
             history.find(shared)
         with pytest.raises(UsageError, match=r"there is no run 'nope'\n    flowtoy runs lists"):
             history.find("nope")
+
+
+def test_runs_are_chosen_by_flow_state_and_time(unfinished: Callable[..., str]) -> None:
+    good, bad = run_steps(OK, name="good"), run_steps(OK, BAD, name="bad")
+    dead = unfinished(a_dead_session())
+    later = run_steps(OK, name="good")
+    with History() as history:
+        for wanted, ids in [
+            (WantedRuns(flow="bad"), [bad.run_id]),
+            (WantedRuns(flow="nope"), []),
+            # The process of one is gone: it has failed, as it is shown.
+            (WantedRuns(state="failed"), [dead, bad.run_id]),
+            (WantedRuns(state="running"), []),
+            (WantedRuns("good", "succeeded"), [later.run_id, good.run_id]),
+            (WantedRuns(since=time.time() + 60), []),
+            (WantedRuns(state="failed", since=time.time() - 3600), [dead, bad.run_id]),
+        ]:
+            assert [run.run_id for run in history.runs(wanted=wanted)] == ids, wanted
+        assert [run.run_id for run in history.runs(1, WantedRuns(state="failed"))] == [dead]
+        assert history.find("last").run_id == later.run_id
+        assert history.find("failed").run_id == dead
+        assert history.find("failed:bad").run_id == bad.run_id
+        with pytest.raises(UsageError, match="there is no failed run of a flow 'good'"):
+            history.find("failed:good")
+    with pytest.raises(UsageError, match=r"no state 'fialed'\n    did you mean 'failed'\?"):
+        WantedRuns(state="fialed")
 
 
 def test_in_a_new_home_there_is_no_last_run() -> None:

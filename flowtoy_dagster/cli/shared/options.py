@@ -117,7 +117,7 @@ Debug = Annotated[bool, typer.Option("--debug", help="Show tracebacks.")]
 RunArgument = Annotated[
     str,
     typer.Argument(metavar="RUN",
-                   help="An id, a unique beginning of one, `last`, or `last:FLOW`."),
+                   help="An id, a unique beginning of one, `last`, `failed`, or `last:FLOW`."),
 ]
 
 

@@ -38,7 +38,7 @@ def step(
         Optional[str],  # noqa: UP045
         typer.Option("--with", metavar="RUN",
                      help="Take what the step needs of other steps from this run: an id, a unique"
-                          " beginning of one, `last`, or `last:FLOW`."),
+                          " beginning of one, `last`, `failed`, or `last:FLOW`."),
     ] = None,
     dry: Annotated[
         bool, typer.Option("--dry", help="Show the call, secrets masked, and send nothing.")

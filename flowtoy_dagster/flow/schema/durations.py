@@ -10,6 +10,7 @@ from flowtoy_dagster.flow.files.suggestions import show
 
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
 _LONGER = re.compile(r"\s*(\d+(?:\.\d+)?)\s*([dw])(?:ays?|eeks?)?\s*")
+_LONG_UNITS = {"d": 86_400.0, "w": 604_800.0}
 _PATTERN = re.compile(r"\s*(\d+(?:\.\d+)?)\s*(ms|s|m|h)?\s*")
 
 
@@ -30,6 +31,16 @@ def seconds(value: Any) -> float:
         expected = "expected a duration such as 30, '500ms', '30s', '5m' or '2h'"
         raise DurationError(f"{expected}, got {show(value)}", _in_hours(value))
     return number
+
+
+def seconds_of_span(text: str) -> float:
+    """The seconds of a duration that may be long: `3d` and `2w`, too.
+
+    Raises:
+        DurationError: it is none.
+    """
+    found = _LONGER.fullmatch(text)
+    return float(found[1]) * _LONG_UNITS[found[2]] if found else seconds(text)
 
 
 class DurationError(ValueError):
