@@ -115,6 +115,24 @@ class _Everything(tuple[str, ...]):
         return True
 
 
+def with_executor(flow: Flow, name: str | None) -> Flow:
+    """The flow with another `runner.executor`; options are kept where they are that executor's.
+
+    Raises:
+        UsageError: there is no such executor, or it can't be used.
+    """
+    if name is None:
+        return flow
+    options = flow.runner.executor_options if flow.runner.executor == name else {}
+    for finding in InstalledExecutors().check(name, options):
+        hint = f"\n    {finding.hint}" if finding.hint else ""
+        raise UsageError(f"executor: {finding.message}{hint}")
+    change = {"executor": name, "executor_options": options}
+    settings = {**(flow.config.get("runner") or {}), **change}
+    runner = flow.runner.model_copy(update=change)
+    return replace(flow, runner=runner, config={**flow.config, "runner": settings})
+
+
 def with_timeout(flow: Flow, timeout: str | None) -> Flow:
     """The flow with another `runner.timeout`.
 

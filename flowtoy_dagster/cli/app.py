@@ -25,6 +25,7 @@ from flowtoy_dagster.cli.testing.step import evaluate, step
 from flowtoy_dagster.cli.tui import tui
 from flowtoy_dagster.cli.validate import validate
 from flowtoy_dagster.cli.webui import webui
+from flowtoy_dagster.cli.worker import worker
 
 app = typer.Typer(
     name="flowtoy",
@@ -68,6 +69,7 @@ _add(run, RUN, "run flow.yaml", "run base.yaml local.yaml -j | jq .fetch_users",
 _add(retry, RUN, "retry last", "retry last --from fetch_users", "retry last changed.yaml")
 _add(cancel, RUN, "cancel last", "cancel last:shop")
 _add(serve, RUN, "serve flow.yaml --port 8000", "serve flow.yaml --address-file address")
+_add(worker, RUN, "worker -c 4", "worker --queue large --env-file secrets.env")
 _add(webui, LOOK, "webui flow.yaml --open", "webui --status-url http://127.0.0.1:8000")
 _add(tui, LOOK, "tui flow.yaml", "tui --status-url http://127.0.0.1:8000")
 _add(graph, LOOK, "graph flow.yaml", "graph --run last",

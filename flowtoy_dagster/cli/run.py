@@ -9,6 +9,7 @@ from flowtoy_dagster.cli.shared.options import (
     Config,
     Debug,
     EnvFile,
+    Executor,
     Level,
     LogLevel,
     MaxWorkers,
@@ -37,6 +38,7 @@ def run(
     show_secrets: ShowSecrets = False,
     log_level: Level = LogLevel.warning,
     timeout: Timeout = None,
+    executor: Executor = None,
     status_port: StatusPort = None,
     token: Token = None,
     address_file: AddressFile = None,
@@ -57,7 +59,7 @@ def run(
 
     begin(env_file, log_level)
     writer = OutputWriter(claim_stdout(), as_json=as_json, quiet=quiet, file=output_file)
-    flow = flow_of(config, param, params_file, timeout)
+    flow = flow_of(config, param, params_file, timeout, executor)
     door = None
     if status_port is not None:
         door = Door.take(LOCAL, status_port, token, option="--status-port")

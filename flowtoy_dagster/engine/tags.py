@@ -19,6 +19,8 @@ GRACE_TAG = "flowtoy/grace"
 FAILURES_TAG = "flowtoy/failures"
 """The tag of a run in which a step failed and the flow tolerates it; holds the run's id, because a
 re-execution inherits the tags of its parent."""
+QUEUE_TAG = "flowtoy/queue"
+"""The tag of an op that holds the queue whose workers may run it."""
 REUSE_TAG = "flowtoy/reuses_items"
 """The tag of a retry with the repeated steps whose items it may reuse: the run's id, for the same
 reason, and the keys of the steps."""
@@ -27,3 +29,6 @@ RESULT = "result"
 """The output of an op whose step succeeded."""
 DONE = "done"
 """The output of an op whose step ended, either way; only where a dependent tolerates failure."""
+
+WAITS_FOR = "waits_for"
+"""The metadata of an event that holds what its step waits for; empty when it goes on."""

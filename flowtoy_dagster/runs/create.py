@@ -96,11 +96,13 @@ def create_run(
 
     Raises:
         UsageError: the working directory is deleted; Dagster and steps need one.
+        HomeError: the executor can't work with this home.
         RunError: the parent has been deleted.
         ValueError: a tag has a value that Dagster can't use.
     """
     if working_directory() is None:
         raise UsageError("the working directory is deleted\n    change to one that exists")
+    executor_of(flow.runner).check_home()
     given = check_run_tags(tags or {})
     flow = bound(flow)
     logger.debug("%s", describe_limits(flow, workers))

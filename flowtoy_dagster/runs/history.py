@@ -39,6 +39,7 @@ from flowtoy_dagster.store.cursors import cursors_of
 from flowtoy_dagster.store.files import is_still, opened_folder
 from flowtoy_dagster.store.record import StepRecord
 from flowtoy_dagster.store.records import records_of
+from flowtoy_dagster.store.store import shared_folder
 
 ALL_STEPS = "(all steps)"
 LAST, FAILED = "last", "failed"
@@ -355,7 +356,8 @@ class History:
     def _forget_files(self, run: dg.DagsterRun) -> None:
         """Delete the records and logs of a run that is deleted."""
         self.store.delete(run.run_id)
-        shutil.rmtree(self.home / "storage" / run.run_id, ignore_errors=True)
+        for folder in {self.home, shared_folder(self.home)}:
+            shutil.rmtree(folder / "storage" / run.run_id, ignore_errors=True)
         # Dagster empties the file of a run's events, and leaves it.
         for path in (self.home / "history" / "runs").glob(f"{run.run_id}.db*"):
             path.unlink(missing_ok=True)

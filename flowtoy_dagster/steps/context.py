@@ -78,12 +78,14 @@ class Host:
         cancelled: set when what its steps come to is nobody's business any more.
         lost: why the process that tried this step before is gone; then the step fails unrun.
         give_up: ends this process; None where it is somebody else's.
+        is_wanted: whether what its step comes to is still this process's to store.
     """
 
     processes: Processes = field(default_factory=Processes)
     cancelled: threading.Event = field(default_factory=threading.Event)
     lost: str | None = None
     give_up: Callable[[], None] | None = None
+    is_wanted: Callable[[], bool] = lambda: True
 
 
 @dataclass

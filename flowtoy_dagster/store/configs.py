@@ -15,7 +15,7 @@ from typing import Any
 from flowtoy_dagster.errors import HomeError
 from flowtoy_dagster.flow.templates.values import to_json
 from flowtoy_dagster.json_text import loads
-from flowtoy_dagster.store.store import Store, open_store
+from flowtoy_dagster.store.store import Store, shared_store
 
 CONFIGS_FOLDER = "flowtoy-configs"
 _REFERENCE = re.compile(r"[0-9a-f]{64}")
@@ -188,4 +188,4 @@ class ConfigStore:
 
 def configs_of(home: Path) -> ConfigStore:
     """The configurations of a home folder."""
-    return ConfigStore(open_store(home / CONFIGS_FOLDER), str(home))
+    return ConfigStore(shared_store(home, CONFIGS_FOLDER), str(home))

@@ -18,7 +18,7 @@ from pathlib import Path
 from flowtoy_dagster.errors import StepError
 from flowtoy_dagster.json_text import dumps, loads_checked
 from flowtoy_dagster.steps.state.cursors import NEVER_STORED, StoredCursor
-from flowtoy_dagster.store.store import Store, open_store, quoted
+from flowtoy_dagster.store.store import Store, quoted, shared_store
 
 CURSORS_FOLDER = "flowtoy-state"
 _ONE = "state"
@@ -185,4 +185,4 @@ def _names(place: str) -> tuple[str | None, str | None, str | None]:
 
 def cursors_of(root_directory: str | Path) -> CursorStore:
     """The cursors that belong to the home of a Dagster instance."""
-    return FolderCursors(open_store(Path(root_directory) / CURSORS_FOLDER))
+    return FolderCursors(shared_store(root_directory, CURSORS_FOLDER))

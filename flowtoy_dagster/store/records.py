@@ -19,7 +19,7 @@ from flowtoy_dagster.store.limits.slots import SourceSlots
 from flowtoy_dagster.store.output_text import ListText, OutputSummary, ValueText
 from flowtoy_dagster.store.places import RunPlaces
 from flowtoy_dagster.store.record import MissingRecordError, RecordError, StepRecord, end_of_record
-from flowtoy_dagster.store.store import LONGEST_NAME, Store, open_store, quoted
+from flowtoy_dagster.store.store import LONGEST_NAME, Store, open_store, quoted, shared_store
 
 RECORDS_FOLDER = "flowtoy-records"
 
@@ -253,4 +253,4 @@ def records_of(storage_directory: str) -> RecordStore:
     They are next to that folder, not in it: Dagster's web server serves files of it as logs.
     """
     old = Path(storage_directory)
-    return RecordStore(open_store(old.parent / RECORDS_FOLDER), open_store(old))
+    return RecordStore(shared_store(old.parent, RECORDS_FOLDER), open_store(old))

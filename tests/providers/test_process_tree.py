@@ -12,7 +12,6 @@ import psutil
 import pytest
 
 from flowtoy_dagster import run_flow
-from flowtoy_dagster.engine.executors.warm.executor import _how_it_died
 from flowtoy_dagster.engine.executors.warm.pool import StepLost
 from flowtoy_dagster.engine.executors.warm.process_reset import Isolation
 from flowtoy_dagster.providers.process.provider import ProcessProvider
@@ -72,7 +71,7 @@ def test_a_worker_ends_a_daemon_that_has_left_its_command_altogether(made_home: 
 )
 def test_every_signal_has_a_name(number: int, name: str) -> None:
     assert signal_name(number) == name
-    assert f"was killed by {name}" in _how_it_died(StepLost("a", 7, -number))
+    assert f"was killed by {name}" in StepLost("a", 7, -number).reason
 
 
 def why_not(program: str | Path, **more: Any) -> str:

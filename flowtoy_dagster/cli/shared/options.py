@@ -55,6 +55,11 @@ EnvFile = Annotated[
     typer.Option("--env-file", metavar="PATH",
                  help="Read variables from a dotenv file; those already set win."),
 ]
+Executor = Annotated[
+    Optional[str],  # noqa: UP045
+    typer.Option("--executor", metavar="NAME",
+                 help="What runs the steps, in place of `runner.executor`."),
+]
 Timeout = Annotated[
     Optional[str],  # noqa: UP045
     typer.Option("--timeout", metavar="DURATION",
@@ -136,6 +141,7 @@ def flow_of(
     param: Sequence[str] | None = None,
     params_file: Sequence[Path] | None = None,
     timeout: str | None = None,
+    executor: str | None = None,
 ) -> Flow:
     """The flow of the files, with what the options of a command give it; its warnings are printed.
 
@@ -144,15 +150,16 @@ def flow_of(
         param: values of parameters, as `--param` has them.
         params_file: files with values of parameters.
         timeout: the run's, as text; by default the flow's own.
+        executor: what runs the steps; by default the flow's own.
 
     Raises:
         ConfigError: with every error of the files and of the values.
-        UsageError: a file can't be read, or the timeout is no duration.
+        UsageError: a file can't be read, the timeout is no duration, or the executor can't be used.
     """
     from flowtoy_dagster.flow.param_values import bind
-    from flowtoy_dagster.loader import load_flow, with_timeout
+    from flowtoy_dagster.loader import load_flow, with_executor, with_timeout
 
-    flow = with_timeout(load_flow(config), timeout)
+    flow = with_executor(with_timeout(load_flow(config), timeout), executor)
     flow = bind(flow, texts=param or (), files=params_file or ())
     show_warnings(flow)
     return flow

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from pydantic import BaseModel
 
 from flowtoy_dagster.entry_points import KindUnusable, instance_of
+from flowtoy_dagster.errors import UsageError
 from flowtoy_dagster.flow.schema.fields import Strict
 
 if TYPE_CHECKING:
@@ -60,6 +61,26 @@ class ExecutorKind:
         Args:
             modules: what the run's steps will import.
         """
+
+    def check_home(self) -> None:
+        """See that runs can be executed with what the environment says of the home.
+
+        Raises:
+            HomeError: they can't; says why.
+        """
+
+    def serve(self, queue: str, slots: int) -> None:
+        """Be a worker on this machine until SIGTERM.
+
+        Args:
+            queue: whose steps it takes.
+            slots: how many at once.
+
+        Raises:
+            UsageError: the executor has no workers on other machines.
+            HomeError: the home or the database can't be used.
+        """
+        raise UsageError(f"the executor '{self.name}' has no workers that are started for it")
 
 
 def own_run_config(max_workers: int) -> Mapping[str, Any]:

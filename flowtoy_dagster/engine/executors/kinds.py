@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from flowtoy_dagster.engine.executors.kind import ExecutorKind, executor_kind_of
 from flowtoy_dagster.entry_points import Kinds, KindUnusable
-from flowtoy_dagster.errors import RunError
+from flowtoy_dagster.errors import RunError, UsageError
 from flowtoy_dagster.flow.compile.catalog import Finding
 from flowtoy_dagster.flow.compile.model_check import model_findings
 from flowtoy_dagster.flow.files.suggestions import nearest, show
@@ -24,19 +25,46 @@ EXECUTORS: Kinds[ExecutorKind] = Kinds(
         "warm": "flowtoy_dagster.engine.executors.warm.kind:WarmKind",
         "multiprocess": "flowtoy_dagster.engine.executors.multiprocess:MultiprocessKind",
         "in_process": "flowtoy_dagster.engine.executors.in_process:InProcessKind",
+        "workers": "flowtoy_dagster.engine.executors.remote.workers:WorkersKind",
     },
     executor_kind_of,
 )
 DEFAULT_EXECUTOR = next(iter(EXECUTORS.builtin))
 
 
+EXECUTOR_VARIABLE = "FLOWTOY_EXECUTOR"
+"""Names the executor of flows that name none."""
+
+
+def executor_named(name: str) -> ExecutorKind:
+    """The executor of that name.
+
+    Raises:
+        UsageError: there is none, or it can't be used here.
+    """
+    for finding in _check_name(name):
+        hint = f"\n    {finding.hint}" if finding.hint else ""
+        raise UsageError(f"executor: {finding.message}{hint}")
+    return EXECUTORS[name]
+
+
+def _check_name(name: str) -> list[Finding]:
+    """What is wrong with the name of an executor, as findings within `runner`."""
+    if name not in EXECUTORS.names():
+        listed = ", ".join(f"'{known}'" for known in EXECUTORS.names())
+        hint = nearest(name, EXECUTORS.names()).question
+        return [Finding(("executor",), f"{show(name)} is not one of {listed}", hint)]
+    reason = EXECUTORS.why_unusable(name)
+    return [] if reason is None else [Finding(("executor",), reason)]
+
+
 def executor_of(runner: RunnerConfig) -> ExecutorKind:
-    """The executor that a flow names.
+    """The executor that a flow names, else the one that `FLOWTOY_EXECUTOR` names.
 
     Raises:
         RunError: it can't be used here.
     """
-    name = runner.executor or DEFAULT_EXECUTOR
+    name = runner.executor or _default()
     try:
         return EXECUTORS[name]
     except KeyError:
@@ -72,16 +100,16 @@ class InstalledExecutors:
 
     def check(self, name: str | None, options: Mapping[str, Any]) -> list[Finding]:
         """What is wrong with the name or the options, as findings within `runner`."""
-        name = DEFAULT_EXECUTOR if name is None else name
-        if name not in EXECUTORS.names():
-            listed = ", ".join(f"'{known}'" for known in EXECUTORS.names())
-            hint = nearest(name, EXECUTORS.names()).question
-            return [Finding(("executor",), f"{show(name)} is not one of {listed}", hint)]
-        reason = EXECUTORS.why_unusable(name)
-        if reason is not None:
-            return [Finding(("executor",), reason)]
+        name = _default() if name is None else name
+        wrong = _check_name(name)
+        if wrong:
+            return wrong
         found = model_findings(EXECUTORS[name].options_model, options)
         return [_in_options(finding) for finding in found]
+
+
+def _default() -> str:
+    return os.environ.get(EXECUTOR_VARIABLE) or DEFAULT_EXECUTOR
 
 
 def _in_options(finding: Finding) -> Finding:

@@ -12,6 +12,7 @@ import dagster as dg
 from dagster import DagsterExecutionInterruptedError
 
 from flowtoy_dagster.engine.executors.hosted import HostedCompute
+from flowtoy_dagster.engine.fence import wait_to_be_killed
 from flowtoy_dagster.engine.jobs.events.event_text import (
     CHECK,
     SKIPPED,
@@ -61,8 +62,6 @@ logger = logging.getLogger("flowtoy.step")
 
 _END_GRACE = 2.5
 """Seconds between TERM and KILL for the commands of a loop that is interrupted."""
-KILLED_WITHIN = 60.0
-"""Seconds, more than enough, in which a worker whose run is gone ends."""
 
 
 class StepCompute(HostedCompute):
@@ -97,9 +96,7 @@ class StepCompute(HostedCompute):
                 outcome = yield from self._repeat(context, attempt, upstream)
         except Exception as error:  # noqa: BLE001 - whatever it is, the step has failed
             outcome = _failed(attempt, "the step could not be started", error)
-        if self.host is not None and self.host.cancelled.is_set():
-            # The run was killed, and we are about to be: this is no failure of the step's.
-            time.sleep(KILLED_WITHIN)
+        self._stop_if_unwanted()
         if outcome.retry_in is not None and (left is None or outcome.retry_in < left):
             raise dg.RetryRequested(outcome.max_retries, outcome.retry_in) from self._failure(
                 outcome
@@ -110,9 +107,18 @@ class StepCompute(HostedCompute):
             logger.warning("%s", warning)
         if outcome.retry_in is not None:
             raise dg.RetryRequested(outcome.max_retries, outcome.retry_in)
+        self._stop_if_unwanted()
         yield from store_with_step(context, attempt, outcome)
         # The record is in place before anything is yielded: dependents may start on the event.
         yield from self._events_of(context, attempt, outcome, summaries)
+
+    def _stop_if_unwanted(self) -> None:
+        """Do nothing more where the run was killed, or another process has the step.
+
+        We are about to be killed: this is no failure of the step's.
+        """
+        if self.host is not None and (self.host.cancelled.is_set() or not self.host.is_wanted()):
+            wait_to_be_killed()
 
     def _events_of(
         self,

@@ -18,6 +18,7 @@ from flowtoy_dagster.engine.dagster_private.storage import (
 )
 from flowtoy_dagster.steps.state.mask import SharedMask, StepMask
 from flowtoy_dagster.store.files import make_private_folder
+from flowtoy_dagster.store.store import shared_folder
 
 _alone = threading.RLock()
 """Held while a step's output is captured: steps in several threads share the descriptors."""
@@ -38,6 +39,10 @@ class DirectComputeLogManager(LocalComputeLogManager):
     def from_config_value(
         cls, inst_data: ConfigurableClassData | None, config_value: Mapping[str, Any]
     ) -> "DirectComputeLogManager":
+        base = Path(config_value["base_dir"])
+        shared = shared_folder(base.parent)
+        if shared != base.parent:
+            config_value = {**config_value, "base_dir": str(shared / "storage")}
         return cls(inst_data=inst_data, **config_value)
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:

@@ -112,6 +112,14 @@ def same_instance(facts: Mapping[str, Any]) -> dg.DagsterInstance:
     return instance_of(InstanceRef.from_dict(facts))
 
 
+def event_log_of(instance: dg.DagsterInstance) -> Any:
+    """The storage of events that an instance uses, below what Dagster wraps it in."""
+    found: Any = instance.event_log_storage
+    while hasattr(found, "_storage"):
+        found = found._storage.event_log_storage
+    return found
+
+
 def job_of(run: dg.DagsterRun) -> ReconstructableJob:
     """The job of a run, as every process of it builds it."""
     assert run.job_code_origin is not None, f"run {run.run_id} has no job"

@@ -42,6 +42,7 @@ from flowtoy_dagster.engine.dagster_private.storage import (
     ConfigurableClassData,
     DagsterStorage,
 )
+from flowtoy_dagster.engine.fence import OURS, Fence, wait_to_be_killed
 from flowtoy_dagster.errors import HomeError
 from flowtoy_dagster.masking.mask import STORAGE_VARIABLE, Mask, storage_secrets
 
@@ -70,9 +71,14 @@ _INSERT = (
     "(%(run_id)s, %(event)s, %(dagster_event_type)s, %(timestamp)s, %(step_key)s, "
     "%(asset_key)s, %(partition)s)"
 )
+# The lock holds off whoever would give the step to another process in this moment.
+_INSERT_IF_OURS = (
+    f"{_INSERT.replace(') VALUES (', ') SELECT ')[:-1]} "
+    f"WHERE EXISTS ({OURS} FOR SHARE)"
+)
 # A crash of the server may lose the last events of a running step, never those of a run's end:
 # what is written after them, and waited for, takes them along.
-_INSERT_QUICKLY = f"SET LOCAL synchronous_commit TO off; {_INSERT}"
+_QUICKLY = "SET LOCAL synchronous_commit TO off; "
 _TAGGED = {*ASSET_EVENTS, *ASSET_CHECK_EVENTS}
 """Events that are also stored elsewhere than in the log."""
 
@@ -95,7 +101,13 @@ class WarmPostgresScheduleStorage(_KeptConnections, PostgresScheduleStorage):
 
 
 class WarmPostgresEventLogStorage(PostgresEventLogStorage):
-    """Dagster's event log in PostgreSQL, with its connections kept."""
+    """Dagster's event log in PostgreSQL, with its connections kept.
+
+    Attributes:
+        fence: by what this process holds the step that it runs; None where no other may have it.
+    """
+
+    fence: Fence | None = None
 
     def _connect(self) -> AbstractContextManager[Connection]:
         return _connected(self._engine)
@@ -106,19 +118,31 @@ class WarmPostgresEventLogStorage(PostgresEventLogStorage):
         if kind in _TAGGED:
             super().store_event(event)
             return
-        statement = _INSERT if kind in EVENT_TYPE_TO_PIPELINE_RUN_STATUS else _INSERT_QUICKLY
-        row = self._event_to_row(event)
+        statement, row = _INSERT, self._event_to_row(event)
+        if self.fence is not None:
+            statement, row = _INSERT_IF_OURS, {**row, **self.fence.values()}
+        if kind not in EVENT_TYPE_TO_PIPELINE_RUN_STATUS:
+            statement = _QUICKLY + statement
+        if not self._execute(statement, row):
+            wait_to_be_killed()
+
+    def is_ours(self) -> bool:
+        """Whether this process may store what its step comes to."""
+        return self.fence is None or bool(self._execute(OURS, self.fence.values()))
+
+    def _execute(self, statement: str, values: Mapping[str, Any]) -> int:
+        """Execute a statement; gives how many rows it inserted or found."""
         try:
-            self._insert(statement, row)
+            return self._execute_once(statement, values)
         except DBAPIError as error:
             if not error.connection_invalidated:
                 raise
             # The server was started anew since the last event.
-            self._insert(statement, row)
+            return self._execute_once(statement, values)
 
-    def _insert(self, statement: str, row: dict[str, Any]) -> None:
+    def _execute_once(self, statement: str, values: Mapping[str, Any]) -> int:
         with self._connect() as connection:
-            connection.exec_driver_sql(statement, row)
+            return connection.exec_driver_sql(statement, dict(values)).rowcount
 
     def dispose(self) -> None:
         super().dispose()

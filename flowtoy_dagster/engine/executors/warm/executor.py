@@ -7,12 +7,11 @@ the waiting are `WorkerPool`'s.
 """
 
 import os
-import signal
 import sqlite3
 import time
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack
 from dataclasses import replace
 from typing import Any
 
@@ -51,13 +50,17 @@ from flowtoy_dagster.engine.executors.warm.forkserver_client import (
     ForkServerError,
     WorkerStartError,
 )
-from flowtoy_dagster.engine.executors.warm.pool import Report, StepEvent, StepLost, WorkerPool
+from flowtoy_dagster.engine.executors.warm.pool import (
+    Pool,
+    Report,
+    StepEvent,
+    StepLost,
+    WorkerPool,
+)
 from flowtoy_dagster.engine.executors.warm.process_reset import working_directory
 from flowtoy_dagster.engine.executors.warm.worker import StepTask, WorkerSetup
 from flowtoy_dagster.engine.tags import STEP_TAG
 from flowtoy_dagster.errors import RunError
-from flowtoy_dagster.providers.subprocesses import signal_name
-from flowtoy_dagster.steps.state.deadline import EXIT_UNINTERRUPTIBLE
 
 INTERRUPT_CHECK = 0.25
 """Seconds after which a waiting executor looks whether it was interrupted."""
@@ -69,7 +72,13 @@ _INTERRUPTS = ("DagsterExecutionInterruptedError", "KeyboardInterrupt")
 
 
 class WarmExecutor(MultiprocessExecutor):
-    """Dagster's multiprocess executor on workers that are kept."""
+    """Dagster's multiprocess executor on workers that are kept.
+
+    Attributes:
+        longest_stop: seconds that steps have to end when the run is interrupted.
+    """
+
+    longest_stop = LONGEST_STOP
 
     def execute(
         self, plan_context: PlanOrchestrationContext, execution_plan: ExecutionPlan
@@ -95,9 +104,7 @@ class WarmExecutor(MultiprocessExecutor):
                     step_dependency_config=self.step_dependency_config,
                 )
             )
-            pool = stack.enter_context(
-                WorkerPool(self._setup(plan_context, execution_plan), self._max_concurrent)
-            )
+            pool = stack.enter_context(self._pool(plan_context, execution_plan))
             execution = _Execution(self, plan_context, execution_plan, active, pool)
             yield from execution.events(self._max_concurrent)
         yield DagsterEvent.engine_event(
@@ -105,6 +112,12 @@ class WarmExecutor(MultiprocessExecutor):
             f"Warm workers: parent process done (pid: {os.getpid()})",
             event_specific_data=EngineEventData.multiprocess(os.getpid()),
         )
+
+    def _pool(
+        self, context: PlanOrchestrationContext, plan: ExecutionPlan
+    ) -> AbstractContextManager[Pool]:
+        """What runs the steps of a run."""
+        return WorkerPool(self._setup(context, plan), self._max_concurrent)
 
     def _setup(self, context: PlanOrchestrationContext, plan: ExecutionPlan) -> WorkerSetup:
         return WorkerSetup(
@@ -129,7 +142,7 @@ class _Execution:
         context: PlanOrchestrationContext,
         plan: ExecutionPlan,
         active: HaltingExecution,
-        pool: WorkerPool,
+        pool: Pool,
     ) -> None:
         self._executor = executor
         self._context = context
@@ -177,15 +190,15 @@ class _Execution:
             EngineEventData.interrupted(self._pool.busy),
         )
         self._stopping = True
-        self._deadline = time.monotonic() + LONGEST_STOP
+        self._deadline = time.monotonic() + self._executor.longest_stop
         self._active.mark_interrupted()
         # Steps that run in any case go on, for as long as the run's grace lasts.
         self._active.end_early()
-        self._end = time.monotonic() + max(self._grace, LONGEST_STOP)
+        self._end = time.monotonic() + max(self._grace, self._executor.longest_stop)
         self._pool.interrupt(but=self._active.closing_keys)
 
     def _kill(self, but: Collection[str] = ()) -> Iterator[DagsterEvent]:
-        self._deadline = time.monotonic() + LONGEST_STOP
+        self._deadline = time.monotonic() + self._executor.longest_stop
         if not but:
             self._is_over, self._end = True, self._deadline
         if set(self._pool.busy) <= set(but):
@@ -233,7 +246,7 @@ class _Execution:
             if self._is_our_own(report.step_key) and not judged:
                 # Its op knows what follows: whether it is tried again, and who goes on without it.
                 self._judged.add(report.step_key)
-                task = replace(self._task(report.step_key), lost=_how_it_died(report))
+                task = replace(self._task(report.step_key), lost=report.reason)
                 self._pool.run(report.step_key, task)
                 return
             yield from self._fail_lost(report)
@@ -259,7 +272,7 @@ class _Execution:
 
     def _fail_lost(self, lost: StepLost) -> Iterator[DagsterEvent]:
         """Fail the step of a worker that has died; the others go on."""
-        reason = "interrupted" if self._stopping else _how_it_died(lost)
+        reason = "interrupted" if self._stopping else lost.reason
         error = SerializableErrorInfo(reason, [], "WorkerDied")
         yield DagsterEvent.engine_event(
             self._context.for_step(self._active.get_step_by_key(lost.step_key)),
@@ -286,22 +299,6 @@ class _Execution:
             raise DagsterSubprocessError(
                 f"Errors in worker processes:\n{texts}", subprocess_error_infos=self._errors
             )
-
-
-def _how_it_died(lost: StepLost) -> str:
-    if lost.status == EXIT_UNINTERRUPTIBLE:
-        return "timed out, and could not be interrupted"
-    if lost.status is None:
-        how = "ended for an unknown reason"
-    elif lost.status >= 0:
-        how = f"ended with exit code {lost.status}"
-    else:
-        how = f"was killed by {signal_name(-lost.status)}"
-        if lost.status == -signal.SIGKILL:
-            how += ", perhaps because the machine ran out of memory"
-        elif lost.status == -signal.SIGSEGV:
-            how += ": native code that the step used crashed"
-    return f"the worker process {lost.pid} that ran this step {how}"
 
 
 @dg.executor(

@@ -4,10 +4,10 @@ import contextlib
 import os
 import signal
 import time
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
-from typing import Any
+from typing import Any, Protocol
 
 from typing_extensions import Self
 
@@ -20,6 +20,8 @@ from flowtoy_dagster.engine.executors.warm.forkserver_client import (
     socket_pair,
 )
 from flowtoy_dagster.engine.storage.address import modules_to_preload
+from flowtoy_dagster.providers.subprocesses import signal_name
+from flowtoy_dagster.steps.state.deadline import EXIT_UNINTERRUPTIBLE
 
 PRELOAD = "flowtoy_dagster.engine.executors.warm.preload"
 DEFINITIONS = "flowtoy_dagster.definitions"
@@ -67,11 +69,38 @@ class StepDone:
 
 @dataclass(frozen=True)
 class StepLost:
-    """A worker ended in the middle of a step; `status` is its exit code or minus its signal."""
+    """A worker ended in the middle of a step.
+
+    Attributes:
+        step_key: the step.
+        pid: the worker's process.
+        status: its exit code or minus its signal; None where that is not known.
+        told: how it ended, where another process has told.
+    """
 
     step_key: str
     pid: int
     status: int | None
+    told: str | None = None
+
+    @property
+    def reason(self) -> str:
+        """How it ended, in words."""
+        if self.told is not None:
+            return self.told
+        if self.status == EXIT_UNINTERRUPTIBLE:
+            return "timed out, and could not be interrupted"
+        if self.status is None:
+            how = "ended for an unknown reason"
+        elif self.status >= 0:
+            how = f"ended with exit code {self.status}"
+        else:
+            how = f"was killed by {signal_name(-self.status)}"
+            if self.status == -signal.SIGKILL:
+                how += ", perhaps because the machine ran out of memory"
+            elif self.status == -signal.SIGSEGV:
+                how += ": native code that the step used crashed"
+        return f"the worker process {self.pid} that ran this step {how}"
 
 
 Report = StepEvent | StepDone | StepLost
@@ -81,6 +110,7 @@ Report = StepEvent | StepDone | StepLost
 class _Worker:
     number: int
     connection: Connection
+    setup: Any
     pid: int = 0
     step_key: str | None = None
     retiring: bool = False
@@ -92,8 +122,31 @@ def _runs(worker: _Worker, but: Collection[str]) -> bool:
     return worker.step_key is not None and worker.step_key not in but and worker.pid > 0
 
 
+class Pool(Protocol):
+    """What runs the steps of a run, at once."""
+
+    @property
+    def busy(self) -> list[str]:
+        """The keys of the steps that are running."""
+
+    def grow(self, count: int) -> None:
+        """Get ready for so many steps at once."""
+
+    def run(self, step_key: str, task: Any) -> None:
+        """Run a step."""
+
+    def wait(self, timeout: float) -> Iterator[Report]:
+        """What happens; waits until something does, or for `timeout` seconds."""
+
+    def interrupt(self, but: Collection[str] = ()) -> None:
+        """Interrupt the steps that run, `but` those of these keys."""
+
+    def kill(self, but: Collection[str] = ()) -> None:
+        """Kill the steps that run, `but` those of these keys."""
+
+
 class WorkerPool:
-    """The workers of one run.
+    """The workers of one run, or of several.
 
     Args:
         setup: sent to each worker first: what all steps of the run have in common.
@@ -123,28 +176,54 @@ class WorkerPool:
         while len(self._workers) < min(count, self._limit):
             self._add()
 
-    def run(self, step_key: str, task: Any) -> None:
+    def run(
+        self, step_key: str, task: Any, setup: Any = None, label: str | None = None
+    ) -> None:
         """Give a step to a worker that is free; there must be fewer busy ones than the limit.
+
+        Args:
+            step_key: the step.
+            task: what it must know.
+            setup: that of the step's run, where the pool has workers for several.
+            label: what reports call the step instead of its key.
 
         Raises:
             ForkServerError: a worker is needed and can't be had.
         """
-        free = (w for w in self._workers.values() if w.step_key is None and not w.retiring)
-        for worker in [*free, None]:
-            chosen = worker or self._add()
+        wanted = self._setup if setup is None else setup
+        idle = [w for w in self._workers.values() if w.step_key is None and not w.retiring]
+        for worker in [*(w for w in idle if w.setup is wanted), None]:
+            chosen = worker or self._add_for(wanted, idle)
             try:
                 chosen.connection.send((step_key, task))
             except OSError:
                 # It died while it had nothing to do: nothing is lost.
                 self._drop(chosen)
                 continue
-            chosen.step_key = step_key
+            chosen.step_key = label or step_key
             return
 
-    def wait(self, timeout: float) -> Iterator[Report]:
-        """What workers report; waits until there is something, or for `timeout` seconds."""
+    def _add_for(self, setup: Any, idle: Sequence[_Worker]) -> _Worker:
+        """A new worker; one that is idle for another run makes room."""
+        if len(self._workers) >= self._limit and idle:
+            self._drop(idle[0])
+        return self._add(setup)
+
+    def keep(self, setups: Collection[Any]) -> None:
+        """Let the workers end that are idle, but for those with one of these setups."""
+        for worker in list(self._workers.values()):
+            if worker.step_key is None and not any(worker.setup is setup for setup in setups):
+                self._drop(worker)
+
+    def wait(self, timeout: float, also: Sequence[int] = ()) -> Iterator[Report]:
+        """What workers report; waits until there is something, or for `timeout` seconds.
+
+        Args:
+            timeout: in seconds.
+            also: file descriptors; that one of them can be read ends the waiting, too.
+        """
         connections = {w.connection: w for w in self._workers.values()}
-        sources: list[Any] = [*([self._server] if self._server else []), *connections]
+        sources: list[Any] = [*([self._server] if self._server else []), *connections, *also]
         for ready in wait(sources, timeout):
             worker = connections.get(ready)  # type: ignore[call-overload]
             if worker is None:
@@ -169,6 +248,14 @@ class WorkerPool:
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(worker.pid, signal.SIGKILL)
 
+    def send_signal(self, label: str, number: int) -> None:
+        """Send a signal to the worker that runs a step."""
+        self._hear_server()
+        for worker in self._workers.values():
+            if worker.step_key == label and worker.pid > 0 and worker.ended is None:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(worker.pid, number)
+
     def close(self) -> None:
         """Let all workers end, and the server after them."""
         for worker in list(self._workers.values()):
@@ -177,7 +264,8 @@ class WorkerPool:
         if self._server is not None:
             self._server.close()
 
-    def _add(self) -> _Worker:
+    def _add(self, setup: Any = None) -> _Worker:
+        chosen = self._setup if setup is None else setup
         if self._server is None:
             self._server = ForkServer.spawn(
                 (PRELOAD, DEFINITIONS, *modules_to_preload()), ENTRY
@@ -191,11 +279,11 @@ class WorkerPool:
             raise
         finally:
             theirs.close()
-        worker = _Worker(self._next, Connection(ours.detach()))
+        worker = _Worker(self._next, Connection(ours.detach()), chosen)
         self._next += 1
         self._workers[worker.number] = worker
         with contextlib.suppress(OSError):
-            worker.connection.send(self._setup)
+            worker.connection.send(chosen)
         return worker
 
     def _hear(self, worker: _Worker) -> Iterator[Report]:

@@ -48,8 +48,9 @@ from flowtoy_dagster.engine.dagster_private.execution import (
 from flowtoy_dagster.engine.executors.hosted import HostedCompute
 from flowtoy_dagster.engine.executors.rebound import rebound
 from flowtoy_dagster.engine.executors.warm.process_reset import Isolation
+from flowtoy_dagster.engine.fence import Fence
 from flowtoy_dagster.engine.storage.console_log import configure_log
-from flowtoy_dagster.engine.storage.instances import instance_of
+from flowtoy_dagster.engine.storage.instances import event_log_of, instance_of
 from flowtoy_dagster.providers.process_tree import adopt_orphans
 from flowtoy_dagster.steps.context import Host
 from flowtoy_dagster.steps.state.deadline import exit_uninterruptible
@@ -89,12 +90,14 @@ class StepTask:
         dynamic_mappings: what dynamic outputs have been resolved to; flows have none.
         ready_outputs: which of the outputs that it takes in are there; an input that takes in
             several leaves out those that are not.
+        fence: by what the step is held where other machines may run it, too.
     """
 
     attempts: int = 0
     lost: str | None = None
     dynamic_mappings: Mapping[str, Any] = field(default_factory=dict)
     ready_outputs: frozenset[StepOutputHandle] = frozenset()
+    fence: Fence | None = None
 
 
 class WholePlan:
@@ -297,6 +300,7 @@ class _Worker:
         setup = self.setup
         isolation = Isolation(setup.environment, setup.directory)
         with isolation:
+            host = self._fenced(replace(self.host, lost=task.lost), task.fence)
             yield DagsterEvent.step_worker_started(
                 self._log,
                 setup.run.job_name,
@@ -305,11 +309,19 @@ class _Worker:
                 step_key=step_key,
             )
             plan = self._plan_for(step_key, task)
-            self._host_step(step_key, replace(self.host, lost=task.lost), self.setup.began)
+            self._host_step(step_key, host, self.setup.began)
             yield from ExecuteRunWithPlanIterable(
                 plan, inner_plan_execution_iterator, _StepContextManager(self, plan)
             )
         self.tainted = isolation.tainted
+
+    def _fenced(self, host: Host, fence: Fence | None) -> Host:
+        """The host of a step whose events are stored only as long as it is held."""
+        if fence is None:
+            return host
+        log = event_log_of(self.instance)
+        log.fence = fence
+        return replace(host, is_wanted=log.is_ours)
 
     def _host_step(self, step_key: str, host: Host, began: float) -> None:
         """Tell the op of a step of a flow in what process it runs."""

@@ -7,9 +7,7 @@ from dagster import DagsterEvent, MetadataValue
 from flowtoy_dagster.engine.dagster_private.jobs import (
     EngineEventData,
 )
-
-WAITS_FOR = "waits_for"
-"""The metadata of an event that holds what its step waits for; empty when it goes on."""
+from flowtoy_dagster.engine.tags import WAITS_FOR
 
 
 def waiting_event(step_context: Any, text: str) -> DagsterEvent:

@@ -1,0 +1,42 @@
+"""`flowtoy worker`."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from flowtoy_dagster.cli.shared.options import (
+    Debug,
+    EnvFile,
+    Level,
+    LogLevel,
+    begin,
+)
+
+
+def worker(
+    executor: Annotated[
+        str, typer.Option("--executor", metavar="NAME", help="The executor whose steps it runs.")
+    ] = "workers",
+    slots: Annotated[
+        int, typer.Option("--slots", "-c", metavar="N", min=1, max=1000,
+                          help="How many steps run at once.")
+    ] = 1,
+    queue: Annotated[
+        str, typer.Option("--queue", metavar="NAME", help="The queue from which it takes steps.")
+    ] = "default",
+    env_file: EnvFile = None,
+    log_level: Level = LogLevel.warning,
+    debug: Debug = False,
+) -> None:
+    """Run steps of flows that other machines carry.
+
+    It takes steps of runs with the same executor and queue, from the database that
+    `FLOWTOY_STORAGE` names. After SIGTERM or Ctrl-C it takes no more, and ends when those that run
+    have ended; a second signal ends them at once.
+    """
+    from flowtoy_dagster.engine.executors.kinds import executor_named
+
+    begin(env_file, log_level)
+    executor_named(executor).serve(queue, slots)

@@ -1,0 +1,267 @@
+"""A worker on any machine: takes steps from a queue and has them run by processes that it forks.
+
+All is done by one thread, which renews what it holds at least every two seconds. When it was away
+for too long, it finds that it holds nothing any more, and kills the processes that run its steps.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import socket
+import time
+import uuid
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import dagster as dg
+
+from flowtoy_dagster.engine.executors.remote.database import Database, DatabaseAwayError
+from flowtoy_dagster.engine.executors.remote.leases import (
+    CARRIER_LEASE,
+    RENEWAL,
+    WAKE_CHANNEL,
+    Claim,
+    Leases,
+    Renewal,
+)
+from flowtoy_dagster.engine.executors.remote.message import Message
+from flowtoy_dagster.engine.executors.remote.setups import Setups
+from flowtoy_dagster.engine.executors.remote.transport import Intake
+from flowtoy_dagster.engine.executors.warm.pool import (
+    Report,
+    StepDone,
+    StepLost,
+    WorkerPool,
+    fork_off_server,
+)
+from flowtoy_dagster.engine.executors.warm.worker import StepTask
+from flowtoy_dagster.engine.fence import Fence
+from flowtoy_dagster.engine.storage.home import open_home
+from flowtoy_dagster.engine.storage.instances import open_instance
+from flowtoy_dagster.terminal import say
+
+UNREACHABLE = 30.0
+"""Seconds without the database after which an agent kills its steps: another may run them."""
+AWAY_PAUSE = 0.5
+"""Seconds between two questions to a database that does not answer."""
+_MISSED = 3 * RENEWAL
+"""Seconds between two renewals from which on something was away."""
+_MODULES = ("flowtoy_dagster.providers.rest.provider", "psycopg2")
+_SIGNALS: Mapping[str, int] = {"interrupt": signal.SIGINT, "kill": signal.SIGKILL}
+
+
+@dataclass
+class _Held:
+    """A step that runs here.
+
+    Attributes:
+        claim: by what it is held.
+        stopped: the last signal that its process was sent.
+        gone: why its process was killed, where that was us.
+    """
+
+    claim: Claim
+    stopped: str | None = None
+    gone: str | None = None
+
+
+@dataclass(frozen=True)
+class _End:
+    """What is to be told of a step that has ended."""
+
+    message: Message
+    error: str | None
+    gone: str | None
+
+
+class Agent:
+    """Takes steps and has them run.
+
+    Args:
+        leases: the table of leases.
+        database: the connection that it is reached by.
+        intake: delivers messages.
+        setups: what workers must know of runs.
+        queue: what it takes from; for others to see.
+        slots: how many steps run at once.
+    """
+
+    def __init__(
+        self, leases: Leases, database: Database, intake: Intake, setups: Setups,
+        queue: str, slots: int,
+    ) -> None:
+        self._leases = leases
+        self._database = database
+        self._intake = intake
+        self._setups = setups
+        self._queue = queue
+        self._slots = slots
+        self._pool = WorkerPool(None, slots)
+        self._host = socket.gethostname()
+        self._holder = f"{self._host}/{os.getpid()}/{uuid.uuid4().hex}"
+        self._held: dict[str, _Held] = {}
+        self._ends: list[_End] = []
+        self._renewed_at = time.monotonic()
+        self._judging_from = 0.0
+        self._connected = database.connected
+        self._is_stopping = False
+        self._wake, self._waker = os.pipe()
+        os.set_blocking(self._wake, False)
+        os.set_blocking(self._waker, False)
+
+    def run(self) -> None:
+        """Take steps until SIGTERM, and end when those that run have ended."""
+        self._database.listen(WAKE_CHANNEL)
+        self._tend()
+        say(f"worker on {self._host} takes up to {self._slots} steps at once "
+            f"from queue '{self._queue}'")
+        with self._signals():
+            try:
+                while self._held or self._ends or not self._is_stopping:
+                    self._turn()
+            finally:
+                self._pool.close()
+        with contextlib.suppress(DatabaseAwayError):
+            self._leases.leave(self._holder)
+
+    def _turn(self) -> None:
+        """Do what is due, and wait for more."""
+        try:
+            self._report_ends()
+            if time.monotonic() - self._renewed_at >= RENEWAL or self._database.notified():
+                self._tend()
+            while not self._is_stopping and len(self._held) < self._slots:
+                message = self._intake.take()
+                if message is None:
+                    break
+                self._start(message)
+            pause = max(0.0, self._renewed_at + RENEWAL - time.monotonic())
+        except DatabaseAwayError:
+            self._end_unreachable()
+            pause = AWAY_PAUSE
+        descriptors = [self._wake, *([self._database.fileno()] * (self._database.fileno() >= 0))]
+        for report in self._pool.wait(pause, descriptors):
+            self._take_in(report)
+        with contextlib.suppress(BlockingIOError):
+            os.read(self._wake, 1 << 10)
+
+    def _tend(self) -> None:
+        """Renew what is held, and end what is to end."""
+        self._leases.present(self._holder, self._host, self._queue, self._slots)
+        renewed = self._leases.renew(self._holder)
+        now = time.monotonic()
+        if self._connected != self._database.connected or now - self._renewed_at > _MISSED:
+            # The database was away, or we were: who carries a run had no time to renew.
+            self._connected, self._judging_from = self._database.connected, now + CARRIER_LEASE
+        self._renewed_at = now
+        for label, held in self._held.items():
+            self._judge(label, held, renewed.get(held.claim.message))
+        self._pool.keep(self._setups.in_use())
+
+    def _judge(self, label: str, held: _Held, renewal: Renewal | None) -> None:
+        """Send a step's process a signal, where there is a reason to."""
+        if renewal is None:
+            held.gone, wanted = "it was given to another worker", "kill"
+        elif renewal.is_orphan and time.monotonic() > self._judging_from:
+            held.gone, wanted = "the process that carries the run was not seen", "kill"
+        elif renewal.stop is not None:
+            wanted = renewal.stop
+        else:
+            return
+        # One that is to be killed is told again: it may have had no process yet.
+        if wanted == "kill" or held.stopped != wanted:
+            held.stopped = wanted
+            self._pool.send_signal(label, _SIGNALS[wanted])
+
+    def _start(self, message: Message) -> None:
+        claim = self._leases.claim(message, self._holder, self._host)
+        if claim is None:
+            return
+        try:
+            setup = self._setups.of(message.run_id, claim.elapsed)
+            fence = Fence(message.run_id, message.turn, self._holder)
+            task = StepTask(claim.attempts, claim.lost, fence=fence)
+            label = f"{message.run_id}/{message.turn}"
+            self._pool.run(claim.step_key, task, setup, label)
+        except DatabaseAwayError:
+            raise
+        except Exception as error:  # noqa: BLE001 - whatever it is, the run must learn of it
+            reason = str(error).strip().partition("\n")[0]
+            say(f"can't run step '{claim.step_key}' of run {message.run_id[:8]}: {reason}")
+            self._ends.append(_End(message, None, f"the worker on {self._host}: {reason}"))
+            return
+        self._held[label] = _Held(claim)
+        say(f"takes step '{claim.step_key}' of run {message.run_id[:8]}")
+
+    def _take_in(self, report: Report) -> None:
+        if not isinstance(report, (StepDone, StepLost)):
+            return  # the process that runs the step has stored it
+        held = self._held.pop(report.step_key)
+        claim, error, gone = held.claim, None, None
+        how = "has ended"
+        if isinstance(report, StepLost):
+            gone = held.gone or f"{report.reason} (on {self._host})"
+            how = f"is lost: {gone}"
+        elif report.error is not None:
+            error = dg.serialize_value(report.error)
+        say(f"step '{claim.step_key}' of run {claim.message.run_id[:8]} {how}")
+        self._ends.append(_End(claim.message, error, gone))
+
+    def _report_ends(self) -> None:
+        while self._ends:
+            end = self._ends[0]
+            self._leases.end(end.message, self._holder, end.error, end.gone)
+            self._ends.pop(0)
+
+    def _end_unreachable(self) -> None:
+        if time.monotonic() - self._renewed_at < UNREACHABLE:
+            return
+        for label, held in self._held.items():
+            held.gone = "the database of runs could not be reached"
+            self._pool.send_signal(label, signal.SIGKILL)
+
+    @contextlib.contextmanager
+    def _signals(self) -> Iterator[None]:
+        """The first SIGTERM or SIGINT: take nothing new. The second: end the steps that run."""
+        before = signal.set_wakeup_fd(self._waker, warn_on_full_buffer=False)
+        previous: dict[int, Any] = {
+            number: signal.signal(number, self._hear) for number in (signal.SIGTERM, signal.SIGINT)
+        }
+        try:
+            yield
+        finally:
+            signal.set_wakeup_fd(before)
+            for number, handler in previous.items():
+                signal.signal(number, handler)
+
+    def _hear(self, *_: object) -> None:
+        if not self._is_stopping:
+            self._is_stopping = True
+            say(f"takes no more steps; {len(self._held)} still run")
+            return
+        for label, held in self._held.items():
+            held.gone = f"the worker on {self._host} was ended by a second signal"
+            self._pool.send_signal(label, signal.SIGKILL)
+
+
+def serve(open_intake: Callable[[Database], Intake], queue: str, slots: int) -> None:
+    """Be an agent with the home of this machine, until SIGTERM.
+
+    Args:
+        open_intake: makes the intake, given the agent's connection.
+        queue: what it takes from.
+        slots: how many steps run at once.
+
+    Raises:
+        HomeError: the home or the database can't be used.
+    """
+    home = open_home()
+    fork_off_server(_MODULES)
+    database = Database.of_runs(patience=0)
+    with contextlib.closing(database), open_instance(home) as instance:
+        leases = Leases(database)
+        setups = Setups(instance, home)
+        Agent(leases, database, open_intake(database), setups, queue, slots).run()

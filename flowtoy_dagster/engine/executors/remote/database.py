@@ -1,0 +1,176 @@
+"""One connection to the database of runs, for a process that also listens on it."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import select
+import time
+from collections.abc import Sequence
+from typing import Any
+
+import psycopg2
+import psycopg2.errors
+import psycopg2.extensions
+
+from flowtoy_dagster.engine.storage.address import storage_address
+from flowtoy_dagster.errors import HomeError, RunError
+from flowtoy_dagster.masking.mask import STORAGE_VARIABLE, Mask, storage_secrets
+
+logger = logging.getLogger("flowtoy.storage")
+
+CONNECTING = {
+    "connect_timeout": 10,
+    "keepalives_idle": 10,
+    "tcp_user_timeout": 10_000,
+    "fallback_application_name": "flowtoy",
+}
+"""How a connection is made where the address says nothing else; the last but one in ms."""
+PAUSE = 0.3
+_GONE = (psycopg2.OperationalError, psycopg2.InterfaceError)
+_AGAIN = (psycopg2.errors.DeadlockDetected, psycopg2.errors.SerializationFailure)
+
+
+class DatabaseAwayError(RunError):
+    """The database does not answer."""
+
+
+class Database:
+    """A connection that is made anew when it breaks.
+
+    Args:
+        address: a URL of PostgreSQL.
+        patience: seconds for which a statement waits for a database that does not answer.
+    """
+
+    def __init__(self, address: str, patience: float) -> None:
+        self._address = _plain(address)
+        self._mask = Mask(storage_secrets({STORAGE_VARIABLE: address}))
+        self._patience = patience
+        self._channels: list[str] = []
+        self._connection: Any = None
+        self.connected = 0
+        """How often a connection was made: when it grows, the database was away."""
+
+    @classmethod
+    def of_runs(cls, patience: float) -> Database:
+        """The database that FLOWTOY_STORAGE names.
+
+        Raises:
+            HomeError: it names none, or it can't be reached.
+        """
+        address = storage_address()
+        if address is None:
+            raise HomeError(f"{STORAGE_VARIABLE} is not set")
+        made = cls(address, patience)
+        try:
+            made._connect()
+        except _GONE as error:
+            raise HomeError(
+                f"the database that {STORAGE_VARIABLE} names can't be used: {made._reason(error)}"
+            ) from None
+        return made
+
+    def rows(self, statement: str, values: Sequence[Any] | None = None) -> list[tuple[Any, ...]]:
+        """Execute a statement, again where the connection broke; gives its rows.
+
+        Raises:
+            DatabaseAwayError: the database does not answer, for longer than the patience.
+        """
+        give_up_at: float | None = None
+        while True:
+            try:
+                return self._execute(statement, values)
+            except _AGAIN:
+                continue
+            except _GONE as error:
+                self.close()
+                now = time.monotonic()
+                if give_up_at is None:
+                    give_up_at = now + self._patience
+                    if self._patience:
+                        logger.warning(
+                            "waiting for the database of runs: %s", self._reason(error)
+                        )
+                if now >= give_up_at:
+                    raise DatabaseAwayError(
+                        f"the database of runs does not answer: {self._reason(error)}"
+                    ) from None
+            time.sleep(PAUSE)
+
+    def count(self, statement: str, values: Sequence[Any] | None = None) -> int:
+        """Execute a statement that returns a row for each row it changed; gives how many."""
+        return len(self.rows(statement, values))
+
+    def listen(self, *channels: str) -> None:
+        """Be told of notifications."""
+        self._channels += channels
+        for channel in channels:
+            self.rows(f'LISTEN "{channel}"')
+
+    def fileno(self) -> int:
+        """For waiting on notifications; -1 while there is no connection."""
+        if self._connection is None or self._connection.closed:
+            return -1
+        return int(self._connection.fileno())
+
+    def wait(self, timeout: float) -> None:
+        """Wait for a notification, at most for some seconds; forgets those that came."""
+        if not self.notified():
+            descriptor = self.fileno()
+            select.select([descriptor] if descriptor >= 0 else [], [], [], max(0.0, timeout))
+            self.notified()
+
+    def notified(self) -> bool:
+        """Whether a notification has come since the last call; does not wait."""
+        if self.fileno() < 0:
+            return False
+        try:
+            self._connection.poll()
+        except _GONE:
+            self.close()
+            return False
+        found = bool(self._connection.notifies)
+        self._connection.notifies.clear()
+        return found
+
+    def close(self) -> None:
+        """Close the connection; the next statement makes another."""
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            with contextlib.suppress(psycopg2.Error):
+                connection.close()
+
+    def _execute(self, statement: str, values: Sequence[Any] | None) -> list[tuple[Any, ...]]:
+        if self._connection is None:
+            self._connect()
+        with self._connection.cursor() as cursor:
+            cursor.execute(statement, values)
+            return list(cursor.fetchall()) if cursor.description else []
+
+    def _connect(self) -> None:
+        settings = {name: value for name, value in CONNECTING.items()
+                    if f"{name}=" not in self._address}
+        connection = psycopg2.connect(self._address, **settings)
+        connection.autocommit = True
+        self._connection = connection
+        self.connected += 1
+        with connection.cursor() as cursor:
+            for channel in self._channels:
+                cursor.execute(f'LISTEN "{channel}"')
+
+    def _reason(self, error: BaseException) -> str:
+        lines = [line.strip() for line in str(error).splitlines()]
+        return self._mask.text("; ".join(filter(None, lines)).replace("FATAL:  ", ""))
+
+
+def _plain(address: str) -> str:
+    """The address without SQLAlchemy's name of a driver."""
+    scheme, _, rest = address.partition("://")
+    return f"{scheme.partition('+')[0]}://{rest}"
+
+
+def has_address() -> bool:
+    """Whether the environment names a database."""
+    return bool(os.environ.get(STORAGE_VARIABLE))

@@ -1,0 +1,239 @@
+"""The pool of a run whose workers are elsewhere: hands steps out and reads what becomes of them."""
+
+from __future__ import annotations
+
+import itertools
+import logging
+import time
+from collections.abc import Callable, Collection, Iterator, Mapping
+from dataclasses import dataclass, field
+
+import dagster as dg
+from typing_extensions import Self
+
+from flowtoy_dagster.engine.dagster_private.execution import SerializableErrorInfo
+from flowtoy_dagster.engine.executors.remote.database import Database
+from flowtoy_dagster.engine.executors.remote.events import LAST, events_after
+from flowtoy_dagster.engine.executors.remote.leases import (
+    CARRIER_RENEWAL,
+    LEASE,
+    Leases,
+    Standing,
+    run_channel,
+)
+from flowtoy_dagster.engine.executors.remote.message import Message
+from flowtoy_dagster.engine.executors.remote.transport import Transport
+from flowtoy_dagster.engine.executors.warm.pool import Report, StepDone, StepEvent, StepLost
+from flowtoy_dagster.engine.executors.warm.worker import StepTask
+
+logger = logging.getLogger("flowtoy.step")
+
+TELL_AFTER = 10.0
+"""Seconds after which a run tells that a step waits for a worker."""
+SEND_AGAIN = 20.0
+"""Seconds after which the message of a step that nobody has claimed is sent again."""
+_MISSED = 5.0
+"""Seconds between two looks from which on it may be this process that was away."""
+_WAITS = "waits for a worker"
+_INTERRUPTS = ("DagsterExecutionInterruptedError", "KeyboardInterrupt")
+
+
+@dataclass
+class _Turn:
+    """A hand-out of a step that has not ended.
+
+    Attributes:
+        message: which one.
+        step_key: the step.
+        queue: whose workers may take it.
+        cursor: the id of the last event that is known of it.
+        sent_at: when its message was sent, by the monotonic clock.
+        handed_at: when it was handed out first.
+        told: the ids of events that tell that it waits for a worker, which are the run's own.
+        has_told: whether there is one.
+        has_last: whether the last event of the attempt was read.
+    """
+
+    message: Message
+    step_key: str
+    queue: str
+    cursor: int
+    sent_at: float
+    handed_at: float = field(default_factory=time.monotonic)
+    told: set[int] = field(default_factory=set)
+    has_told: bool = False
+    has_last: bool = False
+
+
+class RemotePool:
+    """The steps of one run that are somewhere else.
+
+    Args:
+        run_id: the run.
+        database: the connection of this process; closed at the end.
+        transport: takes the messages.
+        queue_of: gives the queue of a step by its key.
+        tell: stores that a step waits for something, given its key and a text.
+    """
+
+    def __init__(
+        self,
+        run_id: str,
+        database: Database,
+        transport: Transport,
+        queue_of: Callable[[str], str],
+        tell: Callable[[str, str], object],
+    ) -> None:
+        self._run_id = run_id
+        self._database = database
+        self._transport = transport
+        self._queue_of = queue_of
+        self._tell = tell
+        self._leases = Leases(database)
+        self._turns: dict[int, _Turn] = {}
+        self._numbers = itertools.count(1)
+        self._looked_at = self._renewed_at = time.monotonic()
+        self._judging_from = 0.0
+        self._connected = database.connected
+
+    def __enter__(self) -> Self:
+        self._database.listen(run_channel(self._run_id))
+        self._leases.open_run(self._run_id)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        try:
+            self._leases.close_run(self._run_id)
+            self._transport.close(self._run_id)
+        finally:
+            self._database.close()
+
+    @property
+    def busy(self) -> list[str]:
+        """The keys of the steps that were handed out."""
+        return [turn.step_key for turn in self._turns.values()]
+
+    def grow(self, count: int) -> None:
+        """Nothing: workers are there or not."""
+
+    def run(self, step_key: str, task: StepTask) -> None:
+        """Hand a step out."""
+        # Where the database was away just now, agents would take a run's old row for a dead run's.
+        self._renew()
+        message = Message(self._run_id, next(self._numbers))
+        queue = self._queue_of(step_key)
+        cursor = self._leases.hand_out(message, step_key, task.attempts, task.lost)
+        self._turns[message.turn] = _Turn(message, step_key, queue, cursor, time.monotonic())
+        self._transport.submit(message, queue)
+
+    def wait(self, timeout: float) -> Iterator[Report]:
+        """What becomes of the steps; waits until something does, or for `timeout` seconds."""
+        self._database.wait(timeout)
+        self._renew()
+        yield from self._look()
+
+    def _renew(self) -> None:
+        """Show that this process lives, where that is due."""
+        if time.monotonic() - self._renewed_at >= CARRIER_RENEWAL:
+            self._leases.renew_run(self._run_id)
+            self._renewed_at = time.monotonic()
+
+    def interrupt(self, but: Collection[str] = ()) -> None:
+        """Have the steps interrupted that run, `but` those of these keys; take others back."""
+        self._stop("interrupt", but)
+
+    def kill(self, but: Collection[str] = ()) -> None:
+        """Have the processes killed that run steps, `but` those of these keys."""
+        self._stop("kill", but)
+
+    def _stop(self, how: str, but: Collection[str]) -> None:
+        for turn in self._turns.values():
+            if turn.step_key not in but:
+                self._leases.stop(turn.message, how)
+
+    def _look(self) -> Iterator[Report]:
+        if not self._turns:
+            self._looked_at = time.monotonic()
+            return
+        # What has ended is asked for first: then all its events are there.
+        standings = self._leases.look(self._run_id, self._turns)
+        self._note_absence()
+        yield from self._new_events(self._turns)
+        for turn in list(self._turns.values()):
+            standing = standings.get(turn.message.turn)
+            if standing is None:
+                yield self._ended(turn, "its entry in the table of leases is gone")
+            elif standing.ended:
+                yield self._end_of(turn, standing)
+            elif standing.is_late and time.monotonic() > self._judging_from:
+                yield from self._give_up(turn, standing)
+            elif standing.host is None:
+                self._remind(turn)
+
+    def _note_absence(self) -> None:
+        """Judge nobody for a while where the database was away, or this process.
+
+        Everything looks old then. Who lives renews within the time of a lease.
+        """
+        now = time.monotonic()
+        away = now - self._looked_at > _MISSED
+        if away or self._database.connected != self._connected:
+            self._connected, self._judging_from = self._database.connected, now + LEASE
+        self._looked_at = now
+
+    def _new_events(self, turns: Mapping[int, _Turn]) -> Iterator[Report]:
+        wanted = {
+            number: (turn.step_key, turn.cursor)
+            for number, turn in turns.items() if not turn.has_last
+        }
+        for number, of_turn, event in list(events_after(self._database, self._run_id, wanted)):
+            turn = turns[of_turn]
+            if number in turn.told:
+                continue
+            if event is not None and (event.message or "").startswith(_WAITS):
+                # Ours. What the worker has stored before it may not be seen yet.
+                turn.told.add(number)
+            else:
+                turn.cursor = number
+            if event is not None and not turn.has_last:
+                turn.has_last = event.event_type in LAST
+                yield StepEvent(turn.step_key, event)
+
+    def _end_of(self, turn: _Turn, standing: Standing) -> Report:
+        error = None
+        if standing.error is not None:
+            error = dg.deserialize_value(standing.error, SerializableErrorInfo)
+        if error is None or turn.has_last or error.cls_name in _INTERRUPTS:
+            return self._ended(turn, standing.gone, error)
+        reason = error.message.strip().partition("\n")[0]
+        return self._ended(turn, f"the worker on {standing.host} can't run this step: {reason}")
+
+    def _give_up(self, turn: _Turn, standing: Standing) -> Iterator[Report]:
+        reason = f"the worker on {standing.host} that ran this step is gone"
+        if self._leases.give_up(turn.message, reason):
+            # Nothing of it is stored from now on, but something may have been just now.
+            yield from self._new_events({turn.message.turn: turn})
+            yield self._ended(turn, reason)
+
+    def _ended(
+        self, turn: _Turn, gone: str | None, error: SerializableErrorInfo | None = None
+    ) -> Report:
+        del self._turns[turn.message.turn]
+        if gone is not None and not turn.has_last:
+            return StepLost(turn.step_key, 0, None, gone)
+        return StepDone(turn.step_key, error)
+
+    def _remind(self, turn: _Turn) -> None:
+        """Send the message again of a step that nobody has claimed, and tell of it."""
+        now = time.monotonic()
+        if now - turn.sent_at > SEND_AGAIN:
+            turn.sent_at = now
+            self._transport.submit(turn.message, turn.queue)
+        if not turn.has_told and now - turn.handed_at > TELL_AFTER:
+            turn.has_told = True
+            if self._leases.listening(turn.queue):
+                why = f"those on queue '{turn.queue}' are busy"
+            else:
+                why = f"none listens on queue '{turn.queue}'"
+                logger.warning("step '%s' %s: %s", turn.step_key, _WAITS, why)
+            self._tell(turn.step_key, f"{_WAITS}: {why}")

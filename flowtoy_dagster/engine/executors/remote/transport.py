@@ -1,0 +1,27 @@
+"""What a queue must do for a run and its workers: deliver short messages, perhaps twice."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from flowtoy_dagster.engine.executors.remote.message import Message
+
+
+class Transport(Protocol):
+    """The end of a queue at which a run is.
+
+    A message may be delivered several times, late, or never: an unclaimed step is sent again.
+    """
+
+    def submit(self, message: Message, queue: str) -> None:
+        """Send a message to the workers of a queue."""
+
+    def close(self, run_id: str) -> None:
+        """A run has ended; what of it was not delivered need not be."""
+
+
+class Intake(Protocol):
+    """The end of a queue at which a worker is."""
+
+    def take(self) -> Message | None:
+        """The next message; None where there is none now."""

@@ -1,0 +1,118 @@
+"""The executor `workers`: steps go through PostgreSQL alone to agents on any machine.
+
+`FOR UPDATE SKIP LOCKED` lets each message go to one agent, and `NOTIFY` wakes those that are idle.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Annotated, Any
+
+from pydantic import StringConstraints
+
+from flowtoy_dagster.engine.executors.kind import ExecutorKind, own_run_config
+from flowtoy_dagster.flow.schema.fields import Strict
+
+if TYPE_CHECKING:
+    import dagster as dg
+
+    from flowtoy_dagster.engine.executors.remote.database import Database
+    from flowtoy_dagster.engine.executors.remote.message import Message
+
+DEFAULT_QUEUE = "default"
+_SUBMIT = (
+    "INSERT INTO flowtoy_queue (run_id, turn, queue, message) VALUES (%s, %s, %s, %s) "
+    "ON CONFLICT (run_id, turn) DO NOTHING"
+)
+_TAKE = (
+    "DELETE FROM flowtoy_queue WHERE (run_id, turn) = (SELECT run_id, turn FROM flowtoy_queue "
+    "WHERE queue = %s ORDER BY id FOR UPDATE SKIP LOCKED LIMIT 1) RETURNING message"
+)
+
+
+class PostgresQueue:
+    """Both ends of a queue in the database of runs.
+
+    Args:
+        database: the connection of this process.
+        queue: what an agent takes; a run says it with each message.
+    """
+
+    def __init__(self, database: Database, queue: str = DEFAULT_QUEUE) -> None:
+        self._database = database
+        self._queue = queue
+
+    def submit(self, message: Message, queue: str) -> None:
+        """Send a message to the workers of a queue."""
+        from flowtoy_dagster.engine.executors.remote.leases import WAKE_CHANNEL
+
+        values = [message.run_id, message.turn, queue, message.encode()]
+        self._database.rows(_SUBMIT, values)
+        self._database.rows("SELECT pg_notify(%s, '')", [WAKE_CHANNEL])
+
+    def close(self, run_id: str) -> None:
+        """A run has ended; what of it was not delivered need not be."""
+        self._database.rows("DELETE FROM flowtoy_queue WHERE run_id = %s", [run_id])
+
+    def take(self) -> Message | None:
+        """The next message; None where there is none now."""
+        from flowtoy_dagster.engine.executors.remote.message import Message
+
+        while rows := self._database.rows(_TAKE, [self._queue]):
+            found = Message.decode(rows[0][0])
+            if found is not None:
+                return found
+        return None
+
+
+class WorkersOptions(Strict):
+    """The options of the executor.
+
+    Attributes:
+        queue: whose workers take the steps.
+    """
+
+    queue: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_.-]{1,60}$")] = DEFAULT_QUEUE
+
+
+class WorkersKind(ExecutorKind):
+    """Runs steps on any machine that has `flowtoy worker` and the same database."""
+
+    options_model = WorkersOptions
+
+    def build(
+        self, options: Any, max_workers: int, limits: list[dict[str, Any]]
+    ) -> dg.ExecutorDefinition:
+        """The executor for Dagster."""
+        from flowtoy_dagster.engine.executors.definition import own_executor
+
+        def make(config: dict[str, Any]) -> dg.Executor:
+            self.check_home()
+
+            from flowtoy_dagster.engine.executors.halting import FLOW_EXECUTION
+            from flowtoy_dagster.engine.executors.remote.executor import RemoteExecutor
+
+            return RemoteExecutor(PostgresQueue, options.queue, **config, **FLOW_EXECUTION)
+
+        return own_executor(self.name, make, max_workers, limits)
+
+    def run_config(self, max_workers: int) -> Mapping[str, Any]:
+        """How many steps may be handed out at once."""
+        return own_run_config(max_workers)
+
+    def check_home(self) -> None:
+        """See that the history is in PostgreSQL.
+
+        Raises:
+            HomeError: it is not, or what PostgreSQL needs is not installed.
+        """
+        from flowtoy_dagster.engine.executors.remote.needs import check_database
+
+        check_database(self.name)
+
+    def serve(self, queue: str, slots: int) -> None:
+        """Take steps of a queue until SIGTERM."""
+        from flowtoy_dagster.engine.executors.remote.agent import serve
+
+        self.check_home()
+        serve(lambda database: PostgresQueue(database, queue), queue, slots)
