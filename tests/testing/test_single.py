@@ -90,6 +90,13 @@ def test_a_step_alone_takes_what_it_needs_from_a_run_and_shows_no_secret(
     }.items():
         call(commands.evaluate, expression)
         assert json.loads(capsys.readouterr().out) == value
+    call(commands.evaluate, "flows.each.text")
+    shown = capsys.readouterr()
+    assert shown.out == "null\n"
+    assert shown.err.splitlines() == [
+        "'flows.each.text' finds nothing: the data has 'login', 'rows', 'each'",
+        "    for a template write '{{ flows.each.text }}'",
+    ]
     with pytest.raises(FlowtoyError) as error:
         call(commands.evaluate, "{{ flows.login.token | int('x') + flows.nobody.x }}")
     assert "learned" not in str(error.value)

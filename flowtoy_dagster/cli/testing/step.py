@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated, Any, Optional
 
 import typer
@@ -167,13 +169,32 @@ def evaluate(
             if is_template(expression):
                 value = native(render(expression, scope_of(flow, before)))
             else:
-                value = search(expression, {
+                outputs = {
                     name: dict(one.outputs) if one.state == "succeeded" else None
                     for name, one in before.upstream.items()
-                })
+                }
+                value = search(expression, outputs)
+                _tell_if_nothing(expression, outputs, value, mask_of(flow, before))
         except TemplateError as error:
             raise FlowtoyError(mask_of(flow, before).text(str(error))) from None
     print_json(hide_all(value, mask_of(flow, before)))
+
+
+def _tell_if_nothing(
+    expression: str, outputs: Mapping[str, Any], value: Any, mask: Mask
+) -> None:
+    """Say on stderr why JMESPath finds nothing; it may have been meant as a template."""
+    from flowtoy_dagster.flow.templates.names import ROOTS
+    from flowtoy_dagster.outputs.kinds import OUTPUTS
+    from flowtoy_dagster.providers.base import ProviderResult
+    from flowtoy_dagster.providers.kind import ResultView
+
+    view = ResultView(ProviderResult(True, data=outputs), outputs, outputs)
+    told = OUTPUTS["jmespath"].doubt(expression, view, value)
+    if told is not None:
+        say(mask.text(told))
+        if re.split(r"\W", expression.strip(), maxsplit=1)[0] in ROOTS:
+            say(mask.text(f"    for a template write '{{{{ {expression} }}}}'"))
 
 
 def hide_all(value: Any, mask: Mask) -> Any:
