@@ -207,3 +207,23 @@ def test_keys_are_no_templates() -> None:
 def test_filters_undo_each_other(value: Any) -> None:
     assert render("{{ x | tojson | fromjson }}", {"x": value}) == value
     assert render("{{ x | b64encode | b64decode }}", {"x": value}) == text(value)
+
+
+@pytest.mark.parametrize(
+    ("template", "told"),
+    [
+        ("{{ 1 + 'b' }}", "'+' can't be used on a number and a text: texts are joined with '~'"),
+        ("{{ 'b' + 1 }}", "'+' can't be used on a text and a number: texts are joined with '~'"),
+        ("{{ [1] + 'b' }}", "'+' can't be used on a list and a text: texts are joined with '~'"),
+        ("{{ {} - 1 }}", "'-' can't be used on a mapping and a number"),
+        ("{{ none * 2 }}", "'*' can't be used on null and a number"),
+        ("{{ 'b' < 1 }}", "a text and a number can't be compared with '<'"),
+        ("{{ [2, 'b'] | sort }}", "a text and a number can't be compared with '<'"),
+    ],
+)
+def test_operations_on_wrong_types_are_told_in_the_words_of_the_language(
+    template: str, told: str
+) -> None:
+    with pytest.raises(TemplateError) as error:
+        render(template, {})
+    assert str(error.value).startswith(told)

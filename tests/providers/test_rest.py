@@ -611,7 +611,9 @@ def test_untrusted_certificate_fails(tls_server: Server) -> None:
 def test_tls_with_a_server_that_has_none_fails(server: Server) -> None:
     url = server.url.replace("http:", "https:")
     (note,) = call(url=url).notes
-    assert note.startswith(f"TLS error with {url}: ")
+    assert note == (
+        f"TLS error with {url}: the server does not speak TLS at this port; did you mean http://?"
+    )
 
 
 @pytest.mark.parametrize("key", ["verify", "cert"])
