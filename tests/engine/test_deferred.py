@@ -90,3 +90,21 @@ def test_a_home_is_made_and_migrated_by_a_process_that_deferred_it(tmp_path: Pat
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert (done.stdout.splitlines()[-1:], done.returncode) == (["0"], 0), done.stderr
+
+
+def test_a_run_from_the_command_line_imports_none_of_what_is_deferred(
+    tmp_path: Path, home: Path
+) -> None:
+    flow = tmp_path / "flow.yaml"
+    flow.write_text("flow: [{name: a, source: env}]")
+    command = ["-m", "flowtoy_dagster", "run", "-q", flow]
+    # The first run in a home makes its databases, for which there are migrations.
+    subprocess.run([sys.executable, *command], check=True, timeout=200)
+    done = subprocess.run(
+        [sys.executable, "-X", "importtime", *command],
+        stderr=subprocess.PIPE, text=True, timeout=200,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    imported = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines()}
+    assert "dagster" in imported
+    assert not imported & {"alembic", "structlog", "rich", "pygments", "mako"}

@@ -15,6 +15,7 @@ from flowtoy_dagster.cli.shared.printing import OutputWriter
 from flowtoy_dagster.cli.shared.serving import Door, served
 from flowtoy_dagster.cli.shared.streams import raise_interrupts
 from flowtoy_dagster.engine.executors.kinds import executor_of
+from flowtoy_dagster.engine.executors.warm.pool import PRELOAD
 from flowtoy_dagster.errors import RunError, RunInterrupted
 from flowtoy_dagster.flow.graph import Flow
 from flowtoy_dagster.progress import Progress, progress_on_stderr
@@ -31,7 +32,8 @@ def prepare_process(flow: Flow, max_workers: int | None) -> None:
     executor = executor_of(flow.runner)
     if not executor.keeps_workers:
         return
-    import_quickly("flowtoy_dagster.runs.run")
+    # The first of them defers what Dagster would import besides, and a run never uses.
+    import_quickly(PRELOAD, "flowtoy_dagster.runs.run")
 
     from flowtoy_dagster.runs.create import prepare_run
 
