@@ -117,7 +117,13 @@ class Kinds(Generic[K]):
 
 def package_of(point: EntryPoint) -> str:
     """The package that brings an entry point, in words."""
-    return f"the package '{point.dist.name}'" if point.dist is not None else "a package"
+    name = package_name(point)
+    return f"the package '{name}'" if name is not None else "a package"
+
+
+def package_name(point: EntryPoint) -> str | None:
+    """The name of the package that brings an entry point, where that is known."""
+    return point.dist.name if point.dist is not None else None
 
 
 class _Names(Collection[str]):

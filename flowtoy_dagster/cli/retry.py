@@ -97,8 +97,8 @@ def _retry(
         fork_off_server()
 
         from flowtoy_dagster.cli.shared.execute import carry_out
+        from flowtoy_dagster.flow.graph import worker_count
         from flowtoy_dagster.loader import with_timeout
-        from flowtoy_dagster.runs.create import worker_count
         from flowtoy_dagster.runs.history import History
         from flowtoy_dagster.runs.retry import plan_retry, retry_run
 

@@ -26,8 +26,7 @@ from flowtoy_dagster.engine.jobs.sensors import sensors_of
 from flowtoy_dagster.engine.jobs.translator import FlowTranslator
 from flowtoy_dagster.engine.storage.home import open_home
 from flowtoy_dagster.errors import ConfigError, HomeError, RunError
-from flowtoy_dagster.flow.graph import Flow
-from flowtoy_dagster.flow.schema.models import DEFAULT_WORKERS
+from flowtoy_dagster.flow.graph import Flow, worker_count
 from flowtoy_dagster.loader import load_flow
 from flowtoy_dagster.store.configs import configs_of
 
@@ -61,7 +60,7 @@ class JobMaker(NamedTuple):
         """
         executor = self.executor or build_executor(
             flow.runner,
-            self.max_workers or flow.runner.max_workers or DEFAULT_WORKERS,
+            self.max_workers or worker_count(flow),
             tag_limits(flow),
         )
         translator = self.translator or FlowTranslator()

@@ -7,10 +7,11 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from flowtoy_dagster.errors import Location, Problem
+from flowtoy_dagster.errors import Location, Problem, UsageError
 from flowtoy_dagster.flow.schema.for_each import ForEachConfig
 from flowtoy_dagster.flow.schema.incremental import IncrementalConfig
 from flowtoy_dagster.flow.schema.models import (
+    DEFAULT_WORKERS,
     OnError,
     OutputConfig,
     RunEnd,
@@ -151,6 +152,11 @@ class Step:
         return self.incremental is not None and self.incremental.secret
 
     @property
+    def prints_secrets(self) -> bool:
+        """Whether what it prints may hold what is secret, and not known before it has ended."""
+        return self.has_secret_cursor or any(output.is_secret for output in self.outputs)
+
+    @property
     def upstream(self) -> tuple[str, ...]:
         """The names of the steps that it waits for."""
         return tuple(dependency.step for dependency in self.dependencies)
@@ -234,6 +240,23 @@ class Flow:
             for name in step.upstream:
                 found[name].append(step.name)
         return {name: tuple(names) for name, names in found.items()}
+
+
+def worker_count(flow: Flow, given: int | None = None) -> int:
+    """How many steps may run at once (language 10.5).
+
+    Args:
+        flow: says so, where nothing is given.
+        given: as `--max-workers` has it.
+
+    Raises:
+        UsageError: it is below 1.
+    """
+    if given is None:
+        return flow.runner.max_workers or DEFAULT_WORKERS
+    if given < 1:
+        raise UsageError(f"max-workers must be at least 1, got {given}")
+    return given
 
 
 def steps_after(flow: Flow, origins: Iterable[str]) -> set[str]:

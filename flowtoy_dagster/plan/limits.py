@@ -4,18 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from flowtoy_dagster.flow.graph import Flow, Step
-from flowtoy_dagster.flow.schema.models import DEFAULT_WORKERS
+from flowtoy_dagster.flow.graph import Flow, Step, worker_count
 from flowtoy_dagster.flow.schema.rates import show_rates
 
 
 def workers_of(flow: Flow, given: int | None) -> tuple[int, str]:
-    """How many steps may run at once (language 10.5), and who says so."""
-    if given is not None:
-        return given, "--max-workers"
-    if flow.runner.max_workers is not None:
-        return flow.runner.max_workers, "runner.max_workers"
-    return DEFAULT_WORKERS, "default"
+    """How many steps may run at once (language 10.5), and who says so; raises UsageError."""
+    of_flow = "default" if flow.runner.max_workers is None else "runner.max_workers"
+    return worker_count(flow, given), of_flow if given is None else "--max-workers"
 
 
 def limits_of_run(flow: Flow) -> Iterator[str]:

@@ -22,12 +22,12 @@ from flowtoy_dagster.engine.jobs.limits import describe_limits, free_slots, has_
 from flowtoy_dagster.engine.jobs.params import keep_given_secrets, params_config
 from flowtoy_dagster.engine.jobs.reuse import reuse_tag
 from flowtoy_dagster.engine.storage.home import open_home
+from flowtoy_dagster.engine.storage.instances import saved_job
 from flowtoy_dagster.engine.storage.run_clock import CLOCK_TAG, clock_tag
 from flowtoy_dagster.engine.tags import CONFIG_TAG, FLOW_TAG, REUSE_TAG
 from flowtoy_dagster.errors import RunError, UsageError
-from flowtoy_dagster.flow.graph import Flow
+from flowtoy_dagster.flow.graph import Flow, worker_count
 from flowtoy_dagster.flow.param_values import bound
-from flowtoy_dagster.flow.schema.models import DEFAULT_WORKERS
 from flowtoy_dagster.flow.schema.tags import check_run_tags
 from flowtoy_dagster.flow.secrets_of_flow import FlowSecrets
 from flowtoy_dagster.runs.history import History
@@ -59,15 +59,6 @@ class Reuse:
     parent: dg.DagsterRun
     only: frozenset[str]
     loops: frozenset[str] = frozenset()
-
-
-def worker_count(flow: Flow, max_workers: int | None) -> int:
-    """How many steps may run at once (language 10.5)."""
-    if max_workers is not None:
-        if max_workers < 1:
-            raise UsageError(f"max-workers must be at least 1, got {max_workers}")
-        return max_workers
-    return flow.runner.max_workers or DEFAULT_WORKERS
 
 
 def create_run(
@@ -131,13 +122,7 @@ def _own_tags(
 def _saved_job(history: History, flow: Flow) -> tuple[ReconstructableJob, str]:
     """A flow's job, as it is built from what is saved now, and the reference of that."""
     reference = history.configs.save(flow.name, flow.config)
-    arguments = rebuild_arguments(history.home, reference)
-    job = dg.build_reconstructable_job(
-        "flowtoy_dagster.definitions",
-        "rebuild_job",
-        arguments,  # type: ignore[arg-type] # Dagster's annotation allows one argument only
-    )
-    return job, reference
+    return saved_job(rebuild_arguments(history.home, reference)), reference
 
 
 def _store_run(

@@ -125,12 +125,7 @@ class History:
     ) -> list[RunSummary]:
         """The latest runs of flows, the newest first."""
         wanted = wanted or WantedRuns()
-        flows = self._flow_names()
-        if not flows:
-            return []
-        records = self.instance.get_run_records(
-            wanted.filter(FLOW_TAG, flows), limit=limit if wanted.state is None else None
-        )
+        records = self._records(wanted=wanted, limit=limit if wanted.state is None else None)
         found = (_summary(self.as_it_stands(record)) for record in records)
         return [run for run in found if wanted.state in (None, run.state)][:limit]
 
@@ -139,14 +134,17 @@ class History:
         return [record.dagster_run for record in self._records(statuses)]
 
     def _records(
-        self, statuses: Sequence[DagsterRunStatus] = (), limit: int | None = None
+        self,
+        statuses: Sequence[DagsterRunStatus] = (),
+        limit: int | None = None,
+        wanted: WantedRuns | None = None,
     ) -> Sequence[dg.RunRecord]:
-        """The records of runs of flows, the newest first."""
-        names = self._flow_names()
-        if not names:
+        """The records of runs of flows, the newest first; `wanted.state` is left to others."""
+        flows = self._flow_names()
+        if not flows:
             return []
-        wanted = dg.RunsFilter(tags={FLOW_TAG: names}, statuses=list(statuses))
-        return self.instance.get_run_records(wanted, limit=limit)
+        chosen = (wanted or WantedRuns()).filter(FLOW_TAG, flows, statuses)
+        return self.instance.get_run_records(chosen, limit=limit)
 
     def _flow_names(self) -> list[str]:
         tags = self.instance.get_run_tags(tag_keys=[FLOW_TAG])

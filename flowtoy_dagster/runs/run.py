@@ -21,13 +21,13 @@ from flowtoy_dagster.engine.executors.warm.executor import STOP_MESSAGE, iterate
 from flowtoy_dagster.engine.jobs.limits import free_slots, has_pools
 from flowtoy_dagster.engine.storage.console_log import dagster_level
 from flowtoy_dagster.errors import RunInterrupted
-from flowtoy_dagster.flow.graph import Flow
+from flowtoy_dagster.flow.graph import Flow, worker_count
 from flowtoy_dagster.flow.param_values import bind, bound
 from flowtoy_dagster.flow.secrets_of_flow import FlowSecrets, secret_outputs
 from flowtoy_dagster.json_text import loads_checked
 from flowtoy_dagster.loader import Config, load_flow
 from flowtoy_dagster.masking.mask import Mask
-from flowtoy_dagster.runs.create import Reuse, create_run, worker_count
+from flowtoy_dagster.runs.create import Reuse, create_run
 from flowtoy_dagster.runs.history import History
 from flowtoy_dagster.runs.notify import notify_of_end
 from flowtoy_dagster.runs.status.event_reader import run_state_of

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING, get_args
@@ -35,7 +36,9 @@ class WantedRuns:
             hint = nearest(self.state, STATES).hint
             raise UsageError(f"there is no state '{self.state}'\n    {hint}")
 
-    def filter(self, tag: str, flows: list[str]) -> dg.RunsFilter:
+    def filter(
+        self, tag: str, flows: list[str], statuses: Sequence[dg.DagsterRunStatus] = ()
+    ) -> dg.RunsFilter:
         """What Dagster's storage can tell apart: all but the state.
 
         A run that was interrupted is still a running one there.
@@ -43,9 +46,10 @@ class WantedRuns:
         Args:
             tag: the tag with the name of a run's flow.
             flows: the names of all flows.
+            statuses: of the runs in Dagster; all by default.
         """
         import dagster as dg
 
         since = None if self.since is None else datetime.fromtimestamp(self.since, timezone.utc)
         names = flows if self.flow is None else [self.flow]
-        return dg.RunsFilter(tags={tag: names}, created_after=since)
+        return dg.RunsFilter(tags={tag: names}, statuses=list(statuses), created_after=since)

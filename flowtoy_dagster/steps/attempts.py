@@ -9,7 +9,7 @@ from typing import Any
 
 from flowtoy_dagster.errors import StepError
 from flowtoy_dagster.flow.graph import Source
-from flowtoy_dagster.masking.mask import Mask
+from flowtoy_dagster.masking.mask import Mask, hide
 from flowtoy_dagster.providers.base import ProviderResult
 from flowtoy_dagster.providers.kinds import describe
 from flowtoy_dagster.steps.call_parts import forbids_retry
@@ -76,6 +76,13 @@ class StepOutcome:
         if self.skipped is not None:
             return "skipped"
         return "succeeded" if self.error is None else "failed"
+
+    def shown(self, outputs: Mapping[str, Any], mask: Mask) -> dict[str, Any]:
+        """Outputs as people see them: secret ones hidden, and what is secret in others."""
+        return {
+            name: hide(value) if name in self.hidden else mask.data(value)
+            for name, value in outputs.items()
+        }
 
 
 def run_step(

@@ -14,12 +14,11 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from flowtoy_dagster.flow.graph import Flow, Step
+from flowtoy_dagster.flow.graph import Flow, Step, worker_count
 from flowtoy_dagster.flow.param_values import bound, see_params
-from flowtoy_dagster.flow.schema.models import DEFAULT_WORKERS
 from flowtoy_dagster.flow.secrets_of_flow import FlowSecrets, secret_outputs
 from flowtoy_dagster.json_text import dumps, loads
-from flowtoy_dagster.masking.mask import Mask, hide, texts_in
+from flowtoy_dagster.masking.mask import Mask, texts_in
 from flowtoy_dagster.providers.base import Exchanges
 from flowtoy_dagster.steps.attempts import StepOutcome, fail_step, run_step
 from flowtoy_dagster.steps.chain import Failed
@@ -120,7 +119,7 @@ class FlowRun:
     def carry_out(self) -> FlowRun:
         """Run it to its end; gives the run itself."""
         schedule = self._schedule
-        most = self._flow.runner.max_workers or DEFAULT_WORKERS
+        most = worker_count(self._flow)
         places = {step.name: step.index for step in self._flow.steps}
         serial = itertools.count()
         events: list[tuple[float, int, int, str, StepOutcome | None]] = []
@@ -190,7 +189,7 @@ class FlowRun:
             deadline=None if limit is None else self._began + limit,
             mask=StepMask(
                 known,
-                holding=step.has_secret_cursor or any(o.is_secret for o in step.outputs),
+                holding=step.prints_secrets,
             ),
             # One item after another: which of them fails first is the same each time.
             loop=Loop(most=1),
@@ -228,10 +227,7 @@ class FlowRun:
             outcome.counts.facts() if outcome.counts is not None else None,
             [one.fact() for one in context.loop.log.results()],
             attempts,
-            {
-                name: hide(value) if name in outcome.hidden else mask.data(value)
-                for name, value in outputs.items()
-            },
+            outcome.shown(outputs, mask),
             frozenset(secrets),
         )
         return outcome

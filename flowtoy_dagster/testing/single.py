@@ -106,8 +106,8 @@ def _run_of(flow: Flow, before: Before) -> RunInfo:
 def _context(flow: Flow, step: Step, before: Before, item: str | None) -> StepContext:
     run = _run_of(flow, before)
     known = mask_of(flow, before).including(run.params.secrets)
-    holding = step.has_secret_cursor or any(output.is_secret for output in step.outputs)
-    return StepContext(step, run, mask=StepMask(known, holding=holding), loop=Loop(only=item))
+    mask = StepMask(known, holding=step.prints_secrets)
+    return StepContext(step, run, mask=mask, loop=Loop(only=item))
 
 
 def try_step(flow: Flow, step: Step, before: Before, item: str | None = None) -> StepOutcome:

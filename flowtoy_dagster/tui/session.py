@@ -38,7 +38,7 @@ def run_here(
         messages: where processes print that carry its retries.
         show_run: called with the id of the run, and of each retry.
     """
-    from flowtoy_dagster.runs.create import worker_count
+    from flowtoy_dagster.flow.graph import worker_count
     from flowtoy_dagster.runs.history import History
     from flowtoy_dagster.runs.processes.background_run import launch_background
     from flowtoy_dagster.runs.retry import plan_retry

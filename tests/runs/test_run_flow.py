@@ -16,7 +16,7 @@ import dagster as dg
 import pytest
 
 from flowtoy_dagster import RunError, UsageError, load_flow, run_flow
-from flowtoy_dagster.runs.create import worker_count
+from flowtoy_dagster.flow.graph import worker_count
 from flowtoy_dagster.runs.run import FlowRun
 
 EXAMPLES = Path(__file__).parents[2] / "examples"

@@ -78,8 +78,6 @@ def plan(
     """
     load_env_files(env_file or ())
     wants_json = as_json or output is Format.json
-    if max_workers is not None and max_workers < 1:
-        raise UsageError(f"max-workers must be at least 1, got {max_workers}")
     if from_step is not None and retry is None:
         raise UsageError("--from goes with --retry RUN")
     if origin is not None:

@@ -10,7 +10,7 @@ import typer
 
 from flowtoy_dagster.cli.shared.options import Debug, Json
 from flowtoy_dagster.cli.shared.tables import print_table
-from flowtoy_dagster.entry_points import Kinds
+from flowtoy_dagster.entry_points import Kinds, package_name
 from flowtoy_dagster.errors import UsageError
 from flowtoy_dagster.terminal import print_json
 
@@ -57,7 +57,7 @@ def _kinds() -> Iterator[dict[str, Any]]:
         for name in kinds.names():
             error = kinds.why_unusable(name)
             points = () if name in kinds.builtin else kinds.installed[name]
-            packages = sorted({point.dist.name for point in points if point.dist is not None})
+            packages = sorted(filter(None, {package_name(point) for point in points}))
             yield {
                 "kind": word,
                 "name": name,

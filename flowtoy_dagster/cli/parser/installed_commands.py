@@ -8,7 +8,7 @@ import typer
 import typer.main
 from typer.core import TyperCommand, TyperGroup
 
-from flowtoy_dagster.cli.parser.flags import without_types
+from flowtoy_dagster.cli.parser.flags import hide_types
 from flowtoy_dagster.cli.parser.usage import PARSER_ERROR, explain
 from flowtoy_dagster.entry_points import Kinds, KindUnusable, package_of
 from flowtoy_dagster.errors import UsageError
@@ -65,17 +65,15 @@ class Commands(TyperGroup):
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
         """The command of that name; of a package's, what help shows."""
         own = super().get_command(ctx, cmd_name)
-        if own is not None:
-            return without_types(own, ctx)
-        if cmd_name not in COMMANDS.installed:
-            return None
+        if own is not None or cmd_name not in COMMANDS.installed:
+            return own
         packages = sorted({package_of(point) for point in COMMANDS.installed[cmd_name]})
         text = f"From {' and '.join(packages)}; `flowtoy {cmd_name} --help` says more."
         return TyperCommand(name=cmd_name, help=text, rich_help_panel=_PANEL)
 
     def get_params(self, ctx: Any) -> Any:
         """The options of all commands."""
-        without_types(self, ctx)
+        hide_types(self, ctx)
         return super().get_params(ctx)
 
     def invoke(self, ctx: Any) -> Any:

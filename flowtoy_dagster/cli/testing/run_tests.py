@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
+import stat
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Optional
@@ -103,6 +103,7 @@ def _run(cases: list[Case]) -> list[Verdict]:
 
 def _updated(file: str, verdicts: list[Verdict]) -> list[Verdict]:
     """Write what was found into a file, and run the tests that it changes again."""
+    from flowtoy_dagster.store.files import write_whole
     from flowtoy_dagster.testing.files import CaseReader
     from flowtoy_dagster.testing.update import updated
 
@@ -111,7 +112,8 @@ def _updated(file: str, verdicts: list[Verdict]) -> list[Verdict]:
         new, count = updated(text, verdicts)
         if not count:
             return verdicts
-        _write(Path(file), new)
+        target = Path(os.path.realpath(file))
+        write_whole(target, new.encode("utf-8"), stat.S_IMODE(target.stat().st_mode))
     except OSError as error:
         reason = (error.strerror or str(error)).lower()
         raise UsageError(f"can't write '{file}': {reason}") from None
@@ -119,18 +121,6 @@ def _updated(file: str, verdicts: list[Verdict]) -> list[Verdict]:
     names = {verdict.case.config.name for verdict in verdicts}
     cases = [case for case in CaseReader().read(file) if case.config.name in names]
     return _run(cases)
-
-
-def _write(path: Path, text: str) -> None:
-    """Write a file whole or not at all."""
-    beside = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        beside.write_text(text, "utf-8")
-        os.chmod(beside, path.stat().st_mode if path.exists() else 0o644)
-        os.replace(beside, path)
-    finally:
-        with contextlib.suppress(OSError):
-            beside.unlink()
 
 
 def _finish(verdicts: list[Verdict], file: Path | None, seconds: float) -> None:

@@ -121,8 +121,6 @@ def _left_by(history: Any, run: Any, flow: Flow, names: tuple[str, ...]) -> Befo
 
 
 def _print_outcome(name: str, outcome: StepOutcome) -> None:
-    from flowtoy_dagster.masking.mask import hide
-
     if outcome.skipped is not None:
         say(f"step '{name}' is skipped: {outcome.skipped}")
         return
@@ -131,10 +129,7 @@ def _print_outcome(name: str, outcome: StepOutcome) -> None:
             say(f"    {line}")
         raise StepError(f"step '{name}' failed: {outcome.error}")
     mask = outcome.mask.including(outcome.secrets)
-    print_json({
-        key: hide(value) if key in outcome.hidden else mask.data(value)
-        for key, value in outcome.outputs.items()
-    })
+    print_json(outcome.shown(outcome.outputs, mask))
 
 
 def evaluate(

@@ -35,9 +35,8 @@ from flowtoy_dagster.engine.storage.compute_logs import DirectComputeLogManager
 from flowtoy_dagster.engine.storage.console_log import log_masked_by
 from flowtoy_dagster.engine.storage.run_clock import run_time
 from flowtoy_dagster.engine.tags import DONE, FAILURES_TAG, RESULT
-from flowtoy_dagster.flow.graph import Flow, Step
+from flowtoy_dagster.flow.graph import Flow, Step, worker_count
 from flowtoy_dagster.flow.param_values import SeenParams, see_params
-from flowtoy_dagster.flow.schema.models import DEFAULT_WORKERS
 from flowtoy_dagster.flow.secrets_of_flow import FlowSecrets, secret_outputs
 from flowtoy_dagster.masking.mask import Mask
 from flowtoy_dagster.steps.attempts import StepOutcome, fail_step, run_step
@@ -205,8 +204,7 @@ class StepCompute(HostedCompute):
         loop = self._loop(context) if self.step.for_each is not None else bare.loop
         mask = StepMask(
             self._mask(bare.mask.current, upstream).including(params.secrets),
-            holding=self.step.has_secret_cursor
-            or any(output.is_secret for output in self.step.outputs),
+            holding=self.step.prints_secrets,
         )
         run = replace(bare.run, params=params)
         return replace(
@@ -230,8 +228,7 @@ class StepCompute(HostedCompute):
         key = context.op_handle.name
         before = reusable_runs(context.run, key, context.instance.get_run_by_id)
         log = _records(context).item_log(context.run_id, key, before)
-        most = self.flow.runner.max_workers or DEFAULT_WORKERS
-        workers = workers_of(context.run.run_config, most)
+        workers = workers_of(context.run.run_config, worker_count(self.flow))
         return Loop(log, workers, calls_at_once(self.flow, self.step, context.run.run_config))
 
     def _slots(self, context: dg.OpExecutionContext) -> SourceSlots | None:

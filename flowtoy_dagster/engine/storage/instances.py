@@ -120,6 +120,19 @@ def event_log_of(instance: dg.DagsterInstance) -> Any:
     return found
 
 
+def saved_job(arguments: Sequence[str]) -> ReconstructableJob:
+    """The job of a saved configuration, as every process of a run builds it.
+
+    Args:
+        arguments: of `definitions.rebuild_job`.
+    """
+    return dg.build_reconstructable_job(
+        "flowtoy_dagster.definitions",
+        "rebuild_job",
+        tuple(arguments),  # type: ignore[arg-type] # Dagster's annotation allows one argument only
+    )
+
+
 def job_of(run: dg.DagsterRun) -> ReconstructableJob:
     """The job of a run, as every process of it builds it."""
     assert run.job_code_origin is not None, f"run {run.run_id} has no job"

@@ -13,9 +13,9 @@ from sqlalchemy.exc import DBAPIError
 from flowtoy_dagster.definitions import rebuild_arguments
 from flowtoy_dagster.engine.storage.instances import instance_facts
 from flowtoy_dagster.engine.tags import CONFIG_TAG
-from flowtoy_dagster.flow.graph import Flow
+from flowtoy_dagster.flow.graph import Flow, worker_count
 from flowtoy_dagster.providers.subprocesses import signal_name
-from flowtoy_dagster.runs.create import Reuse, create_run, worker_count
+from flowtoy_dagster.runs.create import Reuse, create_run
 from flowtoy_dagster.runs.history import History
 from flowtoy_dagster.runs.processes.run_process import RunProcess
 from flowtoy_dagster.runs.sessions.carriers import close_run

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import os
 import select
 import time
 from collections.abc import Sequence
@@ -15,18 +14,15 @@ import psycopg2.errors
 import psycopg2.extensions
 
 from flowtoy_dagster.engine.storage.address import storage_address
+from flowtoy_dagster.engine.storage.postgres import CONNECTING as STORAGE_CONNECTING
 from flowtoy_dagster.errors import HomeError, RunError
 from flowtoy_dagster.masking.mask import STORAGE_VARIABLE, Mask, storage_secrets
 
 logger = logging.getLogger("flowtoy.storage")
 
-CONNECTING = {
-    "connect_timeout": 10,
-    "keepalives_idle": 10,
-    "tcp_user_timeout": 10_000,
-    "fallback_application_name": "flowtoy",
-}
-"""How a connection is made where the address says nothing else; the last but one in ms."""
+CONNECTING = {**STORAGE_CONNECTING, "keepalives_idle": 10, "tcp_user_timeout": 10_000}
+"""How a connection is made where the address says nothing else: leases are shorter than that
+of a storage may be away."""
 PAUSE = 0.3
 _GONE = (psycopg2.OperationalError, psycopg2.InterfaceError)
 _AGAIN = (psycopg2.errors.DeadlockDetected, psycopg2.errors.SerializationFailure)
@@ -169,8 +165,3 @@ def _plain(address: str) -> str:
     """The address without SQLAlchemy's name of a driver."""
     scheme, _, rest = address.partition("://")
     return f"{scheme.partition('+')[0]}://{rest}"
-
-
-def has_address() -> bool:
-    """Whether the environment names a database."""
-    return bool(os.environ.get(STORAGE_VARIABLE))

@@ -9,9 +9,9 @@ from pathlib import Path
 import dagster as dg
 
 from flowtoy_dagster.engine.dagster_private.execution import RetryMode
-from flowtoy_dagster.engine.executors.warm.pool import DEFINITIONS
 from flowtoy_dagster.engine.executors.warm.process_reset import working_directory
 from flowtoy_dagster.engine.executors.warm.worker import WorkerSetup
+from flowtoy_dagster.engine.storage.instances import saved_job
 from flowtoy_dagster.engine.tags import CONFIG_TAG
 from flowtoy_dagster.errors import RunError
 from flowtoy_dagster.store.configs import configs_of
@@ -75,11 +75,7 @@ class Setups:
         known = snapshot.initial_known_state if snapshot else None
         return WorkerSetup(
             # By its hash: the run's own origin has paths of the machine that made it.
-            job=dg.build_reconstructable_job(
-                DEFINITIONS,
-                "rebuild_job",
-                (reference, str(self._home)),  # type: ignore[arg-type] # as for `create_run`
-            ),
+            job=saved_job((reference, str(self._home))),
             run=run,
             instance=self._instance.get_ref(),
             retry_mode=RetryMode.ENABLED,

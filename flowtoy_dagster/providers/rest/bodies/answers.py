@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64 as b64
 import binascii
+import contextlib
 from collections.abc import Callable, Mapping
 from typing import Annotated, Any, Literal
 
@@ -142,10 +143,9 @@ def _body(body: bytes, headers: Mapping[str, str]) -> dict[str, Any]:
     if not body:
         return {}
     if kind.partition(";")[0].strip().lower() == _JSON:
-        try:
+        # What only says that it is JSON is kept as it was sent.
+        with contextlib.suppress(JsonError, ValueError):
             return {"json": loads(body)}
-        except (JsonError, ValueError):
-            pass
     try:
         text = body.decode("utf-8")
     except UnicodeDecodeError:
