@@ -82,8 +82,17 @@ class Planned:
 
     @property
     def needs(self) -> tuple[Reads, ...]:
-        """What it reads without a guard."""
-        return tuple(read for read in self.reads if not read.guard)
+        """What it reads without a guard and in any case.
+
+        Its condition joins what it reads by `and`: only the first is read in any case.
+        """
+        later = self._at("when")[1:]
+        return tuple(read for read in self.reads if not read.guard and read not in later)
+
+    @property
+    def read_last(self) -> tuple[Reads, ...]:
+        """What its condition reads without a guard, in order."""
+        return tuple(read for read in self._at("when") if not read.guard)
 
     def as_written(self) -> dict[str, Any]:
         """The step in a flow's configuration."""
@@ -233,8 +242,13 @@ class Model:
         if any(ends[read.name] in NOT_RUN for read in step.needs):  # 19.2
             return "unwanted"
         lacking = {read.place for read in step.needs if ends[read.name] == "failed"}
-        if lacking & {"in", "when"}:
+        if "in" in lacking:
             return "failed"
+        for read in step.read_last:  # the first that is missing decides
+            if ends[read.name] == "failed":
+                return "failed"
+            if ends[read.name] in NOT_RUN:
+                return "unwanted"
         wanted = self._condition(step, ends)  # 19.1
         if step.items is not None:
             return _end_of_items(step.items, wanted, bool(lacking))
@@ -264,7 +278,8 @@ class Model:
         for name, step in self.steps.items():
             # 9.4: what tolerates a failure runs, unless it waits for what the halt keeps from it.
             ends = {before: states[before] for before in step.depends_on}
-            if step.closes and step.when is not False and not step.needs and not step.items:
+            reads = step.needs + step.read_last
+            if step.closes and step.when is not False and not reads and not step.items:
                 wanted = "failed" if step.fails else "succeeded"
                 if step.run_if == "always" or "failed" in ends.values():
                     assert states[name] == wanted, name

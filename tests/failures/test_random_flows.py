@@ -21,7 +21,7 @@ from flowtoy_dagster.loader import load_flow
 # Dagster calls the class of a failed check deprecated, also when an event is unpickled.
 pytestmark = pytest.mark.filterwarnings("ignore:Class `ExpectationResult`:DeprecationWarning")
 
-SIMULATED = int(os.environ.get("FLOWTOY_RANDOM_FLOWS", "200"))
+SIMULATED = int(os.environ.get("FLOWTOY_RANDOM_FLOWS", "500"))
 SAYS = st.sampled_from([None, None, "fail", "skip", "skip", "continue", "continue"])
 DEFAULTS = st.sampled_from([None, "fail", "skip", "continue"])
 CLOSING = [None, None, "success", None, "failure", "always", "failure", "always"]
