@@ -239,22 +239,27 @@ class Model:
             for name, state in ends.items()
         ):
             return "skipped"
-        if any(ends[read.name] in NOT_RUN for read in step.needs):  # 19.2
-            return "unwanted"
-        lacking = {read.place for read in step.needs if ends[read.name] == "failed"}
-        if "in" in lacking:
-            return "failed"
-        for read in step.read_last:  # the first that is missing decides
-            if ends[read.name] == "failed":
-                return "failed"
-            if ends[read.name] in NOT_RUN:
-                return "unwanted"
+        ended = self._end_by_reads(step, ends)
+        if ended is not None:
+            return ended
+        lacking = any(ends[read.name] == "failed" for read in step.needs)
         wanted = self._condition(step, ends)  # 19.1
         if step.items is not None:
-            return _end_of_items(step.items, wanted, bool(lacking))
+            return _end_of_items(step.items, wanted, lacking)
         if not wanted:
             return "unwanted"
         return "failed" if step.fails or lacking else "succeeded"
+
+    def _end_by_reads(self, step: Planned, ends: Mapping[str, str]) -> str | None:
+        """The state of a step for which something is missing before its call (19.2)."""
+        if any(ends[read.name] in NOT_RUN for read in step.needs):
+            return "unwanted"
+        if any(read.place == "in" and ends[read.name] == "failed" for read in step.needs):
+            return "failed"
+        for read in step.read_last:  # the first that is missing decides
+            if ends[read.name] in ("failed", *NOT_RUN):
+                return "failed" if ends[read.name] == "failed" else "unwanted"
+        return None
 
     def _condition(self, step: Planned, ends: Mapping[str, str]) -> bool:
         if isinstance(step.when, tuple):
