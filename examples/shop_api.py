@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import hashlib
 import json
 import math
 import os
@@ -69,7 +70,7 @@ class Request(NamedTuple):
 
 
 class Answer(NamedTuple):
-    """What is sent back; the body is anything that JSON holds."""
+    """What is sent back; the body is anything that JSON holds, or bytes as they are."""
 
     status: HTTPStatus
     body: object
@@ -90,6 +91,9 @@ class _Shop:
         self._tokens: dict[str, float] = {}
         self._databases: list[str] = []
         self._schemas = 0
+        self._reports: list[int] = []
+        self._messages: list[Any] = []
+        self._seen: set[str] = set()
 
     def answer(self, method: str, target: str, authorization: str | None, body: bytes) -> Answer:
         path, _, query = target.partition("?")
@@ -151,9 +155,74 @@ class _Shop:
         return Answer(HTTPStatus.OK, ORDERS)
 
     def changes(self, ids: Sequence[str], _body: bytes) -> Answer:
-        """The changes of orders after `?since=`, a moment in UTC; all by default."""
-        since = dict(urllib.parse.parse_qsl(ids[0])).get("since", "")
-        return Answer(HTTPStatus.OK, [each for each in CHANGES if each["updated_at"] > since])
+        """The changes of orders after `?since=`, a moment in UTC; all by default.
+
+        With `&day=`, those of that day.
+        """
+        wanted = dict(urllib.parse.parse_qsl(ids[0]))
+        since, day = wanted.get("since", ""), wanted.get("day", "")
+        found = [
+            each for each in CHANGES
+            if each["updated_at"] > since and each["updated_at"].startswith(day)
+        ]
+        return Answer(HTTPStatus.OK, found)
+
+    def credit(self, ids: Sequence[str], _body: bytes) -> Answer:
+        """A user's credit, from a bureau that does not answer the first request for user 3."""
+        users = {str(user["id"]): user for user in USERS}
+        if ids[0] not in users:
+            return _error(HTTPStatus.NOT_FOUND, f"no such user: {ids[0]}")
+        if ids[0] == "3" and self._is_first("credit"):
+            return _error(HTTPStatus.BAD_GATEWAY, "the credit bureau does not answer")
+        return Answer(HTTPStatus.OK, {"id": users[ids[0]]["id"], "limit": 500 * int(ids[0])})
+
+    def stock(self, ids: Sequence[str], _body: bytes) -> Answer:
+        """How many of a product there are; the first request of all comes too soon."""
+        if self._is_first("stock"):
+            return _error(HTTPStatus.TOO_MANY_REQUESTS, "slow down", {"Retry-After": "1"})
+        for product in PRODUCTS:
+            if str(product["id"]) == ids[0]:
+                return Answer(HTTPStatus.OK, {"id": product["id"], "stock": product["stock"]})
+        return _error(HTTPStatus.NOT_FOUND, f"no such product: {ids[0]}")
+
+    def order_report(self, _ids: Sequence[str], _body: bytes) -> Answer:
+        with self._lock:
+            self._reports.append(0)
+            number = len(self._reports)
+        return Answer(HTTPStatus.ACCEPTED, {"id": number, "state": "queued"})
+
+    def report(self, ids: Sequence[str], _body: bytes) -> Answer:
+        """How far a report is: done at the third request."""
+        number = int(ids[0]) if ids[0].isdecimal() else 0
+        with self._lock:
+            if not 1 <= number <= len(self._reports):
+                return _error(HTTPStatus.NOT_FOUND, f"no such report: {ids[0]}")
+            self._reports[number - 1] += 1
+            state = "done" if self._reports[number - 1] >= 3 else "running"
+        return Answer(HTTPStatus.OK, {"id": number, "state": state})
+
+    def report_csv(self, _ids: Sequence[str], _body: bytes) -> Answer:
+        lines = ["id,status", *(f"{order['id']},{order['status']}" for order in ORDERS)]
+        body = "".join(f"{line}\n" for line in lines).encode()
+        return Answer(HTTPStatus.OK, body, {"Content-Type": "text/csv"})
+
+    def put_file(self, ids: Sequence[str], body: bytes) -> Answer:
+        """Take a file, and say what came."""
+        found = {"name": ids[0], "bytes": len(body), "sha256": hashlib.sha256(body).hexdigest()}
+        return Answer(HTTPStatus.CREATED, found)
+
+    def messages(self, _ids: Sequence[str], body: bytes) -> Answer:
+        """A chat: what is sent is kept, and all of it is given."""
+        with self._lock:
+            if body:
+                self._messages.append(body.decode(errors="replace"))
+            return Answer(HTTPStatus.OK, list(self._messages))
+
+    def _is_first(self, name: str) -> bool:
+        with self._lock:
+            is_first = name not in self._seen
+            self._seen.add(name)
+        return is_first
 
     def page(self, ids: Sequence[str], _body: bytes) -> Answer:
         """A page of a list: `?after=` the last id of the page before, `&limit=` records."""
@@ -216,6 +285,13 @@ _ENDPOINTS = (
     _Endpoint("/orders", ("GET",), _Shop.orders),
     _Endpoint("/changes", ("GET",), _Shop.changes, takes_query=True),
     _Endpoint("/pages/<id>", ("GET",), _Shop.page, takes_query=True),
+    _Endpoint("/credit/<id>", ("GET",), _Shop.credit),
+    _Endpoint("/stock/<id>", ("GET",), _Shop.stock),
+    _Endpoint("/reports", ("POST",), _Shop.order_report),
+    _Endpoint("/reports/<id>", ("GET",), _Shop.report),
+    _Endpoint("/reports/<id>/csv", ("GET",), _Shop.report_csv),
+    _Endpoint("/files/<id>", ("PUT",), _Shop.put_file),
+    _Endpoint("/messages", ("GET", "POST"), _Shop.messages),
     _Endpoint("/databases", ("POST",), _Shop.create_database),
     _Endpoint("/databases/<id>/schema", ("POST",), _Shop.create_schema),
 )
@@ -255,11 +331,11 @@ class _Handler(BaseHTTPRequestHandler):
         return self.server.shop.answer(self.command, self.path, token, body)
 
     def _send(self, answer: Answer) -> None:
-        body = json.dumps(answer.body).encode()
+        raw = answer.body
+        body = raw if isinstance(raw, bytes) else json.dumps(raw).encode()
         self.send_response(answer.status)
-        self.send_header("Content-Type", "application/json")
         self.send_header("Content-Length", str(len(body)))
-        for name, value in answer.headers.items():
+        for name, value in {"Content-Type": "application/json", **answer.headers}.items():
             self.send_header(name, value)
         if self.close_connection:
             self.send_header("Connection", "close")

@@ -8,6 +8,7 @@ A comment before a code block, or several, tell what becomes of it:
 - `<!-- exit: 2 -->`: these commands end with that code, not with 0.
 - `<!-- not run: REASON -->`: these commands can't be run here.
 - `<!-- wrong -->`: this flow has mistakes.
+- `<!-- example: PATH -->`: it is that file of the project, whose own tests run it.
 - `<!-- package: NAME -->`: it is a file of that package of the tests, which is installed and used
   in tests/kinds/.
 
@@ -49,7 +50,7 @@ SHOWN_ONLY = ("text", "json", "toml")
 HOST = re.compile(r"https://api\.example\.com(.*)")
 _BLOCK = re.compile(r"(?P<comments>(?:<!--[^\n]*-->\n+)*)```(?P<language>\w*)\n(?P<text>.*?)^```$",
                     re.DOTALL | re.MULTILINE)
-_COMMENT = re.compile(r"<!-- (file|run|exit|not run|wrong|with|package)(?:: (.+?))? -->")
+_COMMENT = re.compile(r"<!-- (file|run|exit|not run|wrong|with|package|example)(?:: (.+?))? -->")
 _CHANGING = (
     (re.compile(r"\d\d:\d\d:\d\d\.\d{3}"), "<time>"),
     (re.compile(r"\d+\.\d s\b"), "<span>"),
@@ -75,8 +76,9 @@ class Block:
 
     @property
     def is_test(self) -> bool:
-        """Whether it is a file with tests of a flow, which the page's commands run."""
-        return self.notes.get("file", "").endswith(".test.yaml")
+        """Whether it is a file with tests of a flow, which something else runs."""
+        name = self.notes.get("file", "") or self.notes.get("example", "")
+        return name.endswith(".test.yaml")
 
 
 def blocks_of(page: Path) -> list[Block]:
@@ -169,7 +171,7 @@ def run_console(block: Block, folder: Path) -> None:
 def test_the_commands_of_a_page_do_what_it_says(page: Path, tmp_path: Path) -> None:
     prepare(page, tmp_path)
     for block in blocks_of(page):
-        if block.language not in COMMANDS or "not run" in block.notes:
+        if block.language not in COMMANDS or {"not run", "example"} & block.notes.keys():
             continue
         if block.language == "console":
             run_console(block, tmp_path)
@@ -196,6 +198,11 @@ def test_a_flow_in_the_docs_is_valid_unless_it_says_otherwise(block: Block, tmp_
 def test_what_is_shown_of_a_package_is_in_it(block: Block) -> None:
     folder = ROOT / "tests" / "packages" / block.notes["package"]
     assert block.text in [path.read_text("utf-8") for path in folder.rglob("*.*") if path.is_file()]
+
+
+@pytest.mark.parametrize("block", of(lambda block: "example" in block.notes))
+def test_what_is_shown_of_an_example_is_the_file(block: Block) -> None:
+    assert block.text == (ROOT / block.notes["example"]).read_text(encoding="utf-8")
 
 
 @pytest.mark.usefixtures("made_home")

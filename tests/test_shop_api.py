@@ -178,6 +178,13 @@ def test_the_root_lists_every_endpoint(guarded: Any) -> None:
         "/orders",
         "/changes",
         "/pages/<id>",
+        "/credit/<id>",
+        "/stock/<id>",
+        "/reports",
+        "/reports/<id>",
+        "/reports/<id>/csv",
+        "/files/<id>",
+        "/messages",
         "/databases",
         "/databases/<id>/schema",
     ]

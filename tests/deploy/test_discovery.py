@@ -143,7 +143,8 @@ def test_the_environment_says_which_flows(root: Path, monkeypatch: pytest.Monkey
     # The project's own examples come before a folder of that name.
     monkeypatch.chdir(root)
     assert "hello" in [flow.job for flow in flows_here({})]
-    assert {path.parent for flow in flows_here({}) for path in flow.paths} == {ROOT / "examples"}
+    found = {path.parent for flow in flows_here({}) for path in flow.paths}
+    assert found == {ROOT / "examples", ROOT / "examples" / "cookbook"}
 
 
 def test_tests_of_flows_are_no_flows_and_no_overrides(root: Path) -> None:
