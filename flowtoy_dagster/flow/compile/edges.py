@@ -125,6 +125,7 @@ class _Connector:
         self.draft = draft
         self.catalog = catalog
         self.views = views
+        self.step_names = tuple(view.name for view in views)
         self.sources = sources
         self.names = NameCheck(draft, catalog.providers)
         self.by_name = {view.name: view for view in reversed(views)}
@@ -198,8 +199,7 @@ class _Connector:
                         self.kept.add(name)
         if missing:
             names_text = ", ".join(f"'{name}'" for name in missing)
-            names = [other.name for other in self.views]
-            hints = dict.fromkeys(step_hint(name, names, view.name) for name in missing)
+            hints = dict.fromkeys(step_hint(name, self.step_names, view.name) for name in missing)
             self._invalid_dependency(
                 next(iter(missing.values())),
                 f"Step '{view.name}' depends on missing step(s): {names_text}",

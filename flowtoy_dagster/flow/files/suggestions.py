@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import bisect
 import contextlib
 import difflib
 import functools
 import heapq
+import itertools
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
 from contextvars import ContextVar
@@ -16,6 +18,8 @@ from flowtoy_dagster.flow.files.synonyms import meanings
 
 _LISTED = 12
 """Known names that a hint lists where none is like the one given."""
+_LOOKED_AT = 1000
+"""Places that are looked at for candidates; the more names, the fewer pairs of letters."""
 _COMPARED = 8
 """Candidates that are compared letter by letter, where there are many more."""
 
@@ -26,7 +30,7 @@ class Suggestion:
 
     Attributes:
         match: the known name that is most like it; None where none is.
-        known: all known names.
+        known: the known names that a hint lists, and one more where there are more.
     """
 
     match: str | None
@@ -62,11 +66,18 @@ def nearest(name: str, known: Iterable[str], *, but: str | None = None) -> Sugge
         candidate for candidate in index.candidates(wanted) if index.names[candidate] != but
     ]
     found = difflib.get_close_matches(wanted, candidates, n=1, cutoff=0.6)
-    names = index.all if but is None else tuple(one for one in index.all if one != but)
-    meant = next((one for one in meanings(name) if one in names), None)
-    if meant is not None:
-        return Suggestion(meant, names)
-    return Suggestion(index.names[found[0]] if found else None, names)
+    listed = itertools.islice((one for one in index.all if one != but), _LISTED + 1)
+    meant = next((one for one in meanings(name) if one != but and one in index.all), None)
+    if meant is None and found:
+        meant = index.names[found[0]]
+    return Suggestion(meant, tuple(listed))
+
+
+def continued(beginning: str, known: Iterable[str]) -> str | None:
+    """The first, by alphabet, of the known names that begin so; None where none does."""
+    names = _index(tuple(known)).by_alphabet
+    at = bisect.bisect_left(names, beginning)
+    return names[at] if at < len(names) and names[at].startswith(beginning) else None
 
 
 class _Index:
@@ -77,7 +88,8 @@ class _Index:
     """
 
     def __init__(self, known: tuple[str, ...]) -> None:
-        self.all = tuple(dict.fromkeys(known))
+        self.all = dict.fromkeys(known)
+        self.by_alphabet = sorted(self.all)
         self.names = {name.lower(): name for name in self.all}
         self._lower = tuple(self.names)
         self._places: dict[str, list[int]] = defaultdict(list)
@@ -91,15 +103,17 @@ class _Index:
         if len(self._lower) <= _COMPARED:
             return self._lower
         shared: Counter[int] = Counter()
-        # A pair that most names have says little, and costs most.
+        looked_at = 0
+        # A pair that many names have says little, and costs most.
         found = (self._places[pair] for pair in _pairs(wanted) if pair in self._places)
         for places in sorted(found, key=len):
-            if len(shared) >= _COMPARED and len(places) > len(self._lower) // 2:
+            if len(shared) >= _COMPARED and looked_at + len(places) > _LOOKED_AT:
                 break
+            looked_at += len(places)
             shared.update(places)
-        length = len(wanted)
+        length, most = len(wanted), max(shared.values(), default=0)
         best = heapq.nsmallest(
-            _COMPARED, shared,
+            _COMPARED, (place for place, count in shared.items() if count >= most - 1),
             key=lambda place: (-shared[place], abs(len(self._lower[place]) - length), place),
         )
         return [self._lower[place] for place in best]

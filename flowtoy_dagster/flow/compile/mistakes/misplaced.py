@@ -29,7 +29,8 @@ class Misplacement:
         if len(path) != 3 or path[0] != "flow":
             return None
         name = str(path[2])
-        if name in self.of_input(path[:2]):
+        step = self._at(path[:2])
+        if step is not None and name in self._request_keys(step):
             return f"'{name}' belongs under 'input', or in the source"
         return self._providers.key_hint(name)
 

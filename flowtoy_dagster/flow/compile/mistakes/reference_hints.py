@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable
 
-from flowtoy_dagster.flow.files.suggestions import nearest
+from flowtoy_dagster.flow.files.suggestions import continued, nearest
 from flowtoy_dagster.flow.templates.references import Reference
 
 
@@ -19,9 +19,9 @@ def step_hint(missing: str, names: Collection[str], dependent: str) -> str:
     several = [part.strip() for part in missing.split(",")]
     if len(several) > 1 and all(part in names for part in several):
         return f"several names are a list: [{', '.join(several)}]"
-    hyphened = _hyphened(f"{missing}-", names)
+    hyphened = continued(f"{missing}-", names)
     if hyphened:
-        return hyphened
+        return _minus(hyphened)
     near = nearest(missing, names, but=dependent)
     return f"{near.question[:-1]} for '{missing}'?" if near.question else near.hint
 
@@ -44,10 +44,6 @@ def root_hint(name: str, template: str, steps: Iterable[str]) -> str | None:
         if step.endswith(f"-{name}") and step in template:
             return _minus(step)
     return None
-
-
-def _hyphened(beginning: str, names: Iterable[str]) -> str | None:
-    return next((_minus(name) for name in names if name.startswith(beginning)), None)
 
 
 def _minus(step: str) -> str:
