@@ -33,7 +33,7 @@ command.
   | code | meaning |
   |---|---|
   | 0 | success |
-  | 1 | the run failed |
+  | 1 | the run failed; a test failed; `flowtoy doctor` found a fault |
   | 2 | the configuration or the command line is wrong; nothing was run |
   | 130 | interrupted by Ctrl-C |
 

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from flowtoy_dagster.errors import TemplateError as TemplateError
     from flowtoy_dagster.errors import UsageError as UsageError
     from flowtoy_dagster.flow.compile.catalog import Finding as Finding
+    from flowtoy_dagster.health import Health as Health
     from flowtoy_dagster.loader import load_flow as load_flow
     from flowtoy_dagster.outputs.kind import OutputKind as OutputKind
     from flowtoy_dagster.providers.kind import ProviderKind as ProviderKind
@@ -42,6 +43,7 @@ _HOMES = {
     "FlowTranslator": "engine.jobs.translator",
     "FlowtoyError": "errors",
     "FlowtoyFlowComponent": "deployment.component",
+    "Health": "health",
     "HomeError": "errors",
     "Location": "errors",
     "OutputKind": "outputs.kind",

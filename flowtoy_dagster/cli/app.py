@@ -13,6 +13,7 @@ from flowtoy_dagster.cli.authoring.init import init
 from flowtoy_dagster.cli.authoring.plan import plan
 from flowtoy_dagster.cli.authoring.providers import providers
 from flowtoy_dagster.cli.authoring.schema import schema
+from flowtoy_dagster.cli.operations.doctor import doctor
 from flowtoy_dagster.cli.parser.installed_commands import Commands
 from flowtoy_dagster.cli.retry import cancel, retry
 from flowtoy_dagster.cli.run import run
@@ -61,7 +62,7 @@ def _add(command: Callable[..., None], group: str, *shown: str) -> None:
     app.command(rich_help_panel=group, epilog=examples(*shown))(command)
 
 
-RUN, LOOK, CHECK, HISTORY = "Run", "Look", "Check", "History"
+RUN, LOOK, CHECK, HISTORY, OPERATE = "Run", "Look", "Check", "History", "Operate"
 
 _add(init, RUN, "init", "init shop")
 _add(run, RUN, "run flow.yaml", "run base.yaml local.yaml -j | jq .fetch_users",
@@ -69,7 +70,6 @@ _add(run, RUN, "run flow.yaml", "run base.yaml local.yaml -j | jq .fetch_users",
 _add(retry, RUN, "retry last", "retry last --from fetch_users", "retry last changed.yaml")
 _add(cancel, RUN, "cancel last", "cancel last:shop")
 _add(serve, RUN, "serve flow.yaml --port 8000", "serve flow.yaml --address-file address")
-_add(worker, RUN, "worker -c 4", "worker --queue large --env-file secrets.env")
 _add(webui, LOOK, "webui flow.yaml --open", "webui --status-url http://127.0.0.1:8000")
 _add(tui, LOOK, "tui flow.yaml", "tui --status-url http://127.0.0.1:8000")
 _add(graph, LOOK, "graph flow.yaml", "graph --run last",
@@ -94,3 +94,5 @@ app.command(
 )(evaluate)
 app.add_typer(runs, name="runs", rich_help_panel=HISTORY)
 app.add_typer(state, name="state", rich_help_panel=HISTORY)
+_add(worker, OPERATE, "worker -c 4", "worker --queue large --env-file secrets.env")
+_add(doctor, OPERATE, "doctor", "doctor --env-file storage.env --format json")

@@ -35,6 +35,7 @@ def _command_of(name: str, loaded: Any) -> Any:
 COMMANDS: Kinds[Any] = Kinds("flowtoy.commands", "command", {}, _command_of)
 
 _MEANINGS = {
+    "health": "flowtoy doctor", "diagnose": "flowtoy doctor", "info": "flowtoy doctor",
     "check": "flowtoy validate", "lint": "flowtoy validate", "dry-run": "flowtoy plan",
     "explain": "flowtoy plan", "draw": "flowtoy graph", "dag": "flowtoy graph",
     "show-plan": "flowtoy plan", "order": "flowtoy plan",

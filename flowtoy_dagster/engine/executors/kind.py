@@ -14,6 +14,7 @@ from pydantic import BaseModel
 from flowtoy_dagster.entry_points import KindUnusable, instance_of
 from flowtoy_dagster.errors import UsageError
 from flowtoy_dagster.flow.schema.fields import Strict
+from flowtoy_dagster.health import Health
 
 if TYPE_CHECKING:
     import dagster as dg
@@ -68,6 +69,16 @@ class ExecutorKind:
         Raises:
             HomeError: they can't; says why.
         """
+
+    def examine(self, *, is_wanted: bool) -> Iterable[Health]:
+        """What `flowtoy doctor` tells of what the executor needs: its broker, its workers.
+
+        Ask only what is configured, and write nothing.
+
+        Args:
+            is_wanted: whether `FLOWTOY_EXECUTOR` names it, so that what is missing is a fault.
+        """
+        return ()
 
     def serve(self, queue: str, slots: int) -> None:
         """Be a worker on this machine until SIGTERM.

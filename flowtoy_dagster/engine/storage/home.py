@@ -105,15 +105,14 @@ def open_home(folder: Path | None = None) -> Path:
             than the environment says; says why.
     """
     home = _absolute(folder) if folder else home_folder()
-    _check_path(home)
+    check_path(home)
     try:
         make_private_folder(home)
-        _check_owners(home)
+        check_owners(home)
         with tempfile.TemporaryFile(dir=home, prefix=f".{CONFIG_FILE}."):
             """It can be written."""
         _close(home)
-        # A folder that a deployment uses already, without a file, runs on Dagster's defaults.
-        if not (home / CONFIG_FILE).exists() and _is_new(home):
+        if is_new(home):
             write_whole(home / CONFIG_FILE, _dagster_yaml(home).encode())
     except OSError as error:
         reason = (error.strerror or str(error)).lower()
@@ -132,14 +131,9 @@ def _close(home: Path) -> None:
         HomeError: it is a folder that is meant to be open, such as `/tmp`.
         OSError: its mode can't be changed.
     """
-    mode = stat.S_IMODE(home.stat().st_mode)
-    if not mode & 0o077:
+    mode = open_mode(home)
+    if not mode:
         return
-    if mode & stat.S_ISVTX or home == home.parent:
-        raise HomeError(
-            f"the home folder {home} is a folder for all users of the machine\n"
-            "    set FLOWTOY_HOME to a folder of your own"
-        )
     home.chmod(mode & ~0o077)
     logging.getLogger("flowtoy.home").warning(
         "the home folder %s was open to other users (mode %04o): it is now %04o",
@@ -147,7 +141,30 @@ def _close(home: Path) -> None:
     )
 
 
-def _check_owners(home: Path) -> None:
+def open_mode(home: Path) -> int:
+    """The mode of a home that is open to other users; 0 where it is closed to them.
+
+    Raises:
+        HomeError: it is a folder that is meant to be open, such as `/tmp`.
+    """
+    mode = stat.S_IMODE(home.stat().st_mode)
+    if not mode & 0o077:
+        return 0
+    if mode & stat.S_ISVTX or home == home.parent:
+        raise HomeError(
+            f"the home folder {home} is a folder for all users of the machine\n"
+            "    set FLOWTOY_HOME to a folder of your own"
+        )
+    return mode
+
+
+def check_owners(home: Path) -> None:
+    """See that nobody else can have a command execute anything by what is in the home.
+
+    Raises:
+        HomeError: the home or its `dagster.yaml` belongs to another user.
+        OSError: it can't be read.
+    """
     _check_owner(home.stat().st_uid, f"the home folder {home}")
     settings = home / CONFIG_FILE
     # What an administrator has put into a user's home was put there for that user.
@@ -164,8 +181,12 @@ def _check_owner(owner: int, what: str) -> None:
         )
 
 
-def _check_path(home: Path) -> None:
-    """Raise HomeError where Dagster or SQLite can't work with a path."""
+def check_path(home: Path) -> None:
+    """See that Dagster and SQLite can work with the path of a home.
+
+    Raises:
+        HomeError: they can't; says why.
+    """
     reason = _path_problem(home)
     if reason is not None:
         shown = str(home).encode("utf-8", "backslashreplace").decode()
@@ -189,12 +210,13 @@ def _path_problem(home: Path) -> str | None:
     return None
 
 
-def _is_new(home: Path) -> bool:
-    """Whether Dagster has not kept runs in a folder by its defaults.
+def is_new(home: Path) -> bool:
+    """Whether a folder is given a `dagster.yaml` on first use.
 
-    Other files, such as the `lost+found` of a volume, don't matter.
+    One that a deployment uses already, without a file, runs on Dagster's defaults. Other files,
+    such as the `lost+found` of a volume, don't matter.
     """
-    return not any((home / name).exists() for name in _OF_DAGSTER)
+    return not (home / CONFIG_FILE).exists() and not any((home / name).exists() for name in _OF_DAGSTER)
 
 
 def _dagster_yaml(home: Path) -> str:

@@ -5,13 +5,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import StringConstraints
 
 from flowtoy_dagster.engine.executors.kind import ExecutorKind, own_run_config
 from flowtoy_dagster.flow.schema.fields import Strict
+from flowtoy_dagster.health import Health
 
 if TYPE_CHECKING:
     import dagster as dg
@@ -109,6 +110,13 @@ class WorkersKind(ExecutorKind):
         from flowtoy_dagster.engine.executors.remote.needs import check_database
 
         check_database(self.name)
+
+    def examine(self, *, is_wanted: bool) -> Iterable[Health]:
+        """Which workers were seen lately, and what waits for one."""
+        from flowtoy_dagster.engine.executors.remote.leases import LEASE
+        from flowtoy_dagster.engine.health.workers import examine_workers
+
+        return examine_workers(self.name, LEASE, is_wanted=is_wanted)
 
     def serve(self, queue: str, slots: int) -> None:
         """Take steps of a queue until SIGTERM."""

@@ -1,0 +1,55 @@
+"""`flowtoy doctor`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import asdict
+from enum import Enum
+from typing import Annotated
+
+import typer
+
+from flowtoy_dagster.cli.shared.options import Debug, EnvFile, load_env_files
+from flowtoy_dagster.health import Health
+from flowtoy_dagster.terminal import plain, print_json
+
+
+class Format(str, Enum):
+    """How the answers are printed."""
+
+    text = "text"
+    json = "json"
+
+
+def doctor(
+    output: Annotated[
+        Format, typer.Option("--format", help="Print text for people, or JSON.")
+    ] = Format.text,
+    env_file: EnvFile = None,
+    debug: Debug = False,
+) -> None:
+    """Ask each part of this deployment whether it works, with the fix for each fault.
+
+    Parts are the packages, the home, the database that `FLOWTOY_STORAGE` names, the files that
+    machines share (`FLOWTOY_FILES`), the executor (`FLOWTOY_EXECUTOR`), brokers and workers. Only
+    what is configured is asked, and nothing is written. The exit code is 1 where there is a fault.
+    """
+    from flowtoy_dagster.doctor.examine import examine
+
+    load_env_files(env_file or ())
+    answers = list(examine())
+    faults = sum(answer.state == "fault" for answer in answers)
+    if output is Format.json:
+        print_json({"ok": not faults, "parts": [asdict(answer) for answer in answers]})
+    else:
+        _print_text(answers)
+        print("all well" if not faults else "1 fault" if faults == 1 else f"{faults} faults")
+    raise typer.Exit(int(faults > 0))
+
+
+def _print_text(answers: Iterable[Health]) -> None:
+    for answer in answers:
+        state = "-" if answer.state == "off" else answer.state
+        print(f"{state:5}  {answer.part:8}  {plain(answer.text)}")
+        if answer.fix is not None:
+            print(f"{'':17}fix: {plain(answer.fix)}")

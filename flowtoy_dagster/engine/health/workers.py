@@ -1,0 +1,83 @@
+"""Which workers take steps, as the table says in which they show that they live."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+
+from flowtoy_dagster.engine.health.database import Reader, reading
+from flowtoy_dagster.errors import HomeError
+from flowtoy_dagster.health import Health
+from flowtoy_dagster.masking.mask import STORAGE_VARIABLE
+
+PART = "workers"
+_LONGEST_LIST = 20
+_AGENTS = """
+SELECT host, queue, slots, extract(epoch FROM clock_timestamp() - seen)::float8 AS age
+FROM flowtoy_agents ORDER BY age, queue, host
+"""
+_WAITING = "SELECT queue, count(*) FROM flowtoy_queue GROUP BY queue ORDER BY queue"
+
+
+def examine_workers(executor: str, lease: float, *, is_wanted: bool) -> Iterator[Health]:
+    """What is known of the workers of an executor.
+
+    Args:
+        executor: its name.
+        lease: seconds within which a worker that lives was seen.
+        is_wanted: whether runs need workers unless they say otherwise.
+    """
+    if not os.environ.get(STORAGE_VARIABLE):
+        return  # where they are wanted, it is said of the executor
+    try:
+        with reading() as reader:
+            yield from _found(reader, executor, lease, is_wanted)
+    except HomeError:
+        """The examination of the database says why."""
+
+
+def _found(
+    reader: Reader, executor: str, lease: float, is_wanted: bool
+) -> Iterator[Health]:
+    there = reader.has("flowtoy_agents") and reader.has("flowtoy_queue")
+    agents = reader.rows(_AGENTS) if there else []
+    living = [agent for agent in agents if agent[3] <= lease]
+    queues = {queue for _, queue, _, _ in living}
+    for host, queue, slots, age in living[:_LONGEST_LIST]:
+        yield Health(PART, "ok", f"on {host}: up to {slots} steps at once from queue '{queue}', "
+                                 f"seen {max(0.0, age):.0f} s ago")
+    if len(living) > _LONGEST_LIST:
+        yield Health(PART, "ok", f"and {len(living) - _LONGEST_LIST} more")
+    here = {(host, queue) for host, queue, _, _ in living}
+    gone = [agent for agent in agents if agent[3] > lease and agent[:2] not in here]
+    for host, queue, _, age in gone[:_LONGEST_LIST]:
+        # A worker that ends as it should removes its row.
+        text = (f"on {host}: gone without an end; it took steps of queue '{queue}' and was seen "
+                f"{_span(age)} ago")
+        if queue in queues:
+            yield Health(PART, "off", text)
+        else:
+            yield Health(PART, "fault", text, f"start one: {_command(executor, queue)}")
+    for queue, count in reader.rows(_WAITING) if there else []:
+        if queue not in queues:
+            yield Health(PART, "fault",
+                         f"{count} steps wait in queue '{queue}', of which no worker takes steps",
+                         f"start one: {_command(executor, queue)}")
+    if not living:
+        fix = f"start one: {_command(executor, 'default')}"
+        yield Health(PART, "fault" if is_wanted else "off", "no worker takes steps",
+                     fix if is_wanted else None)
+
+
+def _command(executor: str, queue: str) -> str:
+    words = ["flowtoy worker"]
+    words += [] if executor == "workers" else [f"--executor {executor}"]
+    words += [] if queue == "default" else [f"--queue {queue}"]
+    return " ".join(words)
+
+
+def _span(seconds: float) -> str:
+    for size, unit in ((3600, "h"), (60, "min")):
+        if seconds >= 2 * size:
+            return f"{seconds / size:.0f} {unit}"
+    return f"{seconds:.0f} s"
