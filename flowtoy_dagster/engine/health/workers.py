@@ -19,11 +19,11 @@ FROM flowtoy_agents ORDER BY age, queue, host
 _WAITING = "SELECT queue, count(*) FROM flowtoy_queue GROUP BY queue ORDER BY queue"
 
 
-def examine_workers(executor: str, lease: float, *, is_wanted: bool) -> Iterator[Health]:
-    """What is known of the workers of an executor.
+def examine_workers(command: str, lease: float, *, is_wanted: bool) -> Iterator[Health]:
+    """What is known of the workers that take steps.
 
     Args:
-        executor: its name.
+        command: starts one, for the queue `default`.
         lease: seconds within which a worker that lives was seen.
         is_wanted: whether runs need workers unless they say otherwise.
     """
@@ -31,13 +31,13 @@ def examine_workers(executor: str, lease: float, *, is_wanted: bool) -> Iterator
         return  # where they are wanted, it is said of the executor
     try:
         with reading() as reader:
-            yield from _found(reader, executor, lease, is_wanted)
+            yield from _found(reader, command, lease, is_wanted)
     except HomeError:
         """The examination of the database says why."""
 
 
 def _found(
-    reader: Reader, executor: str, lease: float, is_wanted: bool
+    reader: Reader, command: str, lease: float, is_wanted: bool
 ) -> Iterator[Health]:
     there = reader.has("flowtoy_agents") and reader.has("flowtoy_queue")
     agents = reader.rows(_AGENTS) if there else []
@@ -57,23 +57,20 @@ def _found(
         if queue in queues:
             yield Health(PART, "off", text)
         else:
-            yield Health(PART, "fault", text, f"start one: {_command(executor, queue)}")
+            yield Health(PART, "fault", text, f"start one: {_command(command, queue)}")
     for queue, count in reader.rows(_WAITING) if there else []:
         if queue not in queues:
             yield Health(PART, "fault",
                          f"{count} steps wait in queue '{queue}', of which no worker takes steps",
-                         f"start one: {_command(executor, queue)}")
+                         f"start one: {_command(command, queue)}")
     if not living:
-        fix = f"start one: {_command(executor, 'default')}"
+        fix = f"start one: {_command(command, 'default')}"
         yield Health(PART, "fault" if is_wanted else "off", "no worker takes steps",
                      fix if is_wanted else None)
 
 
-def _command(executor: str, queue: str) -> str:
-    words = ["flowtoy worker"]
-    words += [] if executor == "workers" else [f"--executor {executor}"]
-    words += [] if queue == "default" else [f"--queue {queue}"]
-    return " ".join(words)
+def _command(command: str, queue: str) -> str:
+    return command if queue == "default" else f"{command} --queue {queue}"
 
 
 def _span(seconds: float) -> str:
