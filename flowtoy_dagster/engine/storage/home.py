@@ -216,7 +216,8 @@ def is_new(home: Path) -> bool:
     One that a deployment uses already, without a file, runs on Dagster's defaults. Other files,
     such as the `lost+found` of a volume, don't matter.
     """
-    return not (home / CONFIG_FILE).exists() and not any((home / name).exists() for name in _OF_DAGSTER)
+    made = (CONFIG_FILE, *_OF_DAGSTER)
+    return not any((home / name).exists() for name in made)
 
 
 def _dagster_yaml(home: Path) -> str:

@@ -69,7 +69,7 @@ def test_workers_are_told_by_queue_and_steps_that_wait_for_none_are_a_fault(
     PostgresQueue(with_tables).submit(Message("f3a1" * 8, 1), "large")
     with_tables.close()
     found = [(one.state, one.text, one.fix) for one in examine() if one.part == "workers"]
-    (first, *_), others = found, dict((text, (state, fix)) for state, text, fix in found[1:])
+    first, others = found[0], {text: (state, fix) for state, text, fix in found[1:]}
     assert first[0] == "ok"
     assert first[1].startswith("on north: up to 4 steps at once from queue 'default', seen ")
     gone = "on south: gone without an end; it took steps of queue '{}' and was seen 3 min ago"
