@@ -17,6 +17,8 @@ from flowtoy_dagster.cli.shared.options import (
     Param,
     ParamsFile,
     Quiet,
+    Record,
+    Replay,
     ShowSecrets,
     StatusPort,
     Timeout,
@@ -42,6 +44,8 @@ def run(
     status_port: StatusPort = None,
     token: Token = None,
     address_file: AddressFile = None,
+    record: Record = None,
+    replay: Replay = None,
     debug: Debug = False,
 ) -> None:
     """Run a flow and print its outputs.
@@ -50,6 +54,9 @@ def run(
     outputs go to stdout. The exit code is 0 when the run succeeded, 1 when it failed, 2 when the
     configuration or the command line is wrong and 130 when it was interrupted; Ctrl-C after the run
     has ended, where `--status-port` makes the command stay, is no interruption.
+
+    `--record` writes down each call with its answer, secrets masked. `--replay` answers the calls
+    from there and calls nothing; a call that was not recorded, or that differs, fails.
     """
     import_quickly("flowtoy_dagster.loader")
 
@@ -65,4 +72,6 @@ def run(
         door = Door.take(LOCAL, status_port, token, option="--status-port")
         door.publish(address_file)
         tell(f"status at {door.url('/status')}")
-    run_and_serve(flow, max_workers, door, writer, show_secrets=show_secrets)
+    run_and_serve(
+        flow, max_workers, door, writer, show_secrets=show_secrets, record=record, replay=replay
+    )

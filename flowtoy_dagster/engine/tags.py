@@ -19,6 +19,8 @@ GRACE_TAG = "flowtoy/grace"
 FAILURES_TAG = "flowtoy/failures"
 """The tag of a run in which a step failed and the flow tolerates it; holds the run's id, because a
 re-execution inherits the tags of its parent."""
+RECORDING_TAG = "flowtoy/recording"
+"""The tag of a run that is recorded or replayed: the run's id, for the same reason, and which."""
 QUEUE_TAG = "flowtoy/queue"
 """The tag of an op that holds the queue whose workers may run it."""
 REUSE_TAG = "flowtoy/reuses_items"

@@ -20,11 +20,12 @@ from flowtoy_dagster.engine.executors.warm.worker import prepare
 from flowtoy_dagster.engine.jobs.dagster_names import step_keys
 from flowtoy_dagster.engine.jobs.limits import describe_limits, free_slots, has_pools
 from flowtoy_dagster.engine.jobs.params import keep_given_secrets, params_config
+from flowtoy_dagster.engine.jobs.recordings.of_run import recording_tag
 from flowtoy_dagster.engine.jobs.reuse import reuse_tag
 from flowtoy_dagster.engine.storage.home import open_home
 from flowtoy_dagster.engine.storage.instances import saved_job
 from flowtoy_dagster.engine.storage.run_clock import CLOCK_TAG, clock_tag
-from flowtoy_dagster.engine.tags import CONFIG_TAG, FLOW_TAG, REUSE_TAG
+from flowtoy_dagster.engine.tags import CONFIG_TAG, FLOW_TAG, RECORDING_TAG, REUSE_TAG
 from flowtoy_dagster.errors import RunError, UsageError
 from flowtoy_dagster.flow.graph import Flow, worker_count
 from flowtoy_dagster.flow.param_values import bound
@@ -38,6 +39,8 @@ from flowtoy_dagster.runs.sessions.carriers import (
     session_tag,
 )
 from flowtoy_dagster.store.configs import configs_of
+from flowtoy_dagster.store.recordings.recording import Recording
+from flowtoy_dagster.store.records import records_of
 
 logger = logging.getLogger("flowtoy")
 
@@ -70,6 +73,7 @@ def create_run(
     reuse: Reuse | None = None,
     carrier: int | None = None,
     remote_origin: Any = None,
+    recording: Recording | None = None,
 ) -> tuple[ReconstructableJob, dg.DagsterRun]:
     """Create a run of a flow; nothing is executed.
 
@@ -81,6 +85,7 @@ def create_run(
         reuse: what it takes over from a run before it; by default all steps are executed.
         carrier: the process that will carry the run; this one by default.
         remote_origin: where a web server finds the job, to run it again: a `RemoteJobOrigin`.
+        recording: what its calls are recorded to or answered from.
 
     Returns:
         the job, as every process of the run builds it from what was saved, and the run.
@@ -99,6 +104,9 @@ def create_run(
     logger.debug("%s", describe_limits(flow, workers))
     run_id = str(uuid.uuid4())
     own_tags = _own_tags(flow, run_id, given, reuse, carrier)
+    if recording is not None:
+        own_tags[RECORDING_TAG] = recording_tag(run_id, recording.mode)
+        records_of(history.instance.storage_directory()).keep_recording(run_id, recording)
     with history.configs.keeping():
         if reuse is not None and not history.instance.has_run(reuse.parent.run_id):
             raise RunError(f"run {reuse.parent.run_id[:8]} has been deleted meanwhile")

@@ -11,6 +11,7 @@ from typing import Any
 import dagster as dg
 from dagster import DagsterRunStatus
 
+from flowtoy_dagster.engine.jobs.recordings.of_run import is_replay
 from flowtoy_dagster.engine.tags import FLOW_TAG, NOTIFIED_TAG
 from flowtoy_dagster.errors import FlowtoyError, HomeError
 from flowtoy_dagster.flow.graph import Flow, Notification
@@ -48,6 +49,8 @@ def notify_of_end(history: History, run: dg.DagsterRun, flow: Flow, status: RunS
         flow: what was run.
         status: how the run and its steps ended.
     """
+    if is_replay(run):
+        return  # it calls nothing
     try:
         if not flow.notifications or not _is_ours_to_send(history, run.run_id):
             return

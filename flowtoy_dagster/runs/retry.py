@@ -14,6 +14,7 @@ import dagster as dg
 import yaml
 
 from flowtoy_dagster.engine.jobs.dagster_names import step_keys
+from flowtoy_dagster.engine.jobs.recordings.of_run import is_replay
 from flowtoy_dagster.engine.jobs.reuse import reusable_runs
 from flowtoy_dagster.errors import UsageError
 from flowtoy_dagster.flow.files.suggestions import nearest
@@ -109,6 +110,11 @@ def plan_retry(
         UsageError: the run has not ended, there is no such step, or nothing is left to run.
         RunError: its configuration is not in this home.
     """
+    if is_replay(parent):
+        raise UsageError(
+            f"run {parent.run_id[:8]} is a replay: its outputs are those of a recording\n"
+            "    replay the flow again: flowtoy run FLOW --replay DIR"
+        )
     parent = _ended(history, parent, only_look=only_look)
     before = history.flow(parent, to_run=flow is None)
     chosen = bind(flow or before, texts=params, files=params_files, before=before.values)

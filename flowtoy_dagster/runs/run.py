@@ -30,11 +30,13 @@ from flowtoy_dagster.masking.mask import Mask
 from flowtoy_dagster.runs.create import Reuse, create_run
 from flowtoy_dagster.runs.history import History
 from flowtoy_dagster.runs.notify import notify_of_end
+from flowtoy_dagster.runs.recorded import begun, end_recording, recording_for
 from flowtoy_dagster.runs.status.event_reader import run_state_of
 from flowtoy_dagster.runs.status.models import Change, RunState, RunStatus
 from flowtoy_dagster.steady import steady_time
 from flowtoy_dagster.store.outputs import OutputText
 from flowtoy_dagster.store.record import StepRecord
+from flowtoy_dagster.store.recordings.recording import Recording
 
 logger = logging.getLogger("flowtoy")
 
@@ -50,12 +52,14 @@ class FlowRun:
         status: how the run and each step ended.
         home: the home folder that holds its history.
         mask: hides the run's secrets.
+        unrecorded: of a replay, the calls that are not as they were recorded.
     """
 
     status: RunStatus
     home: Path
     mask: Mask
     _records: list[tuple[str, StepRecord | None]] = field(repr=False)
+    unrecorded: tuple[str, ...] = ()
 
     @property
     def run_id(self) -> str:
@@ -64,8 +68,8 @@ class FlowRun:
 
     @property
     def success(self) -> bool:
-        """Whether the run succeeded."""
-        return self.status.success
+        """Whether the run succeeded, and as a replay called only what was recorded."""
+        return self.status.success and not self.unrecorded
 
     @property
     def outputs(self) -> dict[str, dict[str, Any] | None]:
@@ -96,6 +100,8 @@ def run_flow(
     on_change: Listener | None = None,
     on_created: Callable[[str], None] | None = None,
     params: Mapping[str, Any] | None = None,
+    record: str | Path | None = None,
+    replay: str | Path | None = None,
 ) -> FlowRun:
     """Run a flow to its end on Dagster's engine, with its history in the home folder.
 
@@ -109,6 +115,8 @@ def run_flow(
         on_change: called at each change of a step's state.
         on_created: called with Dagster's id of the run before anything of it is executed.
         params: values of the flow's parameters; those that it has already are kept.
+        record: a new folder in which each call and its answer are written down.
+        replay: such a folder; its answers are taken instead of calling anything.
 
     Raises:
         ConfigError: the configuration can't run, or a parameter's value is missing or wrong.
@@ -119,9 +127,11 @@ def run_flow(
     if params:
         flow = bind(flow, params, before=flow.values)
     workers = worker_count(flow, max_workers)
+    recording = recording_for(flow, record, replay)
     with History(Path(home) if home is not None else None) as history:
         return start(
-            history, flow, workers, tags=tags, on_change=on_change, on_created=on_created
+            history, flow, workers, tags=tags, on_change=on_change, on_created=on_created,
+            recording=recording,
         )
 
 
@@ -134,6 +144,7 @@ def start(
     on_change: Listener | None = None,
     on_created: Callable[[str], None] | None = None,
     reuse: Reuse | None = None,
+    recording: Recording | None = None,
 ) -> FlowRun:
     """Create a run and carry it out.
 
@@ -145,9 +156,13 @@ def start(
         on_change: called at each change of a step's state.
         on_created: called with Dagster's id of the run before anything of it is executed.
         reuse: what it takes over from a run before it; by default all steps are executed.
+        recording: what its calls are recorded to or answered from.
     """
     flow = bound(flow)
-    job, run = create_run(history, flow, workers, tags=tags, reuse=reuse)
+    with begun(recording, flow):
+        job, run = create_run(
+            history, flow, workers, tags=tags, reuse=reuse, recording=recording
+        )
     if on_created is not None:
         on_created(run.run_id)
     builder = history.builder(run, flow)
@@ -167,6 +182,11 @@ def start(
     finished = finished_run(
         history, run, flow, builder.status, FlowSecrets(flow).mask(os.environ)
     )
+    if recording is not None:
+        if recording.replays:
+            finished.unrecorded = tuple(history.store.unrecorded(run.run_id))
+        else:
+            end_recording(history, recording, flow, finished.status, finished.mask)
     notify_of_end(history, run, flow, finished.status)
     if interrupted and finished.status.state == "cancelled":
         raise RunInterrupted(f"interrupted: run {run.run_id[:8]} is cancelled", finished)

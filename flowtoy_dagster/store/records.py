@@ -19,12 +19,14 @@ from flowtoy_dagster.store.limits.slots import SourceSlots
 from flowtoy_dagster.store.output_text import ListText, OutputSummary, ValueText
 from flowtoy_dagster.store.places import RunPlaces
 from flowtoy_dagster.store.record import MissingRecordError, RecordError, StepRecord, end_of_record
+from flowtoy_dagster.store.recordings.recording import Recording
 from flowtoy_dagster.store.store import LONGEST_NAME, Store, open_store, quoted, shared_store
 
 RECORDS_FOLDER = "flowtoy-records"
 
 _GIVEN = "params"
 _OLD_GIVEN = "params.json"
+_RECORDING, _UNRECORDED = "recording", "unrecorded"
 _LOG = logging.getLogger("flowtoy.store")
 
 
@@ -162,6 +164,38 @@ class RecordStore:
             if isinstance(found, dict):
                 return found
         return None
+
+    def keep_recording(self, run_id: str, recording: Recording) -> None:
+        """Keep what a run is recorded to or replayed from.
+
+        Raises:
+            OSError: it can't be written.
+        """
+        self._store.put(f"{_folder(run_id)}/{_RECORDING}", dumps(recording.facts()))
+
+    def recording(self, run_id: str) -> Recording | None:
+        """What a run is recorded to or replayed from; None where that is gone."""
+        try:
+            return Recording.of(loads_checked(self._store.read(f"{_folder(run_id)}/{_RECORDING}")))
+        except (OSError, ValueError, TypeError, KeyError):
+            return None
+
+    def note_unrecorded(self, run_id: str, text: str) -> None:
+        """Note a call of a replay that is not as it was recorded.
+
+        Raises:
+            OSError: it can't be written.
+        """
+        with self._store.appender(f"{_folder(run_id)}/{_UNRECORDED}") as file:
+            file.write(dumps(text) + b"\n")
+
+    def unrecorded(self, run_id: str) -> list[str]:
+        """The calls of a replay that are not as they were recorded."""
+        try:
+            lines = self._store.read(f"{_folder(run_id)}/{_UNRECORDED}").splitlines()
+        except FileNotFoundError:
+            return []
+        return [str(loads_checked(line)) for line in lines]
 
     def write(
         self, run_id: str, step_key: str, outcome: StepOutcome, keep_result: bool

@@ -14,14 +14,14 @@ from flowtoy_dagster.errors import StepError
 from flowtoy_dagster.flow.graph import Flow, Step
 from flowtoy_dagster.flow.param_values import bound, see_params
 from flowtoy_dagster.flow.secrets_of_flow import FlowSecrets
-from flowtoy_dagster.masking.mask import Mask, hide
-from flowtoy_dagster.masking.names import is_secret_name
-from flowtoy_dagster.providers.kinds import describe_call, kind_of
+from flowtoy_dagster.masking.mask import Mask
+from flowtoy_dagster.providers.kinds import describe_call
 from flowtoy_dagster.steps.attempts import StepOutcome, run_step
 from flowtoy_dagster.steps.context import StepContext
 from flowtoy_dagster.steps.scope import RunInfo, Upstream, build_scope
 from flowtoy_dagster.steps.state.items import Loop
 from flowtoy_dagster.steps.state.mask import StepMask
+from flowtoy_dagster.store.recordings.calls import call_of
 from flowtoy_dagster.testing.cases import TemporaryFiles
 from flowtoy_dagster.testing.run import RUN_ID
 
@@ -68,23 +68,12 @@ class _Recorder:
         self, context: StepContext, part: Mapping[str, Any], make: Callable[[], dict[str, Any]]
     ) -> NoReturn:
         step, work, mask = context.step, context.work, context.mask.current
-        facts = kind_of(step.source).call_facts(work.configuration, work.payload, part)
         described = mask.text(describe_call(step.source, work.configuration))
         key = mask.text(context.item.key) if context.item is not None else None
         if self.rendered is None:
-            self.rendered = Rendered(described, mask.data(without_secrets(facts)), key)
+            self.rendered = Rendered(described, call_of(context, part), key)
         context.cancelled.set()
         raise StepError(_NOT_SENT)
-
-
-def without_secrets(value: Any) -> Any:
-    """Plain data in which what has the name of a secret is hidden."""
-    if isinstance(value, Mapping):
-        return {
-            key: hide(item) if is_secret_name(str(key)) else without_secrets(item)
-            for key, item in value.items()
-        }
-    return [without_secrets(item) for item in value] if isinstance(value, list) else value
 
 
 def mask_of(flow: Flow, before: Before) -> Mask:

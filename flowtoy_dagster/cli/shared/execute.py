@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Callable, Collection
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import typer
@@ -48,6 +49,8 @@ def run_and_serve(
     writer: OutputWriter,
     *,
     show_secrets: bool = False,
+    record: Path | None = None,
+    replay: Path | None = None,
 ) -> None:
     """Run a flow, with its progress on stderr, and serve its status where there is a door.
 
@@ -57,6 +60,8 @@ def run_and_serve(
         door: where the status is served, until Ctrl-C.
         writer: prints the outputs.
         show_secrets: whether outputs are printed as they are.
+        record: a new folder for the calls and their answers.
+        replay: such a folder, from which calls are answered.
 
     Raises:
         typer.Exit: the run failed.
@@ -68,7 +73,10 @@ def run_and_serve(
 
             carry_out(
                 flow,
-                lambda show: run_flow(flow, max_workers, on_change=show, on_created=show_run),
+                lambda show: run_flow(
+                    flow, max_workers, on_change=show, on_created=show_run, record=record,
+                    replay=replay,
+                ),
                 writer,
                 progress,
                 show_secrets=show_secrets,
@@ -163,6 +171,8 @@ def _carry_out(
         say(str(error))
     finally:
         progress.summarize(finished.status)
+    for told in finished.unrecorded:
+        say(told)
     if interrupt is not None:
         raise interrupt
     if not finished.success:

@@ -115,6 +115,16 @@ StatusUrl = Annotated[
 ShowSecrets = Annotated[
     bool, typer.Option("--show-secrets", help="Print secret outputs unmasked.")
 ]
+Record = Annotated[
+    Optional[Path],  # noqa: UP045
+    typer.Option("--record", metavar="DIR", file_okay=False,
+                 help="Also write each call and its answer into a new folder."),
+]
+Replay = Annotated[
+    Optional[Path],  # noqa: UP045
+    typer.Option("--replay", metavar="DIR", file_okay=False,
+                 help="Answer the calls from such a folder, and call nothing."),
+]
 Level = Annotated[
     LogLevel, typer.Option("--log-level", help="How much of the log to show on stderr.")
 ]

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 class InProcessKind(ExecutorKind):
     """Runs all steps in one process."""
 
+    is_local = True
+
     def build(
         self, options: Any, max_workers: int, limits: list[dict[str, Any]]
     ) -> dg.ExecutorDefinition:

@@ -34,11 +34,14 @@ class ExecutorKind:
         options_model: checks `runner.executor_options` before the run.
         keeps_workers: whether a run's steps share processes that are kept, so that `prepare` is
             worth its time.
+        is_local: whether all steps run on the machine of the run, so that they can read and write
+            what the command line names.
     """
 
     name: str = ""
     options_model: ClassVar[type[BaseModel]] = NoOptions
     keeps_workers: bool = False
+    is_local: bool = False
 
     def build(
         self, options: Any, max_workers: int, limits: list[dict[str, Any]]

@@ -18,6 +18,8 @@ _first_environment: dict[str, str] = {}
 class MultiprocessKind(ExecutorKind):
     """Runs each step in a process of its own."""
 
+    is_local = True
+
     def build(
         self, options: Any, max_workers: int, limits: list[dict[str, Any]]
     ) -> dg.ExecutorDefinition:

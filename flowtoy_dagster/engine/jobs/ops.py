@@ -29,6 +29,7 @@ from flowtoy_dagster.engine.jobs.incremental.step_end import store_with_step
 from flowtoy_dagster.engine.jobs.io_manager import IO_MANAGER, RecordIOManager
 from flowtoy_dagster.engine.jobs.limits import calls_at_once, counts_calls
 from flowtoy_dagster.engine.jobs.params import PARAMS
+from flowtoy_dagster.engine.jobs.recordings.of_run import RunRecording, closed, is_replay
 from flowtoy_dagster.engine.jobs.reuse import reusable_runs
 from flowtoy_dagster.engine.storage.address import hidden_storage
 from flowtoy_dagster.engine.storage.compute_logs import DirectComputeLogManager
@@ -107,7 +108,8 @@ class StepCompute(HostedCompute):
         if outcome.retry_in is not None:
             raise dg.RetryRequested(outcome.max_retries, outcome.retry_in)
         self._stop_if_unwanted()
-        yield from store_with_step(context, attempt, outcome)
+        if not is_replay(context.run):
+            yield from store_with_step(context, attempt, outcome)
         # The record is in place before anything is yielded: dependents may start on the event.
         yield from self._events_of(context, attempt, outcome, summaries)
 
@@ -206,8 +208,9 @@ class StepCompute(HostedCompute):
             self._mask(bare.mask.current, upstream).including(params.secrets),
             holding=self.step.prints_secrets,
         )
-        run = replace(bare.run, params=params)
-        return replace(
+        recording = RunRecording.of(context.run, _records(context))
+        run = recording.run_info(replace(bare.run, params=params))
+        made = replace(
             bare,
             run=run,
             scope=build_scope(upstream, self.flow.sources, run),
@@ -222,6 +225,7 @@ class StepCompute(HostedCompute):
             files=partial(_records(context).files_folder, context.run_id, context.op_handle.name),
             loop=loop,
         )
+        return recording.attempt(made)
 
     def _loop(self, context: dg.OpExecutionContext) -> Loop:
         """What a repeated step is given beside."""
@@ -278,12 +282,13 @@ class StepCompute(HostedCompute):
             logs.mask_with(mask)
         try:
             with hidden_storage(), log_masked_by(mask):
-                return run_step(
+                outcome = run_step(
                     replace(attempt, output=repeater), self.flow.sources, upstream
                 )
         finally:
             repeater.close()
             mask.release()
+        return closed(attempt, outcome)
 
     def _seconds_left(
         self, context: dg.OpExecutionContext, started: "_RunStart"

@@ -13,6 +13,7 @@ from dagster import DagsterEvent
 from flowtoy_dagster.engine.jobs.dagster_names import step_keys
 from flowtoy_dagster.engine.jobs.incremental.commit import CursorCommit
 from flowtoy_dagster.engine.jobs.incremental.ends import CursorEnd, cursor_event
+from flowtoy_dagster.engine.jobs.recordings.of_run import is_replay
 from flowtoy_dagster.engine.jobs.reuse import origin_of, runs_before
 from flowtoy_dagster.flow.graph import Flow, Step, steps_after
 from flowtoy_dagster.flow.secrets_of_flow import FlowSecrets
@@ -98,6 +99,8 @@ class _Judge:
         if record is not None and record.state == "skipped":
             reason = f"the step was skipped: {record.error}"
             return commit.report("unchanged", mask.text(reason))
+        if is_replay(self._run):
+            return commit.report("unchanged", "a replay moves no cursor")
         held = self._held_by(step) if use is None or use.value is not None else None
         if held is not None:
             return commit.report("held", mask.text(held))

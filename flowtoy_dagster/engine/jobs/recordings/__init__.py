@@ -1,0 +1,1 @@
+"""Runs that are recorded or replayed: how each of their steps knows."""

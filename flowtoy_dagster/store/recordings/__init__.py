@@ -1,0 +1,1 @@
+"""Recordings of runs: a file for each call, from which a run can be answered again."""

@@ -1,0 +1,252 @@
+"""Runs that are recorded, and runs that are answered from a recording: nothing is called."""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from flowtoy_dagster import UsageError, load_flow, run_flow
+from flowtoy_dagster.loader import with_executor
+from flowtoy_dagster.runs.history import History
+from flowtoy_dagster.runs.retry import plan_retry
+from flowtoy_dagster.runs.run import FlowRun
+from flowtoy_dagster.store.cursors import cursors_of
+
+pytestmark = pytest.mark.usefixtures("made_home")
+
+SECRETS = ("s3cret-of-the-api", "learned-t0ken", "91827364", "session-c00kie")
+FLOW = """\
+params: {day: {type: string, default: "2026-11-01"}}
+sources:
+  api:
+    type: rest
+    base_url: "{{ env.API }}"
+    headers: {X-Token: "{{ env.API_TOKEN }}", X-Run: "{{ run.id }} {{ run.started_at }}"}
+flow:
+  - name: login
+    source: api
+    retry: {max: 2, delay: 0}
+    input: {url: /login, method: PUT, json: {who: "{{ params.day }}"}}
+    output:
+      - {name: token, type: jmespath, value: token}
+      - {name: pin, type: jmespath, value: pin, secret: true}
+  - name: orders
+    source: api
+    incremental: {cursor_path: id, initial_value: 0, commit: step}
+    input:
+      url: /orders
+      params: {since: "{{ incremental.start_value }}"}
+      paginator: {type: cursor, cursor_path: next, cursor_param: after}
+    output:
+      - {name: ids, type: jmespath, value: "[*].id"}
+      - {name: rows, type: file, format: jsonl, path: rows.jsonl}
+  - name: details
+    source: process
+    for_each: {in: "{{ flows.orders.ids }}", key: "{{ item }}", max_failures: 1}
+    input:
+      command:
+        - sh
+        - -c
+        - 'echo "$1 $2"; date +%N; [ "$1" != 2 ] || exit 3'
+        - sh
+        - "{{ item }}"
+        - "{{ flows.login.token }} {{ flows.login.pin }}"
+    output: [{name: text, value: stdout}]
+  - name: packed
+    source: process
+    input: {command: [sh, -c, "printf '\\\\377%s' \\"$API_TOKEN\\" > $FLOWTOY_OUTPUTS/x.bin"]}
+    output: [{name: x, type: file, value: x.bin}]
+"""
+
+
+class Api:
+    """An API whose first answer is that it has no time, and that counts what it is asked."""
+
+    def __init__(self) -> None:
+        self.asked = 0
+
+    def __call__(self, asked: Any) -> tuple[int, Mapping[str, str], bytes]:
+        self.asked += 1
+        headers = {"Content-Type": "application/json", "Set-Cookie": f"sid={SECRETS[3]}"}
+        if self.asked == 1:
+            return 503, headers, b"{}"
+        if asked.path == "/login":
+            body: Any = {"token": SECRETS[1], "pin": int(SECRETS[2]), "at": self.asked}
+        elif "after=" in asked.path:
+            body = {"rows": [{"id": 2}], "next": None, SECRETS[0]: asked.headers["X-Token"]}
+        else:
+            body = {"rows": [{"id": 1}], "next": "two"}
+        return 200, headers, json.dumps(body).encode()
+
+
+@pytest.fixture
+def api(
+    serve: Callable[..., str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> Api:
+    monkeypatch.chdir(tmp_path)
+    found = Api()
+    monkeypatch.setenv("API", serve(found))
+    monkeypatch.setenv("API_TOKEN", SECRETS[0])
+    Path("flow.yaml").write_text(FLOW, encoding="utf-8")
+    return found
+
+
+def run(executor: str = "in_process", **options: Any) -> FlowRun:
+    return run_flow(with_executor(load_flow("flow.yaml"), executor), 2, **options)
+
+
+def shown(done: FlowRun) -> dict[str, Any]:
+    """The outputs as people see them, without the file that had a secret in it."""
+    found = {}
+    for name, text in done.output_texts():
+        found[name] = json.loads(text.read()) if text is not None else None
+    found.pop("packed")
+    return found
+
+
+def reasons(done: FlowRun) -> list[str | None]:
+    return [step.error for step in done.status.steps.values()]
+
+
+def test_a_replay_gives_the_outputs_of_the_recorded_run_and_calls_nothing(
+    api: Api, monkeypatch: pytest.MonkeyPatch, home: Path
+) -> None:
+    recorded = run("warm", record="rec")
+    assert recorded.success, reasons(recorded)
+    assert recorded.status.steps["login"].attempt == 2
+    calls = api.asked
+    files = [path for path in Path("rec").rglob("*") if path.is_file()]
+    names = {path.relative_to("rec").as_posix() for path in files}
+    assert {"login/1-001.json", "login/2-001.json", "orders/1-002.json",
+            "details/items/2/1-001.json", "recording.json"} <= names
+    for path in files:
+        for secret in SECRETS:
+            assert secret.encode() not in path.read_bytes(), path
+    binary = json.loads(Path("rec/packed/1-001.json").read_text())["answer"]["files"]["x.bin"]
+    assert base64.b64decode(binary["base64"]) == b"\xff***"
+
+    Path("rows.jsonl").unlink()
+    cursor = cursors_of(home).read("flow", "orders")
+    assert cursor is not None
+    # Another secret than that of the recorded run, and a cursor that the recorded run has moved.
+    monkeypatch.setenv("API_TOKEN", "another-one")
+    replayed = run("multiprocess", replay="rec")
+    assert replayed.success, (reasons(replayed), replayed.unrecorded)
+    assert api.asked == calls
+    assert shown(replayed) == shown(recorded)
+    assert Path("rows.jsonl").read_text() == '{"id":1}\n{"id":2}\n'
+    assert cursors_of(home).read("flow", "orders") == cursor
+    counts = replayed.status.steps["details"].items
+    assert counts is not None
+    assert (counts.succeeded, counts.failed) == (1, 1)
+
+
+def test_a_call_that_differs_or_was_not_recorded_fails_the_replay_with_the_difference(
+    api: Api,
+) -> None:
+    Path("mine").mkdir()
+    Path("mine/notes").write_text("x")
+    with pytest.raises(UsageError, match="mine' is not empty\n    give a folder that does not"):
+        run(record="mine")
+    with pytest.raises(UsageError, match=r"no recording in '.*mine': it has no"):
+        run(replay="mine")
+    with pytest.raises(UsageError, match="either recorded or replayed"):
+        run(record="new", replay="rec")
+    with pytest.raises(UsageError, match="'workers' runs steps on other machines"):
+        run("workers", record="new")
+    assert not Path("new").exists()
+
+    Path("rec").mkdir()
+    assert run(record="rec").success
+    with pytest.raises(UsageError, match="rec' has a recording"):
+        run(record="rec")
+    calls = api.asked
+    text = FLOW.replace("- name: login", "- name: login2\n    on_error: continue", 1)
+    text = text.replace("flows.login.", "flows.login2.").replace("since:", "sinse:")
+    Path("flow.yaml").write_text(text, encoding="utf-8")
+    done = run(replay="rec")
+    assert not done.success
+    assert api.asked == calls
+    login, orders = done.status.steps["login2"], done.status.steps["orders"]
+    assert "/login, which was not recorded (login2/1-001.json)" in str(login.error)
+    assert login.attempt == 1  # it is not tried again
+    assert "differs from the recorded one (orders/1-001.json)" in str(orders.error)
+    assert "params.since: recorded 0, now absent" in str(orders.error)
+    assert "params.sinse: not recorded, now 0" in str(orders.error)
+
+    Path("rec/recording.json").write_text('{"format": 7}')
+    with pytest.raises(UsageError, match="has the format 7"):
+        run(replay="rec")
+    Path("rec/recording.json").write_text("{")
+    with pytest.raises(UsageError, match=r"recording\.json' is not JSON"):
+        run(replay="rec")
+
+
+class Other:
+    """A provider of another package: it raises, or gives data."""
+
+    calls = 0
+
+    def __init__(self, configuration: dict[str, Any]) -> None:
+        self._words = configuration.get("words")
+
+    def call(self, payload: Any = None) -> Any:
+        Other.calls += 1
+        if payload == "raise":
+            raise ValueError("no such table")
+        return {"words": self._words, "number": Other.calls, "big": 1 << 80}
+
+
+def test_providers_of_other_packages_are_recorded_and_what_may_be_secret_is_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from flowtoy_dagster.providers.kind import provider_kind_of
+    from flowtoy_dagster.providers.kinds import PROVIDERS
+
+    monkeypatch.chdir(tmp_path)
+    # As if its entry point had been loaded.
+    monkeypatch.setattr(PROVIDERS, "builtin", {**PROVIDERS.builtin, "other": "nowhere:Other"})
+    monkeypatch.setitem(PROVIDERS._loaded, "other", provider_kind_of("other", Other))
+    text = """\
+flow:
+  - {name: a, source: {type: other, words: [x]}, output: [{name: all, type: json}]}
+  - {name: b, source: other, input: raise, on_error: continue}
+  - name: unread
+    source: process
+    on_error: continue
+    input: {command: [sh, -c, "cat printed; exit 3"]}
+    output: [{name: token, type: jmespath, value: token}]
+  - {name: c, source: process, on_error: continue, input: {command: [echo, one]}}
+"""
+    Path("flow.yaml").write_text(text)
+    # The step fails before its secret output is taken out of what it printed.
+    Path("printed").write_text("the t0k3n is abcdefgh")
+    recorded = run(record="rec")
+    assert recorded.success, reasons(recorded)
+    answer = json.loads(Path("rec/unread/1-001.json").read_text())["answer"]
+    assert answer == {"exit": 3, "stdout": "***", "stderr": "***"}
+
+    calls = Other.calls
+    replayed = run(replay="rec")
+    assert Other.calls == calls
+    assert replayed.success, replayed.unrecorded
+    assert replayed.outputs == recorded.outputs
+    assert reasons(replayed) == reasons(recorded)
+    assert "raised ValueError: no such table" in str(reasons(recorded)[1])
+
+    # A call that differs is no success, although the flow tolerates that its step fails.
+    Path("flow.yaml").write_text(text.replace("[echo, one]", "[echo, two]"))
+    done = run(replay="rec")
+    assert done.status.state == "succeeded"
+    assert not done.success
+    assert done.unrecorded == (
+        "step 'c': its call differs from the recorded one (c/1-001.json): "
+        'command[1]: recorded "one", now "two"',
+    )
+    with History() as history, pytest.raises(UsageError, match="is a replay"):
+        plan_retry(history, history.find("last"))
