@@ -1,5 +1,5 @@
 """Which step of a flow may start when (language 8, 9, 19): the rules that
-`engine.executors.halting` adds to Dagster's scheduling, over steps by their names.
+`engine.executors.scheduling.halting` adds to Dagster's scheduling, over steps by their names.
 """
 
 from __future__ import annotations

@@ -21,7 +21,7 @@ from dagster._core.execution.plan.outputs import StepOutputHandle
 from dagster._core.execution.retries import RetryMode
 
 from flowtoy_dagster.definitions import build_job
-from flowtoy_dagster.engine.executors.halting import HaltingExecution
+from flowtoy_dagster.engine.executors.scheduling.halting import HaltingExecution
 from flowtoy_dagster.engine.jobs.dagster_names import step_keys
 from flowtoy_dagster.engine.jobs.ops import StepCompute, input_name
 from flowtoy_dagster.flow.graph import Flow, Step, has_tolerant_dependents

@@ -21,10 +21,10 @@ class InProcessKind(ExecutorKind):
     ) -> dg.ExecutorDefinition:
         """The executor for Dagster."""
         from flowtoy_dagster.engine.executors.definition import own_executor
-        from flowtoy_dagster.engine.executors.halting import (
-            FLOW_EXECUTION,
+        from flowtoy_dagster.engine.executors.scheduling.dagster_executors import (
             HaltingInProcessExecutor,
         )
+        from flowtoy_dagster.engine.executors.scheduling.halting import FLOW_EXECUTION
 
         def make(config: dict[str, Any]) -> dg.Executor:
             return HaltingInProcessExecutor(**FLOW_EXECUTION)

@@ -34,10 +34,10 @@ class MultiprocessKind(ExecutorKind):
 
 
 def _make(config: dict[str, Any]) -> dg.Executor:
-    from flowtoy_dagster.engine.executors.halting import (
-        FLOW_EXECUTION,
+    from flowtoy_dagster.engine.executors.scheduling.dagster_executors import (
         HaltingMultiprocessExecutor,
     )
+    from flowtoy_dagster.engine.executors.scheduling.halting import FLOW_EXECUTION
     from flowtoy_dagster.engine.executors.warm.pool import DEFINITIONS, PRELOAD
 
     return HaltingMultiprocessExecutor(

@@ -79,6 +79,9 @@ class StatusBuilder:
         self._incremental = incremental
         self._conditional: dict[str, str] = {}
         self._halted_by: str | None = None
+        self._has_interrupted_step = False
+        for step in status.steps.values():
+            self._note_error(step)
 
     def add(self, event: DagsterEvent, timestamp: float) -> Change | None:
         """Take in an event; gives what it changes of a step, if it changes something."""
@@ -116,6 +119,7 @@ class StatusBuilder:
             step.ended_at, step.waits_for = timestamp, ""
         if event.event_type == DagsterEventType.STEP_FAILURE:
             step.error, step.stderr, step.called = _reason(event)
+            self._note_error(step)
             if self._halted_by is None and step.name in self._halting:
                 self._halted_by = step.name
         elif state == "succeeded" and step.name in self._conditional:
@@ -148,6 +152,7 @@ class StatusBuilder:
             self._conditional[step.name] = result.description or "it was skipped"
         elif not result.success and result.label == CHECK:
             step.error, step.stderr, step.called = _facts(result.metadata, result.description)
+            self._note_error(step)
         elif result.success and result.label == ITEMS:
             step.items = _items(result.metadata)
             return Change(step, timestamp, is_progress=True)
@@ -178,11 +183,14 @@ class StatusBuilder:
         told = f": {self.status.error}" if self.status.error else ""
         return f"the run ended before it{told}"
 
+    def _note_error(self, step: StepStatus) -> None:
+        if step.error is not None and step.error.startswith(INTERRUPTED):
+            self._has_interrupted_step = True
+
     def _was_interrupted(self) -> bool:
-        told = [self.status.error, *(step.error for step in self.status.steps.values())]
-        return self.status.state == "cancelled" or any(
-            error is not None and error.startswith(INTERRUPTED) for error in told
-        )
+        if self._has_interrupted_step or self.status.state == "cancelled":
+            return True
+        return (self.status.error or "").startswith(INTERRUPTED)
 
     def _why_unfinished(self) -> str:
         """Why a step that was running has no event of its end."""
@@ -204,6 +212,7 @@ class StatusBuilder:
             elif step.state == "running":
                 step.state, step.ended_at, step.waits_for = "failed", timestamp, ""
                 step.error = step.error or self._why_unfinished()
+                self._note_error(step)
                 changes.append(Change(step, timestamp))
         return changes
 

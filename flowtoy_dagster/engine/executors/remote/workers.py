@@ -90,8 +90,8 @@ class WorkersKind(ExecutorKind):
         def make(config: dict[str, Any]) -> dg.Executor:
             self.check_home()
 
-            from flowtoy_dagster.engine.executors.halting import FLOW_EXECUTION
             from flowtoy_dagster.engine.executors.remote.executor import RemoteExecutor
+            from flowtoy_dagster.engine.executors.scheduling.halting import FLOW_EXECUTION
 
             return RemoteExecutor(PostgresQueue, options.queue, **config, **FLOW_EXECUTION)
 

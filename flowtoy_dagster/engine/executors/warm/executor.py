@@ -43,9 +43,9 @@ from flowtoy_dagster.engine.dagster_private.execution import (
     execute_run_iterator,
     get_retries_config,
 )
-from flowtoy_dagster.engine.executors.closing import grace_of
-from flowtoy_dagster.engine.executors.halting import HaltingExecution
-from flowtoy_dagster.engine.executors.steady_waits import SteadyClaims
+from flowtoy_dagster.engine.executors.scheduling.closing import grace_of
+from flowtoy_dagster.engine.executors.scheduling.halting import HaltingExecution
+from flowtoy_dagster.engine.executors.scheduling.steady_waits import SteadyClaims
 from flowtoy_dagster.engine.executors.warm.forkserver_client import (
     ForkServerError,
     WorkerStartError,

@@ -22,7 +22,7 @@ class WarmKind(ExecutorKind):
     ) -> dg.ExecutorDefinition:
         """The executor for Dagster."""
         from flowtoy_dagster.engine.executors.definition import own_executor
-        from flowtoy_dagster.engine.executors.halting import FLOW_EXECUTION
+        from flowtoy_dagster.engine.executors.scheduling.halting import FLOW_EXECUTION
         from flowtoy_dagster.engine.executors.warm.executor import WarmExecutor
 
         def make(config: dict[str, Any]) -> dg.Executor:

@@ -46,7 +46,7 @@ from flowtoy_dagster.engine.dagster_private.execution import (
     serializable_error_info_from_exc_info,
 )
 from flowtoy_dagster.engine.executors.hosted import HostedCompute
-from flowtoy_dagster.engine.executors.rebound import rebound
+from flowtoy_dagster.engine.executors.scheduling.rebound import rebound
 from flowtoy_dagster.engine.executors.warm.process_reset import Isolation
 from flowtoy_dagster.engine.fence import Fence
 from flowtoy_dagster.engine.storage.console_log import configure_log

@@ -9,7 +9,7 @@ from flowtoy_dagster.engine.dagster_private.execution import (
     active,
     instance_concurrency_context,
 )
-from flowtoy_dagster.engine.executors.rebound import rebound
+from flowtoy_dagster.engine.executors.scheduling.rebound import rebound
 
 
 class _Monotonic:

@@ -6,51 +6,39 @@ end of the steps before it, not only for their outputs.
 """
 
 import logging
-import multiprocessing
 import os
 from collections.abc import Iterator, Sequence
-from functools import partial
 from typing import Any
 
 from dagster import (
     DagsterEvent,
     DagsterEventType,
-    DagsterExecutionInterruptedError,
-    DagsterInstance,
-    DagsterLogManager,
-    DagsterRun,
 )
 
 from flowtoy_dagster.engine.dagster_private.execution import (
-    ActiveExecution,
     ExecutionPlan,
     ExecutionStep,
-    InProcessExecutor,
     IStepContext,
-    MultiprocessExecutor,
-    MultiprocessExecutorChildProcessCommand,
     PlanExecutionContext,
     PlanOrchestrationContext,
     RetryMode,
     StepDependencyConfig,
     StepOutputHandle,
     _pool_key_for_step,
-    in_process,
-    inner_plan_execution_iterator,
-    multiprocess,
 )
-from flowtoy_dagster.engine.executors.closing import ClosingSteps, SparedSteps, with_closing_steps
-from flowtoy_dagster.engine.executors.rebound import rebound
-from flowtoy_dagster.engine.executors.steady_waits import (
-    SteadyClaims,
+from flowtoy_dagster.engine.executors.scheduling.closing import (
+    ClosingSteps,
+)
+from flowtoy_dagster.engine.executors.scheduling.open_waits import OpenWaits
+from flowtoy_dagster.engine.executors.scheduling.steady_waits import (
     SteadyExecution,
     give_up_claims,
 )
 from flowtoy_dagster.engine.tags import DONE, HALT_TAG, ORDER_TAG, RESULT
 
-_INTERRUPTS = (DagsterExecutionInterruptedError, KeyboardInterrupt)
 # A step whose `continue` edges alone lead to a failed one must start.
 _OUTPUTS_ALONE = StepDependencyConfig(require_upstream_step_success=False)
+_NOT_WANTED = "no step that it depends on has failed"
 FLOW_EXECUTION: dict[str, Any] = {
     "retries": RetryMode.ENABLED,
     "step_dependency_config": _OUTPUTS_ALONE,
@@ -61,14 +49,15 @@ class HaltingExecution(SteadyExecution):
     """The state of a plan that is being executed; a failed step tagged `HALT_TAG` halts it."""
 
     halted_by: str | None = None
-    _seen: tuple[int, ...] | None = None
+    _is_seen = False
     _closing: ClosingSteps | None = None
+    _waits: OpenWaits | None = None
 
     def __init__(self, execution_plan: ExecutionPlan, *args: Any, **kwargs: Any) -> None:
         if is_of_flow(execution_plan):
             kwargs["step_dependency_config"] = _OUTPUTS_ALONE
-        self._left: list[str] = []
-        self._held_back: list[str] = []
+        self._held_back: dict[str, str] = {}  # steps that will not start, and why
+        self._just_ended: list[str] = []
         super().__init__(execution_plan, *args, **kwargs)
         # Limits by tag or pool may pass over a step that is ready for one behind it.
         self._chooses_among_ready = bool(self._tag_concurrency_limits) or any(
@@ -79,7 +68,7 @@ class HaltingExecution(SteadyExecution):
         by_priority = self._sort_key_fn
         # Of steps that may start, the one that is written first does.
         self._sort_key_fn: Any = lambda step: (by_priority(step), _place_of(step))
-        self._sort_executable()
+        self._executable.sort(key=self._order)
 
     def get_steps_to_execute(self, limit: int | None = None) -> Sequence[ExecutionStep]:
         if limit is None or self._chooses_among_ready:
@@ -98,28 +87,44 @@ class HaltingExecution(SteadyExecution):
         if self.halted_by is None and HALT_TAG in (self.get_step_by_key(step_key).tags or {}):
             self.halted_by = step_key
         super().mark_failed(step_key)
+        self._note_end(step_key)
+
+    def mark_success(self, step_key: str) -> None:
+        super().mark_success(step_key)
+        self._note_end(step_key)
+
+    def mark_skipped(self, step_key: str) -> None:
+        super().mark_skipped(step_key)
+        self._note_end(step_key)
+
+    def mark_abandoned(self, step_key: str) -> None:
+        super().mark_abandoned(step_key)
+        self._note_end(step_key)
 
     def mark_up_for_retry(self, step_key: str, at_time: float | None = None) -> None:
         super().mark_up_for_retry(step_key, at_time)
-        self._seen = None  # a retry without a delay is pending again, though nothing has ended
+        self._is_seen = False  # without a delay it is pending again, though nothing has ended
+
+    def _note_end(self, *step_keys: str) -> None:
+        self._just_ended += step_keys
+        self._is_seen = False
 
     def _update(self) -> None:
-        ended = (len(self._success), len(self._failed), len(self._skipped), len(self._abandoned))
-        if self._seen == ended and not self._waiting_to_retry and not self._new_dynamic_mappings:
+        if self._is_seen and not self._waiting_to_retry and not self._new_dynamic_mappings:
             return  # nothing has ended since: what could start has been found
-        self._seen = ended
+        self._is_seen = True
         closing = self._take_closing_steps()
-        resolved = self._success | self._failed | self._skipped | self._abandoned
-        held = {key: deps for key, deps in self._pending.items() if not deps <= resolved}
-        for key in held:
-            del self._pending[key]
+        waits = self._take_waiting_steps()
+        self._pending.update(waits.end(self._just_ended))
+        self._just_ended.clear()
+        ready = len(self._executable)
         super()._update()
-        self._pending.update(held)
         if closing.waiting:
-            start, leave = closing.ready(resolved, self._has_failed, self._is_lost)
+            start, leave = closing.ready(waits.ended, self._has_failed, self._is_lost)
             self._executable += start
-            self._left += leave
-        self._sort_executable()
+            self._held_back |= dict.fromkeys(leave, _NOT_WANTED)
+        if len(self._executable) > ready:
+            self._executable.sort(key=self._order)
         if self.halted_by is not None:
             self._hold_back_what_has_not_started()
 
@@ -131,9 +136,21 @@ class HaltingExecution(SteadyExecution):
                 del self._pending[key]
         return self._closing
 
+    def _take_waiting_steps(self) -> OpenWaits:
+        """The steps that wait: Dagster would look at each of them whenever one has ended."""
+        if self._waits is None:
+            self._waits = OpenWaits(self._pending)
+            for key in self._waits.waiting:
+                del self._pending[key]
+        return self._waits
+
+    def _not_ready(self) -> dict[str, set[str]]:
+        """The steps that wait for others, and these."""
+        return {**self._take_waiting_steps().waiting, **self._pending}
+
     def _is_lost(self, step_key: str) -> bool:
         """Whether a step never started, because of a failure before it or a halt."""
-        return step_key in {*self._abandoned, *self._skipped, *self._held_back}
+        return any(step_key in lost for lost in (self._abandoned, self._skipped, self._held_back))
 
     def end_early(self) -> None:
         """The run was interrupted: of what has not started, only `always` steps are left."""
@@ -142,19 +159,20 @@ class HaltingExecution(SteadyExecution):
         kept = {key for key in closing.always if key in self._executable or attempts.get(key)}
         dropped = closing.keep_always() | {
             key for key in [
-                *self._executable, *self._pending, *self._pending_skip, *self._pending_retry,
-                *self._pending_abandon, *self._waiting_to_retry, *self._held_back, *self._left,
+                *self._executable, *self._not_ready(), *self._pending_skip, *self._pending_retry,
+                *self._pending_abandon, *self._waiting_to_retry, *self._held_back,
             ]
             if key not in kept
         }
         # Nothing is stored of them: how the run ended says why they did not run.
         self._skipped |= dropped
+        self._note_end(*dropped)
         for listed in (
             self._executable, self._pending_skip, self._pending_retry, self._pending_abandon,
-            self._held_back, self._left,
         ):
             listed[:] = [key for key in listed if key not in dropped]
-        for mapped in (self._pending, self._waiting_to_retry):
+        waiting: dict[str, Any] = self._take_waiting_steps().waiting
+        for mapped in (self._pending, waiting, self._waiting_to_retry, self._held_back):
             for key in dropped & mapped.keys():
                 del mapped[key]
         if self._instance_concurrency_context is not None:
@@ -165,25 +183,31 @@ class HaltingExecution(SteadyExecution):
         """The keys of the closing steps."""
         return self._closing.keys if self._closing is not None else frozenset()
 
-    def _sort_executable(self) -> None:
-        self._executable.sort(key=lambda key: self._sort_key_fn(self.get_step_by_key(key)))
+    def _order(self, step_key: str) -> Any:
+        return self._sort_key_fn(self.get_step_by_key(step_key))
 
     def _hold_back_what_has_not_started(self) -> None:
+        not_ready = self._not_ready()
+        if not (self._executable or not_ready or self._pending_abandon):
+            return
         attempts = self._retry_state.snapshot_attempts()
         # A step between two attempts has started; it may finish.
         started = self.closing_keys | {key for key, count in attempts.items() if count}
-        waiting = {*self._executable, *self._pending} - started
-        spared = self._spared(waiting) | self.closing_keys
-        self._held_back += [
-            key for key in [*self._executable, *self._pending, *self._pending_abandon]
+        spared = self._spared({*self._executable, *not_ready} - started) | self.closing_keys
+        reason = f'the run was halted when "{self.halted_by}" failed'
+        held = {
+            key: reason for key in [*self._executable, *not_ready, *self._pending_abandon]
             if not attempts.get(key) and key not in spared
-        ]
-        waiting = set(self._held_back)
-        self._executable = [key for key in self._executable if key not in waiting]
-        self._pending_abandon = [key for key in self._pending_abandon if key not in waiting]
-        self._pending = {key: deps for key, deps in self._pending.items() if key not in waiting}
+        }
+        self._held_back.update(held)
+        self._executable = [key for key in self._executable if key not in held]
+        self._pending_abandon = [key for key in self._pending_abandon if key not in held]
+        waiting = self._take_waiting_steps().waiting
+        for key in held:
+            self._pending.pop(key, None)
+            waiting.pop(key, None)
         if self._instance_concurrency_context is not None:
-            give_up_claims(self._instance_concurrency_context, waiting)
+            give_up_claims(self._instance_concurrency_context, set(held))
 
     def _spared(self, waiting: set[str]) -> set[str]:
         """Of steps that have not started, those that a halt leaves alone (language 9.4).
@@ -191,9 +215,10 @@ class HaltingExecution(SteadyExecution):
         They tolerate the failure of a step that they depend on, or of one that may fail still, and
         wait for nothing that the halt keeps from starting.
         """
-        ended = self._success | self._failed | self._skipped | self._abandoned
+        ended = self._take_waiting_steps().ended
         tried = self._retry_state.snapshot_attempts().keys()
         going_on = (self._in_flight | self.closing_keys | tried) - ended
+        not_ready = self._not_ready()
         spared: set[str] = set()
         while more := {
             key for key in waiting - spared if self._tolerates_a_failure(key, going_on | spared)
@@ -201,7 +226,7 @@ class HaltingExecution(SteadyExecution):
             spared |= more  # it may fail in turn
         while True:
             barred = waiting - spared
-            stuck = {key for key in spared if self._pending.get(key, set()) & barred}
+            stuck = {key for key in spared if not_ready.get(key, set()) & barred}
             if not stuck:
                 return spared
             spared -= stuck
@@ -223,18 +248,18 @@ class HaltingExecution(SteadyExecution):
 
     @property
     def is_complete(self) -> bool:
-        waiting = self._closing.waiting if self._closing is not None else {}
-        return super().is_complete and not (self._held_back or self._left or waiting)
+        waiting = (
+            self._held_back, self._take_closing_steps().waiting, self._take_waiting_steps().waiting,
+        )
+        return super().is_complete and not any(waiting)
 
     def plan_events_iterator(
         self, job_context: PlanExecutionContext | PlanOrchestrationContext
     ) -> Iterator[DagsterEvent]:
         self._update()
-        while self._held_back or self._left:
-            reason = "no step that it depends on has failed"
-            if self._held_back:
-                reason = f'the run was halted when "{self.halted_by}" failed'
-            key = (self._held_back or self._left).pop(0)
+        while self._held_back:
+            key, reason = next(iter(self._held_back.items()))
+            del self._held_back[key]
             self._in_flight.add(key)
             yield _held_back_event(job_context.for_step(self.get_step_by_key(key)), reason)
             self.mark_skipped(key)
@@ -274,121 +299,3 @@ def is_of_flow(plan: ExecutionPlan) -> bool:
         for step in plan.step_dict.values()
         if isinstance(step, ExecutionStep)
     )
-
-
-class HaltingPlan(ExecutionPlan):
-    """A plan whose execution can halt.
-
-    Attributes:
-        started: whether it has been started in the one way that keeps the rules of the language.
-    """
-
-    started = False
-
-    def start(self, *args: Any, **kwargs: Any) -> ActiveExecution:
-        self.started = True
-        return HaltingExecution(self, *args, **kwargs)
-
-
-def _iterate_with_steady_claims(
-    job_context: PlanExecutionContext, execution_plan: ExecutionPlan
-) -> Iterator[DagsterEvent]:
-    with SteadyClaims(job_context.instance, job_context.dagster_run) as claims:
-        yield from inner_plan_execution_iterator(job_context, execution_plan, claims)
-
-
-def iterate_in_process(
-    job_context: PlanExecutionContext, execution_plan: ExecutionPlan
-) -> Iterator[DagsterEvent]:
-    """Dagster's own function of that purpose, for runs that can halt."""
-    plan = HaltingPlan._make(execution_plan)
-    yield from with_closing_steps(
-        lambda part: _iterate_with_steady_claims(job_context, part), plan, _INTERRUPTS
-    )
-
-
-def _quiet_log_manager(instance: DagsterInstance, run: DagsterRun) -> DagsterLogManager:
-    """A log manager that stores events and repeats none on the console, among our progress."""
-    return DagsterLogManager.create(loggers=[], instance=instance, dagster_run=run)
-
-
-class _QuietCommand(MultiprocessExecutorChildProcessCommand):
-    def execute(self) -> Iterator[DagsterEvent]:
-        # A terminal interrupts all processes of its group. The run's process alone decides what
-        # ends: a second interrupt here would break off the end of what the step has started.
-        os.setpgid(0, 0)
-        yield from self._execute()
-
-    # The child process creates its log manager in the middle of this method, with a console.
-    _execute = rebound(
-        MultiprocessExecutorChildProcessCommand.execute,
-        create_context_free_log_manager=_quiet_log_manager,
-    )
-    assert "create_context_free_log_manager" in vars(multiprocess)
-
-
-_begin = rebound(
-    multiprocess.execute_step_out_of_process, MultiprocessExecutorChildProcessCommand=_QuietCommand
-)
-
-
-def _begin_step(
-    spared: SparedSteps, multiproc: Any, job: Any, step_context: Any, step: ExecutionStep,
-    errors: Any, processes: dict[str, Any], *rest: Any,
-) -> Iterator[DagsterEvent | None]:
-    """Start a step's process; that of a closing step is not listed where interrupts end them."""
-    spared.others = processes
-    listed = spared.of_steps if step.key in spared.keys else processes
-    begun: Iterator[DagsterEvent | None] = _begin(
-        multiproc, job, step_context, step, errors, listed, *rest
-    )
-    return begun
-
-
-class _SparingExecution(HaltingExecution):
-    def __init__(self, spared: SparedSteps, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        self._spares = spared
-        self._is_over = False
-
-    def check_for_interrupts(self) -> bool:
-        interrupted, was_over = super().check_for_interrupts(), self._is_over
-        self._is_over = self._spares.look(interrupted)
-        return interrupted or (self._is_over and not was_over)
-
-
-class HaltingMultiprocessExecutor(MultiprocessExecutor):
-    """Dagster's multiprocess executor, a process for each step, with runs that can halt."""
-
-    def execute(
-        self, plan_context: PlanOrchestrationContext, execution_plan: ExecutionPlan
-    ) -> Iterator[DagsterEvent]:
-        chosen = multiprocessing.get_start_method(allow_none=True)
-        spared = SparedSteps(execution_plan)
-        # The loop over the processes of a run creates its scheduler and its claims by these names.
-        execute = rebound(
-            MultiprocessExecutor.execute,
-            ActiveExecution=partial(_SparingExecution, spared),
-            InstanceConcurrencyContext=SteadyClaims,
-            execute_step_out_of_process=partial(_begin_step, spared),
-        )
-        try:
-            yield from with_closing_steps(
-                lambda part: execute(self, plan_context, part), execution_plan, _INTERRUPTS
-            )
-        finally:
-            if chosen is None:
-                # Starting a process has chosen one for the whole program.
-                multiprocessing.set_start_method(None, force=True)
-
-    assert {"ActiveExecution", "InstanceConcurrencyContext"} <= vars(multiprocess).keys()
-
-
-class HaltingInProcessExecutor(InProcessExecutor):
-    """Dagster's in-process executor, with runs that can halt."""
-
-    # Between two other events, this method calls the one function that takes no scheduler.
-    execute = rebound(
-        InProcessExecutor.execute, inprocess_execution_iterator=iterate_in_process
-    )
-    assert "inprocess_execution_iterator" in vars(in_process)

@@ -1,0 +1,1 @@
+"""Which step starts when, and what a failure does to the others, also on Dagster's executors."""

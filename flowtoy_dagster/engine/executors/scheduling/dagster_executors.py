@@ -1,0 +1,153 @@
+"""Dagster's multiprocess and in-process executors, with runs that can halt."""
+
+import multiprocessing
+import os
+from collections.abc import Iterator
+from functools import partial
+from typing import Any
+
+from dagster import (
+    DagsterEvent,
+    DagsterExecutionInterruptedError,
+    DagsterInstance,
+    DagsterLogManager,
+    DagsterRun,
+)
+
+from flowtoy_dagster.engine.dagster_private.execution import (
+    ActiveExecution,
+    ExecutionPlan,
+    ExecutionStep,
+    InProcessExecutor,
+    MultiprocessExecutor,
+    MultiprocessExecutorChildProcessCommand,
+    PlanExecutionContext,
+    PlanOrchestrationContext,
+    in_process,
+    inner_plan_execution_iterator,
+    multiprocess,
+)
+from flowtoy_dagster.engine.executors.scheduling.closing import SparedSteps, with_closing_steps
+from flowtoy_dagster.engine.executors.scheduling.halting import HaltingExecution
+from flowtoy_dagster.engine.executors.scheduling.rebound import rebound
+from flowtoy_dagster.engine.executors.scheduling.steady_waits import SteadyClaims
+
+_INTERRUPTS = (DagsterExecutionInterruptedError, KeyboardInterrupt)
+
+
+class HaltingPlan(ExecutionPlan):
+    """A plan whose execution can halt.
+
+    Attributes:
+        started: whether it has been started in the one way that keeps the rules of the language.
+    """
+
+    started = False
+
+    def start(self, *args: Any, **kwargs: Any) -> ActiveExecution:
+        self.started = True
+        return HaltingExecution(self, *args, **kwargs)
+
+
+def _iterate_with_steady_claims(
+    job_context: PlanExecutionContext, execution_plan: ExecutionPlan
+) -> Iterator[DagsterEvent]:
+    with SteadyClaims(job_context.instance, job_context.dagster_run) as claims:
+        yield from inner_plan_execution_iterator(job_context, execution_plan, claims)
+
+
+def iterate_in_process(
+    job_context: PlanExecutionContext, execution_plan: ExecutionPlan
+) -> Iterator[DagsterEvent]:
+    """Dagster's own function of that purpose, for runs that can halt."""
+    plan = HaltingPlan._make(execution_plan)
+    yield from with_closing_steps(
+        lambda part: _iterate_with_steady_claims(job_context, part), plan, _INTERRUPTS
+    )
+
+
+def _quiet_log_manager(instance: DagsterInstance, run: DagsterRun) -> DagsterLogManager:
+    """A log manager that stores events and repeats none on the console, among our progress."""
+    return DagsterLogManager.create(loggers=[], instance=instance, dagster_run=run)
+
+
+class _QuietCommand(MultiprocessExecutorChildProcessCommand):
+    def execute(self) -> Iterator[DagsterEvent]:
+        # A terminal interrupts all processes of its group. The run's process alone decides what
+        # ends: a second interrupt here would break off the end of what the step has started.
+        os.setpgid(0, 0)
+        yield from self._execute()
+
+    # The child process creates its log manager in the middle of this method, with a console.
+    _execute = rebound(
+        MultiprocessExecutorChildProcessCommand.execute,
+        create_context_free_log_manager=_quiet_log_manager,
+    )
+    assert "create_context_free_log_manager" in vars(multiprocess)
+
+
+_begin = rebound(
+    multiprocess.execute_step_out_of_process, MultiprocessExecutorChildProcessCommand=_QuietCommand
+)
+
+
+def _begin_step(
+    spared: SparedSteps, multiproc: Any, job: Any, step_context: Any, step: ExecutionStep,
+    errors: Any, processes: dict[str, Any], *rest: Any,
+) -> Iterator[DagsterEvent | None]:
+    """Start a step's process; that of a closing step is not listed where interrupts end them."""
+    spared.others = processes
+    listed = spared.of_steps if step.key in spared.keys else processes
+    begun: Iterator[DagsterEvent | None] = _begin(
+        multiproc, job, step_context, step, errors, listed, *rest
+    )
+    return begun
+
+
+class _SparingExecution(HaltingExecution):
+    def __init__(self, spared: SparedSteps, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._spares = spared
+        self._is_over = False
+
+    def check_for_interrupts(self) -> bool:
+        interrupted, was_over = super().check_for_interrupts(), self._is_over
+        self._is_over = self._spares.look(interrupted)
+        return interrupted or (self._is_over and not was_over)
+
+
+class HaltingMultiprocessExecutor(MultiprocessExecutor):
+    """Dagster's multiprocess executor, a process for each step, with runs that can halt."""
+
+    def execute(
+        self, plan_context: PlanOrchestrationContext, execution_plan: ExecutionPlan
+    ) -> Iterator[DagsterEvent]:
+        chosen = multiprocessing.get_start_method(allow_none=True)
+        spared = SparedSteps(execution_plan)
+        # The loop over the processes of a run creates its scheduler and its claims by these names.
+        execute = rebound(
+            MultiprocessExecutor.execute,
+            ActiveExecution=partial(_SparingExecution, spared),
+            InstanceConcurrencyContext=SteadyClaims,
+            execute_step_out_of_process=partial(_begin_step, spared),
+        )
+        try:
+            yield from with_closing_steps(
+                lambda part: execute(self, plan_context, part), execution_plan, _INTERRUPTS
+            )
+        finally:
+            if chosen is None:
+                # Starting a process has chosen one for the whole program.
+                multiprocessing.set_start_method(None, force=True)
+
+    assert {"ActiveExecution", "InstanceConcurrencyContext"} <= vars(multiprocess).keys()
+
+
+class HaltingInProcessExecutor(InProcessExecutor):
+    """Dagster's in-process executor, with runs that can halt."""
+
+    # Between two other events, this method calls the one function that takes no scheduler.
+    execute = rebound(
+        InProcessExecutor.execute, inprocess_execution_iterator=iterate_in_process
+    )
+    assert "inprocess_execution_iterator" in vars(in_process)
