@@ -13,6 +13,7 @@ from flowtoy_dagster.cli.authoring.init import init
 from flowtoy_dagster.cli.authoring.plan import plan
 from flowtoy_dagster.cli.authoring.providers import providers
 from flowtoy_dagster.cli.authoring.schema import schema
+from flowtoy_dagster.cli.operations.deploy import deploy
 from flowtoy_dagster.cli.operations.doctor import doctor
 from flowtoy_dagster.cli.parser.installed_commands import Commands
 from flowtoy_dagster.cli.retry import cancel, retry
@@ -95,4 +96,5 @@ app.command(
 app.add_typer(runs, name="runs", rich_help_panel=HISTORY)
 app.add_typer(state, name="state", rich_help_panel=HISTORY)
 _add(worker, OPERATE, "worker -c 4", "worker --queue large --env-file secrets.env")
+app.add_typer(deploy, name="deploy", rich_help_panel=OPERATE)
 _add(doctor, OPERATE, "doctor", "doctor --env-file storage.env --format json")

@@ -113,7 +113,7 @@ def open_home(folder: Path | None = None) -> Path:
             """It can be written."""
         _close(home)
         if is_new(home):
-            write_whole(home / CONFIG_FILE, _dagster_yaml(home).encode())
+            write_whole(home / CONFIG_FILE, new_settings(home).encode())
     except OSError as error:
         reason = (error.strerror or str(error)).lower()
         raise HomeError(
@@ -220,7 +220,8 @@ def is_new(home: Path) -> bool:
     return not any((home / name).exists() for name in made)
 
 
-def _dagster_yaml(home: Path) -> str:
+def new_settings(home: Path) -> str:
+    """The `dagster.yaml` of a new home, for the database that `FLOWTOY_STORAGE` names if any."""
     # JSON strings are YAML strings, whatever characters a path has.
     return DAGSTER_YAML.format(
         storage=IN_DATABASE if storage_address() else IN_FILES.format(home=json.dumps(str(home))),

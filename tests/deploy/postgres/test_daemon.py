@@ -1,11 +1,10 @@
-"""The deployment of docs/how-to/deploy/: its commands as real processes, on a real database."""
+"""What `flowtoy deploy init` writes: its commands as real processes, on a real database."""
 
 from __future__ import annotations
 
 import contextlib
 import json
 import os
-import re
 import signal
 import subprocess
 import sys
@@ -21,8 +20,9 @@ import yaml
 from ports import unused_port  # type: ignore[import-not-found]
 from team_dagster import Deployment, wait_for  # type: ignore[import-not-found]
 
-ROOT = Path(__file__).parents[3]
-FILES = ROOT / "docs" / "how-to" / "deploy"
+from flowtoy_dagster.deployment.templates import files_of
+
+FILES = files_of("compose")
 BIN = Path(sys.executable).parent
 PATIENCE = 100.0
 """Seconds, of which a schedule of every minute may take sixty."""
@@ -53,15 +53,15 @@ flow:
 
 def services() -> dict[str, dict[str, Any]]:
     """The services of the compose file."""
-    found: dict[str, dict[str, Any]] = yaml.safe_load((FILES / "compose.yaml").read_text())
+    found: dict[str, dict[str, Any]] = yaml.safe_load(FILES["compose.yaml"])
     return found["services"]
 
 
-def queue_settings(limit: int) -> str:
-    """The commands of the guide that have the daemon queue runs, with another limit."""
-    page = (ROOT / "docs" / "how-to" / "deploy.md").read_text(encoding="utf-8")
-    (block,) = re.findall(r"```bash\n([^`]*max_concurrent_runs[^`]*)```", page)
-    return str(block.replace("max_concurrent_runs: 10", f"max_concurrent_runs: {limit}"))
+def settings(home: Path, limit: int) -> str:
+    """The settings of Dagster, for another home and with another limit of runs at once."""
+    text = FILES["workspace/dagster.yaml"].replace("/home/flowtoy/home", str(home))
+    assert "max_concurrent_runs: 10" in text
+    return text.replace("max_concurrent_runs: 10", f"max_concurrent_runs: {limit}")
 
 
 @dataclass
@@ -116,19 +116,19 @@ def team(database: Any, tmp_path: Path, home: Path) -> Iterator[Team]:
         "FLOWTOY_CODE_HOST": "127.0.0.1", "FLOWTOY_CODE_PORT": ports["4000"],
         "FLOWTOY_PATH": str(flows), "PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}",
     }
-    replaced = {
-        **ports, "0.0.0.0": "127.0.0.1", "/etc/flowtoy/workspace.yaml": f"{FILES}/workspace.yaml",
-    }
+    (tmp_path / "workspace.yaml").write_text(FILES["workspace/workspace.yaml"])
+    (tmp_path / "dagster.yaml").write_text(settings(home, 1))
+    replaced = {**ports, "0.0.0.0": "127.0.0.1"}
 
     def command(name: str) -> list[str]:
-        return [replaced.get(part, part) for part in services()[name]["command"]]
+        words = [replaced.get(part, part) for part in services()[name]["command"]]
+        return [
+            word.replace("/etc/flowtoy/", f"{tmp_path}/").replace("/home/flowtoy/home", str(home))
+            for word in words
+        ]
 
     variables = {**os.environ, **environment}
     subprocess.run(command("home"), check=True, env=variables, timeout=PATIENCE)
-    subprocess.run(
-        ["bash", "-euc", queue_settings(1)], check=True, timeout=PATIENCE,
-        env={**variables, "FLOWTOY_HOME": str(home)},
-    )
     running: list[subprocess.Popen[bytes]] = []
     try:
         for name in ("code", "daemon", "webserver"):
