@@ -82,7 +82,8 @@ _add(plan, CHECK, "plan flow.yaml --param day=2026-11-01", "plan --retry last",
 app.command(
     "test", rich_help_panel=CHECK,
     epilog=examples("test", "test flows/shop.test.yaml -k unpaid",
-                    "test flows/ --junit results.xml", "test shop.test.yaml --update"),
+                    "test flows/ --junit results.xml", "test shop.test.yaml --update",
+                    "test --record 'a quiet day' shop.yaml"),
 )(run_tests)
 _add(step, CHECK, "step fetch flow.yaml", "step fetch flow.yaml --dry",
      "step details flow.yaml --with last --item 17")

@@ -40,6 +40,23 @@ class FlowSecrets:
         return self._written.including(values | storage_secrets(environment))
 
     @functools.cached_property
+    def variables(self) -> frozenset[str]:
+        """The names of the variables that its templates and its `env` sources read, as written."""
+        found: set[str] = set()
+        for template in self._templates:
+            with contextlib.suppress(TemplateMistake):
+                found |= {r.step for r in references(template) if r.root == "env" and r.step}
+        for mapping in _mappings(self._config):
+            found |= {name for name in _listed(mapping.get("vars")) if isinstance(name, str)}
+        return frozenset(found)
+
+    @functools.cached_property
+    def _templates(self) -> list[str]:
+        conditions = [step.when for step in self._flow.steps if step.when is not None]
+        conditions += [step.until.condition for step in self._flow.steps if step.until is not None]
+        return [*(text for _, text in templates_in(self._flow.config)), *conditions]
+
+    @functools.cached_property
     def _config(self) -> list[Any]:
         """The parts of the configuration that may hold secrets.
 
@@ -71,9 +88,7 @@ class FlowSecrets:
             names = mapping.get("vars")
             if any(is_template(name) for name in _listed(names)):
                 return True
-        conditions = [step.when for step in self._flow.steps if step.when is not None]
-        conditions += [step.until.condition for step in self._flow.steps if step.until is not None]
-        for template in [*(text for _, text in templates_in(self._flow.config)), *conditions]:
+        for template in self._templates:
             with contextlib.suppress(TemplateMistake):
                 if any(r.root == "env" and r.step is None for r in references(template)):
                     return True

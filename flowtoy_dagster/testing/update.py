@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import yaml
 
+from flowtoy_dagster.errors import UsageError
 from flowtoy_dagster.flow.files.nodes import KeyPath
 from flowtoy_dagster.testing.cases import Verdict
 from flowtoy_dagster.testing.expectations import MISSING
@@ -53,6 +54,43 @@ def updated(text: str, verdicts: Iterable[Verdict]) -> tuple[str, int]:
     return text, len(edits)
 
 
+def with_case(text: str, case: Mapping[str, Any], file: str) -> str:
+    """The text of a test file with one more test at its end.
+
+    Args:
+        text: the file's.
+        case: the test.
+        file: what messages call it.
+
+    Raises:
+        UsageError: it has a test of that name, or no block with tests.
+    """
+    try:
+        root = yaml.compose(text, Loader=yaml.SafeLoader)
+    except yaml.YAMLError as error:
+        raise UsageError(f"'{file}' is not valid YAML: {error}") from None
+    tests = _node(root, ("tests",))
+    is_block = isinstance(tests, yaml.SequenceNode) and not tests.flow_style
+    is_empty = isinstance(tests, yaml.ScalarNode) and not tests.value
+    if not is_block and not is_empty:
+        raise UsageError(
+            f"'{file}' has no list of tests to which one can be added\n"
+            "    write 'tests:' and below it a line '- name: …' for each test"
+        )
+    if is_block and case["name"] in (_name_of(one) for one in tests.value):
+        raise UsageError(f"'{file}' has a test '{case['name']}' already\n    give another name")
+    column = tests.start_mark.column if is_block else 2
+    block = _block([dict(case)])
+    lines = (" " * column + line if line else line for line in block.rstrip("\n").splitlines())
+    end = _end(text, tests) if is_block else len(text[: tests.end_mark.index].rstrip())
+    return text[:end] + "\n" + "\n".join(lines) + (text[end:] or "\n")
+
+
+def _name_of(test: Any) -> Any:
+    name = _node(test, ("name",))
+    return name.value if isinstance(name, yaml.ScalarNode) else None
+
+
 def _node(node: Any, path: KeyPath) -> Any:
     """The node of YAML at a place; None where there is none."""
     for part in path:
@@ -73,12 +111,29 @@ def _replaced(text: str, node: Any, value: Any) -> _Edit:
     if within_flow or len(line) + len(flow) <= _LONGEST_LINE or not isinstance(value, (dict, list)):
         return _Edit(start, end, flow)
     indent = len(line) - len(line.lstrip(" -")) + 2
-    block = yaml.safe_dump(value, allow_unicode=True, sort_keys=False, default_flow_style=None,
-                           width=_LONGEST_LINE)
+    block = _block(value)
     body = "\n".join(" " * indent + one for one in block.rstrip("\n").splitlines())
     if not line.strip():  # a block of its own lines
         return _Edit(start - len(line), end, body)
     return _Edit(start - (line[-1:] == " "), end, "\n" + body)
+
+
+class _Dumper(yaml.SafeDumper):
+    """Writes texts of several lines in one, with `\\n`."""
+
+
+def _text(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
+    style = '"' if "\n" in text else None
+    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style=style)
+
+
+_Dumper.add_representer(str, _text)
+
+
+def _block(value: Any) -> str:
+    block: str = yaml.dump(value, Dumper=_Dumper, allow_unicode=True, sort_keys=False,
+                           default_flow_style=None, width=_LONGEST_LINE)
+    return block
 
 
 def _is_within_flow(line: str) -> bool:
@@ -114,8 +169,7 @@ def _added(text: str, test: Any, verdict: Verdict) -> _Edit:
         expect["steps"] = states
     if outputs:
         expect["outputs"] = outputs
-    block = yaml.safe_dump({"expect": expect}, allow_unicode=True, sort_keys=False,
-                           default_flow_style=None, width=_LONGEST_LINE)
+    block = _block({"expect": expect})
     indent = " " * test.start_mark.column
     end = _end(text, test)
     body = "".join(f"\n{indent}{line}" for line in block.rstrip("\n").splitlines())

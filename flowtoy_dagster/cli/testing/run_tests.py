@@ -10,8 +10,16 @@ from typing import TYPE_CHECKING, Annotated, Optional
 
 import typer
 
-from flowtoy_dagster.cli.shared.options import Debug, Level, LogLevel
+from flowtoy_dagster.cli.shared.options import (
+    Debug,
+    EnvFile,
+    Level,
+    LogLevel,
+    Param,
+    load_env_files,
+)
 from flowtoy_dagster.cli.shared.streams import raise_interrupts
+from flowtoy_dagster.cli.testing.record import record_test
 from flowtoy_dagster.errors import ConfigError, FlowtoyError, UsageError
 from flowtoy_dagster.terminal import plain, plain_lines, say
 
@@ -40,6 +48,14 @@ def run_tests(
         typer.Option("--junit", metavar="FILE", dir_okay=False,
                      help="Also write the results as JUnit XML."),
     ] = None,
+    record: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option("--record", metavar="NAME",
+                     help="Really run the flow that PATH is, and write a test of that name beside"
+                          " it."),
+    ] = None,
+    param: Param = None,
+    env_file: EnvFile = None,
     log_level: Level = LogLevel.error,
     debug: Debug = False,
 ) -> None:
@@ -50,12 +66,21 @@ def run_tests(
     step without an answer that would call something fails its test. No home folder is used, and
     Dagster is not imported. The exit code is 0 where all tests pass, 1 where one fails and 2 where
     a test file or its flow is wrong.
+
+    `--record` runs the flow, calls included, and writes the answers and the outcome into its test
+    file, secrets masked; `--param` and `--env-file` are for that run.
     """
     from flowtoy_dagster.engine.storage.console_log import set_log_level
     from flowtoy_dagster.testing.files import CaseReader, find_files
 
     set_log_level(log_level.value)
     raise_interrupts()
+    if record is not None:
+        load_env_files(env_file or ())
+        record_test(record, paths or (), param or ())
+        return
+    if param or env_file:
+        raise UsageError("--param and --env-file are for --record; tests have `params` and `env`")
     began = time.monotonic()
     files = find_files(paths or ["."])
     reader, verdicts, errors = CaseReader(), [], []

@@ -1,0 +1,98 @@
+"""`flowtoy test --record`: a test file of a real run."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from flowtoy_dagster import progress
+from flowtoy_dagster.cli.testing.record import record_test
+from flowtoy_dagster.errors import UsageError
+from flowtoy_dagster.progress.lines import ProgressLines
+from flowtoy_dagster.testing.cases import run_case
+from flowtoy_dagster.testing.files import CaseReader
+
+FLOW = """\
+params:
+  day: {type: string, default: today}
+  key: {type: string, secret: true}
+sources: {api: {type: rest, base_url: "{{ env.API }}", headers: {X-Key: "{{ params.key }}"}}}
+runner: {executor: in_process}
+flow:
+  - name: z_orders
+    source: api
+    retry: {max: 1, delay: 0}
+    input: {url: "/orders/{{ params.day }}"}
+    output: [{name: ids, type: jmespath, value: ids}, {name: token, type: jmespath, value: token}]
+  - name: each
+    source: process
+    for_each: {in: "{{ flows.z_orders.ids }}", key: "{{ item }}", max_failures: 1}
+    input: {command: [sh, -c, 'echo "$1"; [ "$1" != 2 ]', x, "{{ item }}"]}
+    output: [{name: text, value: stdout}]
+"""
+OLD = """\
+flow: flow.yaml  # a comment
+tests:
+    - name: old
+      params: {key: k-e-y}
+      env: {API: http://127.0.0.1:9}
+      mock: {z_orders: {json: {ids: [], token: t}}}
+
+# the end
+"""
+
+
+def test_a_real_run_becomes_a_test_that_passes_without_calling(
+    made_home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, serve: Callable[..., str]
+) -> None:
+    asked: list[str] = []
+
+    def reply(request: Any) -> tuple[int, Mapping[str, str], bytes]:
+        asked.append(request.headers["X-Key"])
+        body = {"ids": [1, 2], "token": "learned-s3cret", "echo": request.headers["X-Key"]}
+        headers = {"Content-Type": "application/json"}
+        return (503 if len(asked) == 1 else 200), headers, json.dumps(body).encode()
+
+    monkeypatch.chdir(tmp_path)
+    # By itself it has a descriptor of its own, for the whole process.
+    lines = ProgressLines(sys.stderr)
+    monkeypatch.setattr(progress, "progress_on_stderr", lambda: contextlib.nullcontext(lines))
+    monkeypatch.setenv("API", serve(reply))
+    Path("flow.yaml").write_text(FLOW)
+    file = Path("flow.test.yaml")
+    file.write_text("flow: flow.yaml\ntests: [{name: x}]")
+    with pytest.raises(UsageError, match="no list of tests to which one can be added"):
+        record_test("a day", ["flow.yaml"], ["key=the-k3y"])
+    file.write_text(OLD)
+    with pytest.raises(UsageError, match="has a test 'old' already"):
+        record_test("old", ["flow.yaml"], ["key=the-k3y"])
+    with pytest.raises(UsageError, match="name the flow"):
+        record_test("old", ["."], [])
+    assert not asked
+
+    record_test("a day", ["flow.yaml"], ["key=the-k3y", "day=monday"])
+    assert asked == ["the-k3y"] * 2
+    text = file.read_text()
+    assert "the-k3y" not in text
+    assert "learned-s3cret" not in text
+    assert text.startswith(OLD.partition("\n# the end")[0].rstrip())
+    assert text.endswith("\n# the end\n")
+    old, case = yaml.safe_load(text)["tests"]
+    assert case["params"] == {"day": "monday", "key": "***"}
+    assert list(case["env"]) == ["API"]
+    assert list(case["mock"]) == ["z_orders", "each"]
+    assert [answer["status"] for answer in case["mock"]["z_orders"]] == [503, 200]
+    assert case["mock"]["each"]["items"]["2"] == {"exit": 1, "stdout": "2\n"}
+    assert case["expect"]["outputs"]["z_orders"] == {"ids": [1, 2], "token": "***"}
+    assert case["expect"]["outputs"]["each"]["text"] == ["1\n"]
+    monkeypatch.delenv("API")
+    assert [run_case(one).passed for one in CaseReader().read(str(file))] == [True, True]
+    assert len(asked) == 2
+    assert "expect" not in old
