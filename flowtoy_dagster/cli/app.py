@@ -67,7 +67,8 @@ RUN, LOOK, CHECK, HISTORY, OPERATE = "Run", "Look", "Check", "History", "Operate
 
 _add(init, RUN, "init", "init shop")
 _add(run, RUN, "run flow.yaml", "run base.yaml local.yaml -j | jq .fetch_users",
-     "run flow.yaml --param day=2026-11-01 --max-workers 10")
+     "run flow.yaml --param day=2026-11-01 --max-workers 10",
+     "run flow.yaml --only load --with last")
 _add(retry, RUN, "retry last", "retry last --from fetch_users", "retry last changed.yaml")
 _add(cancel, RUN, "cancel last", "cancel last:shop")
 _add(serve, RUN, "serve flow.yaml --port 8000", "serve flow.yaml --address-file address")

@@ -13,6 +13,7 @@ from flowtoy_dagster.cli.shared.options import (
     Level,
     LogLevel,
     MaxWorkers,
+    Only,
     OutputFile,
     Param,
     ParamsFile,
@@ -23,8 +24,10 @@ from flowtoy_dagster.cli.shared.options import (
     StatusPort,
     Timeout,
     Token,
+    WithRun,
     begin,
     flow_of,
+    settled,
 )
 
 
@@ -46,6 +49,8 @@ def run(
     address_file: AddressFile = None,
     record: Record = None,
     replay: Replay = None,
+    only: Only = None,
+    with_run: WithRun = None,
     debug: Debug = False,
 ) -> None:
     """Run a flow and print its outputs.
@@ -57,21 +62,34 @@ def run(
 
     `--record` writes down each call with its answer, secrets masked. `--replay` answers the calls
     from there and calls nothing; a call that was not recorded, or that differs, fails.
+
+    `--only` runs the steps that it names and nothing else. What they need is taken from the run
+    that `--with` names, and parameters are as they were there unless they are given.
     """
     import_quickly("flowtoy_dagster.loader")
 
     from flowtoy_dagster.cli.shared.execute import run_and_serve
     from flowtoy_dagster.cli.shared.printing import OutputWriter, claim_stdout
+    from flowtoy_dagster.cli.shared.selected import Wanted, run_selected
     from flowtoy_dagster.cli.shared.serving import LOCAL, Door, tell
 
     begin(env_file, log_level)
     writer = OutputWriter(claim_stdout(), as_json=as_json, quiet=quiet, file=output_file)
-    flow = flow_of(config, param, params_file, timeout, executor)
+    selected = None
+    if only or with_run:
+        selected = Wanted(only or (), with_run, param or (), params_file or ())
+        flow = settled(config, timeout, executor)
+    else:
+        flow = flow_of(config, param, params_file, timeout, executor)
     door = None
     if status_port is not None:
         door = Door.take(LOCAL, status_port, token, option="--status-port")
         door.publish(address_file)
         tell(f"status at {door.url('/status')}")
+    if selected is not None:
+        run_selected(flow, selected, max_workers, door, writer, show_secrets=show_secrets,
+                     record=record, replay=replay)
+        return
     run_and_serve(
         flow, max_workers, door, writer, show_secrets=show_secrets, record=record, replay=replay
     )

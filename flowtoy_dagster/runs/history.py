@@ -270,6 +270,10 @@ class History:
         before = self.status(parent, flow).steps
         for step in before.values():
             step.reused = True
+            if step.state not in ("succeeded", "skipped"):
+                left = f"it was left out; in run {parent.run_id[:8]} it "
+                left += f"failed: {step.error}" if step.state == "failed" else "did not end"
+                step.state, step.error, step.cursor = "skipped", left, None
         return {name: before[name] for name, key in keys.items() if key not in executed}
 
     def record(self, run: dg.DagsterRun, step_key: str) -> StepRecord | None:

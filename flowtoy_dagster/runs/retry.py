@@ -110,20 +110,15 @@ def plan_retry(
         UsageError: the run has not ended, there is no such step, or nothing is left to run.
         RunError: its configuration is not in this home.
     """
-    if is_replay(parent):
-        raise UsageError(
-            f"run {parent.run_id[:8]} is a replay: its outputs are those of a recording\n"
-            "    replay the flow again: flowtoy run FLOW --replay DIR"
-        )
-    parent = _ended(history, parent, only_look=only_look)
+    parent = ended(history, parent, only_look=only_look)
     before = history.flow(parent, to_run=flow is None)
     chosen = bind(flow or before, texts=params, files=params_files, before=before.values)
-    differences = _differences(before, chosen)
+    changed = differences(before, chosen)
     status = history.status(parent, before)
-    reasons = _first_reasons(history, parent, chosen, status, differences)
+    reasons = _first_reasons(history, parent, chosen, status, changed)
     first = _first_step(chosen, from_step)
     reasons |= dict.fromkeys(first, "you asked to start from it")
-    origins = set(differences) | first
+    origins = set(changed) | first
     fresh = steps_after(chosen, origins) | first
     _spread(chosen, reasons, origins)
     skipped = {name for name, step in status.steps.items() if step.by_condition}
@@ -133,7 +128,7 @@ def plan_retry(
         what = "succeeded or was skipped by a condition" if skipped else "succeeded"
         raise UsageError(f"every step of run {parent.run_id[:8]} {what}: nothing to retry")
     reusing = _reusable_items(history, parent, chosen, set(reasons) - fresh)
-    return RetryPlan(parent, chosen, reasons, differences, frozenset(skipped), reusing)
+    return RetryPlan(parent, chosen, reasons, changed, frozenset(skipped), reusing)
 
 
 def _first_step(flow: Flow, name: str | None) -> set[str]:
@@ -159,8 +154,17 @@ def _reusable_items(
     return found
 
 
-def _ended(history: History, parent: dg.DagsterRun, *, only_look: bool) -> dg.DagsterRun:
-    """A run that has ended; one whose process is gone is closed first."""
+def ended(history: History, parent: dg.DagsterRun, *, only_look: bool) -> dg.DagsterRun:
+    """A run that has ended and whose outputs can be reused; one whose process is gone is closed.
+
+    Raises:
+        UsageError: it has not ended, or it is a replay.
+    """
+    if is_replay(parent):
+        raise UsageError(
+            f"run {parent.run_id[:8]} is a replay: its outputs are those of a recording\n"
+            "    replay the flow again: flowtoy run FLOW --replay DIR"
+        )
     if parent.is_finished:
         return parent
     if is_interrupted(history.instance, parent):
@@ -193,12 +197,12 @@ def _first_reasons(
         elif before.state == "skipped" and not before.by_condition:
             if step.run_if != "failure":  # which was not wanted, and is no reason by itself
                 reasons[step.name] = f"it was skipped: {before.error}"
-        elif (gone := _why_gone(history.record(parent, keys[step.name]), flow, step)) is not None:
+        elif (gone := why_gone(history.record(parent, keys[step.name]), flow, step)) is not None:
             reasons[step.name] = gone
     return reasons
 
 
-def _why_gone(record: StepRecord | None, flow: Flow, step: Step) -> str | None:
+def why_gone(record: StepRecord | None, flow: Flow, step: Step) -> str | None:
     """Why the outputs of a step that did not fail can't be used; None where they can."""
     if record is None:
         return "its outputs are gone"
@@ -242,7 +246,7 @@ def _close_again(flow: Flow, reasons: dict[str, str]) -> None:
                 reasons[step.name] = "it runs after the whole run"
 
 
-def _differences(before: Flow, after: Flow) -> dict[str, tuple[str, ...]]:
+def differences(before: Flow, after: Flow) -> dict[str, tuple[str, ...]]:
     """For each step that does something else than before, what it did and does, line by line."""
     hidden = FlowSecrets(before).mask(os.environ)
     hidden = hidden.including(FlowSecrets(after).mask(os.environ).values)

@@ -125,6 +125,17 @@ Replay = Annotated[
     typer.Option("--replay", metavar="DIR", file_okay=False,
                  help="Answer the calls from such a folder, and call nothing."),
 ]
+Only = Annotated[
+    Optional[list[str]],  # noqa: UP045
+    typer.Option("--only", metavar="STEP",
+                 help="Run this step and no others; may be repeated. Needs --with."),
+]
+WithRun = Annotated[
+    Optional[str],  # noqa: UP045
+    typer.Option("--with", metavar="RUN",
+                 help="Take what these steps need of others from this run: an id, a unique"
+                      " beginning of one, `last`, `failed`, or `last:FLOW`."),
+]
 Level = Annotated[
     LogLevel, typer.Option("--log-level", help="How much of the log to show on stderr.")
 ]
@@ -167,12 +178,23 @@ def flow_of(
         UsageError: a file can't be read, the timeout is no duration, or the executor can't be used.
     """
     from flowtoy_dagster.flow.param_values import bind
-    from flowtoy_dagster.loader import load_flow, with_executor, with_timeout
 
-    flow = with_executor(with_timeout(load_flow(config), timeout), executor)
+    flow = settled(config, timeout, executor)
     flow = bind(flow, texts=param or (), files=params_file or ())
     show_warnings(flow)
     return flow
+
+
+def settled(config: Sequence[str], timeout: str | None, executor: str | None) -> Flow:
+    """The flow of the files with a timeout and an executor, without values of parameters.
+
+    Raises:
+        ConfigError: with every error of the files.
+        UsageError: see `flow_of`.
+    """
+    from flowtoy_dagster.loader import load_flow, with_executor, with_timeout
+
+    return with_executor(with_timeout(load_flow(config), timeout), executor)
 
 
 def begin(env_file: Sequence[Path] | None, log_level: LogLevel) -> None:

@@ -119,13 +119,13 @@ class _Judge:
         """What holds a step's value back; None where nothing does."""
         wanted = {step.name, *steps_after(self._flow, [step.name])}
         for each in self._flow.steps:
-            reason = self._why_not(each) if each.name in wanted else None
+            reason = self._why_not(each, step) if each.name in wanted else None
             if reason is not None:
                 return f"the step {reason}" if each is step else f"'{each.name}' {reason}"
         return None
 
-    def _why_not(self, step: Step) -> str | None:
-        """Why a step has not done what it must have done; None where it has."""
+    def _why_not(self, step: Step, first: Step) -> str | None:
+        """Why a step has not done what it must have done after another; None where it has."""
         end = self._ended.get(self._keys[step.name])
         record = self._record(step)
         if end == "failed" or (record is not None and record.state == "failed"):
@@ -133,6 +133,8 @@ class _Judge:
         if record is None or (end is None and self._is_executed(step)):
             # What runs only after failures was not needed.
             return None if step.run_if == "failure" else "did not run to its end"
+        if self._is_executed(first) and not self._is_executed(step) and step.run_if != "failure":
+            return "did not run after it"
         failed = (record.counts or {}).get("failed", 0)
         return f"failed for {failed} of its items" if failed else None
 

@@ -1,0 +1,1 @@
+"""Runs of some of a flow's steps."""
