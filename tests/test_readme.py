@@ -8,6 +8,7 @@ import re
 import shutil
 import subprocess
 from pathlib import Path
+from xml.etree import ElementTree
 
 import pytest
 
@@ -84,3 +85,15 @@ def test_ci_runs_the_very_commands_that_the_readme_gives() -> None:
     places = [place, *(lines.index(part) for part in parts)]
     assert places == sorted(places)
     assert lines[-1] == parts[-1], "pytest's closing line is the last that CI prints"
+
+
+def test_the_picture_is_small_shows_the_flow_and_loads_nothing() -> None:
+    picture = ROOT / "docs" / "assets" / "run.svg"
+    assert f"]({picture.relative_to(ROOT)})" in (ROOT / "README.md").read_text(encoding="utf-8")
+    text = picture.read_text(encoding="utf-8")
+    assert len(text) < 300_000
+    assert ElementTree.fromstring(text).tag == "{http://www.w3.org/2000/svg}svg"
+    assert re.findall(r"href|url\(|<script|<style|<image|@import", text) == []
+    for step in ("authenticate", "fetch_users", "fetch_products", "combine_data"):
+        assert f">{step}" in text
+    assert "succeeded: 4 succeeded" in text
