@@ -8,7 +8,7 @@ import re
 import shutil
 import subprocess
 from pathlib import Path
-from xml.etree import ElementTree
+from xml.etree import ElementTree as ET
 
 import pytest
 
@@ -92,7 +92,7 @@ def test_the_picture_is_small_shows_the_flow_and_loads_nothing() -> None:
     assert f"]({picture.relative_to(ROOT)})" in (ROOT / "README.md").read_text(encoding="utf-8")
     text = picture.read_text(encoding="utf-8")
     assert len(text) < 300_000
-    assert ElementTree.fromstring(text).tag == "{http://www.w3.org/2000/svg}svg"
+    assert ET.fromstring(text).tag == "{http://www.w3.org/2000/svg}svg"
     assert re.findall(r"href|url\(|<script|<style|<image|@import", text) == []
     for step in ("authenticate", "fetch_users", "fetch_products", "combine_data"):
         assert f">{step}" in text
