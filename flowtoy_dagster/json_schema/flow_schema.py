@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 from flowtoy_dagster.engine.executors.kinds import EXECUTORS
@@ -32,6 +33,11 @@ def flow_schema(*, partial: bool = False) -> Schema:
     source["allOf"] = [
         _where("type", name, _source_keys(name, parts)) for name in _usable(PROVIDERS)
     ]
+    rules = list(_input_rules(parts))
+    for part in (parts["StepConfig"], parts["NotifyConfig"]):
+        part["allOf"] = rules
+    override = parts["SourceReference"]["properties"]["override"]
+    override["allOf"] = [_keys_of("any_override", _usable(PROVIDERS), parts, all_keys=True)]
     output = parts["OutputConfig"]
     _choose(output["properties"], "type", _usable(OUTPUTS))
     del output["properties"]["options"]  # each type's own keys stand at this level
@@ -68,10 +74,9 @@ def _where(key: str, value: str, then: Schema | None) -> Schema:
 
 def _source_keys(name: str, parts: Schema) -> Schema | None:
     """The keys of a source of a type; None where its kind does not tell."""
-    model = PROVIDERS[name].configuration_model
-    if model is None:
+    properties = _provider_keys(name, parts)
+    if properties is None:
         return None
-    properties = _properties(schema_of(model), parts)
     configuration = {
         "type": "object", "properties": properties, "patternProperties": {_NOTES: {}},
         "additionalProperties": False,
@@ -80,6 +85,61 @@ def _source_keys(name: str, parts: Schema) -> Schema | None:
         "properties": {**properties, "configuration": configuration},
         "propertyNames": _only([*SOURCE_KEYS, *properties]),
     }
+
+
+def _input_rules(parts: Schema) -> Iterator[Schema]:
+    """The keys that a step's input may have, by what its source is.
+
+    Any other input is a payload, so these complete and describe keys, and reject none.
+    """
+    types = _usable(PROVIDERS)
+    for name in types:
+        keys = _keys_of(f"{name}_input", [name], parts)
+        yield {"if": _has_source(_of_type(name)), "then": {"properties": {"input": keys}}}
+    named = {"not": {"anyOf": [_of_type(name) for name in types]}}
+    keys = _keys_of("any_input", types, parts)
+    yield {"if": _has_source(named), "then": {"properties": {"input": keys}}}
+
+
+def _has_source(source: Schema) -> Schema:
+    return {"properties": {"source": source}, "required": ["source"]}
+
+
+def _of_type(name: str) -> Schema:
+    """A source that is a provider's type, or an inline one of that type."""
+    inline = {"type": "object", "properties": {"type": {"const": name}}, "required": ["type"]}
+    return {"anyOf": [{"const": name}, inline]}
+
+
+def _keys_of(part: str, names: list[str], parts: Schema, *, all_keys: bool = False) -> Schema:
+    """The request keys of providers, or all of their keys, beside anything else.
+
+    Args:
+        part: the name under which the keys are added to the parts.
+        names: of the providers.
+        parts: what the schema is made of.
+        all_keys: not only those of a step's input.
+    """
+    known: Schema = {}
+    for name in names:
+        kind = PROVIDERS[name]
+        for key, value in (_provider_keys(name, parts) or {}).items():
+            if all_keys or key in (kind.request_keys or ()):
+                known.setdefault(key, value)
+    if not known:
+        return {}
+    parts[part] = {"anyOf": [{"type": "object", "properties": known}, {}]}
+    return {"$ref": f"#/$defs/{part}"}
+
+
+def _provider_keys(name: str, parts: Schema) -> Schema | None:
+    """The keys of a provider; what they may be is added to the parts, once."""
+    model = PROVIDERS[name].configuration_model
+    if model is None:
+        return None
+    keys = _properties(schema_of(model), parts)
+    parts |= {f"{name}.{key}": value for key, value in keys.items()}
+    return {key: {"$ref": f"#/$defs/{name}.{key}"} for key in keys}
 
 
 def _output_keys(name: str, parts: Schema) -> Schema | None:

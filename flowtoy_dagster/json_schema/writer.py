@@ -31,6 +31,10 @@ _DURATION: Schema = {
 _RATE: Schema = {
     "type": "string", "pattern": r"^\s*\d{1,12}\s*/\s*[smhd]\s*$", "examples": ["10/s"],
 }
+_TYPE_LATER: Schema = {
+    "type": "object", "properties": {"type": TEMPLATE}, "required": ["type"],
+}
+"""One of several forms, of which a template says which."""
 _SCALAR: Schema = {"type": ["string", "number", "boolean"]}
 _LIMITS = {"ge": "minimum", "gt": "exclusiveMinimum", "le": "maximum", "min_length": "minLength"}
 """The words of pydantic's own validators."""
@@ -64,6 +68,8 @@ FORMS: dict[str, Callable[[Schema], Schema]] = {
     "_gather_options": _open,
     "_infer_type": _inferred,
     "_no_boolean": lambda inner: inner,
+    "_header": lambda inner: inner,
+    "_request_keys": lambda inner: inner,
     "_scalar_to_text": lambda inner: {**inner, **_SCALAR},
     "seconds": lambda inner: _DURATION,
     "one_or_more": _or_one,
@@ -92,8 +98,10 @@ class Writer(GenerateJsonSchema):
         return {}
 
     def function_plain_schema(self, schema: Any) -> JsonSchemaValue:
-        """Nothing is known of what a validator reads that does all by itself."""
-        return {}
+        """The forms that a validator names which does all by itself; else nothing is known."""
+        written = self.generate_inner(schema.get("json_schema_input_schema", {"type": "any"}))
+        forms = written.get("anyOf", written.get("oneOf"))
+        return {"anyOf": [*forms, _TYPE_LATER, TEMPLATE, {"type": "null"}]} if forms else {}
 
     def function_wrap_schema(self, schema: Any) -> JsonSchemaValue:
         """What stands for a value, or for the template of one."""
@@ -141,6 +149,8 @@ def schema_of(model: type[BaseModel]) -> Schema:
     for name, part in [(model.__name__, found), *found.get("$defs", {}).items()]:
         part.pop("title", None)
         part.pop("description", None)
+        if "const" in part.get("properties", {}).get("type", {}):
+            part["required"] = []  # a step may add what its source lacks
         known = _models_below(model).get(name)
         described = descriptions_of(known) if known is not None else {}
         for key, value in part.get("properties", {}).items():

@@ -14,6 +14,10 @@ from flowtoy_dagster.flow.files.loading import read_files
 from flowtoy_dagster.json_schema.flow_schema import flow_schema
 from flowtoy_dagster.json_schema.writer import FORMS
 from flowtoy_dagster.providers.kinds import PROVIDERS
+from flowtoy_dagster.providers.rest.auth.custom import CustomAuth
+from flowtoy_dagster.providers.rest.auth.grants import TokenRequest
+from flowtoy_dagster.providers.rest.auth.kinds import AUTHS, ShortAuth
+from flowtoy_dagster.providers.rest.pages.paginators import PAGINATORS
 
 ROOT = Path(__file__).parent.parent.parent
 CASES = ROOT / "tests" / "conformance"
@@ -52,7 +56,8 @@ def test_the_schema_is_one(schema: dict[str, Any]) -> None:
 
 def test_every_valid_flow_fits(check: Callable[[Any], list[str]]) -> None:
     partial = jsonschema.Draft7Validator(flow_schema(partial=True))
-    flows = [*CASES.glob("valid_*.yaml"), *(ROOT / "examples").glob("*.yaml")]
+    flows = [*CASES.glob("valid_*.yaml"), *(ROOT / "examples").rglob("*.yaml")]
+    flows = [path for path in flows if not path.name.endswith(".test.yaml")]
     wrong = {}
     for path in flows:
         value = plain(path)
@@ -141,9 +146,74 @@ def test_every_key_has_a_description(schema: dict[str, Any]) -> None:
         rule = next(rule for rule in schema["$defs"]["SourceConfig"]["allOf"]
                     if rule["if"]["properties"]["type"]["const"] == name)
         properties = rule["then"]["properties"]["configuration"]["properties"]
-        lacking += [f"{name}.{key}" for key, value in properties.items()
-                    if not value.get("description")]
+        for key, value in properties.items():
+            if not schema["$defs"][value["$ref"].removeprefix("#/$defs/")].get("description"):
+                lacking.append(f"{name}.{key}")
     assert lacking == []
+
+
+def test_paginators_auth_and_inputs_are_described_too(schema: dict[str, Any]) -> None:
+    parts = schema["$defs"]
+    models = [*PAGINATORS.values(), *AUTHS.values(), ShortAuth, CustomAuth, TokenRequest]
+    assert [
+        f"{model.__name__}.{key}"
+        for model in models
+        for key, value in parts[model.__name__]["properties"].items()
+        if not value.get("description")
+    ] == []
+    for name in PROVIDERS.builtin:
+        keys = parts[f"{name}_input"]["anyOf"][0]["properties"]
+        assert set(keys) == set(PROVIDERS[name].request_keys or ())
+
+
+SOURCE = {"type": "rest", "url": "http://h"}
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        {**SOURCE, "paginator": {"type": "cursor", "cursor_param": "after"}},
+        {**SOURCE, "paginator": "header_link"},
+        {**SOURCE, "paginator": "{{ params.pages }}"},
+        {**SOURCE, "paginator": {"type": "{{ params.type }}", "limit": 2}},
+        {**SOURCE, "auth": {"bearer": "{{ env.TOKEN }}"}},
+        {**SOURCE, "auth": {"basic": {"username": "ada", "password": "x"}}},
+        {**SOURCE, "auth": {"provider": "requests.auth:HTTPDigestAuth", "username": "ada"}},
+        {**SOURCE, "auth": {"type": "token", "request": {"url": "/login", "json": {"a": 1}}}},
+    ],
+)
+def test_forms_of_paginators_and_auth_fit(
+    source: Any, check: Callable[[Any], list[str]]
+) -> None:
+    assert check({"flow": [STEP], "sources": {"s": source}}) == []
+    assert check({"flow": [{**STEP, "source": source}]}) == []
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        {**SOURCE, "paginator": {"type": "curser"}},
+        {**SOURCE, "paginator": {"type": "cursor", "next_url_path": "next"}},
+        {**SOURCE, "paginator": 3},
+        {**SOURCE, "auth": {"type": "bearer", "tokn": "x"}},
+        {**SOURCE, "auth": {"baerer": "x"}},
+        {**SOURCE, "auth": "token"},
+    ],
+)
+def test_mistakes_in_paginators_and_auth_do_not_fit(
+    source: Any, check: Callable[[Any], list[str]]
+) -> None:
+    assert check({"flow": [STEP], "sources": {"s": source}})
+
+
+@pytest.mark.parametrize(
+    "given", [{"url": 5, "paginator": 3}, {"anything": [1]}, [1, 2], "text", None, 7]
+)
+def test_any_input_fits_as_it_may_be_a_payload(
+    given: Any, check: Callable[[Any], list[str]]
+) -> None:
+    assert check({"flow": [{"name": "a", "source": "s", "input": given}]}) == []
+    assert check({"flow": [{"name": "a", "source": "rest", "input": given}]}) == []
 
 
 def test_the_forms_are_those_of_validators_that_exist() -> None:

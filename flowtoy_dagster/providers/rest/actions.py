@@ -20,7 +20,14 @@ def _answer_expression(value: Any) -> Any:
 
 
 class ResponseAction(Strict):
-    """What to do with an answer for which all of the conditions hold."""
+    """What to do with an answer for which all of the conditions hold.
+
+    Attributes:
+        status_code: the status of the answer.
+        content: a text in the body.
+        when: an expression over response, headers and status_code.
+        action: ignore, fail or retry.
+    """
 
     status_code: Templated[Annotated[Whole, Field(ge=100, le=599)]] | None = None
     content: Templated[Annotated[Text, Field(min_length=1)]] | None = None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any
+from typing import Any, Literal, Union
 
 from pydantic import ValidationError, ValidationInfo
 from pydantic_core import InitErrorDetails
@@ -11,6 +11,21 @@ from pydantic_core import InitErrorDetails
 from flowtoy_dagster.flow.files.suggestions import nearest, show
 from flowtoy_dagster.flow.schema.fields import PARTIAL, STATIC, Misplaced, Strict
 from flowtoy_dagster.flow.templates.render import is_template
+
+
+def forms_of(
+    kinds: Mapping[str, type[Strict]], *more: type[Strict], by_name: bool = False
+) -> Any:
+    """What may be written for `one_of`, as a type: for the JSON Schema.
+
+    Args:
+        kinds: the models by type.
+        more: models that need no type.
+        by_name: whether the type alone will do.
+    """
+    names = [Literal[name] for name in kinds] if by_name else []
+    forms = (*kinds.values(), *more, *names)
+    return Union[forms]  # noqa: UP007 - there is no operator for a tuple
 
 
 def one_of(kinds: Mapping[str, type[Strict]], what: str) -> Callable[[Any, ValidationInfo], Any]:

@@ -24,7 +24,7 @@ from flowtoy_dagster.providers.kind import ProviderKind, ResultView
 from flowtoy_dagster.providers.rest.actions import ResponseAction, action_for
 from flowtoy_dagster.providers.rest.auth.base import Auth, Credentials
 from flowtoy_dagster.providers.rest.auth.grants import TOKEN_NAMES
-from flowtoy_dagster.providers.rest.auth.kinds import ShortAuth, auth_of
+from flowtoy_dagster.providers.rest.auth.kinds import AUTH_FORMS, ShortAuth, auth_of
 from flowtoy_dagster.providers.rest.auth.tokens import TokenError
 from flowtoy_dagster.providers.rest.bodies.answers import RestAnswer, exchanged, with_page
 from flowtoy_dagster.providers.rest.bodies.contents import (
@@ -41,7 +41,7 @@ from flowtoy_dagster.providers.rest.bodies.fields import (
     proxy_or_none,
     switch_or_path,
 )
-from flowtoy_dagster.providers.rest.choice import one_of
+from flowtoy_dagster.providers.rest.choice import forms_of, one_of
 from flowtoy_dagster.providers.rest.content import (
     Answer,
     Call,
@@ -102,14 +102,22 @@ class RestConfiguration(RequestContents):
 
     url: Templated[Text] | None = None
     base_url: Templated[Text] | None = None
-    auth: Annotated[ShortAuth | Auth | None, PlainValidator(auth_of)] = None
+    auth: Annotated[
+        ShortAuth | Auth | None, PlainValidator(auth_of, json_schema_input_type=AUTH_FORMS)
+    ] = None
     timeout: Templated[Timeout] = 30.0
     verify: Templated[Annotated[bool | str, BeforeValidator(switch_or_path)]] = True
     cert: Templated[Annotated[str | tuple[str, str], BeforeValidator(path_or_pair)]] | None = None
     allow_redirects: Templated[bool] = True
     expect: Templated[Statuses] | None = None
     max_response_bytes: Templated[Annotated[Whole, Field(gt=0)]] = 256 * 1024 * 1024
-    paginator: Annotated[Paginator | None, PlainValidator(one_of(PAGINATORS, "paginator"))] = None
+    paginator: Annotated[
+        Paginator | None,
+        PlainValidator(
+            one_of(PAGINATORS, "paginator"),
+            json_schema_input_type=forms_of(PAGINATORS, by_name=True),
+        ),
+    ] = None
     data_selector: Templated[JmesPath] | None = None
     hosts: Templated[Hosts] = ()
     response_actions: Templated[tuple[ResponseAction, ...]] = ()

@@ -62,7 +62,11 @@ class Credentials:
 
 
 class Auth(Strict):
-    """Who calls."""
+    """Who calls.
+
+    Attributes:
+        type: how the caller is known.
+    """
 
     def credentials(self) -> Credentials:
         """What shows it to a server; raises UnsendableError."""

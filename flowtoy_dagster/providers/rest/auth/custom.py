@@ -24,6 +24,9 @@ class CustomAuth(Auth):
     """An object that is called with each request before it is sent, and returns it.
 
     Keys beside `provider` are given to the class.
+
+    Attributes:
+        provider: the class, as module:Class.
     """
 
     model_config = ConfigDict(extra="allow")

@@ -80,7 +80,16 @@ def _facts(kind: str, *values: Any) -> bytes:
 
 
 class OAuth2(TokenAuth):
-    """What the grants of OAuth 2.0 have in common (RFC 6749)."""
+    """What the grants of OAuth 2.0 have in common (RFC 6749).
+
+    Attributes:
+        access_token_url: where tokens are requested, or a path below base_url.
+        client_id: the client's name.
+        client_secret: the client's secret.
+        scope: what the token is for.
+        access_token_request_data: more fields of the form.
+        client_auth: whether the client is in the body or in the header Authorization.
+    """
 
     access_token_url: Templated[Filled]
     client_id: Templated[Filled] | None = None
@@ -140,7 +149,12 @@ class OAuth2(TokenAuth):
 
 
 class ClientCredentials(OAuth2):
-    """The flow calls for itself (RFC 6749 4.4)."""
+    """The flow calls for itself (RFC 6749 4.4).
+
+    Attributes:
+        client_id: the client's name.
+        client_secret: the client's secret.
+    """
 
     type: Literal["oauth2_client_credentials"]
     client_id: Templated[Filled]
@@ -157,7 +171,11 @@ class ClientCredentials(OAuth2):
 
 
 class Refresh(OAuth2):
-    """The flow calls for somebody who has logged in before (RFC 6749 6)."""
+    """The flow calls for somebody who has logged in before (RFC 6749 6).
+
+    Attributes:
+        refresh_token: what the first token is requested with.
+    """
 
     type: Literal["oauth2_refresh"]
     refresh_token: Templated[Filled]
@@ -189,7 +207,16 @@ def _request_keys(value: Any) -> Any:
 
 
 class TokenRequest(Strict):
-    """A request whose answer holds a token."""
+    """A request whose answer holds a token.
+
+    Attributes:
+        url: where to request it, or a path below base_url.
+        method: GET, POST or PUT.
+        headers: headers of the request.
+        params: parameters of the query.
+        json_body: the body, as JSON.
+        form: the body, as a form.
+    """
 
     url: Templated[Filled]
     method: Templated[Literal["GET", "POST", "PUT"]] = "POST"
@@ -227,7 +254,15 @@ def _header(value: Any) -> Any:
 
 
 class TokenRequested(TokenAuth):
-    """A token that a request of any kind answers with."""
+    """A token that a request of any kind answers with.
+
+    Attributes:
+        request: the request that answers with a token.
+        token_path: where in the answer the token is, in JMESPath.
+        expires_path: where in the answer its end is, in JMESPath.
+        header: the header in which the token is sent.
+        template: what is sent, with the name token.
+    """
 
     type: Literal["token"]
     request: Templated[Annotated[TokenRequest, BeforeValidator(_request_keys)]]

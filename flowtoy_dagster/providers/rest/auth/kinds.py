@@ -13,21 +13,31 @@ from flowtoy_dagster.flow.templates.render import is_template
 from flowtoy_dagster.providers.rest.auth.base import Auth, Credentials, Filled
 from flowtoy_dagster.providers.rest.auth.custom import CustomAuth
 from flowtoy_dagster.providers.rest.auth.grants import ClientCredentials, Refresh, TokenRequested
-from flowtoy_dagster.providers.rest.choice import one_of
+from flowtoy_dagster.providers.rest.choice import forms_of, one_of
 from flowtoy_dagster.providers.rest.content import UnsendableError, credential, headers_of_any_case
 
 _COOKIE = re.compile(r"[!#-+\--:<-\[\]-~]+")
 
 
 class BasicAuth(Strict):
-    """A user's name and password."""
+    """A user's name and password.
+
+    Attributes:
+        username: the user's name.
+        password: the user's password.
+    """
 
     username: Templated[Text]
     password: Templated[Text]
 
 
 class ShortAuth(Auth):
-    """Exactly one of `basic` and `bearer`."""
+    """Exactly one of `basic` and `bearer`.
+
+    Attributes:
+        basic: a user's name and password.
+        bearer: a token in the header Authorization.
+    """
 
     basic: Templated[BasicAuth] | None = None
     bearer: Templated[Text] | None = None
@@ -46,7 +56,11 @@ class ShortAuth(Auth):
 
 
 class Bearer(Auth):
-    """A token in the header Authorization."""
+    """A token in the header Authorization.
+
+    Attributes:
+        token: the token.
+    """
 
     type: Literal["bearer"]
     token: Templated[Filled]
@@ -57,7 +71,12 @@ class Bearer(Auth):
 
 
 class HttpBasic(Auth):
-    """A user's name and password in the header Authorization."""
+    """A user's name and password in the header Authorization.
+
+    Attributes:
+        username: the user's name.
+        password: the user's password.
+    """
 
     type: Literal["http_basic"]
     username: Templated[Text]
@@ -69,7 +88,13 @@ class HttpBasic(Auth):
 
 
 class ApiKey(Auth):
-    """A key in a header, a parameter of the query, or a cookie."""
+    """A key in a header, a parameter of the query, or a cookie.
+
+    Attributes:
+        name: of the header, parameter or cookie.
+        api_key: the key.
+        location: where the key is sent.
+    """
 
     type: Literal["api_key"]
     name: Templated[Name] = "Authorization"
@@ -109,6 +134,7 @@ AUTHS: dict[str, type[Auth]] = {
     "oauth2_refresh": Refresh,
     "token": TokenRequested,
 }
+AUTH_FORMS = forms_of(AUTHS, ShortAuth, CustomAuth)
 _chosen = one_of(AUTHS, "auth")
 
 

@@ -40,7 +40,12 @@ class Upload(Strict):
 
 
 class FileBody(Strict):
-    """A file that is the body."""
+    """A file that is the body.
+
+    Attributes:
+        file: the path of the file.
+        content_type: the type of its content.
+    """
 
     file: Templated[Path]
     content_type: Templated[MediaType] | None = None

@@ -76,7 +76,16 @@ Requests = Generator[PageRequest, Page, str]
 
 
 class Paginator(Strict):
-    """What all kinds of pages have in common."""
+    """What all kinds of pages have in common.
+
+    Attributes:
+        type: how the next page is found.
+        has_more_path: where a page says whether there are more, in JMESPath.
+        stop_after_empty_page: whether a page without records is the last one.
+        stop_when: an expression over response, records and headers; true ends the pages.
+        max_pages: how many pages are read at most.
+        on_max_pages: what happens where there are more pages.
+    """
 
     stops_when_empty: ClassVar[bool] = False
 

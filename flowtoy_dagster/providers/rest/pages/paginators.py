@@ -37,7 +37,11 @@ class SinglePage(Paginator):
 
 
 class JsonLink(Paginator):
-    """A link within the page."""
+    """A link within the page.
+
+    Attributes:
+        next_url_path: where the link is, in JMESPath.
+    """
 
     type: Literal["json_link"]
     next_url_path: Templated[JmesPath]
@@ -54,7 +58,11 @@ class JsonLink(Paginator):
 
 
 class HeaderLink(Paginator):
-    """A link in the header `Link`."""
+    """A link in the header `Link`.
+
+    Attributes:
+        links_next_key: the relation of the link to the next page.
+    """
 
     type: Literal["header_link"]
     links_next_key: Templated[Name] = "next"
@@ -94,7 +102,12 @@ class _Cursors(Paginator):
 
 
 class HeaderCursor(_Cursors):
-    """A cursor in a header of its own."""
+    """A cursor in a header of its own.
+
+    Attributes:
+        cursor_key: the header that has the cursor.
+        cursor_param: the parameter that has the cursor.
+    """
 
     type: Literal["header_cursor"]
     cursor_key: Templated[Name]
@@ -110,7 +123,14 @@ class HeaderCursor(_Cursors):
 
 
 class Cursor(_Cursors):
-    """A cursor within the page, or made from it."""
+    """A cursor within the page, or made from it.
+
+    Attributes:
+        cursor_path: where the cursor is, in JMESPath.
+        cursor: an expression over response, records and headers that gives the cursor.
+        cursor_param: the parameter that has the cursor.
+        cursor_body_path: where the cursor is in a JSON body.
+    """
 
     type: Literal["cursor"]
     cursor_path: Templated[JmesPath] | None = None
@@ -144,7 +164,11 @@ class Cursor(_Cursors):
 
 
 class _Counted(Paginator):
-    """Pages whose place is counted here."""
+    """Pages whose place is counted here.
+
+    Attributes:
+        total_path: where a page says how many there are in all, in JMESPath.
+    """
 
     stops_when_empty: ClassVar[bool] = True
 
@@ -209,7 +233,17 @@ class _Total:
 
 
 class Offset(_Counted):
-    """The number of records before the page."""
+    """The number of records before the page.
+
+    Attributes:
+        limit: how many records a page may have.
+        offset: where the first page begins.
+        offset_param: the parameter that has the offset.
+        limit_param: the parameter that has the limit.
+        offset_body_path: where the offset is in a JSON body.
+        limit_body_path: where the limit is in a JSON body.
+        maximum_offset: where the last page begins.
+    """
 
     type: Literal["offset"]
     limit: Templated[Annotated[Whole, Field(ge=1)]]
@@ -255,7 +289,14 @@ class Offset(_Counted):
 
 
 class PageNumber(_Counted):
-    """The number of the page."""
+    """The number of the page.
+
+    Attributes:
+        base_page: the number of the first page.
+        page_param: the parameter that has the number.
+        page_body_path: where the number is in a JSON body.
+        maximum_page: the number of the last page.
+    """
 
     type: Literal["page_number"]
     base_page: Templated[Annotated[Whole, Field(ge=0)]] = 0
