@@ -122,6 +122,13 @@ IMPORTED: dict[str, str] = {
         "fields: handle, job_name, step_input_dict, step_output_dict, tags, logging_tags, key, "
         "pool"
     ),
+    "dagster._core.definitions.scoped_resources_builder:ScopedResourcesBuilder":
+        "fields: resource_instance_dict, contains_generator",
+    "dagster._core.execution.resources_init:resource_initialization_event_generator": (
+        "(resource_defs, resource_configs, log_manager, execution_plan, dagster_run, "
+        "resource_keys_to_init, instance, emit_persistent_events, event_loop)"
+    ),
+    "dagster._utils:EventGenerationManager": "(generator, object_cls, require_object=…)",
     "dagster._core.execution.resources_init:get_required_resource_keys_to_init":
         "(execution_plan, job_def)",
     "dagster._core.execution.retries:RetryMode": "members: ENABLED, DISABLED, DEFERRED",

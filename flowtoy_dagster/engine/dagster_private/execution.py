@@ -3,6 +3,7 @@
 from dagster._core.definitions.job_base import IJob
 from dagster._core.definitions.reconstruct import ReconstructableJob
 from dagster._core.definitions.repository_definition import RepositoryLoadData
+from dagster._core.definitions.scoped_resources_builder import ScopedResourcesBuilder
 from dagster._core.events import EngineEventData
 from dagster._core.execution.api import (
     ExecuteRunWithPlanIterable,
@@ -30,7 +31,10 @@ from dagster._core.execution.plan.outputs import StepOutputHandle
 from dagster._core.execution.plan.plan import ExecutionPlan
 from dagster._core.execution.plan.state import KnownExecutionState, PastExecutionState
 from dagster._core.execution.plan.step import ExecutionStep
-from dagster._core.execution.resources_init import get_required_resource_keys_to_init
+from dagster._core.execution.resources_init import (
+    get_required_resource_keys_to_init,
+    resource_initialization_event_generator,
+)
 from dagster._core.execution.retries import RetryMode, get_retries_config
 from dagster._core.execution.step_dependency_config import StepDependencyConfig
 from dagster._core.executor import in_process, multiprocess
@@ -41,6 +45,7 @@ from dagster._core.executor.multiprocess import (
 )
 from dagster._core.instance.ref import InstanceRef
 from dagster._core.system_config.objects import ResolvedRunConfig
+from dagster._utils import EventGenerationManager
 from dagster._utils.error import serializable_error_info_from_exc_info
 from dagster_shared.error import SerializableErrorInfo
 
@@ -48,6 +53,7 @@ __all__ = [
     "ActiveExecution",
     "ContextCreationData",
     "EngineEventData",
+    "EventGenerationManager",
     "ExecuteRunWithPlanIterable",
     "ExecutionContextManager",
     "ExecutionPlan",
@@ -69,6 +75,7 @@ __all__ = [
     "RepositoryLoadData",
     "ResolvedRunConfig",
     "RetryMode",
+    "ScopedResourcesBuilder",
     "SerializableErrorInfo",
     "StepDependencyConfig",
     "StepHandle",
@@ -84,5 +91,6 @@ __all__ = [
     "inner_plan_execution_iterator",
     "instance_concurrency_context",
     "multiprocess",
+    "resource_initialization_event_generator",
     "serializable_error_info_from_exc_info",
 ]

@@ -118,7 +118,8 @@ class HaltingExecution(SteadyExecution):
         self._pending.update(waits.end(self._just_ended))
         self._just_ended.clear()
         ready = len(self._executable)
-        super()._update()
+        if self._pending or self._waiting_to_retry or self._new_dynamic_mappings:
+            super()._update()
         if closing.waiting:
             start, leave = closing.ready(waits.ended, self._has_failed, self._is_lost)
             self._executable += start

@@ -46,8 +46,10 @@ from flowtoy_dagster.engine.dagster_private.execution import (
     serializable_error_info_from_exc_info,
 )
 from flowtoy_dagster.engine.executors.hosted import HostedCompute
+from flowtoy_dagster.engine.executors.scheduling.halting import is_of_flow
 from flowtoy_dagster.engine.executors.scheduling.rebound import rebound
 from flowtoy_dagster.engine.executors.warm.process_reset import Isolation
+from flowtoy_dagster.engine.executors.warm.quiet_resources import quiet_resources
 from flowtoy_dagster.engine.fence import Fence
 from flowtoy_dagster.engine.storage.console_log import configure_log
 from flowtoy_dagster.engine.storage.instances import event_log_of, instance_of
@@ -57,6 +59,14 @@ from flowtoy_dagster.steps.state.deadline import exit_uninterruptible
 
 _ORPHAN_GRACE = 2.5
 """Seconds between TERM and KILL for commands whose run is gone."""
+_STORED_ALONE = frozenset(
+    kind.value for kind in (
+        dg.DagsterEventType.STEP_WORKER_STARTED, dg.DagsterEventType.LOGS_CAPTURED,
+        dg.DagsterEventType.STEP_INPUT, dg.DagsterEventType.LOADED_INPUT,
+        dg.DagsterEventType.HANDLED_OUTPUT,
+    )
+)
+"""Events of a flow's steps from which nothing follows in the run's process, which gets none."""
 STEPS_BEFORE_RENEWAL = 500
 """Steps after which a worker is replaced, so that what providers leak stays bounded."""
 
@@ -196,7 +206,8 @@ def _serve(reports: _Reports, worker: "_Worker") -> None:
         error, retiring = None, count == STEPS_BEFORE_RENEWAL
         try:
             for event in worker.run(step_key, task):
-                reports.tell(event)
+                if event.event_type_value not in _STORED_ALONE or not worker.of_flow:
+                    reports.tell(event)
         except (KeyboardInterrupt, DagsterExecutionInterruptedError):
             error, retiring = serializable_error_info_from_exc_info(sys.exc_info()), True
         except BaseException:  # noqa: BLE001 - the parent decides what becomes of it
@@ -283,6 +294,11 @@ class _Worker:
             return _prepared[0]
         return WholePlan(definition, self.setup.run.run_config, self.setup.repository_load_data)
 
+    @cached_property
+    def of_flow(self) -> bool:
+        """Whether the steps are a flow's, of which less is to be told than of others."""
+        return is_of_flow(self.whole.plan)
+
     def step_context_events(self, plan: ExecutionPlan) -> Iterator[Any]:
         """What sets a step's context up: Dagster's own generator, given what was resolved."""
         return _context_events(
@@ -292,6 +308,7 @@ class _Worker:
             self.setup.run,
             self.instance,
             self.setup.retry_mode.for_inner_plan(),
+            quiet_resources if self.of_flow else None,
             resolved=self.whole.resolved,
         )
 
