@@ -12,10 +12,12 @@ from flowtoy_dagster.cli.authoring.graph import graph
 from flowtoy_dagster.cli.authoring.init import init
 from flowtoy_dagster.cli.authoring.plan import plan
 from flowtoy_dagster.cli.authoring.providers import providers
+from flowtoy_dagster.cli.authoring.schedules import schedules
 from flowtoy_dagster.cli.authoring.schema import schema
 from flowtoy_dagster.cli.operations.deploy import deploy
 from flowtoy_dagster.cli.operations.doctor import doctor
 from flowtoy_dagster.cli.parser.installed_commands import Commands
+from flowtoy_dagster.cli.pools import pools
 from flowtoy_dagster.cli.retry import cancel, retry
 from flowtoy_dagster.cli.run import run
 from flowtoy_dagster.cli.runs import runs
@@ -95,7 +97,11 @@ app.command(
     epilog=examples('eval "{{ flows.fetch.rows | length }}"',
                     'eval "fetch.rows[0]" --run last:shop'),
 )(evaluate)
+runs.command("schedules", epilog=examples("runs schedules", "runs schedules flows/ --count 5"))(
+    schedules
+)
 app.add_typer(runs, name="runs", rich_help_panel=HISTORY)
+app.add_typer(pools, name="pools", rich_help_panel=HISTORY)
 app.add_typer(state, name="state", rich_help_panel=HISTORY)
 _add(worker, OPERATE, "worker -c 4", "worker --queue large --env-file secrets.env")
 app.add_typer(deploy, name="deploy", rich_help_panel=OPERATE)

@@ -165,3 +165,25 @@ def test_a_schedule_may_leave_a_secret_to_the_steps_process() -> None:
     assert len(made.evaluate_tick(context).run_requests or ()) == 1
     with pytest.raises(ConfigError, match="no value for the parameter 'token'"):
         load_flow({**config, "params": {"token": {}}})
+
+
+def test_the_next_times_are_those_at_which_dagster_makes_runs() -> None:
+    import datetime as dt
+
+    from flowtoy_dagster.engine.jobs.schedules import next_times
+    from flowtoy_dagster.flow.schema.models import ScheduleConfig
+
+    def shown(cron: str, zone: str, after: str, count: int = 2) -> list[str]:
+        schedule = ScheduleConfig(cron=cron, timezone=zone)
+        moment = dt.datetime.fromisoformat(after)
+        return [found.isoformat() for found in next_times(schedule, count, moment)]
+
+    zone = "Europe/Zurich"
+    assert shown("30 2 * * *", zone, "2026-03-27T23:00:00+00:00") == [
+        "2026-03-28T02:30:00+01:00", "2026-03-29T03:00:00+02:00",  # clocks go forward
+    ]
+    assert shown("@daily", "UTC", "2026-01-01T00:00:00+00:00", 1) == ["2026-01-02T00:00:00+00:00"]
+    assert shown("0 0 29 2 *", "UTC", "2026-01-01T00:00:00+00:00") == [
+        "2028-02-29T00:00:00+00:00", "2032-02-29T00:00:00+00:00",
+    ]
+    assert len(shown("* * * * *", "UTC", "2026-01-01T00:00:30+00:00", 100)) == 100

@@ -87,6 +87,21 @@ def free_slots(instance: dg.DagsterInstance, run_id: str) -> None:
         storage.free_concurrency_slots_for_run(run_id)
 
 
+def pool_limits(instance: dg.DagsterInstance) -> dict[str, tuple[int, int]]:
+    """For each pool with a limit: how many steps of it may run at once, and how many do."""
+    storage = instance.event_log_storage
+    found = {}
+    for limit in sorted(storage.get_pool_limits(), key=lambda limit: limit.name):
+        used = storage.get_concurrency_info(limit.name).active_slot_count
+        found[limit.name] = limit.limit, used
+    return found
+
+
+def limit_pool(instance: dg.DagsterInstance, pool: str, most: int) -> None:
+    """Set how many steps of a pool may run at once, in all runs of the instance."""
+    instance.event_log_storage.set_concurrency_slots(pool, most)
+
+
 def _limited_sources(flow: Flow) -> Mapping[str, int]:
     return {
         name: source.concurrency

@@ -46,13 +46,16 @@ class Selection:
 
     def lines(self) -> list[str]:
         """What happens to each step that runs or is needed, in file order."""
-        told = []
+        told, shown = [], self.names | self.needed
+        width = min(40, max(map(len, shown)))
         for step in self.flow.steps:
             if step.name in self.names:
-                told.append(f"{step.name}  runs")
+                told.append(f"{step.name:<{width}}  runs")
             elif step.name in self.needed:
                 other = ", although it differs from what ran" if step.name in self.changed else ""
-                told.append(f"{step.name}  taken from run {self.parent.run_id[:8]}{other}")
+                told.append(
+                    f"{step.name:<{width}}  taken from run {self.parent.run_id[:8]}{other}"
+                )
         return told
 
 
