@@ -89,6 +89,7 @@ app.command(
                     "test --record 'a quiet day' shop.yaml"),
 )(run_tests)
 _add(step, CHECK, "step fetch flow.yaml", "step fetch flow.yaml --dry",
+     "step fetch flow.yaml --suggest",
      "step details flow.yaml --with last --item 17")
 _add(providers, CHECK, "providers", "providers rest", "providers --json")
 _add(schema, CHECK, "schema > .flowtoy/schema.json", "schema --partial")

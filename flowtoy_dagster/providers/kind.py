@@ -51,6 +51,21 @@ class ResultView:
     text_of: str | None = None
 
 
+@dataclass(frozen=True)
+class Suggestion:
+    """What to write for a call, by the looks of its answer.
+
+    Attributes:
+        keys: for the step's `input`.
+        notes: what speaks for them.
+        usable: whether the answer could be looked at.
+    """
+
+    keys: Mapping[str, Any]
+    notes: tuple[str, ...]
+    usable: bool = True
+
+
 class ProviderKind:
     """A provider type. Subclass it and name the class in the entry point group `flowtoy.providers`.
 
@@ -155,6 +170,17 @@ class ProviderKind:
         """
         facts = {key: plain_data(value) for key, value in {**configuration, **part}.items()}
         return facts if payload is None else {**facts, "input": plain_data(payload)}
+
+    def suggest(
+        self, configuration: Mapping[str, Any], answer: Mapping[str, Any]
+    ) -> Suggestion | None:
+        """What to write for a call, by the looks of one answer; None where nothing is known.
+
+        Args:
+            configuration: rendered.
+            answer: with the keys of `answer_model`.
+        """
+        return None
 
     def why_not_repeated(
         self, configuration: Mapping[str, Any], result: ProviderResult | None

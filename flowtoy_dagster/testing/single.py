@@ -15,7 +15,9 @@ from flowtoy_dagster.flow.graph import Flow, Step
 from flowtoy_dagster.flow.param_values import bound, see_params
 from flowtoy_dagster.flow.secrets_of_flow import FlowSecrets
 from flowtoy_dagster.masking.mask import Mask
-from flowtoy_dagster.providers.kinds import describe_call
+from flowtoy_dagster.providers.base import Exchanges
+from flowtoy_dagster.providers.kind import ProviderKind, Suggestion
+from flowtoy_dagster.providers.kinds import describe_call, kind_of
 from flowtoy_dagster.steps.attempts import StepOutcome, run_step
 from flowtoy_dagster.steps.context import StepContext
 from flowtoy_dagster.steps.scope import RunInfo, Upstream, build_scope
@@ -26,6 +28,7 @@ from flowtoy_dagster.testing.cases import TemporaryFiles
 from flowtoy_dagster.testing.run import RUN_ID
 
 _NOT_SENT = "it is only shown"
+_LOOKED_AT = "its answer was only looked at"
 
 
 @dataclass
@@ -74,6 +77,23 @@ class _Recorder:
             self.rendered = Rendered(described, call_of(context, part), key)
         context.cancelled.set()
         raise StepError(_NOT_SENT)
+
+
+class _FirstAnswer:
+    """Makes the first request, and keeps what it came to."""
+
+    def __init__(self) -> None:
+        self.suggestion: Suggestion | None = None
+
+    def exchange(
+        self, context: StepContext, part: Mapping[str, Any], make: Callable[[], dict[str, Any]]
+    ) -> NoReturn:
+        kind = kind_of(context.step.source)
+        if type(kind).suggest is ProviderKind.suggest:
+            raise StepError(f"there is nothing to suggest for the source '{kind.name}'")
+        self.suggestion = kind.suggest(context.work.configuration, make())
+        context.cancelled.set()
+        raise StepError(_LOOKED_AT)
 
 
 def mask_of(flow: Flow, before: Before) -> Mask:
@@ -126,6 +146,25 @@ def try_step(flow: Flow, step: Step, before: Before, item: str | None = None) ->
         attempt += 1
 
 
+def suggest_for(
+    flow: Flow, step: Step, before: Before, item: str | None = None
+) -> Suggestion | StepOutcome:
+    """What to write for a step, by the looks of the first answer to it; it is really called.
+
+    Args:
+        flow: with the values of its parameters.
+        step: of the flow.
+        before: what ran before.
+        item: of a repeated step, the key of an item; by default the first.
+
+    Returns:
+        The outcome where the step calls nothing.
+    """
+    first = _FirstAnswer()
+    outcome = _looked_at(flow, step, before, item, first)
+    return first.suggestion or outcome
+
+
 def render_step(
     flow: Flow, step: Step, before: Before, item: str | None = None
 ) -> Rendered | StepOutcome:
@@ -140,18 +179,26 @@ def render_step(
     Returns:
         The outcome where the step would call nothing.
     """
-    recorder, files = _Recorder(), TemporaryFiles()
+    recorder = _Recorder()
+    outcome = _looked_at(flow, step, before, item, recorder)
+    return recorder.rendered or outcome
+
+
+def _looked_at(
+    flow: Flow, step: Step, before: Before, item: str | None, exchanges: Exchanges
+) -> StepOutcome:
+    """Run a step of which one request is looked at; its files are removed."""
+    files = TemporaryFiles()
     context = _context(flow, step, before, item)
     with files.removed():
-        outcome = run_step(
+        return run_step(
             replace(
                 context,
                 loop=replace(context.loop, most=1),
-                exchanges=recorder,
+                exchanges=exchanges,
                 files=lambda key: files.folder(step.name, key),
                 redirect=files.redirect,
             ),
             flow.sources,
             before.upstream,
         )
-    return recorder.rendered or outcome

@@ -20,7 +20,7 @@ from flowtoy_dagster.cli.shared.options import (
     flow_of,
 )
 from flowtoy_dagster.errors import FlowtoyError, StepError, TemplateError, UsageError
-from flowtoy_dagster.terminal import print_json, say
+from flowtoy_dagster.terminal import plain, plain_lines, print_json, say
 
 if TYPE_CHECKING:
     from flowtoy_dagster.flow.graph import Flow, Step
@@ -45,6 +45,11 @@ def step(
     dry: Annotated[
         bool, typer.Option("--dry", help="Show the call, secrets masked, and send nothing.")
     ] = False,
+    suggest: Annotated[
+        bool,
+        typer.Option("--suggest",
+                     help="Send the first request, and print paginator and selector to write."),
+    ] = False,
     env_file: EnvFile = None,
     param: Param = None,
     params_file: ParamsFile = None,
@@ -53,12 +58,15 @@ def step(
 ) -> None:
     """Run one step of a flow by itself, or show what it would call.
 
-    Prints the step's outputs, or with `--dry` the rendered call. Nothing is stored: there is no run
+    Prints the step's outputs, with `--dry` the rendered call, or with `--suggest` what to write for
+    an API that has pages, by the looks of its first answer. Nothing is stored: there is no run
     in the history, and cursors stay as they are. The exit code is 0 where the step succeeded or was
     skipped, and 1 where it failed.
     """
     from flowtoy_dagster.testing.single import Rendered, render_step, try_step
 
+    if dry and suggest:
+        raise UsageError("--suggest sends a request, and --dry sends none: give one of them")
     begin(env_file, log_level)
     flow = flow_of(config, param, params_file)
     chosen = _chosen(flow, name)
@@ -68,6 +76,9 @@ def step(
         needed = ", ".join(f"'{before}'" for before in chosen.upstream)
         raise UsageError(f"step '{name}' depends on {needed}\n    give --with RUN, such as last")
     before = _before(flow, with_run, chosen.upstream)
+    if suggest:
+        _print_suggestion(flow, chosen, before, item)
+        return
     if not dry:
         _print_outcome(name, try_step(flow, chosen, before, item))
         return
@@ -78,6 +89,27 @@ def step(
     of_item = f" (item '{shown.item}')" if shown.item is not None else ""
     say(f"{shown.described}{of_item}")
     print_json(shown.facts)
+
+
+def _print_suggestion(flow: Flow, chosen: Step, before: Before, item: str | None) -> None:
+    import yaml
+
+    from flowtoy_dagster.providers.kind import Suggestion
+    from flowtoy_dagster.testing.single import mask_of, suggest_for
+
+    found = suggest_for(flow, chosen, before, item)
+    if not isinstance(found, Suggestion):
+        _print_outcome(chosen.name, found)
+        return
+    mask = mask_of(flow, before)
+    if not found.usable:
+        raise StepError(mask.text(f"nothing can be suggested: {'; '.join(found.notes)}"))
+    for note in found.notes:
+        print(plain(mask.text(f"# {note}")))
+    if found.keys:
+        block = yaml.safe_dump({"input": mask.data(dict(found.keys))}, sort_keys=False,
+                               default_flow_style=None, width=100, allow_unicode=True)
+        print(plain_lines(block.rstrip("\n")))
 
 
 def _chosen(flow: Flow, name: str) -> Step:

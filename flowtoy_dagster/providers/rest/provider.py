@@ -20,7 +20,7 @@ from flowtoy_dagster.flow.schema.fields import (
 from flowtoy_dagster.flow.templates.names import ANSWER_NAMES, PAGE_NAMES
 from flowtoy_dagster.json_text import JsonError
 from flowtoy_dagster.providers.base import CallContext, ProviderResult, bounded
-from flowtoy_dagster.providers.kind import ProviderKind, ResultView
+from flowtoy_dagster.providers.kind import ProviderKind, ResultView, Suggestion
 from flowtoy_dagster.providers.rest.actions import ResponseAction, action_for
 from flowtoy_dagster.providers.rest.auth.base import Auth, Credentials
 from flowtoy_dagster.providers.rest.auth.grants import TOKEN_NAMES
@@ -58,6 +58,7 @@ from flowtoy_dagster.providers.rest.pages.paginators import PAGINATORS
 from flowtoy_dagster.providers.rest.pages.paths import JmesPath, PageError
 from flowtoy_dagster.providers.rest.pages.reading import Reader
 from flowtoy_dagster.providers.rest.pages.selection import Selector
+from flowtoy_dagster.providers.rest.pages.suggest import suggest
 from flowtoy_dagster.providers.rest.pages.whole_body import WholeBody
 from flowtoy_dagster.providers.rest.sending import (
     Exchange,
@@ -333,6 +334,12 @@ class RestKind(ProviderKind):
     ) -> dict[str, Any]:
         """The request, with what asks for its page."""
         return super().call_facts(with_page(configuration, part), payload, {})
+
+    def suggest(
+        self, configuration: Mapping[str, Any], answer: Mapping[str, Any]
+    ) -> Suggestion | None:
+        """Paginator and selector for an API that has pages."""
+        return suggest(answer, configuration.get("params") or {})
 
     def missing(self, configuration: Mapping[str, Any]) -> str | None:
         """That there is no URL."""
