@@ -10,6 +10,9 @@ from typing import Any
 from flowtoy_dagster.providers.kind import Suggestion
 from flowtoy_dagster.providers.rest.pages.links import linked
 
+_CURSOR_HEADERS = re.compile(
+    r"x-(next-)?(cursor|page-token|continuation-?token|next)|x-next-page"
+)
 _PLAIN = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _DEEPEST = 3
 _LISTS = ("data", "items", "results", "records", "rows", "value", "values", "entries", "content")
@@ -100,7 +103,7 @@ def _paginator(
             note = f"{path} asks for the next page; the API's documentation names the parameter"
             return {"type": "cursor", "cursor_path": path, "cursor_param": param}, note
     for name in lowered:
-        if re.fullmatch(r"x-(next-)?(cursor|page-token|continuation-?token|next)|x-next-page", name):
+        if _CURSOR_HEADERS.fullmatch(name):
             param = "page" if name.endswith("page") else "cursor"
             return {"type": "header_cursor", "cursor_key": name, "cursor_param": param}, (
                 f"the header '{name}' asks for the next page"
