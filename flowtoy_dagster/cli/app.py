@@ -74,7 +74,8 @@ _add(run, RUN, "run flow.yaml", "run base.yaml local.yaml -j | jq .fetch_users",
 _add(retry, RUN, "retry last", "retry last --from fetch_users", "retry last changed.yaml")
 _add(cancel, RUN, "cancel last", "cancel last:shop")
 _add(serve, RUN, "serve flow.yaml --port 8000", "serve flow.yaml --address-file address")
-_add(webui, LOOK, "webui flow.yaml --open", "webui --status-url http://127.0.0.1:8000")
+_add(webui, LOOK, "webui flow.yaml --open", "webui last:shop",
+     "webui --status-url http://127.0.0.1:8000")
 _add(tui, LOOK, "tui flow.yaml", "tui --status-url http://127.0.0.1:8000")
 _add(graph, LOOK, "graph flow.yaml", "graph --run last",
      "graph flow.yaml --format mermaid", "graph flow.yaml --format svg > flow.svg")

@@ -11,7 +11,14 @@ from typing import TYPE_CHECKING, Annotated, Any, Optional
 
 import typer
 
-from flowtoy_dagster.cli.shared.options import Json, RunArgument, ShowSecrets, examples
+from flowtoy_dagster.cli.shared.options import (
+    AddressFile,
+    Json,
+    RunArgument,
+    ShowSecrets,
+    Token,
+    examples,
+)
 from flowtoy_dagster.cli.shared.tables import print_table
 from flowtoy_dagster.terminal import print_json, say
 
@@ -190,6 +197,29 @@ def show_logs(
         target = sys.stdout if part["stream"] == "stdout" else sys.stderr
         for line in part["text"].splitlines():
             say(line if step is not None else f"{part['step']} | {line}", target)
+
+
+@runs.command("open", epilog=examples("runs open last", "runs open failed:shop --port 8000"))
+def open_run(
+    run: RunArgument,
+    port: Annotated[
+        int, typer.Option("--port", min=0, max=65535, help="The port; by default one that is free.")
+    ] = 0,
+    read_only: Annotated[
+        bool, typer.Option("--read-only", help="Look only, and start or end nothing.")
+    ] = False,
+    token: Token = None,
+    address_file: AddressFile = None,
+) -> None:
+    """Open the page of a run in a browser, until Ctrl-C; nothing is run."""
+    from flowtoy_dagster.cli.shared.pages import show_old_run
+    from flowtoy_dagster.cli.shared.serving import LOCAL, Door
+    from flowtoy_dagster.server.webui import WebOptions
+
+    door = Door.take(LOCAL, port, token)
+    options = WebOptions(token=door.token, read_only=read_only)
+    if not show_old_run(run, door, options, address_file, open_browser=True):
+        raise typer.Exit(1)
 
 
 @runs.command("prune", epilog=examples("runs prune --keep 100", "runs prune --keep 0 -j"))

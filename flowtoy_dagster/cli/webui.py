@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import threading
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Optional
 
 import typer
 
@@ -17,7 +16,6 @@ from flowtoy_dagster.cli.shared.options import (
     Level,
     LogLevel,
     MaxWorkers,
-    OptionalConfig,
     Param,
     ParamsFile,
     Port,
@@ -27,8 +25,25 @@ from flowtoy_dagster.cli.shared.options import (
     flow_of,
     run_to_show,
 )
-from flowtoy_dagster.cli.shared.serving import DEFAULT_PORT, LOCAL, Door, tell
+from flowtoy_dagster.cli.shared.pages import (
+    announce_page,
+    named_run,
+    show_old_run,
+    sign_of_life,
+)
+from flowtoy_dagster.cli.shared.serving import DEFAULT_PORT, LOCAL, Door
+from flowtoy_dagster.errors import UsageError
 
+if TYPE_CHECKING:
+    from flowtoy_dagster.flow.graph import Flow
+    from flowtoy_dagster.server.webui import WebOptions
+
+Watched = Annotated[
+    Optional[list[str]],  # noqa: UP045 - Typer reads these at run time
+    typer.Argument(metavar="CONFIG",
+                   help="YAML files, merged left to right, which are run; or a run to look at: an"
+                        " id, `last`, `failed`, or `last:FLOW`."),
+]
 OpenBrowser = Annotated[bool, typer.Option("--open", help="Open the page in a browser.")]
 ReadOnly = Annotated[
     bool, typer.Option("--read-only", help="Let visitors look, and not start or end anything.")
@@ -36,7 +51,7 @@ ReadOnly = Annotated[
 
 
 def webui(
-    config: OptionalConfig = None,
+    config: Watched = None,
     host: Host = LOCAL,
     port: Port = DEFAULT_PORT,
     max_workers: MaxWorkers = None,
@@ -52,34 +67,60 @@ def webui(
     log_level: Level = LogLevel.warning,
     debug: Debug = False,
 ) -> None:
-    """Run a flow and watch it in Dagster's web UI.
+    """Run a flow and watch it in the browser, or look at a run of the history there.
 
-    The run starts at once. The page shows it while it goes on and after it has ended, with the log,
-    what each step printed and its outputs; steps can be run again there. Ctrl-C ends the server and
-    a run that goes on. The status API is on the same port.
+    A run starts at once. The page shows it while it goes on and after it has ended: the time chart,
+    the graph, what each step printed and its outputs; it can be run again there, with other
+    parameters, and cancelled. Ctrl-C ends the server and a run that goes on. Dagster's web UI and
+    the status API are on the same port. Where a run is named, nothing is run.
     """
     from flowtoy_dagster.cli.shared.printing import claim_stdout
 
     url = run_to_show(config, status_url)
     claim_stdout()
     begin(env_file, log_level)
-    flow = flow_of(config, param, params_file) if config and not url else None
+    old = None if url else named_run(config)
+    if old is not None and (param or params_file):
+        raise UsageError(f"'{old}' is a run that has its parameters: choose others on its page")
+    flow = flow_of(config, param, params_file) if config and not url and old is None else None
     door = Door.take(host, port, token, allow_host)
-    if flow is None:
+    if url:
         _show_elsewhere(url, door, address_file, open_browser)
         return
 
-    from flowtoy_dagster.server.webui import WebOptions, serve_flow
-
-    def announce(run_id: str) -> None:
-        does = "see" if read_only else "see, start and end"
-        door.warn(f"{does} the runs of this home")
-        _announce(door, f"run {run_id[:8]}", "both", address_file, open_browser)
+    from flowtoy_dagster.server.webui import WebOptions
 
     options = WebOptions(max_workers, door.hosts, door.token, read_only)
-
-    if not serve_flow(flow, config or [], door.listener, options, announce):
+    if flow is None:
+        succeeded = show_old_run(
+            old or "", door, options, address_file, open_browser=open_browser
+        )
+    else:
+        succeeded = _run(flow, config or [], door, options, address_file, open_browser)
+    if not succeeded:
         raise typer.Exit(1)
+
+
+def _run(
+    flow: Flow,
+    config: list[str],
+    door: Door,
+    options: WebOptions,
+    address_file: Path | None,
+    open_browser: bool,
+) -> bool:
+    with sign_of_life("starting the run") as clear:
+        from flowtoy_dagster.server.webui import serve_flow
+
+        def announce(run_id: str) -> None:
+            clear()
+            does = "see" if options.read_only else "see, start and end"
+            door.warn(f"{does} the runs of this home")
+            announce_page(
+                door, f"run {run_id[:8]}", "both", address_file, open_browser=open_browser
+            )
+
+        return serve_flow(flow, config, door.listener, options, announce)
 
 
 def _show_elsewhere(
@@ -87,30 +128,14 @@ def _show_elsewhere(
 ) -> None:
     from flowtoy_dagster.server.remote import serve_remote
 
-    def announce(remote: str) -> None:
-        door.warn()
-        ends = "the page, not the run"
-        _announce(door, f"run of {remote}", ends, address_file, open_browser)
+    with sign_of_life("asking for the run") as clear:
 
-    serve_remote(status_url, door.listener, announce, token=door.token, hosts=door.hosts)
+        def announce(remote: str) -> None:
+            clear()
+            door.warn()
+            ends = "the page, not the run"
+            announce_page(
+                door, f"run of {remote}", ends, address_file, open_browser=open_browser
+            )
 
-
-def _announce(
-    door: Door, shown: str, ended: str, address_file: Path | None, open_browser: bool
-) -> None:
-    """Say where the page is; `ended` is what Ctrl-C ends."""
-    door.publish(address_file)
-    tell(f"{shown} at {door.url('/')}  (Ctrl-C ends {ended})")
-    if open_browser:
-        _open(door)
-
-
-def _open(door: Door) -> None:
-    from flowtoy_dagster.server.http.browser import open_page
-
-    def work() -> None:
-        if not open_page(door.url("/"), secret=door.token is not None):
-            tell("there is no browser to open the page with")
-
-    # A browser that runs in the terminal returns when it is left.
-    threading.Thread(target=work, daemon=True).start()
+        serve_remote(status_url, door.listener, announce, token=door.token, hosts=door.hosts)

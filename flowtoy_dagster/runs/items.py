@@ -49,6 +49,34 @@ class RunItems:
                 texts = {"key": mask.text(item.key), "error": mask.text(item.error or "") or None}
                 yield {**item.fact(), **texts, "outputs": outputs, "reused": item.reused}
 
+    def rows(self, state: str | None, words: str, most: int) -> tuple[list[dict[str, Any]], int]:
+        """Some of the items, without their outputs, the failed ones first.
+
+        Args:
+            state: only those of this state.
+            words: only those whose key or error has this text, in capitals or not.
+            most: how many at most.
+
+        Returns:
+            the items, and how many there would be.
+        """
+        failed: list[dict[str, Any]] = []
+        others: list[dict[str, Any]] = []
+        count, wanted = 0, words.casefold()
+        for item in self._results():
+            if state is not None and item.state != state:
+                continue
+            mask = self._mask_of(item)
+            key, error = mask.text(item.key), mask.text(item.error or "")
+            if wanted not in key.casefold() and wanted not in error.casefold():
+                continue
+            count += 1
+            chosen = failed if item.state == "failed" else others
+            if len(chosen) < most:
+                chosen.append({"key": key, "state": item.state, "attempts": item.attempts,
+                               "error": error or None, "reused": item.reused})
+        return (failed + others)[:most], count
+
     def printed(self, key: str) -> Mapping[str, str] | None:
         """What an item has printed, by stream; None where no item of that key has ended.
 

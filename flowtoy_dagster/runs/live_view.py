@@ -14,6 +14,8 @@ from flowtoy_dagster.flow.graph import Flow
 from flowtoy_dagster.flow.secrets_of_flow import FlowSecrets, secret_outputs
 from flowtoy_dagster.json_text import dumps_checked
 from flowtoy_dagster.runs.history import History
+from flowtoy_dagster.runs.items import RunItems
+from flowtoy_dagster.runs.shown.printed import PrintedPart, printed_since
 from flowtoy_dagster.runs.status.event_reader import FOLLOWED, read_log
 from flowtoy_dagster.runs.status.models import RunStatus
 from flowtoy_dagster.runs.status.status_document import outputs_document, status_document
@@ -64,7 +66,10 @@ class RunView:
         """How the run stands; a copy, which stays as it is."""
         with self._lock:
             status = self._refresh().status
-            steps = {name: replace(step) for name, step in status.steps.items()}
+            steps = {
+                name: replace(step, timeline=[replace(span) for span in step.timeline])
+                for name, step in status.steps.items()
+            }
             return replace(status, steps=steps)
 
     @property
@@ -97,12 +102,30 @@ class RunView:
         with self._lock:
             return name in self._refresh().status.steps
 
+    def printed(self, step: str, position: str = "") -> tuple[list[PrintedPart], str]:
+        """What a step has printed since `position`, and the new position.
+
+        Raises:
+            UsageError: `position` is none.
+        """
+        with self._lock:
+            run = self._refresh()
+        return printed_since(self._history.instance, *run.place_of(step), position)
+
+    def items(self, step: str) -> RunItems | None:
+        """The items of a step; None where it is not repeated."""
+        with self._lock:
+            run = self._refresh()
+        if run.flow.by_name[step].for_each is None:
+            return None
+        return RunItems(self._history, run.run, step)
+
     def _refresh(self) -> _FollowedRun:
         if self._run is not None and self.is_current:
             return self._run
         wanted = self._run_id()
         if self._run is None or self._run.status.run_id != wanted:
-            self._run = _FollowedRun(self._history, wanted)
+            self._run, self._status_json = _FollowedRun(self._history, wanted), b""
         if self._run.read() or not self._status_json:
             self._status_json = dumps_checked(status_document(self._run.status))
         self._read_at = time.monotonic()
@@ -117,33 +140,38 @@ class _FollowedRun:
         if run is None:
             raise RunError(f"there is no run '{run_id}'")
         self._history = history
-        self._run = run
-        self._flow: Flow = history.flow(run)
-        self._keys = step_keys(step.name for step in self._flow.steps)
-        self._builder = history.builder(run, self._flow)
+        self.run = run
+        self.flow: Flow = history.flow(run)
+        self._keys = step_keys(step.name for step in self.flow.steps)
+        self._builder = history.builder(run, self.flow)
         self._cursor: str | None = None
         self._ended = False
         self._records: dict[str, StepRecord | None] = {}
-        self.mask = FlowSecrets(self._flow).mask(os.environ)
+        self.mask = FlowSecrets(self.flow).mask(os.environ)
         self.recorded_bytes = 0
 
     @property
     def status(self) -> RunStatus:
         return self._builder.status
 
+    def place_of(self, step: str) -> tuple[str, str]:
+        """The run that executed a step, and the step's key."""
+        key = self._keys[step]
+        return self._history.origin(self.run, key), key
+
     def read(self) -> bool:
         """Read on; whether there was anything new."""
         if self._ended:
             return False
-        record = self._history.instance.get_run_record_by_id(self._run.run_id)
+        record = self._history.instance.get_run_record_by_id(self.run.run_id)
         if record is None:
-            raise RunError(f"run '{self._run.run_id}' has been deleted")
+            raise RunError(f"run '{self.run.run_id}' has been deleted")
         before = self.status.state
         self._ended = record.dagster_run.is_finished
         if self._ended:
             # Once more from the start: a database may store events in another order than it
             # numbers them, and then some were passed by.
-            self._builder = self._history.builder(self._run, self._flow)
+            self._builder = self._history.builder(self.run, self.flow)
             self._cursor = None
         found = self._read_events()
         self._history.settle(self._builder, record)
@@ -153,7 +181,7 @@ class _FollowedRun:
         count, has_more = 0, True
         while has_more:
             page = self._history.instance.get_records_for_run(
-                self._run.run_id, self._cursor, set(FOLLOWED), _BATCH
+                self.run.run_id, self._cursor, set(FOLLOWED), _BATCH
             )
             read_log(self._builder, (record.event_log_entry for record in page.records))
             count += len(page.records)
@@ -173,9 +201,9 @@ class _FollowedRun:
         ]
 
     def _record(self, name: str) -> StepRecord | None:
-        record = self._history.record(self._run, self._keys[name])
+        record = self._history.record(self.run, self._keys[name])
         if record is None:
             return None
-        self.mask = self.mask.including(record.secrets_with(secret_outputs(self._flow, name)))
+        self.mask = self.mask.including(record.secrets_with(secret_outputs(self.flow, name)))
         self.recorded_bytes += sum(record.header["sizes"].values())
         return record

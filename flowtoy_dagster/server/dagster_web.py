@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 import tempfile
 import warnings
 from collections.abc import Sequence
@@ -24,6 +25,12 @@ MODULE = "flowtoy_dagster.definitions"
 LONGEST_SILENCE = 20
 """Seconds without a sign of ours after which the process of the code location ends itself."""
 GRAPHQL = "/graphql"
+_RUN_PAGE = re.compile(r"/runs/([0-9a-f-]{36})\Z")
+_NONCE = re.compile(r"'nonce-([0-9a-f]+)'")
+_WAY_BACK = """<link rel="stylesheet" href="/flow/back.css">
+<script type="module" src="/flow/back.js" nonce="{nonce}"></script>
+<a id="flowtoy-back" href="{url}">← flowtoy's page</a>
+"""
 POLL = 2000
 """Milliseconds after which pages look for what no subscription tells them."""
 
@@ -40,6 +47,24 @@ def flow_job(name: str) -> RemoteJobOrigin:
     return RemoteJobOrigin(
         RemoteRepositoryOrigin(flow_location(), SINGLETON_REPOSITORY_NAME), name
     )
+
+
+def _with_way_back(page: Any, path: str) -> Any:
+    """A page of Dagster's with a link to flowtoy's page of the same run.
+
+    Args:
+        page: the answer with the page; Dagster's file stays as it is.
+        path: what was asked for.
+    """
+    found = _RUN_PAGE.match(path)
+    target = f"/?run={found[1]}" if found else "/"
+    nonce = _NONCE.search(page.headers.get("content-security-policy", ""))
+    link = _WAY_BACK.format(url=target, nonce=nonce[1] if nonce else "").encode()
+    head, body, rest = page.body.rpartition(b"</body>")
+    if body:
+        page.body = head + link + body + rest
+        page.headers["content-length"] = str(len(page.body))
+    return page
 
 
 class DagsterWeb:
@@ -122,6 +147,10 @@ def _web_server(context: Any, *, read_only: bool) -> Any:
         def build_graphql_validation_rules(self) -> Any:
             rules = super().build_graphql_validation_rules()
             return [*rules, ReadOnly] if read_only else rules
+
+        def index_html_endpoint(self, request: Any) -> Any:
+            page = super().index_html_endpoint(request)
+            return _with_way_back(page, request.url.path)
 
         def build_routes(self) -> list[BaseRoute]:
             shown = {self.webserver_info_endpoint, self.download_captured_logs_endpoint,

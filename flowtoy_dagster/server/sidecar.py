@@ -161,9 +161,11 @@ def serve_run(
     from flowtoy_dagster.server.http.endpoint import run_app
     from flowtoy_dagster.server.http.guard import Guard
     from flowtoy_dagster.server.page_routes import page_routes
+    from flowtoy_dagster.server.run_routes import RunReader, run_routes
     from flowtoy_dagster.server.status_api import status_app
 
     run_id()  # readers who are earlier wait for it
     with History() as history:
-        app = status_app(RunView(history, run_id), page_routes("/", "/flow"))
+        routes = [*page_routes("/", "/flow", log=True), *run_routes(RunReader(history, run_id))]
+        app = status_app(RunView(history, run_id), routes)
         run_app(Guard(app, listener, hosts=hosts, token=token), listener)

@@ -76,7 +76,7 @@ def status_routes(source: StatusSource) -> list[BaseRoute]:
         return json_response({"ok": True})
 
     answers = {"/status": status, "/outputs": outputs, "/healthz": healthz}
-    return [Route(path, _Endpoint(answer)) for path, answer in answers.items()]
+    return [Route(path, Endpoint(answer)) for path, answer in answers.items()]
 
 
 def status_app(source: StatusSource, more: Sequence[BaseRoute] = ()) -> Starlette:
@@ -144,21 +144,32 @@ async def _disconnected(receive: Receive) -> None:
         """It had sent more than a request's head."""
 
 
-class _Endpoint:
-    """Answers GET, and says in JSON what is wrong with anything else, whatever app it is in."""
+class Endpoint:
+    """Answers one method, and says in JSON what is wrong with anything else, in whatever app.
 
-    def __init__(self, answer: Callable[[Request], Awaitable[Response]]) -> None:
+    Args:
+        answer: gives the answer; its errors are told in JSON.
+        method: `GET`, which answers HEAD too, or `POST`.
+    """
+
+    def __init__(
+        self, answer: Callable[[Request], Awaitable[Response]], method: str = "GET"
+    ) -> None:
         self._answer = answer
+        self._method = method
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer a request."""
         with contextlib.suppress(_Gone):
             response = await self._respond(Request(scope, receive))
             await response(scope, receive, send)
 
     async def _respond(self, request: Request) -> Response:
-        if request.method not in ("GET", "HEAD"):
+        allowed = ("GET", "HEAD") if self._method == "GET" else (self._method,)
+        if request.method not in allowed:
+            why = "it can only be read" if self._method == "GET" else "actions are posted"
             return error_response(
-                405, f"{request.method} is not possible: it can only be read", {"Allow": "GET"}
+                405, f"{request.method} is not possible: {why}", {"Allow": self._method}
             )
         try:
             return await self._answer(request)

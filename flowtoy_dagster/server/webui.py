@@ -1,4 +1,7 @@
-"""A run of a flow, with Dagster's web UI and the status API on one port."""
+"""Flowtoy's page, with Dagster's web UI and the status API on the same port.
+
+A run of a flow is started for it, or one of the history is shown.
+"""
 
 from __future__ import annotations
 
@@ -87,18 +90,45 @@ def serve_flow(
         process = RunProcess()
         found = _name_files(files)
 
-        from flowtoy_dagster.engine.storage.instances import serving_instance
-        from flowtoy_dagster.runs.history import History
-        from flowtoy_dagster.runs.processes.dagster_launcher import LAUNCHER
-
-        with History(open_instance=lambda home: serving_instance(home, LAUNCHER)) as history:
+        with _serving_history() as history:
             session = _Session(history, listener, options, ending)
-            try:
-                session.start_run(flow, process)
-                session.serve(announce, with_location=found)
-            finally:
-                going_on = session.end()
-            return session.judge(going_on)
+            return session.carry_out(
+                lambda: session.start_run(flow, process), announce, with_location=found
+            )
+
+
+def serve_history(
+    wanted: str, listener: Listener, options: WebOptions, announce: Callable[[str], None]
+) -> bool:
+    """Show a run of the history, and serve the web UI until Ctrl-C, SIGTERM or SIGHUP.
+
+    Nothing is run until somebody asks for it on the page.
+
+    Args:
+        wanted: the run, as `History.find` takes it.
+        listener: where to serve.
+        options: how.
+        announce: called with the run's id when its page is there.
+
+    Returns:
+        whether the run that was started last, if one was, succeeded.
+
+    Raises:
+        UsageError: there is no such run, or the home folder can't be used.
+        RunInterrupted: a run went on that was started here when the server was ended.
+    """
+    with Ending() as ending, _serving_history() as history:
+        session = _Session(history, listener, options, ending)
+        session.shown = history.find(wanted).run_id
+        return session.carry_out(lambda: None, announce, with_location=False)
+
+
+def _serving_history() -> History:
+    from flowtoy_dagster.engine.storage.instances import serving_instance
+    from flowtoy_dagster.runs.history import History
+    from flowtoy_dagster.runs.processes.dagster_launcher import LAUNCHER
+
+    return History(open_instance=lambda home: serving_instance(home, LAUNCHER))
 
 
 def _name_files(files: Sequence[str]) -> bool:
@@ -125,9 +155,27 @@ class _Session:
         launcher = history.instance.run_launcher
         assert isinstance(launcher, FlowtoyRunLauncher)
         self._launcher = launcher
+        self.shown = ""
+        """The run that is shown while none was started here."""
         self._web: DagsterWeb | None = None
         self._server: Any = None
         self._threads: list[threading.Thread] = []
+
+    @property
+    def _latest(self) -> str:
+        """The run that the page shows where none is named."""
+        return self._launcher.latest or self.shown
+
+    def carry_out(
+        self, begin: Callable[[], None], announce: Callable[[str], None], *, with_location: bool
+    ) -> bool:
+        """Begin, serve until somebody wants an end, and end; as `serve_flow` returns it."""
+        try:
+            begin()
+            self.serve(announce, with_location=with_location)
+        finally:
+            going_on = self.end()
+        return self.judge(going_on)
 
     def start_run(self, flow: Flow, process: RunProcess) -> None:
         """Start the first run."""
@@ -160,7 +208,7 @@ class _Session:
         self._ending.expect()
         # In a thread of its own, since uvicorn takes the signals of the main one.
         self._start(lambda: self._server.run(sockets=[self._listener.socket]))
-        announce(self._launcher.latest)
+        announce(self._latest)
         if with_location and self._web is not None:
             self._start(self._web.load_flow)
         self._ending.wanted.wait()
@@ -179,34 +227,36 @@ class _Session:
 
     def _app(self) -> Guard:
         from starlette.applications import Starlette
-        from starlette.requests import Request
-        from starlette.responses import RedirectResponse
-        from starlette.routing import Mount, Route
+        from starlette.routing import Mount
 
         from flowtoy_dagster.runs.live_view import RunView
         from flowtoy_dagster.server.dagster_web import GRAPHQL, DagsterWeb
         from flowtoy_dagster.server.page_routes import page_routes
+        from flowtoy_dagster.server.run_actions import ACTIONS, RunActions, action_routes
+        from flowtoy_dagster.server.run_routes import RunReader, run_routes
         from flowtoy_dagster.server.status_api import status_routes
 
-        def first_page(_: Request) -> RedirectResponse:
-            page = f"/runs/{self._launcher.latest}"
-            # Not to be kept: it is another page when a run was started on the pages.
-            return RedirectResponse(page, 307, {"Cache-Control": "no-store"})
-
-        self._web = DagsterWeb(self._history.instance, read_only=self._options.read_only)
-        view = RunView(self._history, lambda: self._launcher.latest)
+        options = self._options
+        self._web = DagsterWeb(self._history.instance, read_only=options.read_only)
+        view = RunView(self._history, lambda: self._latest)
+        actions = None
+        if not options.read_only:
+            actions = RunActions(self._history, self._launcher, options.max_workers)
         # Ours come first: Dagster's answers to every path.
         app = Starlette(
             routes=[
-                Route("/", first_page),
+                *page_routes(
+                    "/", "/flow", runs=True, dagster=True, log=True, actions=actions is not None
+                ),
                 *status_routes(view),
-                *page_routes("/flow"),
+                *run_routes(RunReader(self._history)),
+                *action_routes(actions),
                 Mount("/", self._web.app),
             ]
         )
-        options = self._options
+        writable = (GRAPHQL, ACTIONS)
         return Guard(
-            app, self._listener, hosts=options.hosts, token=options.token, writable=(GRAPHQL,)
+            app, self._listener, hosts=options.hosts, token=options.token, writable=writable
         )
 
     def end(self) -> list[str]:
@@ -232,7 +282,7 @@ class _Session:
         return going_on
 
     def judge(self, going_on: Sequence[str]) -> bool:
-        """Whether the latest run succeeded.
+        """Whether the run that was started last succeeded; true where none was.
 
         The history decides, as it does for everybody who looks later: a run that was finished,
         whose process had yet to end, was not interrupted.
@@ -245,5 +295,7 @@ class _Session:
         if interrupted:
             ids = ", ".join(run_id[:8] for run_id in interrupted)
             raise RunInterrupted(f"interrupted: run {ids} is cancelled")
+        if self._launcher.latest is None:
+            return True
         run = self._history.instance.get_run_by_id(self._launcher.latest)
         return run is not None and run.is_success

@@ -57,6 +57,15 @@ def post(
     return answer.json()["data"]
 
 
+def act(served: Serving, headers: dict[str, str], wish: dict[str, Any]) -> tuple[int, Any]:
+    """What an action of flowtoy's page is answered with."""
+    with requests.Session() as session:
+        session.trust_env = False
+        url = f"{served.url}/flow/actions"
+        answer = session.post(url, json=wish, headers=headers, timeout=120)
+    return answer.status_code, answer.json()
+
+
 def wait_for_location(served: Serving) -> None:
     """Wait until jobs can be run again."""
 
@@ -118,8 +127,7 @@ def test_a_flow_of_any_name_can_be_run_again_and_the_latest_run_gives_the_exit_c
         (tmp_path / "broken").touch()
     again = run_again(served, first)
     served.wait_for_run("failed" if outcome else "succeeded")
-    page = served.ask("/")
-    assert (page.code, page.headers["location"]) == (307, f"/runs/{again}")
+    assert served.ask("/").body == served.ask("/flow").body
     run = post(served, '{ runOrError(runId: "' + again + '") { ... on Run { jobName runConfigYaml '
                "parentRunId } } }")["runOrError"]
     assert (run["jobName"], run["parentRunId"]) == (job, first)
@@ -239,7 +247,10 @@ def test_other_machines_need_a_token_and_visitors_may_be_held_to_looking(
     cookie = landed.headers["set-cookie"]
     assert "HttpOnly" in cookie
     assert "SameSite=Strict" in cookie
-    assert served.ask("/", Cookie=cookie.partition(";")[0]).code == 307
+    assert served.ask("/", Cookie=cookie.partition(";")[0]).code == 200
+    assert served.ask("/flow/features", **known).json["actions"] is False
+    wish = {"action": "again", "run": first}
+    assert act(served, known, wish) == (403, {"error": "this server is read-only"})
     # The home is the same, and so is the history.
     runs = post(served, "{ runsOrError { ... on Runs { results { runId } } } }", known)
     assert first in [run["runId"] for run in runs["runsOrError"]["results"]]
@@ -317,6 +328,12 @@ def test_a_running_server_refuses_what_a_foreign_page_could_make_a_browser_ask(
         "no page": code("POST", **as_json),
         "a newline in the path": code("GET", "/graphql%0A?query=mutation{launchRun}"),
         "a newline in a post": code("POST", "/graphql%0A", Origin=served.url, **as_json),
+        "an action of another site": code("POST", "/flow/actions", Sec_Fetch_Site="cross-site",
+                                          **as_json),
+        "an action of no page": code("POST", "/flow/actions", **as_json),
+        "an action as a form": code("POST", "/flow/actions", Origin=served.url,
+                                    Content_Type="text/plain"),
+        "an action that is read": code("GET", "/flow/actions"),
         "an event": code("POST", "/report_asset_materialization/x", Origin=served.url, **as_json),
     }
     assert refused == {
@@ -324,7 +341,9 @@ def test_a_running_server_refuses_what_a_foreign_page_could_make_a_browser_ask(
         "a foreign name": 421, "a form": 415, "a form with a query": 415, "an image": 405,
         "a websocket": 403, "a websocket of no page": 403, "a websocket of a stranger": 403,
         "no cookie": 401, "no page": 403, "a newline in the path": 400,
-        "a newline in a post": 400, "an event": 405,
+        "a newline in a post": 400, "an action of another site": 403,
+        "an action of no page": 403, "an action as a form": 415, "an action that is read": 405,
+        "an event": 405,
     }
     assert handshake(served, served.url) == handshake(served, served.url, cookie) == 101
     for path in ("/", "/runs", "/status", "/flow", "/nothing", "/flow/page.css"):

@@ -10,15 +10,7 @@ from typing import Any
 import pytest
 from serving_commands import Serving, gated, wait_until
 
-ARTEFACTS = Path(__file__).parent.parent.parent / "artefacts"
-BARS = """
-() => Object.fromEntries([...document.querySelectorAll(".chart-element.box")].map(box =>
-  [box.textContent, getComputedStyle(box).backgroundColor.match(/[0-9]+/g).map(Number)]))
-"""
-ON_TOP = """
-() => { const e = document.elementFromPoint(innerWidth / 2, innerHeight / 2);
-        return e.closest("[role=dialog], [class*=dialog], [class*=Dialog]") === null }
-"""
+from flowtoy_dagster.flow.files.suggestions import show
 
 
 class Watched:
@@ -27,6 +19,7 @@ class Watched:
     def __init__(self, browser: Any) -> None:
         self._context = browser.new_context(viewport={"width": 1400, "height": 900})
         self.page = self._context.new_page()
+        self.page.set_default_timeout(20_000)  # other processes may have the cores
         self.asked: list[str] = []
         self.complaints: list[str] = []
         self.page.on("request", lambda request: self.asked.append(request.url))
@@ -35,139 +28,173 @@ class Watched:
         self.page.on("console", self._hear)
 
     def _hear(self, said: Any) -> None:
-        if said.type == "error":
+        # What the server rejects is told on the page; the browser notes it, too.
+        if said.type == "error" and "status of 4" not in said.text:
             self.complaints.append(said.text)
 
     def close(self) -> None:
         self._context.close()
 
-    def shoot(self, name: str) -> None:
-        """Keep a picture."""
-        ARTEFACTS.mkdir(exist_ok=True)
-        self.page.screenshot(path=ARTEFACTS / f"webui-{name}.png")
+    def step(self, name: str) -> Any:
+        """The row of a step."""
+        return self.page.locator("li.step", has=self.page.get_by_text(name, exact=True))
 
-    def bars(self) -> dict[str, list[int]]:
-        """The chart's bars by their step, and their colours."""
-        found: dict[str, list[int]] = self.page.evaluate(BARS)
-        return found
-
-    def wait_for_bars(self, *steps: str) -> None:
-        """Wait until steps are shown as going on, all at once, with nothing in front of them."""
-
-        def shown() -> bool:
-            self.page.wait_for_timeout(50)  # lets the page's own events through
-            return set(steps) <= self.bars().keys() and bool(self.page.evaluate(ON_TOP))
-
-        wait_until(shown, f"bars of {steps}")
-
-    def wait_for_state(self, text: str) -> None:
+    def wait_for_state(self, state: str) -> None:
         """Wait until the page says how the run stands."""
-        state = self.page.get_by_text(re.compile(f"^{text}$"))
-        state.first.wait_for(timeout=60_000)
+        self.page.locator("#state-word", has_text=re.compile(f"^{state}$")).wait_for()
 
 
-def is_red(colour: list[int]) -> bool:
-    return colour[0] > 150 > max(colour[1], colour[2])
+FLOW = """\
+name: shop import
+params:
+  day: {type: string, default: monday, description: The day to load.}
+  limit: {type: integer, default: 3}
+  api_key: {secret: true, default: hunter2hunter2}
+flow:
+"""
 
 
-def is_green(colour: list[int]) -> bool:
-    return colour[1] > 150 > max(colour[0], colour[2])
-
-
+# tools-2, cli: the page, its actions, and Dagster's pages on the same port
 @pytest.mark.timeout(400)
-def test_a_run_is_watched_mended_and_ended_on_its_page(
+def test_a_run_is_watched_fixed_run_again_and_ended_on_the_page(
     serving: Callable[..., Serving], write: Callable[..., Path], tmp_path: Path, browser: Any
 ) -> None:
     write(
-        "name: shop import\nflow:\n"
-        + gated("one", tmp_path, "echo one has printed this")
+        FLOW
+        + gated("one", tmp_path, "echo {{ params.day }} {{ params.limit }} {{ params.api_key }}")
         + gated("two", tmp_path)
-        + gated("broken", tmp_path, "echo no such table >&2; test -e mended")
+        + gated("broken", tmp_path, "echo no such table >&2; test -e fixed",
+                retry={"max": 1, "delay": 0})
         + gated("last", tmp_path, depends_on=["broken"])
     )
     served = serving("webui", "flow.yaml", "--port", "0")
     watched = Watched(browser)
     page = watched.page
     page.goto(served.page())
-    assert re.fullmatch(f"{served.url}/runs/[0-9a-f-]{{36}}", page.url)
-    first = page.url
+    assert page.url == f"{served.url}/"
+    first = served.wait_for(one="running", two="running", broken="running")["dagster_run_id"]
+    for name in ("one", "two", "broken"):
+        watched.step(name).locator(".lane i").wait_for()
 
-    served.wait_for(one="running", two="running", broken="running")
-    watched.wait_for_bars("one", "two", "broken")
-    page.get_by_text("Executing (3)").wait_for()
-    watched.shoot("running")
-
-    # The page follows: it is not loaded again.
+    # The page follows: it is not loaded again. The log of the chosen step comes as it is printed.
+    watched.step("one").locator("button").click()
+    page.get_by_text("It has printed nothing yet.").wait_for()
     for name in ("one", "two", "broken"):
         (tmp_path / name).touch()
-    watched.wait_for_state("Failure")
+    page.locator(".log pre", has_text="monday 3 ***").wait_for()
+    watched.wait_for_state("failed")
+
+    # Why it failed comes first, once for each step, with what stderr tells besides.
+    failures = page.locator("#failures li")
+    assert failures.count() == 1
+    assert failures.inner_text() == "broken sh exited with code 1: no such table"
+    page.wait_for_function("document.querySelectorAll('#steps .lane .attempt').length == 4")
+    failures.get_by_role("button").click()
+    page.locator(".log", has_text="attempt 2, stderr").wait_for()
+
+    # Dagster's pages are one click away, at the same run, and lead back to it.
+    page.locator("#dagster").click()
+    page.wait_for_url(f"{served.url}/runs/{first}")
     page.get_by_text("Errored (1)").wait_for()
-    watched.shoot("failed")
-    bars = watched.bars()
-    assert is_red(bars["broken"])
-    assert is_green(bars["one"])
-    assert is_green(bars["two"])
-
-    # Why it failed is told with the step.
-    page.goto(f'{first}?selection=name%3A"broken"&logs=query%3Aname%3A"broken"')
     page.get_by_text("sh exited with code 1: no such table").first.wait_for()
-    watched.shoot("reason")
+    page.locator("#flowtoy-back").click()
+    page.wait_for_url(f"{served.url}/?run={first}")
+    watched.wait_for_state("failed")
 
-    # What each step printed is shown by step.
-    page.goto(f'{first}?selection=name%3A"one"&logType=stdout')
-    page.get_by_text("one has printed this").first.wait_for()
-    watched.shoot("stdout")
-    page.goto(f'{first}?selection=name%3A"broken"&logType=stderr')
-    page.get_by_text("no such table").first.wait_for()
-
-    # From failure: what has succeeded is not run again.
-    (tmp_path / "mended").touch()
-    page.goto(first)
-    page.locator("button[class*=dropdownArrow]:not([disabled])").click()
-    page.get_by_text("From failure", exact=True).click()
-    page.wait_for_url(lambda url: url.split("?")[0] not in (first, served.url))
+    # From failed: what has succeeded is not run again.
+    (tmp_path / "fixed").touch()
+    page.locator("#retry").click()
+    page.wait_for_url(lambda url: "run=" in url and first not in url)
     served.wait_for(broken="succeeded", last="running")
-    document = served.status()
-    assert page.url.split("?")[0].endswith(document["dagster_run_id"])
-    assert served.ask("/outputs").json["one"] == {"text": "one has printed this\n"}
-    watched.wait_for_bars("last")
-
+    retried = served.status()["dagster_run_id"]
+    assert page.url.endswith(retried)
+    watched.step("one").get_by_text("in the run before").wait_for()
     # And it is ended on the page.
-    page.get_by_role("button", name="Terminate").click()
-    page.get_by_role("dialog").get_by_role("button", name=re.compile("Terminate")).click()
-    served.wait_for_run("cancelled")
-    page.reload()
-    watched.wait_for_state("Canceled")
-    watched.shoot("terminated")
+    page.locator("#cancel").click()
+    watched.wait_for_state("cancelled")
 
-    # The graph has what is needed to find one's way.
-    page.goto(f"{served.url}/locations/flowtoy_dagster.definitions/jobs/shop_import")
-    page.get_by_text("process").first.wait_for()
-    watched.shoot("graph")
+    # Again with other parameters: errors are told at their fields, secrets are not there.
+    (tmp_path / "last").touch()
+    page.locator("#before").click()
+    page.wait_for_url(re.compile(first))
+    page.locator("#again").click()
+    form = page.locator("#form")
+    form.get_by_label("limit").fill("many")
+    assert "hunter2" not in page.content()
+    assert form.get_by_label("api_key").input_value() == ""
+    assert form.get_by_label("day").input_value() == "monday"
+    form.get_by_role("button", name="Run").click()
+    form.get_by_text(f"expected a whole number, got {show('many')}").wait_for()
+    form.get_by_label("limit").fill("7")
+    form.get_by_label("day").fill("friday")
+    form.get_by_role("button", name="Run").click()
+    page.wait_for_url(lambda url: first not in url)
+    again = served.wait_for_run("succeeded")["dagster_run_id"]
+    watched.wait_for_state("succeeded")
+    assert page.url.endswith(again)
+    assert served.ask("/outputs").json["one"] == {"text": "friday 7 ***\n"}
+
+    # The runs before and after, and what each of them is.
+    page.locator("#tab-runs").click()
+    page.locator("table.runs tbody tr").nth(2).wait_for()
+    states = page.locator("table.runs .word").all_inner_texts()
+    assert [text.lstrip("✓✕■") for text in states] == ["succeeded", "cancelled", "failed"]
+    page.get_by_role("link", name=first[:8]).first.click()
+    watched.wait_for_state("failed")
+    page.go_back()
+    watched.wait_for_state("succeeded")
     watched.close()
     assert watched.complaints == []
     assert {url.split("/")[2] for url in watched.asked if "://" in url} == {
         served.url.split("/")[2]
     }
-    assert served.end() == 1
+    assert served.end() == 0
 
 
-def test_a_browser_that_is_started_with_a_token_gets_to_the_page(
+def test_a_run_of_the_history_is_shown_without_running_anything(
     serving: Callable[..., Serving], write: Callable[..., Path], tmp_path: Path, browser: Any,
-    monkeypatch: pytest.MonkeyPatch,
+    flowtoy: Callable[..., Any], monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    write("flow:\n  - {name: only, source: env}\n")
+    write("name: old\nflow:\n  - {name: only, source: process, "
+          "input: {command: [sh, -c, 'echo said; exit 4']}}\n")
+    assert flowtoy("run", "flow.yaml").code == 1
+    [run] = flowtoy("runs", "--json").json
     opener = tmp_path / "opener"
     opener.write_text(f'#!/bin/sh\necho "$1" > "{tmp_path}/opened"\n')
     opener.chmod(0o755)
     monkeypatch.setenv("BROWSER", f"{opener} %s")
-    served = serving("webui", "flow.yaml", "--port", "0", "--open")
+    served = serving("runs", "open", "last:old")
+    assert f"run {run['run_id'][:8]} at " in served.stderr
+    # A browser that is started with a token gets to the page.
     opened = tmp_path / "opened"
     wait_until(lambda: opened.exists() and opened.read_text().strip(), "a browser is opened")
     watched = Watched(browser)
     watched.page.goto(opened.read_text().strip())
-    watched.page.wait_for_url(re.compile(f"{served.url}/runs/[0-9a-f-]{{36}}$"))
-    watched.wait_for_state("Success")
+    watched.page.wait_for_url(f"{served.url}/")
+    watched.wait_for_state("failed")
+    watched.step("only").locator("button").click()
+    watched.page.locator(".log", has_text="said").wait_for()
+    assert served.ask("/flow/runs/nothing/status").code == 404
+    assert len(served.ask("/flow/runs").json["runs"]) == 1
+    # A retry from there is a run of this server.
+    watched.page.locator("#retry").click()
+    watched.page.wait_for_url(re.compile("run="))
+    wait_until(lambda: served.status()["dagster_run_id"] != run["run_id"], "it is shown")
+    served.wait_for_run("failed")
     watched.close()
     assert watched.complaints == []
-    assert served.end() == 0
+    assert served.end() == 1
+    assert served.stderr.count("\n") == 1, served.stderr
+
+
+def test_a_run_that_is_not_there_is_an_error(
+    flowtoy: Callable[..., Any], write: Callable[..., Path]
+) -> None:
+    for arguments in (("webui", "last"), ("runs", "open", "abcdef12"), ("webui", "failed:x")):
+        done = flowtoy(*arguments, "--port", "0")
+        assert (done.code, done.stdout) == (2, "")
+        assert "there is no" in done.stderr
+        assert "Traceback" not in done.stderr
+    write("flow: [{name: only, source: env}]\n")
+    done = flowtoy("webui", "last", "--param", "a=1", "--port", "0")
+    assert "'last' is a run that has its parameters" in done.stderr

@@ -47,9 +47,8 @@ class FlowtoyRunLauncher(RunLauncher[DagsterInstance], ConfigurableClass):
         return cls(inst_data=inst_data)
 
     @property
-    def latest(self) -> str:
-        """The run that was started last."""
-        assert self._latest is not None, "no run was started"
+    def latest(self) -> str | None:
+        """The run that was started last; None where none was."""
         return self._latest
 
     def add(self, run: BackgroundRun) -> None:

@@ -94,11 +94,7 @@ class StatusBuilder:
             return None
         step = self.status.steps[name]
         if event.event_type == DagsterEventType.STEP_UP_FOR_RETRY:
-            step.waiting, step.waits_for = True, ""
-            error = event.step_retry_data.error
-            wait = event.step_retry_data.seconds_to_wait or 0.0
-            reason = _message(error.cause if error and error.cause else error)
-            return Change(step, timestamp, wait, reason.removeprefix(failure_prefix(step.name)))
+            return self._note_retry(step, event, timestamp)
         if event.event_type == DagsterEventType.STEP_EXPECTATION_RESULT:
             return self._note_check(step, event, timestamp)
         if event.event_type == DagsterEventType.ENGINE_EVENT:
@@ -108,6 +104,17 @@ class StatusBuilder:
             return None
         return self._change_step(step, state, event, timestamp)
 
+    def _note_retry(self, step: StepStatus, event: DagsterEvent, timestamp: float) -> Change:
+        step.waiting, step.waits_for = True, ""
+        error = event.step_retry_data.error
+        wait = event.step_retry_data.seconds_to_wait or 0.0
+        told = _message(error.cause if error and error.cause else error)
+        reason = told.removeprefix(failure_prefix(step.name))
+        step.end(("wait",), timestamp)
+        step.end(("attempt",), timestamp, reason)
+        step.begin("pause", timestamp)
+        return Change(step, timestamp, wait, reason)
+
     def _change_step(
         self, step: StepStatus, state: State, event: DagsterEvent, timestamp: float
     ) -> Change:
@@ -115,8 +122,10 @@ class StatusBuilder:
             step.started_at = step.started_at or timestamp
             step.attempt += 1
             step.waiting = False
+            step.begin("attempt", timestamp)
         else:
             step.ended_at, step.waits_for = timestamp, ""
+            step.end(("attempt", "wait", "pause"), timestamp)
         if event.event_type == DagsterEventType.STEP_FAILURE:
             step.error, step.stderr, step.called = _reason(event)
             self._note_error(step)
@@ -125,6 +134,7 @@ class StatusBuilder:
         elif state == "succeeded" and step.name in self._conditional:
             # Nothing was run, and the attempt was none.
             state, step.started_at, step.attempt = "skipped", None, 0
+            step.timeline.clear()
             step.error, step.by_condition = self._conditional[step.name], True
             step.state = state
             return Change(step, timestamp)
@@ -142,6 +152,9 @@ class StatusBuilder:
         if text is None or step.state != "running":
             return None
         step.waits_for = text
+        step.end(("wait",), timestamp)
+        if text:
+            step.begin("wait", timestamp, text)
         return Change(step, timestamp) if text else None
 
     def _note_check(
@@ -211,6 +224,7 @@ class StatusBuilder:
                 changes.append(Change(step, timestamp))
             elif step.state == "running":
                 step.state, step.ended_at, step.waits_for = "failed", timestamp, ""
+                step.end(("attempt", "wait", "pause"), timestamp)
                 step.error = step.error or self._why_unfinished()
                 self._note_error(step)
                 changes.append(Change(step, timestamp))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -58,6 +59,30 @@ class CursorStatus:
     key: str = ""
 
 
+SpanKind = Literal["attempt", "wait", "pause"]
+
+
+@dataclass
+class Span:
+    """A part of the time that a step took.
+
+    Attributes:
+        kind: an attempt, a wait within one, or the pause between two.
+        started_at: seconds since 1970.
+        ended_at: seconds since 1970; None while it goes on.
+        told: why the attempt failed, or what is waited for.
+    """
+
+    kind: SpanKind
+    started_at: float
+    ended_at: float | None = None
+    told: str = ""
+
+
+MOST_SPANS = 60
+"""Parts of a step's time that are kept; of more, waits are forgotten first."""
+
+
 @dataclass
 class StepStatus:
     """How one step stands.
@@ -75,6 +100,7 @@ class StepStatus:
         by_condition: whether its condition, or that of a step that it needs, skipped it.
         items: how far it is with its items; None where it is not repeated, or has not begun.
         cursor: what has become of its cursor; None where it has none, or the run has not ended.
+        timeline: its attempts, waits and pauses, in the order in which they began.
     """
 
     name: str
@@ -93,6 +119,35 @@ class StepStatus:
     by_condition: bool = False
     items: ItemsStatus | None = None
     cursor: CursorStatus | None = None
+    timeline: list[Span] = field(default_factory=list)
+
+    def begin(self, kind: SpanKind, timestamp: float, told: str = "") -> None:
+        """A part of its time begins; what goes on of the same kind, and each pause, ends.
+
+        Args:
+            kind: what begins.
+            timestamp: seconds since 1970.
+            told: what is waited for.
+        """
+        self.end((kind, "pause"), timestamp)
+        self.timeline.append(Span(kind, timestamp, told=told))
+        if len(self.timeline) > MOST_SPANS:
+            oldest = next((s for s in self.timeline[:-1] if s.kind == "wait"), self.timeline[0])
+            self.timeline.remove(oldest)
+
+    def end(self, kinds: Collection[str], timestamp: float, told: str = "") -> None:
+        """What goes on of its time ends.
+
+        Args:
+            kinds: the kinds that end.
+            timestamp: seconds since 1970.
+            told: why an attempt failed.
+        """
+        for span in self.timeline:
+            if span.ended_at is None and span.kind in kinds:
+                # The machine's clock may have been set meanwhile.
+                span.ended_at = max(timestamp, span.started_at)
+                span.told = told or span.told
 
     @property
     def elapsed(self) -> float | None:

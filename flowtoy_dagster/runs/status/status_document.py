@@ -12,17 +12,26 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from flowtoy_dagster.runs.status.models import CursorStatus, ItemsStatus, RunStatus, StepStatus
+from flowtoy_dagster.runs.status.models import (
+    MOST_SPANS,
+    CursorStatus,
+    ItemsStatus,
+    RunStatus,
+    Span,
+    StepStatus,
+)
 
 if TYPE_CHECKING:
     from flowtoy_dagster.store.outputs import OutputText
 
 SCHEMA = Path(__file__).parent / "status.schema.json"
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 """Grows where the document changes; documents of flowtoy 0.1, which have none, are of version 1."""
 _RUN_ID = re.compile(r"[0-9A-Za-z_-]{1,100}\Z")
 _CALLED = "called: "
 _STDERR = "stderr: "
+LATEST = 2.5e11
+"""Seconds since 1970; a clock can show every year up to 9999."""
 _ITEM_COUNTS = ("total", "succeeded", "failed", "skipped", "reused")
 
 
@@ -61,6 +70,7 @@ def _step_document(step: StepStatus) -> dict[str, Any]:
         "waits_for": step.waits_for or None,
         "items": _items_document(step.items) if step.items is not None else None,
         "cursor": asdict(step.cursor) if step.cursor is not None else None,
+        "timeline": [asdict(span) for span in step.timeline],
     }
 
 
@@ -121,6 +131,7 @@ def _read_step(name: str, document: Mapping[str, Any]) -> StepStatus:
         waits_for=_text(document.get("waits_for") or ""),
         items=_read_items(document.get("items")),
         cursor=_read_cursor(document.get("cursor")),
+        timeline=_read_timeline(document.get("timeline", [])),
     )
 
 
@@ -135,6 +146,19 @@ def _read_items(document: Any) -> ItemsStatus | None:
     counts = {name: int(_number(document[name], 1e9)) for name in _ITEM_COUNTS}
     failures = tuple((_text(one["key"]), _text(one["error"])) for one in document["failures"])
     return ItemsStatus(**counts, failures=failures)
+
+
+def _read_timeline(document: Any) -> list[Span]:
+    if not isinstance(document, list) or len(document) > MOST_SPANS:
+        raise ValueError("no timeline")
+    return [_read_span(one) for one in document]
+
+
+def _read_span(document: Mapping[str, Any]) -> Span:
+    if document["kind"] not in ("attempt", "wait", "pause"):
+        raise ValueError("no part of a step's time")
+    begin = _number(document["started_at"], LATEST)
+    return Span(document["kind"], begin, _moment(document["ended_at"]), _text(document["told"]))
 
 
 def _read_cursor(document: Any) -> CursorStatus | None:
@@ -168,8 +192,8 @@ def _number(value: Any, largest: float) -> float:
 
 
 def _moment(value: Any) -> float | None:
-    """Seconds since 1970; a clock can show every year up to 9999."""
-    return None if value is None else _number(value, 2.5e11)
+    """Seconds since 1970."""
+    return None if value is None else _number(value, LATEST)
 
 
 def outputs_document(outputs: Iterable[tuple[str, OutputText | None]]) -> Iterator[bytes]:
