@@ -107,6 +107,9 @@ class _OnceInstalledExecutors(InstalledExecutors):
     def check(self, name: str | None, options: Mapping[str, Any]) -> list[Finding]:
         return []
 
+    def has_queues(self, name: str) -> bool:
+        return True
+
 
 class _Everything(tuple[str, ...]):
     __slots__ = ()

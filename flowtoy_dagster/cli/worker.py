@@ -32,9 +32,10 @@ def worker(
 ) -> None:
     """Run steps of flows that other machines carry.
 
-    It takes steps of runs with the same executor and queue, from the database that
-    `FLOWTOY_STORAGE` names. After SIGTERM or Ctrl-C it takes no more, and ends when those that run
-    have ended; a second signal ends them at once.
+    It takes steps of runs with the same executor and queue. All need the database that
+    `FLOWTOY_STORAGE` names; `celery` takes steps through the broker that `FLOWTOY_BROKER` names,
+    `dask` through the scheduler that `FLOWTOY_DASK` names. After SIGTERM or Ctrl-C it takes no
+    more, and ends when those that run have ended; a second signal ends them at once.
     """
     from flowtoy_dagster.engine.executors.kinds import executor_named
 

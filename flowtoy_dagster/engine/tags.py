@@ -16,6 +16,8 @@ RUN_IF_TAG = "flowtoy/run_if"
 """The tag of an op that starts only when the run fails (`failure`), or in any case (`always`)."""
 GRACE_TAG = "flowtoy/grace"
 """The tag of such an op that holds the seconds which all of them have in a run that is ended."""
+TIMEOUT_TAG = "flowtoy/run_timeout"
+"""The tag of an op that holds how many seconds its run may take, where that is limited."""
 FAILURES_TAG = "flowtoy/failures"
 """The tag of a run in which a step failed and the flow tolerates it; holds the run's id, because a
 re-execution inherits the tags of its parent."""

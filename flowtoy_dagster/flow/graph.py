@@ -110,6 +110,7 @@ class Step:
         keep_result: whether another step refers to its `steps.<name>.result`.
         group: the group whose limit it shares.
         pool: the pool of Dagster's in which it runs.
+        queue: the queue whose workers run it; None for that of the executor.
         params: the parameters that its templates refer to.
         when: its condition, a template of one expression (language 19.1).
         for_each: what it is repeated for; None where it runs once.
@@ -134,6 +135,7 @@ class Step:
     keep_result: bool = False
     group: str | None = None
     pool: str | None = None
+    queue: str | None = None
     params: tuple[str, ...] = ()
     when: str | None = None
     for_each: ForEachConfig | None = None

@@ -12,7 +12,7 @@ from flowtoy_dagster.flow.graph import Flow
 from flowtoy_dagster.flow.param_values import see_params
 from flowtoy_dagster.flow.templates.references import TemplateMistake, references, templates_in
 from flowtoy_dagster.flow.templates.render import is_template
-from flowtoy_dagster.masking.mask import Mask, secret_values_in, storage_secrets
+from flowtoy_dagster.masking.mask import Mask, deployment_secrets, secret_values_in
 
 _WORD = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _ALL_VARIABLES = frozenset({"env", "printenv", "environ", "export", "declare", "typeset"})
@@ -37,7 +37,7 @@ class FlowSecrets:
             if name in self._mentioned or self._reads_any_variable:
                 values |= set(secret_values_in({name: value}))
         values |= see_params(self._flow, environment).secrets
-        return self._written.including(values | storage_secrets(environment))
+        return self._written.including(values | deployment_secrets(environment))
 
     @functools.cached_property
     def variables(self) -> frozenset[str]:

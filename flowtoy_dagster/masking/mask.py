@@ -21,6 +21,12 @@ HIDDEN = "***"
 
 STORAGE_VARIABLE = "FLOWTOY_STORAGE"
 """The environment variable with the address of the database that keeps the runs."""
+BROKER_VARIABLE = "FLOWTOY_BROKER"
+"""The one with the address of the broker through which steps go to workers."""
+DASK_VARIABLE = "FLOWTOY_DASK"
+"""The one with the address of the Dask scheduler that does the same."""
+ADDRESS_VARIABLES = (STORAGE_VARIABLE, BROKER_VARIABLE, DASK_VARIABLE)
+"""What a deployment is reached by: no step sees them."""
 _EVERYDAY = words_of(
     "true false null none undefined test tests testing user users username admin administrator "
     "root guest public private anonymous name default password passwd secret secrets token tokens "
@@ -41,7 +47,20 @@ def storage_secrets(environment: Mapping[str, str]) -> set[str]:
 
     A password that is also the user's or the database's name is no secret, but a common word.
     """
-    address = environment.get(STORAGE_VARIABLE)
+    return _secrets_of_address(environment.get(STORAGE_VARIABLE) or "")
+
+
+def deployment_secrets(environment: Mapping[str, str]) -> set[str]:
+    """The same of all addresses by which a deployment is reached; one may be a list, by `;`."""
+    found: set[str] = set()
+    for variable in ADDRESS_VARIABLES:
+        whole = environment.get(variable) or ""
+        inner = set().union(*map(_secrets_of_address, whole.split(";")))
+        found |= {whole, *inner} if inner else set()
+    return found
+
+
+def _secrets_of_address(address: str) -> set[str]:
     if not address:
         return set()
     before, found, after = address.partition("://")[2].partition("@")

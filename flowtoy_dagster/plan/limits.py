@@ -37,6 +37,8 @@ def limits_of(flow: Flow, step: Step, workers: int) -> Iterator[str]:
         yield f"group {step.group}, at most {group.concurrency} at once"
     if step.pool is not None:
         yield f"pool {step.pool}, as Dagster's instance says"
+    if step.queue is not None:
+        yield f"on workers of queue {step.queue}"
     yield from _of_items(flow, step, workers)
     if step.retry is not None:
         yield _retry(step)

@@ -13,7 +13,7 @@ import dagster as dg
 
 from flowtoy_dagster.definitions import rebuild_arguments, rebuild_job
 from flowtoy_dagster.engine.dagster_private.execution import ReconstructableJob
-from flowtoy_dagster.engine.executors.kinds import executor_of
+from flowtoy_dagster.engine.executors.kinds import check_executor, executor_of
 from flowtoy_dagster.engine.executors.warm.executor import retry_plan
 from flowtoy_dagster.engine.executors.warm.process_reset import working_directory
 from flowtoy_dagster.engine.executors.warm.worker import prepare
@@ -98,7 +98,7 @@ def create_run(
     """
     if working_directory() is None:
         raise UsageError("the working directory is deleted\n    change to one that exists")
-    executor_of(flow.runner).check_home()
+    check_executor(flow)
     given = check_run_tags(tags or {})
     flow = bound(flow)
     logger.debug("%s", describe_limits(flow, workers))

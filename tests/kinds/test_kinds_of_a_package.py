@@ -145,7 +145,8 @@ def test_options_of_an_executor_are_checked_at_their_place(tmp_path: Path) -> No
         "2:29", "unknown key 'fiel'", "there are none"
     )
     assert errors_of(f"{flow}runner: {{executor: loged}}", tmp_path) == [
-        ("2:20", "'loged' is not one of 'warm', 'multiprocess', 'in_process', 'workers', 'logged'",
+        ("2:20", "'loged' is not one of 'warm', 'multiprocess', 'in_process', 'workers', "
+         "'celery', 'dask', 'logged'",
          "did you mean 'logged'?")
     ]
 

@@ -32,6 +32,7 @@ class ExecutorKind:
     Attributes:
         name: what flows call it: the name of the entry point.
         options_model: checks `runner.executor_options` before the run.
+        has_queues: whether a step may name the queue whose workers run it.
         keeps_workers: whether a run's steps share processes that are kept, so that `prepare` is
             worth its time.
         is_local: whether all steps run on the machine of the run, so that they can read and write
@@ -40,6 +41,7 @@ class ExecutorKind:
 
     name: str = ""
     options_model: ClassVar[type[BaseModel]] = NoOptions
+    has_queues: bool = False
     keeps_workers: bool = False
     is_local: bool = False
 

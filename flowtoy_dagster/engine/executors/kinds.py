@@ -13,6 +13,7 @@ from flowtoy_dagster.errors import RunError, UsageError
 from flowtoy_dagster.flow.compile.catalog import Finding
 from flowtoy_dagster.flow.compile.model_check import model_findings
 from flowtoy_dagster.flow.files.suggestions import nearest, show
+from flowtoy_dagster.flow.graph import Flow
 from flowtoy_dagster.flow.schema.models import RunnerConfig
 
 if TYPE_CHECKING:
@@ -26,6 +27,8 @@ EXECUTORS: Kinds[ExecutorKind] = Kinds(
         "multiprocess": "flowtoy_dagster.engine.executors.multiprocess:MultiprocessKind",
         "in_process": "flowtoy_dagster.engine.executors.in_process:InProcessKind",
         "workers": "flowtoy_dagster.engine.executors.remote.workers:WorkersKind",
+        "celery": "flowtoy_dagster.engine.executors.brokers.celery.kind:CeleryKind",
+        "dask": "flowtoy_dagster.engine.executors.brokers.dask.kind:DaskKind",
     },
     executor_kind_of,
 )
@@ -73,6 +76,28 @@ def executor_of(runner: RunnerConfig) -> ExecutorKind:
         raise RunError(str(error)) from None
 
 
+def check_executor(flow: Flow) -> None:
+    """See that a flow's executor can run its steps with the home that the environment names.
+
+    Raises:
+        RunError: the executor can't be used here.
+        UsageError: a step names a queue, and the executor has none.
+        HomeError: it can't work with this home.
+    """
+    kind = executor_of(flow.runner)
+    queued = next((step for step in flow.steps if step.queue is not None), None)
+    if queued is not None and not kind.has_queues:
+        listed = " or ".join(
+            name for name in EXECUTORS.names()
+            if EXECUTORS.why_unusable(name) is None and EXECUTORS[name].has_queues
+        )
+        raise UsageError(
+            f"step '{queued.name}' names the queue '{queued.queue}', and the executor "
+            f"'{kind.name}' has no queues\n    choose an executor that has: {listed}"
+        )
+    kind.check_home()
+
+
 def build_executor(
     runner: RunnerConfig, max_workers: int, limits: list[dict[str, Any]]
 ) -> dg.ExecutorDefinition:
@@ -106,6 +131,10 @@ class InstalledExecutors:
             return wrong
         found = model_findings(EXECUTORS[name].options_model, options)
         return [_in_options(finding) for finding in found]
+
+    def has_queues(self, name: str) -> bool:
+        """Whether a step may name the queue whose workers run it; so too where it is unknown."""
+        return bool(_check_name(name)) or EXECUTORS[name].has_queues
 
 
 def _default() -> str:

@@ -31,7 +31,7 @@ from flowtoy_dagster.engine.jobs.limits import calls_at_once, counts_calls
 from flowtoy_dagster.engine.jobs.params import PARAMS
 from flowtoy_dagster.engine.jobs.recordings.of_run import RunRecording, closed, is_replay
 from flowtoy_dagster.engine.jobs.reuse import reusable_runs
-from flowtoy_dagster.engine.storage.address import hidden_storage
+from flowtoy_dagster.engine.storage.address import hidden_addresses
 from flowtoy_dagster.engine.storage.compute_logs import DirectComputeLogManager
 from flowtoy_dagster.engine.storage.console_log import log_masked_by
 from flowtoy_dagster.engine.storage.run_clock import run_time
@@ -281,7 +281,7 @@ class StepCompute(HostedCompute):
         if isinstance(logs, DirectComputeLogManager):
             logs.mask_with(mask)
         try:
-            with hidden_storage(), log_masked_by(mask):
+            with hidden_addresses(), log_masked_by(mask):
                 outcome = run_step(
                     replace(attempt, output=repeater), self.flow.sources, upstream
                 )

@@ -22,9 +22,11 @@ from flowtoy_dagster.engine.tags import (
     GRACE_TAG,
     HALT_TAG,
     ORDER_TAG,
+    QUEUE_TAG,
     RESULT,
     RUN_IF_TAG,
     STEP_TAG,
+    TIMEOUT_TAG,
 )
 from flowtoy_dagster.flow.graph import Flow, Step, halts_run, has_tolerant_dependents, rule_between
 from flowtoy_dagster.flow.schema.retry import retry_config
@@ -121,6 +123,10 @@ class FlowTranslator:
         tags = {KIND_TAG: spec.kind or step.source.type, **check_step_tags(spec.tags)}
         tags = {**mask.data(tags), STEP_TAG: mask.text(step.name), ORDER_TAG: str(step.index)}
         tags.update(limit_tags(flow, step))
+        if flow.runner.timeout is not None:
+            tags[TIMEOUT_TAG] = str(flow.runner.timeout)
+        if step.queue is not None:
+            tags[QUEUE_TAG] = step.queue
         if halts_run(flow, step):
             tags[HALT_TAG] = "true"
         if step.is_closing:

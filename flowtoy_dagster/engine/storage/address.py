@@ -15,7 +15,7 @@ from typing import Any
 import yaml
 
 from flowtoy_dagster.errors import HomeError
-from flowtoy_dagster.masking.mask import STORAGE_VARIABLE
+from flowtoy_dagster.masking.mask import ADDRESS_VARIABLES, STORAGE_VARIABLE
 
 STORAGE_MODULE = "flowtoy_dagster.engine.storage.postgres"
 ADDRESS = re.compile(
@@ -97,14 +97,13 @@ def modules_to_preload() -> list[str]:
 
 
 @contextlib.contextmanager
-def hidden_storage() -> Iterator[None]:
-    """Run a step in an environment without the database's address."""
-    address = os.environ.pop(STORAGE_VARIABLE, None)
+def hidden_addresses() -> Iterator[None]:
+    """Run a step in an environment without the addresses of the database and of brokers."""
+    found = {name: os.environ.pop(name) for name in ADDRESS_VARIABLES if name in os.environ}
     try:
         yield
     finally:
-        if address is not None:
-            os.environ[STORAGE_VARIABLE] = address
+        os.environ.update(found)
 
 
 def _refers(settings: Path) -> bool:

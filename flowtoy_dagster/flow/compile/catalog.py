@@ -132,6 +132,9 @@ class ExecutorCatalog(Protocol):
             options: `executor_options`.
         """
 
+    def has_queues(self, name: str) -> bool:
+        """Whether a step may name the queue whose workers run it; so too where it is unknown."""
+
 
 class Catalog(Protocol):
     """All that a flow may name and that other packages can bring."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
+from flowtoy_dagster.flow.compile.catalog import ExecutorCatalog
 from flowtoy_dagster.flow.compile.validate import Draft, salvage
 from flowtoy_dagster.flow.files.nodes import KeyPath
 from flowtoy_dagster.flow.files.suggestions import nearest, not_showing, show
@@ -128,6 +129,17 @@ def _check_limits(draft: Draft, runner: Any) -> None:
                 f"declare it: 'runner: {{groups: {{{group}: {{concurrency: 2}}}}}}'"
             )
             draft.problems.error(("flow", step.index, "group"), message, hint)
+
+
+def check_queues(draft: Draft, executor: str | None, known: ExecutorCatalog) -> None:
+    """Report queues of steps where the flow names an executor that has none."""
+    if executor is None or known.has_queues(executor):
+        return
+    for step in draft.steps:
+        if step.config.queue is not None:
+            message = f"the executor '{executor}' has no queues"
+            hint = "name one that has workers on other machines, or leave 'queue' out"
+            draft.problems.error((*step.path, "queue"), message, hint, key=True)
 
 
 def _check_waits(draft: Draft) -> None:

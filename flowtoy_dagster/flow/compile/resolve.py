@@ -14,7 +14,7 @@ from flowtoy_dagster.flow.compile.edges import Links, StepView, connect
 from flowtoy_dagster.flow.compile.mistakes.misplaced import Misplacement, key_of_step
 from flowtoy_dagster.flow.compile.mistakes.plain_scalars import warn_of_plain_scalars
 from flowtoy_dagster.flow.compile.output_options import check_places, item_findings
-from flowtoy_dagster.flow.compile.params import declare
+from flowtoy_dagster.flow.compile.params import check_queues, declare
 from flowtoy_dagster.flow.compile.validate import (
     BROKEN_SOURCE,
     UNKNOWN_TYPE,
@@ -142,6 +142,7 @@ class _Builder:
             tags=config.tags,
             keep_result=config.name in links.kept,
             group=config.group,
+            queue=config.queue,
             pool=config.pool or self._pool_of(config.source),
             params=links.params[view.step.index],
             when=config.when,
@@ -193,6 +194,7 @@ class _Builder:
         options = self.runner.executor_options
         for finding in self.catalog.executors.check(self.runner.executor, options):
             self._note(finding, ("runner",))
+        check_queues(self.draft, self.runner.executor, self.catalog.executors)
 
     def _written_outputs(self, step: StepDraft) -> list[tuple[int, OutputConfig]]:
         """The outputs that are valid by themselves, each with its place."""

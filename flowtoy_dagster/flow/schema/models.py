@@ -59,6 +59,20 @@ Pool = Annotated[str, AfterValidator(_check_pool)]
 AtOnce = Annotated[Whole, Field(ge=1)]
 
 
+def _check_queue(value: str) -> str:
+    if not _QUEUE.fullmatch(value):
+        raise ValueError(
+            f"write the name of a queue, not {show(value)}: letters, digits, '_', '.' or '-', "
+            "at most 60"
+        )
+    return value
+
+
+_QUEUE = re.compile(r"[A-Za-z0-9_.-]{1,60}")
+Queue = Annotated[str, AfterValidator(_check_queue)]
+"""Names workers that were started for it."""
+
+
 class SourceConfig(Strict):
     """Where a step gets its data: a provider's type and its configuration (language 3.1).
 
@@ -208,6 +222,7 @@ class StepConfig(Strict):
         for_: how long it may be called again before it fails.
         group: the group of runner.groups whose limit it shares.
         pool: the pool of Dagster's in which it runs.
+        queue: the queue whose workers run it, where the executor has workers elsewhere.
         description: for people.
         tags: of the step in Dagster.
     """
@@ -233,6 +248,7 @@ class StepConfig(Strict):
     for_: Annotated[Templated[Timeout] | None, Field(alias="for")] = None
     group: Name | None = None
     pool: Pool | None = None
+    queue: Queue | None = None
     description: str | None = None
     tags: StepTags = Field(default_factory=dict)
 

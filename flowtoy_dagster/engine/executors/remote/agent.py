@@ -2,6 +2,7 @@
 
 All is done by one thread, which renews what it holds at least every two seconds. When it was away
 for too long, it finds that it holds nothing any more, and kills the processes that run its steps.
+That thread is the main one of `flowtoy worker`, or one of a worker that another engine owns.
 """
 
 from __future__ import annotations
@@ -85,19 +86,19 @@ class Agent:
         database: the connection that it is reached by.
         intake: delivers messages.
         setups: what workers must know of runs.
-        queue: what it takes from; for others to see.
+        listens: the queues that it takes from, with a comma between them; for others to see.
         slots: how many steps run at once.
     """
 
     def __init__(
         self, leases: Leases, database: Database, intake: Intake, setups: Setups,
-        queue: str, slots: int,
+        listens: str, slots: int,
     ) -> None:
         self._leases = leases
         self._database = database
         self._intake = intake
         self._setups = setups
-        self._queue = queue
+        self._listens = listens
         self._slots = slots
         self._pool = WorkerPool(None, slots)
         self._host = socket.gethostname()
@@ -107,37 +108,56 @@ class Agent:
         self._renewed_at = time.monotonic()
         self._judging_from = 0.0
         self._connected = database.connected
+        self._again: Message | None = None
         self._is_stopping = False
+        self._stops = 0
         self._wake, self._waker = os.pipe()
         os.set_blocking(self._wake, False)
         os.set_blocking(self._waker, False)
 
-    def run(self) -> None:
-        """Take steps until SIGTERM, and end when those that run have ended."""
+    def run(self, on_ready: Callable[[], object] = lambda: None) -> None:
+        """Take steps until `stop`, and end when those that run have ended.
+
+        Args:
+            on_ready: called as soon as it takes steps.
+        """
         self._database.listen(WAKE_CHANNEL)
         self._tend()
-        say(f"worker on {self._host} takes up to {self._slots} steps at once "
-            f"from queue '{self._queue}'")
-        with self._signals():
-            try:
-                while self._held or self._ends or not self._is_stopping:
-                    self._turn()
-            finally:
-                self._pool.close()
+        queues = ", ".join(f"'{one.rpartition(':')[2]}'" for one in self._listens.split(","))
+        say(f"worker on {self._host} takes up to {self._slots} steps at once from queue {queues}")
+        on_ready()
+        try:
+            while self._held or self._ends or not self._is_stopping:
+                self._turn()
+        finally:
+            self._pool.close()
         with contextlib.suppress(DatabaseAwayError):
             self._leases.leave(self._holder)
 
+    def wake(self) -> None:
+        """Have it look for messages now. For any thread, and for handlers of signals."""
+        with contextlib.suppress(BlockingIOError):
+            os.write(self._waker, b"\0")
+
+    def stop(self) -> None:
+        """Take nothing new; the second time, end the steps that run. As `wake`, from anywhere."""
+        self._stops += 1
+        self.wake()
+
     def _turn(self) -> None:
         """Do what is due, and wait for more."""
+        self._heed_stops()
         try:
             self._report_ends()
             if time.monotonic() - self._renewed_at >= RENEWAL or self._database.notified():
                 self._tend()
             while not self._is_stopping and len(self._held) < self._slots:
-                message = self._intake.take()
-                if message is None:
+                self._again = self._again or self._intake.take()
+                if self._again is None:
                     break
-                self._start(message)
+                # Where the database is away, the same message comes first afterwards.
+                self._start(self._again)
+                self._again = None
             pause = max(0.0, self._renewed_at + RENEWAL - time.monotonic())
         except DatabaseAwayError:
             self._end_unreachable()
@@ -150,7 +170,7 @@ class Agent:
 
     def _tend(self) -> None:
         """Renew what is held, and end what is to end."""
-        self._leases.present(self._holder, self._host, self._queue, self._slots)
+        self._leases.present(self._holder, self._host, self._listens, self._slots)
         renewed = self._leases.renew(self._holder)
         now = time.monotonic()
         if self._connected != self._database.connected or now - self._renewed_at > _MISSED:
@@ -177,14 +197,16 @@ class Agent:
             self._pool.send_signal(label, _SIGNALS[wanted])
 
     def _start(self, message: Message) -> None:
-        claim = self._leases.claim(message, self._holder, self._host)
+        label = f"{message.run_id}/{message.turn}"
+        is_here = label in self._held or any(end.message == message for end in self._ends)
+        claim = None if is_here else self._leases.claim(message, self._holder, self._host)
         if claim is None:
+            self._intake.settle(message)
             return
         try:
             setup = self._setups.of(message.run_id, claim.elapsed)
             fence = Fence(message.run_id, message.turn, self._holder)
             task = StepTask(claim.attempts, claim.lost, fence=fence)
-            label = f"{message.run_id}/{message.turn}"
             self._pool.run(claim.step_key, task, setup, label)
         except DatabaseAwayError:
             raise
@@ -215,6 +237,7 @@ class Agent:
             end = self._ends[0]
             self._leases.end(end.message, self._holder, end.error, end.gone)
             self._ends.pop(0)
+            self._intake.settle(end.message)
 
     def _end_unreachable(self) -> None:
         if time.monotonic() - self._renewed_at < UNREACHABLE:
@@ -223,32 +246,46 @@ class Agent:
             held.gone = "the database of runs could not be reached"
             self._pool.send_signal(label, signal.SIGKILL)
 
-    @contextlib.contextmanager
-    def _signals(self) -> Iterator[None]:
-        """The first SIGTERM or SIGINT: take nothing new. The second: end the steps that run."""
-        before = signal.set_wakeup_fd(self._waker, warn_on_full_buffer=False)
-        previous: dict[int, Any] = {
-            number: signal.signal(number, self._hear) for number in (signal.SIGTERM, signal.SIGINT)
-        }
-        try:
-            yield
-        finally:
-            signal.set_wakeup_fd(before)
-            for number, handler in previous.items():
-                signal.signal(number, handler)
-
-    def _hear(self, *_: object) -> None:
-        if not self._is_stopping:
+    def _heed_stops(self) -> None:
+        if self._stops and not self._is_stopping:
             self._is_stopping = True
             say(f"takes no more steps; {len(self._held)} still run")
-            return
-        for label, held in self._held.items():
-            held.gone = f"the worker on {self._host} was ended by a second signal"
-            self._pool.send_signal(label, signal.SIGKILL)
+        if self._stops > 1:
+            for label, held in self._held.items():
+                held.gone = f"the worker on {self._host} was ended by a second signal"
+                self._pool.send_signal(label, signal.SIGKILL)
+
+
+@contextlib.contextmanager
+def open_agent(
+    open_intake: Callable[[Database], Intake], listens: str, slots: int
+) -> Iterator[Agent]:
+    """An agent with the home of this machine, in this thread.
+
+    Args:
+        open_intake: makes the intake, given the agent's connection.
+        listens: the queues that it takes from, with a comma between them.
+        slots: how many steps run at once.
+
+    Raises:
+        HomeError: the home or the database can't be used.
+    """
+    home = open_home()
+    database = Database.of_runs(patience=0)
+    with contextlib.closing(database), open_instance(home) as instance:
+        leases = Leases(database)
+        yield Agent(
+            leases, database, open_intake(database), Setups(instance, home), listens, slots
+        )
+
+
+def fork_off_workers() -> None:
+    """Fork off, in a process without threads, what the steps' processes are forked from."""
+    fork_off_server(_MODULES)
 
 
 def serve(open_intake: Callable[[Database], Intake], queue: str, slots: int) -> None:
-    """Be an agent with the home of this machine, until SIGTERM.
+    """Be an agent in the main thread, until SIGTERM.
 
     Args:
         open_intake: makes the intake, given the agent's connection.
@@ -258,10 +295,21 @@ def serve(open_intake: Callable[[Database], Intake], queue: str, slots: int) -> 
     Raises:
         HomeError: the home or the database can't be used.
     """
-    home = open_home()
-    fork_off_server(_MODULES)
-    database = Database.of_runs(patience=0)
-    with contextlib.closing(database), open_instance(home) as instance:
-        leases = Leases(database)
-        setups = Setups(instance, home)
-        Agent(leases, database, open_intake(database), setups, queue, slots).run()
+    open_home()
+    fork_off_workers()
+    with open_agent(open_intake, queue, slots) as agent, calling_on_signals(agent.stop):
+        agent.run()
+
+
+@contextlib.contextmanager
+def calling_on_signals(act: Callable[[], object]) -> Iterator[None]:
+    """Call a function on each SIGTERM and SIGINT; in the main thread."""
+    previous: dict[int, Any] = {
+        number: signal.signal(number, lambda *_: act())
+        for number in (signal.SIGTERM, signal.SIGINT)
+    }
+    try:
+        yield
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)

@@ -52,7 +52,8 @@ _FORGET_OLD = (
 _CLAIM = """
 UPDATE flowtoy_leases AS step SET holder = %s, host = %s, seen = clock_timestamp()
 FROM flowtoy_leases AS carrier JOIN runs ON runs.run_id = carrier.run_id
-WHERE step.run_id = %s AND step.turn = %s AND step.holder IS NULL AND NOT step.ended
+WHERE step.run_id = %s AND step.turn = %s AND NOT step.ended
+AND (step.holder IS NULL OR step.holder = %s)
 AND carrier.run_id = step.run_id AND carrier.turn = 0
 AND carrier.seen > clock_timestamp() - make_interval(secs => %s)
 AND runs.status IN ('STARTED', 'CANCELING')
@@ -81,6 +82,10 @@ UPDATE flowtoy_leases SET stop = %s, ended = ended OR holder IS NULL,
     gone = CASE WHEN holder IS NULL AND NOT ended THEN 'interrupted' ELSE gone END
 WHERE run_id = %s AND turn = %s RETURNING pg_notify(%s, '')
 """
+_WITHDRAW = """
+UPDATE flowtoy_leases SET ended = true
+WHERE run_id = %s AND turn = %s AND holder IS NULL AND NOT ended RETURNING turn
+"""
 _END = """
 UPDATE flowtoy_leases SET ended = true, error = %s, gone = %s
 WHERE run_id = %s AND turn = %s AND holder = %s AND NOT ended
@@ -96,7 +101,7 @@ ON CONFLICT (holder) DO UPDATE SET seen = clock_timestamp()
 """
 _LISTENING = """
 SELECT count(*) FROM flowtoy_agents
-WHERE queue = %s AND seen > clock_timestamp() - make_interval(secs => %s)
+WHERE %s = ANY(string_to_array(queue, ',')) AND seen > clock_timestamp() - make_interval(secs => %s)
 """
 
 
@@ -218,13 +223,20 @@ class Leases:
         """Want the end of a hand-out: `interrupt` or `kill`. One that nobody has is withdrawn."""
         self._database.rows(_STOP, [how, message.run_id, message.turn, WAKE_CHANNEL])
 
+    def withdraw(self, message: Message) -> bool:
+        """Take back a hand-out that nobody has; whether that was so."""
+        return bool(self._database.count(_WITHDRAW, [message.run_id, message.turn]))
+
     def listening(self, queue: str) -> int:
         """How many agents take steps of a queue."""
         return int(self._database.rows(_LISTENING, [queue, LEASE])[0][0])
 
     def claim(self, message: Message, holder: str, host: str) -> Claim | None:
-        """Claim a hand-out; None where somebody has it, or nobody wants it any more."""
-        values = [holder, host, message.run_id, message.turn, CARRIER_LEASE]
+        """Claim a hand-out; None where another has it, or nobody wants it any more.
+
+        An agent may claim again what is its own already: the answer may have been lost.
+        """
+        values = [holder, host, message.run_id, message.turn, holder, CARRIER_LEASE]
         rows = self._database.rows(_CLAIM, values)
         return Claim(message, *rows[0]) if rows else None
 
@@ -240,7 +252,7 @@ class Leases:
         return {Message(run_id, turn): Renewal(*rest) for run_id, turn, *rest in rows}
 
     def present(self, holder: str, host: str, queue: str, slots: int) -> None:
-        """Show that an agent takes steps."""
+        """Show that an agent takes steps; of several queues, with a comma between them."""
         self._database.rows(_PRESENT, [holder, host, queue, slots])
 
     def leave(self, holder: str) -> None:

@@ -32,8 +32,11 @@ TELL_AFTER = 10.0
 """Seconds after which a run tells that a step waits for a worker."""
 SEND_AGAIN = 20.0
 """Seconds after which the message of a step that nobody has claimed is sent again."""
+LONGEST_PAUSE = 60.0
+"""Seconds between two of them, at most: while all workers are busy, each is one more to drop."""
 _MISSED = 5.0
 """Seconds between two looks from which on it may be this process that was away."""
+NOT_TAKEN = "the run's timeout passed before a worker took this step"
 _WAITS = "waits for a worker"
 _INTERRUPTS = ("DagsterExecutionInterruptedError", "KeyboardInterrupt")
 
@@ -48,6 +51,7 @@ class _Turn:
         queue: whose workers may take it.
         cursor: the id of the last event that is known of it.
         sent_at: when its message was sent, by the monotonic clock.
+        pause: seconds until it is sent again.
         handed_at: when it was handed out first.
         told: the ids of events that tell that it waits for a worker, which are the run's own.
         has_told: whether there is one.
@@ -60,6 +64,7 @@ class _Turn:
     cursor: int
     sent_at: float
     handed_at: float = field(default_factory=time.monotonic)
+    pause: float = SEND_AGAIN
     told: set[int] = field(default_factory=set)
     has_told: bool = False
     has_last: bool = False
@@ -73,6 +78,8 @@ class RemotePool:
         database: the connection of this process; closed at the end.
         transport: takes the messages.
         queue_of: gives the queue of a step by its key.
+        limit_of: gives, by the key of a step, how many seconds after the run's begin it must have a
+            worker; None where it may wait.
         tell: stores that a step waits for something, given its key and a text.
     """
 
@@ -82,12 +89,15 @@ class RemotePool:
         database: Database,
         transport: Transport,
         queue_of: Callable[[str], str],
+        limit_of: Callable[[str], float | None],
         tell: Callable[[str, str], object],
     ) -> None:
         self._run_id = run_id
         self._database = database
         self._transport = transport
         self._queue_of = queue_of
+        self._limit_of = limit_of
+        self._began = time.monotonic()
         self._tell = tell
         self._leases = Leases(database)
         self._turns: dict[int, _Turn] = {}
@@ -168,7 +178,9 @@ class RemotePool:
             elif standing.is_late and time.monotonic() > self._judging_from:
                 yield from self._give_up(turn, standing)
             elif standing.host is None:
-                self._remind(turn)
+                yield from self._out_of_time(turn)
+                if turn.message.turn in self._turns:
+                    self._remind(turn)
 
     def _note_absence(self) -> None:
         """Judge nobody for a while where the database was away, or this process.
@@ -215,6 +227,15 @@ class RemotePool:
             yield from self._new_events({turn.message.turn: turn})
             yield self._ended(turn, reason)
 
+    def _out_of_time(self, turn: _Turn) -> Iterator[Report]:
+        """Fail a step that no worker took in the time of the run: no worker can do that."""
+        limit = self._limit_of(turn.step_key)
+        if limit is None or time.monotonic() - self._began < limit:
+            return
+        if self._leases.withdraw(turn.message):
+            del self._turns[turn.message.turn]
+            yield StepLost(turn.step_key, 0, None, NOT_TAKEN, is_final=True)
+
     def _ended(
         self, turn: _Turn, gone: str | None, error: SerializableErrorInfo | None = None
     ) -> Report:
@@ -226,14 +247,15 @@ class RemotePool:
     def _remind(self, turn: _Turn) -> None:
         """Send the message again of a step that nobody has claimed, and tell of it."""
         now = time.monotonic()
-        if now - turn.sent_at > SEND_AGAIN:
-            turn.sent_at = now
+        if now - turn.sent_at > turn.pause:
+            turn.sent_at, turn.pause = now, min(2 * turn.pause, LONGEST_PAUSE)
             self._transport.submit(turn.message, turn.queue)
         if not turn.has_told and now - turn.handed_at > TELL_AFTER:
             turn.has_told = True
-            if self._leases.listening(turn.queue):
+            trouble = self._transport.trouble()
+            if trouble is None and self._leases.listening(self._transport.listeners(turn.queue)):
                 why = f"those on queue '{turn.queue}' are busy"
             else:
-                why = f"none listens on queue '{turn.queue}'"
+                why = trouble or f"none listens on queue '{turn.queue}'"
                 logger.warning("step '%s' %s: %s", turn.step_key, _WAITS, why)
             self._tell(turn.step_key, f"{_WAITS}: {why}")

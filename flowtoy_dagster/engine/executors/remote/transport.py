@@ -14,7 +14,13 @@ class Transport(Protocol):
     """
 
     def submit(self, message: Message, queue: str) -> None:
-        """Send a message to the workers of a queue."""
+        """Send a message to the workers of a queue; does not wait for a broker that is away."""
+
+    def trouble(self) -> str | None:
+        """Why messages are not delivered now; None where nothing is known."""
+
+    def listeners(self, queue: str) -> str:
+        """What the queue is called where agents show that they listen."""
 
     def close(self, run_id: str) -> None:
         """A run has ended; what of it was not delivered need not be."""
@@ -25,3 +31,6 @@ class Intake(Protocol):
 
     def take(self) -> Message | None:
         """The next message; None where there is none now."""
+
+    def settle(self, message: Message) -> None:
+        """What a message said is done: its step has ended, or it is somebody else's."""

@@ -6,12 +6,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Annotated, Any
-
-from pydantic import StringConstraints
+from typing import TYPE_CHECKING, Any
 
 from flowtoy_dagster.engine.executors.kind import ExecutorKind, own_run_config
 from flowtoy_dagster.flow.schema.fields import Strict
+from flowtoy_dagster.flow.schema.models import Queue
 from flowtoy_dagster.health import Health
 
 if TYPE_CHECKING:
@@ -19,6 +18,7 @@ if TYPE_CHECKING:
 
     from flowtoy_dagster.engine.executors.remote.database import Database
     from flowtoy_dagster.engine.executors.remote.message import Message
+    from flowtoy_dagster.engine.executors.remote.transport import Transport
 
 DEFAULT_QUEUE = "default"
 _SUBMIT = (
@@ -51,6 +51,14 @@ class PostgresQueue:
         self._database.rows(_SUBMIT, values)
         self._database.rows("SELECT pg_notify(%s, '')", [WAKE_CHANNEL])
 
+    def trouble(self) -> str | None:
+        """Nothing: a run waits for its database elsewhere."""
+        return None
+
+    def listeners(self, queue: str) -> str:
+        """What the queue is called where agents show that they listen."""
+        return queue
+
     def close(self, run_id: str) -> None:
         """A run has ended; what of it was not delivered need not be."""
         self._database.rows("DELETE FROM flowtoy_queue WHERE run_id = %s", [run_id])
@@ -66,6 +74,10 @@ class PostgresQueue:
         return None
 
 
+    def settle(self, message: Message) -> None:
+        """Nothing: what was taken is gone from the queue."""
+
+
 class WorkersOptions(Strict):
     """The options of the executor.
 
@@ -73,13 +85,18 @@ class WorkersOptions(Strict):
         queue: whose workers take the steps.
     """
 
-    queue: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_.-]{1,60}$")] = DEFAULT_QUEUE
+    queue: Queue = DEFAULT_QUEUE
 
 
-class WorkersKind(ExecutorKind):
+class RemoteKind(ExecutorKind):
     """Runs steps on any machine that has `flowtoy worker` and the same database."""
 
     options_model = WorkersOptions
+    has_queues = True
+
+    def transport(self, database: Database) -> Transport:
+        """The end of the queue at which a run is, given the run's connection."""
+        raise NotImplementedError
 
     def build(
         self, options: Any, max_workers: int, limits: list[dict[str, Any]]
@@ -93,7 +110,7 @@ class WorkersKind(ExecutorKind):
             from flowtoy_dagster.engine.executors.remote.executor import RemoteExecutor
             from flowtoy_dagster.engine.executors.scheduling.halting import FLOW_EXECUTION
 
-            return RemoteExecutor(PostgresQueue, options.queue, **config, **FLOW_EXECUTION)
+            return RemoteExecutor(self.transport, options.queue, **config, **FLOW_EXECUTION)
 
         return own_executor(self.name, make, max_workers, limits)
 
@@ -110,6 +127,14 @@ class WorkersKind(ExecutorKind):
         from flowtoy_dagster.engine.executors.remote.needs import check_database
 
         check_database(self.name)
+
+
+class WorkersKind(RemoteKind):
+    """Needs nothing but the database that has the history."""
+
+    def transport(self, database: Database) -> Transport:
+        """The queue in the database of runs."""
+        return PostgresQueue(database)
 
     def examine(self, *, is_wanted: bool) -> Iterable[Health]:
         """Which workers were seen lately, and what waits for one."""

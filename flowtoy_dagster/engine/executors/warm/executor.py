@@ -243,7 +243,7 @@ class _Execution:
             return
         if isinstance(report, StepLost):
             judged = report.step_key in self._judged or self._stopping
-            if self._is_our_own(report.step_key) and not judged:
+            if self._is_our_own(report.step_key) and not (judged or report.is_final):
                 # Its op knows what follows: whether it is tried again, and who goes on without it.
                 self._judged.add(report.step_key)
                 task = replace(self._task(report.step_key), lost=report.reason)

@@ -76,12 +76,14 @@ class StepLost:
         pid: the worker's process.
         status: its exit code or minus its signal; None where that is not known.
         told: how it ended, where another process has told.
+        is_final: whether it can't be tried again, nor be judged by its op: no worker took it.
     """
 
     step_key: str
     pid: int
     status: int | None
     told: str | None = None
+    is_final: bool = False
 
     @property
     def reason(self) -> str:

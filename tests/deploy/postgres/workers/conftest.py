@@ -44,7 +44,10 @@ class Worker:
 
     def wait_for(self, text: str) -> None:
         """Wait until it has printed a text."""
-        wait_until(lambda: text in self.log, f"{text!r} in {self.log}")
+        wait_until(
+            lambda: text in self.log or self.process.poll() is not None, f"{text!r} in {self.log}"
+        )
+        assert text in self.log, self.log
 
     def signal(self, number: int) -> None:
         """Send it a signal."""
@@ -52,13 +55,17 @@ class Worker:
 
     def end(self) -> int:
         """Have it end; its exit code."""
+        self.tell_to_end()
+        return self.process.wait(PATIENCE)
+
+    def tell_to_end(self) -> None:
+        """Have it end, some time."""
         with contextlib.suppress(psutil.NoSuchProcess):
             process = psutil.Process(self.process.pid)
             for each in (*process.children(recursive=True), process):
                 with contextlib.suppress(psutil.NoSuchProcess):
                     each.resume()
         self.process.terminate()
-        return self.process.wait(PATIENCE)
 
 
 @dataclass
@@ -96,18 +103,22 @@ class Machines:
 
     def start(self, *options: str, **variables: str) -> Worker:
         """Start a worker on a machine of its own; gives it when it takes steps."""
+        worker = self.launch("flowtoy_dagster", "worker", *options, **variables)
+        worker.wait_for("takes up to")
+        return worker
+
+    def launch(self, module: str, *arguments: str, **variables: str) -> Worker:
+        """Start a program that is a worker; does not wait until it takes steps."""
         name = f"worker{len(self.workers)}"
         log = self.folder / f"{name}.log"
         with open(log, "wb") as file:
             process = subprocess.Popen(
-                [sys.executable, "-m", "flowtoy_dagster", "worker", *options],
+                [sys.executable, "-m", module, *arguments],
                 stdin=subprocess.DEVNULL, stdout=file, stderr=file, cwd=self.folder,
                 env={**os.environ, **self.environment(name), **variables},
             )
         worker = Worker(process, self.folder / name, log)
         self.workers.append(worker)
-        wait_until(lambda: "takes up to" in worker.log or process.poll() is not None, worker.log)
-        assert process.poll() is None, worker.log
         return worker
 
     def sql(self, query: str) -> str:
@@ -117,9 +128,11 @@ class Machines:
 
     def close(self) -> None:
         """End what was started."""
-        for worker in self.workers:
-            if worker.process.poll() is None:
-                worker.end()
+        running = [worker for worker in self.workers if worker.process.poll() is None]
+        for worker in running:
+            worker.tell_to_end()
+        for worker in running:
+            worker.process.wait(PATIENCE)
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,1 @@
+"""Executors whose steps go to workers through a broker: Celery, Dask."""

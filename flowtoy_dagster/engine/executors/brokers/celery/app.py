@@ -1,0 +1,44 @@
+"""The Celery application of runs and of workers: messages alone, no results."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from celery import Celery
+
+EXECUTOR = "celery"
+TASK = "flowtoy.step"
+QUEUE_PREFIX = "flowtoy."
+"""What is before a queue's name in the broker, which others may use, too."""
+CONNECT_TIMEOUT = 4.0
+"""Seconds in which a broker must answer."""
+_SETTINGS: dict[str, Any] = {
+    "broker_connection_max_retries": None,
+    "broker_connection_retry_on_startup": True,
+    "broker_connection_timeout": CONNECT_TIMEOUT,
+    "result_backend": None,
+    "task_ignore_result": True,
+    # Acknowledged when the step has ended: what a lost worker had is delivered to another.
+    "task_acks_late": True,
+    "worker_prefetch_multiplier": 1,
+    # Steps run in processes of the agent; a thread of the pool waits for each.
+    "worker_pool": "threads",
+    "worker_enable_remote_control": False,
+    "worker_send_task_events": False,
+    "worker_hijack_root_logger": False,
+    "worker_redirect_stdouts": False,
+    "task_default_queue": f"{QUEUE_PREFIX}default",
+    "task_serializer": "json",
+    "accept_content": ["json"],
+}
+
+
+def make_app(address: str) -> Celery:
+    """An application that knows the broker, and no task yet."""
+    # One that became the process's own would be in the way of an application that a step uses.
+    app = Celery("flowtoy", broker=address, set_as_current=False)
+    app.conf.update(_SETTINGS)
+    if address.startswith("amqp"):
+        # RabbitMQ tells that it has a message; without, one is lost where the connection breaks.
+        app.conf.broker_transport_options = {"confirm_publish": True}
+    return app

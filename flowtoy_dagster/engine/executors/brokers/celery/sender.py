@@ -1,0 +1,38 @@
+"""The end of Celery's broker at which a run is."""
+
+from __future__ import annotations
+
+from flowtoy_dagster.engine.executors.brokers.celery.app import (
+    CONNECT_TIMEOUT,
+    QUEUE_PREFIX,
+    TASK,
+    make_app,
+)
+from flowtoy_dagster.engine.executors.remote.message import Message
+
+
+class CelerySender:
+    """A connection to a broker.
+
+    Args:
+        address: of the broker.
+    """
+
+    def __init__(self, address: str) -> None:
+        self._app = make_app(address)
+        self._connection = self._app.connection_for_write()
+        self._connection.ensure_connection(max_retries=1, timeout=CONNECT_TIMEOUT)
+        self._producer = self._app.amqp.Producer(self._connection)
+
+    def send(self, message: Message, queue: str) -> None:
+        """Send a message to the workers of a queue."""
+        text = message.encode()
+        self._app.send_task(
+            TASK, (text,), producer=self._producer, queue=QUEUE_PREFIX + queue, retry=False,
+            ignore_result=True, argsrepr="", kwargsrepr="",
+        )
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._connection.close()
+        self._app.close()

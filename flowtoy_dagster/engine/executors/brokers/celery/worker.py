@@ -1,0 +1,188 @@
+"""A worker of Celery that hosts an agent."""
+
+from __future__ import annotations
+
+import logging
+import signal
+import socket
+import uuid
+import warnings
+from typing import Any
+
+from celery import Celery, bootsteps
+from celery.concurrency.thread import TaskPool
+from celery.exceptions import Reject, SecurityWarning
+from celery.signals import setup_logging
+from celery.worker import state
+from celery.worker.consumer import Consumer
+
+from flowtoy_dagster.engine.executors.brokers.celery.app import (
+    EXECUTOR,
+    QUEUE_PREFIX,
+    TASK,
+    make_app,
+)
+from flowtoy_dagster.engine.executors.brokers.guest import GuestAgent
+from flowtoy_dagster.engine.executors.brokers.inbox import NotTakenError
+from flowtoy_dagster.engine.executors.brokers.outbox import listeners_name
+from flowtoy_dagster.engine.executors.remote.agent import fork_off_workers
+from flowtoy_dagster.engine.storage.home import open_home
+from flowtoy_dagster.errors import FlowtoyError, UsageError
+from flowtoy_dagster.terminal import say
+
+_LOGGERS = ("celery", "kombu", "amqp", "redis")
+
+
+class SteadyConsumer(Consumer):  # type: ignore[misc]
+    """Celery's consumer, which reports once that the broker is away, and tries every 2 seconds."""
+
+    def ensure_connected(self, conn: Any) -> Any:
+        """Connect, however long it takes."""
+        failed = False
+
+        def report(error: Exception, _: float) -> None:
+            nonlocal failed
+            if not failed:
+                reason = str(error).strip().partition("\n")[0] or type(error).__name__
+                say(f"can't reach the broker {conn.as_uri()}: {reason}; trying again every 2 s")
+            failed = True
+
+        connected = conn.ensure_connection(
+            report, None, interval_start=2, interval_step=0, interval_max=2,
+            callback=state.maybe_shutdown,
+        )
+        if failed:
+            say("the broker answers again")
+        return connected
+
+
+class AgentStep(bootsteps.StartStopStep):  # type: ignore[misc]
+    """The part of Celery's worker that starts and ends the agent."""
+
+    guest: GuestAgent | None = None
+
+    def start(self, parent: Any) -> None:
+        """Start the agent, unless it was before the worker."""
+        try:
+            if not issubclass(parent.pool_cls, TaskPool):
+                raise UsageError("a worker for flowtoy needs the pool 'threads': leave -P out")
+            if self.guest is None:
+                self.guest = _guest(_queues_of(parent.app), parent.concurrency)
+                self.guest.start()
+        except FlowtoyError as error:
+            say(f"error: {error}")
+            raise SystemExit(error.exit_code) from None
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, self._on_signal)
+
+    def stop(self, parent: Any) -> None:
+        """Let the steps end that run."""
+        if self.guest is not None:
+            self.guest.close()
+
+    def terminate(self, parent: Any) -> None:
+        """End the steps that run."""
+        if self.guest is not None:
+            self.guest.stop()
+        self.stop(parent)
+
+    def run_step(self, text: str) -> None:
+        """The task: have a step run that a message names."""
+        try:
+            if self.guest is None:
+                raise NotTakenError
+            self.guest.run_step(text)
+        except NotTakenError:
+            raise Reject("this worker ends", requeue=True) from None
+
+    def _on_signal(self, *_: object) -> None:
+        # Celery's own handlers would not let a second signal end the steps.
+        state.should_stop = 0
+        if self.guest is not None:
+            self.guest.stop()
+
+
+def worker_app(address: str, guest: GuestAgent | None = None) -> Celery:
+    """The application of a worker.
+
+    Args:
+        address: of the broker.
+        guest: an agent that has been started; by default the worker starts one.
+    """
+    app = make_app(address)
+    found: list[AgentStep] = []
+
+    class OwnStep(AgentStep):
+        def __init__(self, parent: Any, **options: Any) -> None:
+            super().__init__(parent, **options)
+            self.guest = guest
+            found.append(self)
+
+    def step(text: str) -> None:
+        found[-1].run_step(text)
+
+    app.steps["worker"].add(OwnStep)
+    app.task(name=TASK)(step)
+    return app
+
+
+def serve(address: str, queue: str, slots: int) -> None:
+    """Be a worker of Celery until SIGTERM.
+
+    Args:
+        address: of the broker.
+        queue: what it takes from.
+        slots: how many steps run at once.
+
+    Raises:
+        HomeError: the home or the database can't be used.
+    """
+    open_home()
+    fork_off_workers()
+    guest = _guest([queue], slots)
+    guest.start()
+    setup_logging.connect(_log_as_flowtoy)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", SecurityWarning)  # of root, who must trust the broker
+        worker = worker_app(address, guest).Worker(
+            hostname=f"flowtoy-{uuid.uuid4().hex[:8]}@{socket.gethostname()}",
+            pool="threads", concurrency=slots, queues=[QUEUE_PREFIX + queue],
+            without_gossip=True, without_mingle=True, quiet=True,
+            loglevel=logging.getLogger("flowtoy").level, consumer_cls=SteadyConsumer,
+        )
+        worker.start()
+    guest.close()
+    if worker.exitcode:
+        raise SystemExit(1)
+
+
+def _guest(queues: list[str], slots: int) -> GuestAgent:
+    listens = ",".join(listeners_name(EXECUTOR, queue) for queue in queues)
+    return GuestAgent(listens, slots, _end_worker)
+
+
+def _end_worker() -> None:
+    state.should_stop = 1
+
+
+def _queues_of(app: Celery) -> list[str]:
+    """The queues that a worker takes from, as flows call them."""
+    names = list(app.amqp.queues.consume_from)
+    return [name[len(QUEUE_PREFIX):] for name in names if name.startswith(QUEUE_PREFIX)]
+
+
+def _log_as_flowtoy(**_: Any) -> None:
+    """Have Celery log its errors where flowtoy does, each in a line; all of it for `debug`."""
+    ours = logging.getLogger("flowtoy")
+    is_brief = ours.level > logging.DEBUG
+    for name in _LOGGERS:
+        logger = logging.getLogger(name)
+        logger.handlers, logger.propagate = list(ours.handlers), False
+        logger.setLevel(logging.ERROR if is_brief else logging.DEBUG)
+        if is_brief:
+            logger.addFilter(_without_trace)
+
+
+def _without_trace(record: logging.LogRecord) -> bool:
+    record.exc_info = record.exc_text = None
+    return True

@@ -1,0 +1,51 @@
+"""The end of a Dask scheduler at which a run is."""
+
+from __future__ import annotations
+
+import itertools
+from typing import Any
+
+from distributed import Client
+
+from flowtoy_dagster.engine.executors.brokers.dask.tasks import RESOURCE_PREFIX, run_step
+from flowtoy_dagster.engine.executors.remote.message import Message
+
+CONNECT_TIMEOUT = 4.0
+"""Seconds in which a scheduler must answer."""
+
+
+class DaskSender:
+    """A client of a Dask scheduler.
+
+    Args:
+        address: of the scheduler.
+    """
+
+    def __init__(self, address: str) -> None:
+        self._client = Client(
+            address, set_as_default=False, timeout=CONNECT_TIMEOUT, name="flowtoy"
+        )
+        self._futures: list[Any] = []
+        self._numbers = itertools.count()
+
+    def send(self, message: Message, queue: str) -> None:
+        """Have a worker of a queue get a message.
+
+        Raises:
+            ConnectionError: the scheduler is away.
+        """
+        if self._client.status != "running":
+            raise ConnectionError("the scheduler has closed the connection")
+        # Dask gives the result of a key that it knows instead of doing something: no two are alike.
+        # It forgets a task whose future is gone.
+        self._futures = [future for future in self._futures if not future.done()]
+        self._futures.append(self._client.submit(
+            run_step, message.encode(), pure=False, retries=0,
+            key=f"flowtoy-{message.run_id}-{message.turn}-{next(self._numbers)}-{id(self)}",
+            resources={RESOURCE_PREFIX + queue: 1},
+        ))
+
+    def close(self) -> None:
+        """Close the connection; the scheduler forgets what has not begun."""
+        self._futures.clear()
+        self._client.close(timeout=1)

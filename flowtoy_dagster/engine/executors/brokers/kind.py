@@ -1,0 +1,79 @@
+"""What executors need that reach their workers through a broker. No Dagster in here."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+from typing import TYPE_CHECKING, ClassVar
+
+from flowtoy_dagster.engine.executors.remote.workers import RemoteKind
+from flowtoy_dagster.errors import HomeError
+
+if TYPE_CHECKING:
+    from flowtoy_dagster.engine.executors.brokers.outbox import Sender
+    from flowtoy_dagster.engine.executors.remote.database import Database
+    from flowtoy_dagster.engine.executors.remote.transport import Transport
+
+
+class BrokerKind(RemoteKind):
+    """Runs steps on any machine that has a worker of the engine and the same database.
+
+    Attributes:
+        extra: what is installed for it.
+        modules: what that brings.
+        variable: the environment variable with the broker's address.
+        schemes: what an address may begin with.
+        example: an address.
+    """
+
+    extra: ClassVar[str]
+    modules: ClassVar[tuple[str, ...]]
+    variable: ClassVar[str]
+    schemes: ClassVar[tuple[str, ...]]
+    example: ClassVar[str]
+
+    def open_sender(self) -> Sender:
+        """Connect to the broker; raises what its client raises."""
+        raise NotImplementedError
+
+    def transport(self, database: Database) -> Transport:
+        """The broker, as a run sees it."""
+        from flowtoy_dagster.engine.executors.brokers.outbox import Outbox
+
+        return Outbox(self.name, self.variable, self.open_sender)
+
+    def address(self) -> str:
+        """The broker's address.
+
+        Raises:
+            HomeError: it is not set, or is none.
+        """
+        address = os.environ.get(self.variable)
+        if not address:
+            raise HomeError(
+                f"the executor '{self.name}' needs the address of its broker, and "
+                f"{self.variable} is not set\n    set {self.variable} to {self.example}"
+            )
+        schemes = {one.partition("://")[0] for one in address.split(";")}
+        if not schemes <= set(self.schemes) or "://" not in address:
+            # What it is may hold a password.
+            listed = ", ".join(f"{scheme}://" for scheme in self.schemes)
+            raise HomeError(
+                f"{self.variable} is not the address of a broker\n"
+                f"    it looks like {self.example}, and begins with one of {listed}"
+            )
+        return address
+
+    def check_home(self) -> None:
+        """See that the extra is installed, the broker's address is set, and the history shared.
+
+        Raises:
+            HomeError: it is not so.
+        """
+        if not all(map(importlib.util.find_spec, self.modules)):
+            raise HomeError(
+                f"the executor '{self.name}' needs packages that are not installed\n"
+                f"    pip install 'flowtoy-dagster[{self.extra},postgres]'"
+            )
+        self.address()
+        super().check_home()
