@@ -1,0 +1,142 @@
+"""What is checked of executors with a broker before a run is made, and what steps see of it."""
+
+from __future__ import annotations
+
+import importlib.util
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from flowtoy_dagster import ConfigError, load_flow, run_flow
+from flowtoy_dagster.engine.executors.kinds import EXECUTORS
+from flowtoy_dagster.errors import HomeError, UsageError
+from flowtoy_dagster.masking.mask import Mask, deployment_secrets
+
+STEP = {"name": "a", "source": "env"}
+REDIS = "redis://:p4ssw0rd%2F@127.0.0.1:1/0"
+
+
+@pytest.fixture(autouse=True)
+def _nothing_is_set(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    for name in ("FLOWTOY_BROKER", "FLOWTOY_DASK", "FLOWTOY_STORAGE", "FLOWTOY_EXECUTOR"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("FLOWTOY_HOME", str(tmp_path / "home"))
+
+
+@pytest.mark.parametrize(("executor", "module"), [("celery", "redis"), ("dask", "distributed")])
+def test_an_extra_that_is_not_installed_is_named_before_a_run_is_made(
+    monkeypatch: pytest.MonkeyPatch, executor: str, module: str
+) -> None:
+    found = importlib.util.find_spec
+    monkeypatch.setattr(
+        importlib.util, "find_spec", lambda name, *_: None if name == module else found(name)
+    )
+    with pytest.raises(HomeError) as raised:
+        run_flow({"flow": [STEP], "runner": {"executor": executor}})
+    assert raised.value.exit_code == 2
+    assert f"pip install 'flowtoy-dagster[{executor},postgres]'" in str(raised.value)
+    with pytest.raises(HomeError, match="packages that are not installed"):
+        EXECUTORS[executor].serve("default", 1)
+
+
+@pytest.mark.parametrize(("executor", "variables", "message"), [
+    ("celery", {}, "FLOWTOY_BROKER is not set"),
+    ("dask", {}, "FLOWTOY_DASK is not set"),
+    ("celery", {"FLOWTOY_BROKER": "p4ssw0rd"}, "FLOWTOY_BROKER is not the address of a broker"),
+    ("celery", {"FLOWTOY_BROKER": "memory://p4ssw0rd"}, "begins with one of redis://, rediss://"),
+    ("celery", {"FLOWTOY_BROKER": f"{REDIS};sqs://p4ssw0rd"}, "is not the address of a broker"),
+    ("dask", {"FLOWTOY_DASK": "p4ssw0rd:8786"}, "FLOWTOY_DASK is not the address of a broker"),
+    ("celery", {"FLOWTOY_BROKER": REDIS}, "needs the history of runs in PostgreSQL"),
+    ("dask", {"FLOWTOY_DASK": "tcp://127.0.0.1:1"}, "needs the history of runs in PostgreSQL"),
+])
+def test_an_address_that_is_missing_or_wrong_is_reported_without_showing_it(
+    monkeypatch: pytest.MonkeyPatch, executor: str, variables: dict[str, str], message: str
+) -> None:
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(HomeError, match=message) as raised:
+        run_flow({"flow": [STEP], "runner": {"executor": executor}})
+    assert "p4ssw0rd" not in str(raised.value)
+    assert raised.value.exit_code == 2
+
+
+@pytest.mark.parametrize("address", [
+    REDIS, f"amqp://flow:p4ssw0rd%2F@a:1//;{REDIS}", "redis://a:1/0?password=p4ssw0rd%2F",
+    "amqp://flow:other@a:1//;amqp://flow:p4ssw0rd%2F@b:1//",
+])
+def test_the_passwords_of_a_broker_are_secrets(address: str) -> None:
+    found = deployment_secrets({"FLOWTOY_BROKER": address})
+    assert {"p4ssw0rd/", address} <= found
+    for text in (address, "p4ssw0rd/", "AUTH p4ssw0rd%2F"):
+        assert "p4ssw0rd" not in Mask(found).text(text)
+
+
+def test_an_address_without_a_password_is_no_secret() -> None:
+    variables = {"FLOWTOY_DASK": "tcp://127.0.0.1:8786", "FLOWTOY_BROKER": "amqp://flow@host:1//"}
+    assert deployment_secrets(variables) == set()
+
+
+def test_steps_do_not_see_what_a_deployment_is_reached_by(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("FLOWTOY_BROKER", REDIS)
+    monkeypatch.setenv("FLOWTOY_DASK", "tcp://127.0.0.1:1")
+    done = run_flow({"flow": [{
+        "name": "look", "output": [{"name": "text", "value": "stdout"}],
+        "source": {"type": "process", "configuration": {
+            "command": ["sh", "-c", "env | grep -c -e BROKER= -e DASK= || true"],
+        }},
+    }, {
+        "name": "print", "source": {"type": "process", "configuration": {
+            "command": ["sh", "-c", "echo p4ssw0rd/ >&2; exit 3"],
+        }},
+    }], "runner": {"executor": "in_process"}}, home=tmp_path / "home")
+    assert done.outputs["look"] == {"text": "0\n"}
+    assert done.status.steps["print"].stderr == "***"
+
+
+# language 10.4
+@pytest.mark.parametrize("executor", ["warm", "multiprocess", "in_process"])
+def test_a_queue_of_a_step_needs_an_executor_with_queues(executor: str) -> None:
+    flow = {"flow": [{**STEP, "queue": "gpu"}]}
+    with pytest.raises(ConfigError, match=f"the executor '{executor}' has no queues"):
+        load_flow({**flow, "runner": {"executor": executor}})
+    for remote in ("workers", "celery", "dask"):
+        assert load_flow({**flow, "runner": {"executor": remote}}).steps[0].queue == "gpu"
+
+
+def test_a_queue_is_checked_against_the_executor_that_the_environment_names(
+    monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # language 10.4
+    flow = load_flow({"flow": [{**STEP, "queue": "gpu"}]})
+    with pytest.raises(UsageError, match=r"'warm' has no queues\n.*workers or celery or dask"):
+        run_flow(flow)
+    monkeypatch.setenv("FLOWTOY_EXECUTOR", "celery")
+    with pytest.raises(HomeError, match="FLOWTOY_BROKER is not set"):
+        run_flow(flow)
+
+
+@pytest.mark.parametrize("queue", ["", "two words", "a/b", "x" * 61, "a,b", 7, None])
+def test_a_queue_has_a_plain_name(queue: Any) -> None:
+    if queue is None:
+        assert load_flow({"flow": [{**STEP, "queue": None}]}).steps[0].queue is None
+        return
+    with pytest.raises(ConfigError):
+        load_flow({"flow": [{**STEP, "queue": queue}]})
+    with pytest.raises(ConfigError):
+        load_flow({
+            "flow": [STEP], "runner": {"executor": "celery", "executor_options": {"queue": queue}},
+        })
+
+
+def test_what_a_dask_scheduler_imports_is_light() -> None:
+    code = (
+        "import sys; import flowtoy_dagster.engine.executors.brokers.dask.tasks; "
+        "print([m for m in ('dagster', 'distributed', 'celery', 'psycopg2') if m in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"
