@@ -1,8 +1,8 @@
 """Measure what a step costs on other machines' workers, beside the executor `warm`.
 
-`python benchmarks/remote.py [--steps N] [--repeats N]`; starts a PostgreSQL server of its own, as
-the tests do, and two workers with one slot each. The overhead is the span of the steps, times the
-slots, divided by the steps, less the time that a step takes by itself.
+`python benchmarks/remote.py [--steps N] [--repeats N]`; starts servers of its own,
+as the tests do, and two workers with one slot each. The overhead is the span of the steps, times
+the slots, divided by the steps, less the time that a step takes by itself.
 """
 
 from __future__ import annotations
@@ -34,32 +34,47 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=50)
     parser.add_argument("--repeats", type=int, default=3)
     options = parser.parse_args()
-    sys.path[:0] = [str(TESTS), str(TESTS / "deploy" / "postgres")]
+    brokers = TESTS / "deploy" / "postgres" / "workers" / "brokers"
+    sys.path[:0] = [str(TESTS), str(TESTS / "deploy" / "postgres"), str(brokers)]
+    from broker_servers import running_broker
     from postgres_server import running_server
 
     print("; ".join(f"{name} {value}" for name, value in machine().items()))
     print(f"{options.steps} steps, {SLOTS} at once, history in PostgreSQL, ms of overhead a step\n")
-    print(f"{'executor':<12}" + "".join(f"{name:>12}" for name in FLOWS) + f"{'a hop':>12}")
+    print(f"{'executor':<18}" + "".join(f"{name:>12}" for name in FLOWS) + f"{'a hop':>12}")
     with running_server() as server, tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         (folder / "files").mkdir()
         own = {"FLOWTOY_STORAGE": server.create("runs"), "FLOWTOY_FILES": str(folder / "files")}
         variables = {**environment(), **own, "FLOWTOY_HOME": str(folder / "carrier")}
-        with _workers(folder, variables):
-            for executor in ("warm", "workers"):
-                cells = [_overhead(folder, variables, executor, kind, options) for kind in FLOWS]
-                cells.append(_overhead(folder, variables, executor, "true", options, chain=True))
-                print(f"{executor:<12}" + "".join(f"{cell:>9.0f} ms" for cell in cells))
+        with _workers(folder, variables, "workers"):
+            _row("warm", folder, variables, "warm", options)
+            _row("workers", folder, variables, "workers", options)
+        for engine in ("redis", "rabbitmq", "dask"):
+            with running_broker(engine) as broker:
+                all_variables = {**variables, **broker.variables}
+                with _workers(folder, all_variables, broker.executor):
+                    title = "dask" if engine == "dask" else f"{broker.executor}, {engine}"
+                    _row(title, folder, all_variables, broker.executor, options)
+
+
+def _row(
+    title: str, folder: Path, variables: dict[str, str], executor: str, options: Any
+) -> None:
+    cells = [_overhead(folder, variables, executor, kind, options) for kind in FLOWS]
+    cells.append(_overhead(folder, variables, executor, "true", options, chain=True))
+    print(f"{title:<18}" + "".join(f"{cell:>9.0f} ms" for cell in cells), flush=True)
 
 
 @contextlib.contextmanager
-def _workers(folder: Path, variables: dict[str, str]) -> Iterator[None]:
+def _workers(folder: Path, variables: dict[str, str], executor: str) -> Iterator[None]:
     log = folder / "workers.log"
     with open(log, "wb") as file, contextlib.ExitStack() as stack:
         for number in range(SLOTS):
             home = {"FLOWTOY_HOME": str(folder / f"worker{number}")}
             process = subprocess.Popen(
-                [str(own_command()), "worker"], env={**variables, **home}, stderr=file
+                [str(own_command()), "worker", "--executor", executor],
+                env={**variables, **home}, stderr=file,
             )
             stack.callback(process.wait)
             stack.callback(process.terminate)
