@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Optional
 
 import typer
 
+from flowtoy_dagster.cli.completion.words import complete_flows, complete_steps
 from flowtoy_dagster.cli.shared.options import (
     AsJson,
     Debug,
@@ -51,12 +52,13 @@ def retry(
     run: RunArgument,
     config: Annotated[
         Optional[list[str]],  # noqa: UP045 - Typer reads these at run time
-        typer.Argument(metavar="CONFIG",
+        typer.Argument(metavar="CONFIG", autocompletion=complete_flows,
                        help="Changed YAML files; steps that differ are run again."),
     ] = None,
     from_step: Annotated[
         Optional[str],  # noqa: UP045
-        typer.Option("--from", metavar="STEP", help="Also run this step and all after it."),
+        typer.Option("--from", metavar="STEP", autocompletion=complete_steps,
+                     help="Also run this step and all after it."),
     ] = None,
     max_workers: MaxWorkers = None,
     as_json: AsJson = False,

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Optional
 
 import typer
 
+from flowtoy_dagster.cli.completion.words import complete_runs, complete_steps
 from flowtoy_dagster.cli.shared.options import (
     AddressFile,
     Json,
@@ -98,7 +99,8 @@ def show_run(
     run: RunArgument,
     step: Annotated[
         Optional[str],  # noqa: UP045 - Typer reads this at run time
-        typer.Argument(metavar="STEP", help="The items of one step with 'for_each'."),
+        typer.Argument(metavar="STEP", autocompletion=complete_steps,
+                       help="The items of one step with 'for_each'."),
     ] = None,
     state: Annotated[
         Optional[str],  # noqa: UP045
@@ -163,7 +165,8 @@ def show_logs(
     run: RunArgument,
     step: Annotated[
         Optional[str],  # noqa: UP045 - Typer reads this at run time
-        typer.Argument(metavar="STEP", help="One step; all by default."),
+        typer.Argument(metavar="STEP", autocompletion=complete_steps,
+                       help="One step; all by default."),
     ] = None,
     item: Annotated[
         Optional[str],  # noqa: UP045
@@ -244,7 +247,8 @@ def prune_runs(
 def repair_runs(
     run: Annotated[
         Optional[str],  # noqa: UP045 - Typer reads this at run time
-        typer.Argument(metavar="RUN", help="One run; all by default."),
+        typer.Argument(metavar="RUN", autocompletion=complete_runs,
+                       help="One run; all by default."),
     ] = None,
 ) -> None:
     """Close runs whose process is gone: store them as failed, and free their pools' slots.

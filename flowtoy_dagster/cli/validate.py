@@ -13,6 +13,7 @@ from typing import Annotated
 
 import typer
 
+from flowtoy_dagster.cli.completion.words import complete_flows
 from flowtoy_dagster.cli.shared.options import Debug, EnvFile, load_env_files
 from flowtoy_dagster.cli.shared.streams import raise_interrupts
 from flowtoy_dagster.errors import ConfigError, FlowtoyError, Location, Problem, UsageError
@@ -56,7 +57,7 @@ def validate(
     paths: Annotated[
         list[str],
         typer.Argument(help="YAML files, each a flow, and folders with flows; - is standard"
-                            " input.", metavar="PATH"),
+                            " input.", metavar="PATH", autocompletion=complete_flows),
     ],
     merge: Annotated[
         bool, typer.Option("--merge", help="Merge the files into one flow, as flowtoy run does.")

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Optional
 
 import typer
 
+from flowtoy_dagster.cli.completion.words import complete_flows, complete_runs
 from flowtoy_dagster.cli.shared.coloured import print_parts
 from flowtoy_dagster.cli.shared.options import Debug, show_warnings
 from flowtoy_dagster.errors import UsageError
@@ -30,7 +31,7 @@ class Format(str, Enum):
 def graph(
     config: Annotated[
         Optional[list[str]],  # noqa: UP045 - Typer reads these at run time
-        typer.Argument(metavar="CONFIG",
+        typer.Argument(metavar="CONFIG", autocompletion=complete_flows,
                        help="YAML files, merged left to right; - is standard input. With --run by"
                             " default what ran."),
     ] = None,
@@ -41,7 +42,8 @@ def graph(
     ] = Format.text,
     run: Annotated[
         Optional[str],  # noqa: UP045
-        typer.Option("--run", metavar="RUN", help="Colour the steps by their state in this run."),
+        typer.Option("--run", metavar="RUN", autocompletion=complete_runs,
+                     help="Colour the steps by their state in this run."),
     ] = None,
     debug: Debug = False,
 ) -> None:

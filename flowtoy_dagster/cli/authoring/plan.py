@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Optional
 
 import typer
 
+from flowtoy_dagster.cli.completion.words import complete_flows, complete_runs, complete_steps
 from flowtoy_dagster.cli.shared.coloured import print_parts
 from flowtoy_dagster.cli.shared.options import (
     Debug,
@@ -41,7 +42,7 @@ class Format(str, Enum):
 def plan(
     config: Annotated[
         Optional[list[str]],  # noqa: UP045 - Typer reads these at run time
-        typer.Argument(metavar="CONFIG",
+        typer.Argument(metavar="CONFIG", autocompletion=complete_flows,
                        help="YAML files, merged left to right; - is standard input. With --retry"
                             " by default what ran."),
     ] = None,
@@ -51,12 +52,13 @@ def plan(
     timeout: Timeout = None,
     retry: Annotated[
         Optional[str],  # noqa: UP045
-        typer.Option("--retry", metavar="RUN",
+        typer.Option("--retry", metavar="RUN", autocompletion=complete_runs,
                      help="Show what a retry of this run would run, and what it would reuse."),
     ] = None,
     from_step: Annotated[
         Optional[str],  # noqa: UP045
-        typer.Option("--from", metavar="STEP", help="With --retry: as flowtoy retry takes it."),
+        typer.Option("--from", metavar="STEP", autocompletion=complete_steps,
+                     help="With --retry: as flowtoy retry takes it."),
     ] = None,
     origin: Annotated[
         Optional[str],  # noqa: UP045

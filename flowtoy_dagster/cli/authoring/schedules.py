@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Optional
 
 import typer
 
+from flowtoy_dagster.cli.completion.words import complete_flows
 from flowtoy_dagster.cli.shared.options import Json
 from flowtoy_dagster.cli.shared.tables import print_table
 from flowtoy_dagster.errors import ConfigError, Problem, UsageError
@@ -20,7 +21,8 @@ if TYPE_CHECKING:
 def schedules(
     paths: Annotated[
         Optional[list[str]],  # noqa: UP045 - Typer reads these at run time
-        typer.Argument(metavar="PATH", help="Files of flows, and folders with them; by default this"
+        typer.Argument(metavar="PATH", autocompletion=complete_flows,
+                       help="Files of flows, and folders with them; by default this"
                                             " folder."),
     ] = None,
     count: Annotated[

@@ -11,6 +11,12 @@ from typing import TYPE_CHECKING, Annotated, Optional
 
 import typer
 
+from flowtoy_dagster.cli.completion.words import (
+    complete_flows,
+    complete_params,
+    complete_runs,
+    complete_steps,
+)
 from flowtoy_dagster.errors import ConfigError, Location, Problem, UsageError
 
 if TYPE_CHECKING:
@@ -33,7 +39,7 @@ class LogLevel(str, Enum):
 Config = Annotated[
     list[str],
     typer.Argument(help="YAML files, merged left to right; - is standard input.",
-                   metavar="CONFIG"),
+                   metavar="CONFIG", autocompletion=complete_flows),
 ]
 MaxWorkers = Annotated[
     Optional[int],  # noqa: UP045 - Typer reads these at run time
@@ -67,7 +73,7 @@ Timeout = Annotated[
 ]
 Param = Annotated[
     Optional[list[str]],  # noqa: UP045
-    typer.Option("--param", metavar="NAME=VALUE",
+    typer.Option("--param", metavar="NAME=VALUE", autocompletion=complete_params,
                  help="Choose the value of a parameter; JSON for lists and mappings."),
 ]
 ParamsFile = Annotated[
@@ -98,7 +104,8 @@ AllowHost = Annotated[
 ]
 OptionalConfig = Annotated[
     Optional[list[str]],  # noqa: UP045
-    typer.Argument(help="YAML files, merged left to right.", metavar="CONFIG"),
+    typer.Argument(help="YAML files, merged left to right.", metavar="CONFIG",
+                   autocompletion=complete_flows),
 ]
 StatusPort = Annotated[
     Optional[int],  # noqa: UP045
@@ -127,12 +134,12 @@ Replay = Annotated[
 ]
 Only = Annotated[
     Optional[list[str]],  # noqa: UP045
-    typer.Option("--only", metavar="STEP",
+    typer.Option("--only", metavar="STEP", autocompletion=complete_steps,
                  help="Run this step and no others; may be repeated. Needs --with."),
 ]
 WithRun = Annotated[
     Optional[str],  # noqa: UP045
-    typer.Option("--with", metavar="RUN",
+    typer.Option("--with", metavar="RUN", autocompletion=complete_runs,
                  help="Take what these steps need of others from this run: an id, a unique"
                       " beginning of one, `last`, `failed`, or `last:FLOW`."),
 ]
@@ -142,7 +149,7 @@ Level = Annotated[
 Debug = Annotated[bool, typer.Option("--debug", help="Show tracebacks.")]
 RunArgument = Annotated[
     str,
-    typer.Argument(metavar="RUN",
+    typer.Argument(metavar="RUN", autocompletion=complete_runs,
                    help="An id, a unique beginning of one, `last`, `failed`, or `last:FLOW`."),
 ]
 

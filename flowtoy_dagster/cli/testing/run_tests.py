@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Optional
 
 import typer
 
+from flowtoy_dagster.cli.completion.words import complete_tests
 from flowtoy_dagster.cli.shared.options import (
     Debug,
     EnvFile,
@@ -32,7 +33,7 @@ def run_tests(
     paths: Annotated[
         Optional[list[str]],  # noqa: UP045
         typer.Argument(help="Test files (*.test.yaml), and folders with them; by default this"
-                            " folder.", metavar="PATH"),
+                            " folder.", metavar="PATH", autocompletion=complete_tests),
     ] = None,
     word: Annotated[
         Optional[str],  # noqa: UP045

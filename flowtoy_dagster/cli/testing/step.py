@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Optional
 
 import typer
 
+from flowtoy_dagster.cli.completion.words import complete_runs, complete_steps
 from flowtoy_dagster.cli.shared.options import (
     Config,
     Debug,
@@ -30,7 +31,10 @@ if TYPE_CHECKING:
 
 
 def step(
-    name: Annotated[str, typer.Argument(help="The step's name.", metavar="NAME")],
+    name: Annotated[
+        str,
+        typer.Argument(help="The step's name.", metavar="NAME", autocompletion=complete_steps),
+    ],
     config: Config,
     item: Annotated[
         Optional[str],  # noqa: UP045 - Typer reads these at run time
@@ -38,7 +42,7 @@ def step(
     ] = None,
     with_run: Annotated[
         Optional[str],  # noqa: UP045
-        typer.Option("--with", metavar="RUN",
+        typer.Option("--with", metavar="RUN", autocompletion=complete_runs,
                      help="Take what the step needs of other steps from this run: an id, a unique"
                           " beginning of one, `last`, `failed`, or `last:FLOW`."),
     ] = None,
@@ -171,7 +175,8 @@ def evaluate(
                                             " step."),
     ],
     run: Annotated[
-        str, typer.Option("--run", metavar="RUN", help="An id, a unique beginning of one, `last`,"
+        str, typer.Option("--run", metavar="RUN", autocompletion=complete_runs,
+                          help="An id, a unique beginning of one, `last`,"
                                                        " or `last:FLOW`.")
     ] = "last",
     env_file: EnvFile = None,
