@@ -47,8 +47,9 @@ def offered(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], 
 
 
 def test_files_steps_and_parameters_are_completed_without_a_home(
-    offered: Callable[[str], list[str]], home: Path
+    offered: Callable[[str], list[str]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setenv("FLOWTOY_HOME", str(tmp_path / ".home"))
     assert offered("flowtoy run ") == ["broken.yml", "flows/", "shop.yaml"]
     assert offered("flowtoy run flows/") == ["flows/a.yaml"]
     assert offered("flowtoy test s") == ["shop.test.yaml", "shop.yaml"]
@@ -59,7 +60,7 @@ def test_files_steps_and_parameters_are_completed_without_a_home(
     assert offered("flowtoy step ") == ["fetch", "load"]
     assert offered("flowtoy run broken.yml --param ") == []
     assert offered("flowtoy retry ") == ["last", "failed"]
-    assert list(home.iterdir()) == []
+    assert not (tmp_path / ".home").exists()
 
 
 @pytest.mark.usefixtures("made_home")
