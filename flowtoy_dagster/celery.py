@@ -2,5 +2,12 @@
 
 from flowtoy_dagster.engine.executors.brokers.celery.kind import CeleryKind
 from flowtoy_dagster.engine.executors.brokers.celery.worker import worker_app
+from flowtoy_dagster.errors import FlowtoyError
+from flowtoy_dagster.terminal import say
 
-app = worker_app(CeleryKind().address())
+try:
+    CeleryKind().check_home()
+    app = worker_app(CeleryKind().address())
+except FlowtoyError as error:
+    say(f"error: {error}")
+    raise SystemExit(error.exit_code) from None

@@ -11,8 +11,10 @@ from flowtoy_dagster.terminal import say
 async def dask_setup(worker: Any) -> None:
     """Start an agent in a worker; Dask calls it."""
     from flowtoy_dagster.engine.executors.brokers.dask.worker import add_agent
+    from flowtoy_dagster.engine.executors.remote.needs import check_database
 
     try:
+        check_database("dask")
         await add_agent(worker)
     except FlowtoyError as error:
         say(f"error: {error}")

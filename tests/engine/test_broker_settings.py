@@ -133,6 +133,24 @@ def test_a_queue_has_a_plain_name(queue: Any) -> None:
         })
 
 
+@pytest.mark.parametrize("executor", ["workers", "celery", "dask"])
+def test_a_worker_takes_from_a_queue_that_flows_can_name(executor: str) -> None:
+    with pytest.raises(UsageError, match="--queue: write the name of a queue, not 'a,b'"):
+        EXECUTORS[executor].serve("a,b", 1)
+
+
+def test_doctor_reports_a_broker_that_does_not_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    kind = EXECUTORS["celery"]
+    assert [one.state for one in kind.examine(is_wanted=False)] == ["off"]
+    assert [one.state for one in kind.examine(is_wanted=True)] == ["fault"]
+    monkeypatch.setenv("FLOWTOY_BROKER", REDIS)
+    (found,) = kind.examine(is_wanted=False)
+    assert found.state == "fault"
+    assert "the broker that FLOWTOY_BROKER names does not answer: " in found.text
+    assert "p4ssw0rd" not in found.text
+    assert found.fix == "start it, or correct FLOWTOY_BROKER"
+
+
 def test_what_a_dask_scheduler_imports_is_light() -> None:
     code = (
         "import sys; import flowtoy_dagster.engine.executors.brokers.dask.tasks; "

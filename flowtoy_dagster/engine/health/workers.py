@@ -69,7 +69,10 @@ def _found(
                      fix if is_wanted else None)
 
 
-def _command(command: str, queue: str) -> str:
+def _command(command: str, listed: str) -> str:
+    # Workers behind a broker show their queues with the executor's name in front.
+    executor, _, queue = listed.partition(",")[0].rpartition(":")
+    command = f"{command} --executor {executor}" if executor else command
     return command if queue == "default" else f"{command} --queue {queue}"
 
 

@@ -4,15 +4,23 @@ from __future__ import annotations
 
 import importlib.util
 import os
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, ClassVar
 
 from flowtoy_dagster.engine.executors.remote.workers import RemoteKind
 from flowtoy_dagster.errors import HomeError
+from flowtoy_dagster.health import Health, fault_of
+from flowtoy_dagster.masking.mask import Mask, deployment_secrets
+from flowtoy_dagster.terminal import plain
 
 if TYPE_CHECKING:
     from flowtoy_dagster.engine.executors.brokers.outbox import Sender
     from flowtoy_dagster.engine.executors.remote.database import Database
     from flowtoy_dagster.engine.executors.remote.transport import Transport
+
+
+PART = "broker"
+"""What `flowtoy doctor` calls it."""
 
 
 class BrokerKind(RemoteKind):
@@ -64,16 +72,43 @@ class BrokerKind(RemoteKind):
             )
         return address
 
+    def examine(self, *, is_wanted: bool) -> Iterable[Health]:
+        """Whether the broker answers."""
+        if not (is_wanted or os.environ.get(self.variable)):
+            yield Health(PART, "off", f"{self.variable} is not set")
+            return
+        try:
+            self.check_extra()
+            self.address()
+            self.open_sender().close()
+        except HomeError as error:
+            yield fault_of(PART, error)
+        except Exception as error:  # noqa: BLE001 - clients of brokers raise many kinds
+            reason = str(error).strip().partition("\n")[0] or type(error).__name__
+            hidden = plain(Mask(deployment_secrets(os.environ)).text(reason))
+            text = f"the broker that {self.variable} names does not answer: {hidden}"
+            yield Health(PART, "fault", text, f"start it, or correct {self.variable}")
+        else:
+            yield Health(PART, "ok", f"the broker that {self.variable} names answers")
+
     def check_home(self) -> None:
         """See that the extra is installed, the broker's address is set, and the history shared.
 
         Raises:
             HomeError: it is not so.
         """
+        self.check_extra()
+        self.address()
+        super().check_home()
+
+    def check_extra(self) -> None:
+        """See that the extra is installed.
+
+        Raises:
+            HomeError: it is not.
+        """
         if not all(map(importlib.util.find_spec, self.modules)):
             raise HomeError(
                 f"the executor '{self.name}' needs packages that are not installed\n"
                 f"    pip install 'flowtoy-dagster[{self.extra},postgres]'"
             )
-        self.address()
-        super().check_home()

@@ -8,7 +8,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
+from pydantic import ValidationError
+
 from flowtoy_dagster.engine.executors.kind import ExecutorKind, own_run_config
+from flowtoy_dagster.errors import UsageError
 from flowtoy_dagster.flow.schema.fields import Strict
 from flowtoy_dagster.flow.schema.models import Queue
 from flowtoy_dagster.health import Health
@@ -128,6 +131,20 @@ class RemoteKind(ExecutorKind):
 
         check_database(self.name)
 
+    def check_worker(self, queue: str) -> None:
+        """See that this machine can be a worker.
+
+        Raises:
+            UsageError: the queue has no name that a flow could write.
+            HomeError: as `check_home`.
+        """
+        try:
+            WorkersOptions.model_validate({"queue": queue})
+        except ValidationError as error:
+            reason = error.errors()[0]["msg"].removeprefix("Value error, ")
+            raise UsageError(f"--queue: {reason}") from None
+        self.check_home()
+
 
 class WorkersKind(RemoteKind):
     """Needs nothing but the database that has the history."""
@@ -147,5 +164,5 @@ class WorkersKind(RemoteKind):
         """Take steps of a queue until SIGTERM."""
         from flowtoy_dagster.engine.executors.remote.agent import serve
 
-        self.check_home()
+        self.check_worker(queue)
         serve(lambda database: PostgresQueue(database, queue), queue, slots)

@@ -77,6 +77,7 @@ class Machines:
         name: of the database.
         address: of the database.
         server: the server of databases.
+        working_folder: where workers start; by default `folder`.
     """
 
     folder: Path
@@ -84,6 +85,7 @@ class Machines:
     address: str
     server: Any
     workers: list[Worker] = field(default_factory=list)
+    working_folder: Path | None = None
 
     wait_until = staticmethod(wait_until)
     patience = PATIENCE
@@ -114,7 +116,8 @@ class Machines:
         with open(log, "wb") as file:
             process = subprocess.Popen(
                 [sys.executable, "-m", module, *arguments],
-                stdin=subprocess.DEVNULL, stdout=file, stderr=file, cwd=self.folder,
+                stdin=subprocess.DEVNULL, stdout=file, stderr=file,
+                cwd=self.working_folder or self.folder,
                 env={**os.environ, **self.environment(name), **variables},
             )
         worker = Worker(process, self.folder / name, log)

@@ -29,7 +29,7 @@ class CeleryKind(BrokerKind):
 
     def serve(self, queue: str, slots: int) -> None:
         """Be a worker of Celery until SIGTERM."""
-        self.check_home()
+        self.check_worker(queue)
 
         from flowtoy_dagster.engine.executors.brokers.celery.worker import serve
 

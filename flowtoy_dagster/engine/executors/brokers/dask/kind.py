@@ -29,7 +29,7 @@ class DaskKind(BrokerKind):
 
     def serve(self, queue: str, slots: int) -> None:
         """Be a worker of Dask until SIGTERM."""
-        self.check_home()
+        self.check_worker(queue)
 
         from flowtoy_dagster.engine.executors.brokers.dask.worker import serve
 
