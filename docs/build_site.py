@@ -135,7 +135,7 @@ def main() -> int:
     if done.returncode != 0:
         return done.returncode
     text = (DOCS / "llms.txt").read_text(encoding="utf-8")
-    (SITE / "llms.txt").write_text(re.sub(r"\.md\)", "/)", text), encoding="utf-8")
+    (SITE / "llms.txt").write_text(re.sub(r"(/index)?\.md\)", "/)", text), encoding="utf-8")
     wrong = faults()
     print("\n".join(wrong) if wrong else f"built: {SITE}")
     return 1 if wrong else 0
