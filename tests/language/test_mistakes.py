@@ -10,6 +10,30 @@ from flowtoy_dagster.errors import ConfigError
 from flowtoy_dagster.loader import load_flow
 
 MISTAKES = {
+    'jmespath that ends too early': (
+        """\
+flow:
+  - name: a
+    source: process
+    input: {command: [echo, "[]"]}
+    output: [{name: x, value: "[?a == "}, {name: y, value: "a | "}, {name: z, value: "a[?b"}]
+""",
+        [
+            "5:31: malformed jmespath expression '[?a == ': after '==' at its end a value is"
+            " missing, such as 'open' in single quotes",
+            "'a | ': after '|' at its end an expression is missing",
+            "'a[?b': '[' is not closed by ']'",
+        ],
+    ),
+    'data as a body': (
+        """\
+flow:
+  - {name: a, source: rest, input: {url: "http://x/y", method: POST, body: {a: 1}}}
+""",
+        [
+            "2:76: 'body' takes a file, and nothing else\n    write 'json' for data",
+        ],
+    ),
     'another name for flow': (
         """\
 steps:
@@ -480,6 +504,21 @@ flow:
   - {name: e, source: rest, input: {url: "{{ env.SHOP }}/x"}}
   - {name: f, source: {base: api, override: {base_url: "{{ env.SHOP }}"}}, input: {url: y}}
 """
+
+
+def test_a_step_of_a_second_file_does_not_change_that_of_the_first(tmp_path: Path) -> None:
+    first, second = tmp_path / "f.yaml", tmp_path / "g.yaml"
+    first.write_text("flow:\n  - {name: a, source: process, input: {command: ls}}\n")
+    second.write_text("flow:\n  - {name: aa, on_error: continue}\n")
+    with pytest.raises(ConfigError) as error:
+        load_flow([first, second])
+    assert f"{second}:1:1: the steps of {second} take the place of all steps of {first}" in str(
+        error.value
+    )
+    second.write_text("runner: 4\n")
+    with pytest.raises(ConfigError) as error:
+        load_flow([first, second])
+    assert "take the place" not in str(error.value)
 
 
 def test_what_is_right_is_not_warned_of(tmp_path: Path) -> None:

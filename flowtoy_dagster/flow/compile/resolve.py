@@ -13,6 +13,7 @@ from flowtoy_dagster.flow.compile.closing import check_closing
 from flowtoy_dagster.flow.compile.edges import Links, StepView, connect
 from flowtoy_dagster.flow.compile.mistakes.misplaced import Misplacement, key_of_step
 from flowtoy_dagster.flow.compile.mistakes.plain_scalars import warn_of_plain_scalars
+from flowtoy_dagster.flow.compile.mistakes.replaced_lists import replaced_steps
 from flowtoy_dagster.flow.compile.output_options import check_places, item_findings
 from flowtoy_dagster.flow.compile.params import check_queues, declare
 from flowtoy_dagster.flow.compile.validate import (
@@ -57,7 +58,8 @@ def build_flow(document: Document, catalog: Catalog) -> Flow:
     builder = _Builder(draft, catalog, misplacement)
     flow = builder.build()
     if draft.problems.errors:
-        raise ConfigError(draft.problems.errors)
+        errors = draft.problems.errors
+        raise ConfigError([*errors, *replaced_steps(errors, document)])
     return flow
 
 

@@ -6,7 +6,7 @@ of its key. Merging works on nodes, so positions survive it.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from flowtoy_dagster.errors import Location
@@ -30,12 +30,14 @@ class Node:
 
     Attributes:
         written: the text of a number or boolean in the file.
+        replaces: of a list, the place of the one of an earlier file that it replaces.
     """
 
     value: Any
     mark: Mark
     key_mark: Mark | None = None
     written: str | None = None
+    replaces: Mark | None = None
 
     def child(self, part: str | int) -> Node | None:
         """The child under a key or index, or None."""
@@ -76,6 +78,8 @@ class Node:
 
 def merge(base: Node, over: Node) -> Node:
     """Deep-merge: mappings key by key at every depth, anything else replaces."""
+    if isinstance(base.value, list) and isinstance(over.value, list):
+        return replace(over, replaces=base.mark)
     if not (isinstance(base.value, dict) and isinstance(over.value, dict)):
         return over
     merged = dict(base.value)

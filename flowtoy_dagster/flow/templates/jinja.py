@@ -29,7 +29,7 @@ from jinja2.utils import generate_lorem_ipsum
 from flowtoy_dagster.errors import TemplateError
 from flowtoy_dagster.flow.templates import bounds
 from flowtoy_dagster.flow.templates.file_records import file_records
-from flowtoy_dagster.flow.templates.jmespath_runtime import Expression
+from flowtoy_dagster.flow.templates.jmespath_runtime import Expression, why_incomplete
 from flowtoy_dagster.flow.templates.names import Missing, Names
 from flowtoy_dagster.flow.templates.values import native, text, to_json
 from flowtoy_dagster.json_text import loads
@@ -214,6 +214,8 @@ def check_jmespath(expression: str) -> None:
         _compiled_jmespath(expression)
     except jmespath.exceptions.JMESPathError as error:
         reason = _JMESPATH_NOISE.sub("", str(error).splitlines()[0])
+        if isinstance(error, jmespath.exceptions.IncompleteExpressionError):
+            reason = why_incomplete(expression)
         raise ValueError(f"malformed jmespath expression '{expression}': {reason}") from None
 
 

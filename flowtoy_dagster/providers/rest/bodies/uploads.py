@@ -11,9 +11,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, BeforeValidator, Field
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
-from flowtoy_dagster.flow.schema.fields import Strict, Templated, Text
+from flowtoy_dagster.flow.files.suggestions import nearest
+from flowtoy_dagster.flow.schema.fields import Misplaced, Strict, Templated, Text
 from flowtoy_dagster.providers.rest.content import UnsendableError
 
 _PIECE = 1 << 16
@@ -49,6 +50,16 @@ class FileBody(Strict):
 
     file: Templated[Path]
     content_type: Templated[MediaType] | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _is_a_file(cls, value: Any) -> Any:
+        keys = list(value) if isinstance(value, Mapping) else []
+        meant = any(nearest(str(key), ("file", "content_type")).question for key in keys)
+        if "file" not in keys and not meant:
+            hint = "write 'json' for data, 'data' for text, 'form' for a form, 'body: {file: path}'"
+            raise Misplaced("'body' takes a file, and nothing else", (), hint, at_key=False)
+        return value
 
 
 def _uploads(value: Any) -> Any:
