@@ -20,6 +20,7 @@ from flowtoy_dagster.cli.shared.options import (
     Token,
     begin,
     flow_of,
+    warn_of_unset,
 )
 from flowtoy_dagster.cli.shared.serving import DEFAULT_PORT, LOCAL
 
@@ -54,6 +55,7 @@ def serve(
     begin(env_file, log_level)
     writer = OutputWriter(claim_stdout(), as_json=True, quiet=True, file=None)
     flow = flow_of(config, param, params_file, timeout)
+    warn_of_unset(flow)
     door = Door.take(host, port, token, allow_host)
     door.publish(address_file)
     door.warn()

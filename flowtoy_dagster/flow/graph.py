@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from flowtoy_dagster.errors import Location, Problem, UsageError
+from flowtoy_dagster.flow.files.nodes import Node
 from flowtoy_dagster.flow.schema.for_each import ForEachConfig
 from flowtoy_dagster.flow.schema.incremental import IncrementalConfig
 from flowtoy_dagster.flow.schema.models import (
@@ -205,6 +206,7 @@ class Flow:
         schedules: when Dagster starts it by itself.
         values: what the parameters are, once somebody has chosen.
         warnings: what may not be as it is meant, in file order.
+        written: the tree that it was read from, with the places of everything.
     """
 
     name: str
@@ -219,6 +221,7 @@ class Flow:
     schedules: tuple[ScheduleConfig, ...] = ()
     values: Values | None = None
     warnings: tuple[Problem, ...] = ()
+    written: Node | None = field(default=None, compare=False, repr=False)
 
     @property
     def grace(self) -> float:

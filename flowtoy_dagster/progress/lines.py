@@ -26,6 +26,7 @@ class ProgressLines:
     def __init__(self, stream: TextIO | None = None) -> None:
         # An executor that runs steps in this process captures what stderr is meanwhile.
         self._stream = stream or os.fdopen(os.dup(2), "w", errors="backslashreplace")
+        self._flow: Flow | None = None
         self._width = 0
         self._started = 0.0
 
@@ -36,6 +37,7 @@ class ProgressLines:
             flow: what is run.
             reused: the steps of which nothing will be heard, because they succeeded before.
         """
+        self._flow = flow
         self._width = name_width([step.name for step in flow.steps])
         self._started = time.monotonic()
 
@@ -44,7 +46,7 @@ class ProgressLines:
         items = change.step.items
         if change.is_progress and items is not None and items.ended == items.total:
             return  # the step's end follows, and tells the same
-        for line in change_lines(change, self._width):
+        for line in change_lines(change, self._width, self._flow):
             self._print(line)
 
     def stop(self) -> None:

@@ -43,6 +43,7 @@ class LiveProgress:
         self._above: list[str] = []
         self._lock = threading.Lock()
         self._width = 0
+        self._flow: Flow | None = None
         self._started = 0.0
         self._drawn_at = 0.0
         self._ended = threading.Event()
@@ -50,6 +51,7 @@ class LiveProgress:
 
     def start(self, flow: Flow, reused: Collection[str] = ()) -> None:
         """Begin to draw."""
+        self._flow = flow
         self._width = name_width([step.name for step in flow.steps])
         self._board = Board(flow, reused, unicode=_can_write("✓━", self._terminal.encoding))
         self._started = self._drawn_at = time.monotonic()
@@ -61,7 +63,7 @@ class LiveProgress:
         self._board.take_in(change)
         if change.step.state == "failed":
             with self._lock:
-                self._above += map(plain, change_lines(change, self._width))
+                self._above += map(plain, change_lines(change, self._width, self._flow))
 
     def stop(self) -> None:
         """Draw for the last time, and give stderr back."""

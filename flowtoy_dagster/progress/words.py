@@ -6,6 +6,9 @@ import time
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from flowtoy_dagster.flow.graph import Flow
+from flowtoy_dagster.flow.places import place_of
+
 if TYPE_CHECKING:
     from flowtoy_dagster.runs.status.models import (
         Change,
@@ -16,12 +19,13 @@ if TYPE_CHECKING:
     )
 
 
-def change_lines(change: Change, width: int) -> Iterator[str]:
+def change_lines(change: Change, width: int, flow: Flow | None = None) -> Iterator[str]:
     """The lines that tell a change: one, and more for a failure.
 
     Args:
         change: what has happened.
         width: characters that the step's name is padded to.
+        flow: what is run, as it was read.
     """
     step = change.step
     moment = time.localtime(change.timestamp)
@@ -34,6 +38,9 @@ def change_lines(change: Change, width: int) -> Iterator[str]:
         yield f"    reason: {step.error}"
         for line in step.stderr.splitlines():
             yield f"    stderr: {line}"
+        place = place_of(flow, step.name, step.error or "") if flow else None
+        if place is not None:
+            yield f"    place:  {place}"
 
 
 def what(change: Change) -> str:

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from flowtoy_dagster.errors import ConfigError
+from flowtoy_dagster.flow.places import place_of, unset_variables
 from flowtoy_dagster.loader import load_flow
 
 MISTAKES = {
@@ -519,6 +520,50 @@ def test_a_step_of_a_second_file_does_not_change_that_of_the_first(tmp_path: Pat
     with pytest.raises(ConfigError) as error:
         load_flow([first, second])
     assert "take the place" not in str(error.value)
+
+
+RUN = """\
+sources:
+  api: {type: rest, base_url: "{{ env.SHOPAPI }}", headers: {X: "{{ env.B }}"}}
+  other: {type: rest, base_url: "{{ env.UNUSED }}"}
+flow:
+  - name: a
+    source: {base: api, override: {url: /x}}
+    output: [{name: x, value: "length(x)"}]
+  - {name: b, source: process, input: {command: [ls, "{{ env.C | default('') }} {{ env.D }}"]}}
+  - {name: c, source: process, when: "{{ params.p | default(0) }}", input: {command: "{{ env.E }}"}}
+"""
+
+
+def test_what_a_step_failed_by_is_found_in_the_files(tmp_path: Path) -> None:
+    (tmp_path / "f.yaml").write_text(RUN.replace("params.p | default(0)", "1 == 1"))
+    flow = load_flow(tmp_path / "f.yaml")
+    places = {
+        ("a", "output 'x': jmespath 'length(x)': a number has no length"): "7:31",
+        ("a", "source.headers.X: the environment variable 'B' is not set"): "2:65",
+        ("a", "source.url: no"): "6:41",
+        ("b", "input.command[1]: a number has no '3'"): "8:54",
+    }
+    for (step, reason), place in places.items():
+        assert str(place_of(flow, step, reason)).removeprefix(f"{tmp_path}/f.yaml:") == place
+    assert place_of(load_flow(dict(flow.config)), "a", "x") is None
+    for reason in ("ls exited with code 2", "nothing.known: no", "output 'n': no"):
+        assert place_of(flow, "b", reason) is None
+    assert place_of(flow, "nobody", "x") is None
+
+
+def test_variables_that_are_not_set_are_told_before_the_run(tmp_path: Path) -> None:
+    (tmp_path / "f.yaml").write_text(RUN.replace("params.p | default(0)", "1 == 1"))
+    flow = load_flow(tmp_path / "f.yaml")
+    told = [
+        (problem.message, problem.location.line if problem.location else None, problem.hint)
+        for problem in unset_variables(flow, {"SHOP_API": "x", "B": ""})
+    ]
+    hint = "set it, or read it with --env-file"
+    assert told == [
+        ("the environment variable 'SHOPAPI' is not set", 2, f"did you mean 'SHOP_API'? {hint}"),
+        ("the environment variable 'D' is not set", 8, hint),
+    ]
 
 
 def test_what_is_right_is_not_warned_of(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from flowtoy_dagster import UsageError, load_flow, run_flow
-from flowtoy_dagster.cli.shared.selected import Wanted
+from flowtoy_dagster.cli.run import Wanted
 from flowtoy_dagster.runs.history import History
 from flowtoy_dagster.runs.run import FlowRun, start
 from flowtoy_dagster.runs.selection.only import Selection, select

@@ -192,6 +192,17 @@ def flow_of(
     return flow
 
 
+def warn_of_unset(flow: Flow) -> None:
+    """Print which variables the steps need that are not set, where the steps run here."""
+    from flowtoy_dagster.engine.executors.kinds import executor_of
+    from flowtoy_dagster.flow.places import unset_variables
+    from flowtoy_dagster.terminal import say
+
+    if executor_of(flow.runner).is_local:
+        for warning in unset_variables(flow, os.environ):
+            say("\n".join(warning.warning_lines()))
+
+
 def settled(config: Sequence[str], timeout: str | None, executor: str | None) -> Flow:
     """The flow of the files with a timeout and an executor, without values of parameters.
 

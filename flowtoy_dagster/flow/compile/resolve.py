@@ -129,6 +129,7 @@ class _Builder:
             ),
             schedules=self.draft.schedules,
             warnings=tuple(sorted(self.draft.problems.warnings, key=lambda warning: warning.order)),
+            written=self.draft.document.root,
         )
 
     def _step(self, view: StepView, links: Links) -> Step:

@@ -7,15 +7,17 @@ from collections.abc import Iterable, Iterator
 from flowtoy_dagster.errors import Problem
 from flowtoy_dagster.flow.files.loading import Document
 
+_NO_SOURCE = "the key 'source' is required"
+
 
 def replaced_steps(errors: Iterable[Problem], document: Document) -> Iterator[Problem]:
-    """That the steps of a file take the place of another's, where one of them has an error."""
+    """That the steps of a file take the place of another's, where one of them calls nothing."""
     steps = document.root.child("flow")
     if steps is None or steps.replaces is None or not isinstance(steps.value, list):
         return
     own, other = steps.mark.location.file, steps.replaces.location.file
-    orders = [step.mark.order for step in steps.value]
-    if any(error.location and error.location.file == own and orders and error.order >= orders[0]
+    # Such a step was hardly meant to be whole.
+    if any(error.location and error.location.file == own and error.message == _NO_SOURCE
            for error in errors):
         mark = steps.key_mark or steps.mark
         yield Problem(

@@ -1,0 +1,118 @@
+"""Where in the files stands what a step failed by; variables that are not set before a run."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+
+from flowtoy_dagster.errors import Location, Problem
+from flowtoy_dagster.flow.files.nodes import KeyPath, Node
+from flowtoy_dagster.flow.files.suggestions import nearest
+from flowtoy_dagster.flow.graph import Flow, Step
+from flowtoy_dagster.flow.templates.references import TemplateMistake, needed
+from flowtoy_dagster.flow.templates.render import is_template
+
+_OUTPUT = re.compile(r"output '([^']+)':")
+_FIELD = re.compile(r"([a-z_]+(?:\.[\w-]+|\[\d+\])*):")
+_PART = re.compile(r"([\w-]+)|\[(\d+)\]")
+
+
+def place_of(flow: Flow, name: str, reason: str) -> Location | None:
+    """Where in its files a flow has the field or the output that a step failed by.
+
+    Args:
+        flow: as it was read.
+        name: the step's.
+        reason: why it failed, which begins with the field that it is about, if it is about one.
+
+    Returns:
+        None where the reason names none that is written there, and where there is no file.
+    """
+    step = flow.by_name.get(name)
+    if step is None or flow.written is None:
+        return None
+    found = next(
+        (node for path in _paths(flow, step, reason) if (node := _at(flow.written, path))), None
+    )
+    place = found.mark.location if found is not None else None
+    return place if place is not None and place.line > 0 else None
+
+
+def _paths(flow: Flow, step: Step, reason: str) -> Iterator[KeyPath]:
+    """The places that a reason may mean, the most likely first."""
+    own: KeyPath = ("flow", step.index)
+    output = _OUTPUT.match(reason)
+    if output is not None:
+        for index, written in enumerate(step.outputs):
+            if written.name == output[1]:
+                yield from ((*own, "output", index, "value"), (*own, "output", index))
+    field = _FIELD.match(reason)
+    if field is not None:
+        parts = [name or int(index) for name, index in _PART.findall(field[1])]
+        yield (*own, *parts)
+        if parts[0] == "source":
+            yield (*own, "source", "override", *parts[1:])
+            yield ("sources", step.source.name or "", *parts[1:])
+
+
+def _at(root: Node, path: KeyPath) -> Node | None:
+    node: Node | None = root
+    for part in path:
+        node = node.child(part) if node is not None else None
+    return node
+
+
+def unset_variables(flow: Flow, environment: Mapping[str, str]) -> list[Problem]:
+    """Warnings of the variables that steps need and that are not set, at their first places.
+
+    Args:
+        flow: as it was read.
+        environment: the variables that are set.
+    """
+    found: dict[str, Problem] = {}
+    for node in _sure_to_run(flow):
+        for text, place in _templates(node):
+            for name in _needed(text):
+                if name not in environment and name not in found:
+                    near = nearest(name, sorted(environment)).question
+                    hint = f"{f'{near} ' if near else ''}set it, or read it with --env-file"
+                    found[name] = Problem(
+                        f"the environment variable '{name}' is not set", place, hint
+                    )
+    return list(found.values())
+
+
+def _sure_to_run(flow: Flow) -> Iterator[Node]:
+    """The steps that no condition can skip, and the sources that they call."""
+    if flow.written is None:
+        return
+    steps = [step for step in flow.steps if step.when is None and not step.is_closing]
+    paths: dict[KeyPath, None] = {}
+    for step in steps:
+        if step.source.name:
+            paths["sources", step.source.name] = None
+        paths["flow", step.index] = None
+    yield from (node for path in paths if (node := _at(flow.written, path)) is not None)
+
+
+def _templates(node: Node) -> Iterator[tuple[str, Location]]:
+    if isinstance(node.value, dict):
+        for key, child in node.value.items():
+            if not str(key).startswith("x-"):
+                yield from _templates(child)
+    elif isinstance(node.value, list):
+        for child in node.value:
+            yield from _templates(child)
+    elif isinstance(node.value, str) and is_template(node.value):
+        yield node.value, node.mark.location
+
+
+def _needed(text: str) -> list[str]:
+    """The variables without which a template can't be rendered."""
+    try:
+        return sorted(
+            reference.step for reference in needed(text)
+            if reference.root == "env" and reference.step
+        )
+    except TemplateMistake:
+        return []
