@@ -26,6 +26,7 @@ def _load(name: str) -> None:
 
 
 _load("serving_commands")
+_load("canned_runs")
 
 
 @pytest.fixture

@@ -178,6 +178,7 @@ class Row {
     this.button = makeButton("row", undefined, choose);
     this.button.setAttribute("aria-expanded", "false");
     const title = make("span", "name");
+    title.title = name;
     this.glyph = makeGlyph();
     title.append(this.glyph, make("bdi", "", name));
     const told = make("span", "told");

@@ -156,6 +156,7 @@ function choose(name, jump = false) {
   if (other === null) panel.leave();
   else panel.open(other, shown);
   placePanel();
+  chart.draw(true); // it has another width
 }
 
 const isNarrow = matchMedia("(max-width: 900px)");
@@ -251,7 +252,7 @@ new ResizeObserver(([{ target }]) => {
 }).observe($("head"));
 $("filter").addEventListener("input", () => graph.filter(chart.shownNames()));
 isNarrow.addEventListener("change", placePanel);
-addEventListener("resize", () => { draw(); graph.draw(); });
+addEventListener("resize", () => { chart.draw(true); graph.draw(); });
 addEventListener("popstate", look);
 document.addEventListener("visibilitychange", () => document.hidden || look());
 setInterval(() => {

@@ -112,7 +112,7 @@ export class Runs {
     const took = run.started_at && run.ended_at ? span(run.ended_at - run.started_at) : "";
     const origin = make("span");
     if (run.retry_of) origin.append("retry of ", this.#link(run.retry_of));
-    const cells = [link, state, ...(this.#all ? [make("bdi", "", run.name)] : []), moment(run.started_at), took, origin];
+    const cells = [link, state, ...(this.#all ? [make("bdi", "", run.name)] : []), moment(run.started_at), make("span", "took", took), origin];
     line.append(...cells.map((content) => {
       const cell = make("td");
       cell.append(content);
