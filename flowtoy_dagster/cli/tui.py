@@ -25,6 +25,7 @@ from flowtoy_dagster.cli.shared.options import (
     flow_of,
     run_to_show,
 )
+from flowtoy_dagster.cli.shared.pages import sign_of_life
 from flowtoy_dagster.cli.shared.serving import LOCAL, Door, status_server, tell
 from flowtoy_dagster.errors import UsageError
 
@@ -96,12 +97,13 @@ def _watch(url: str, show_logs: bool) -> int:
 
 
 def _run(flow: Flow, max_workers: int | None, show_logs: bool, door: Door | None) -> int:
-    from flowtoy_dagster.tui.session import messages_kept, show
-
     with contextlib.ExitStack() as stack:
         show_run = None
         if door is not None:
             show_run = stack.enter_context(status_server(door)).show
+        clear = stack.enter_context(sign_of_life("starting the run"))
+        from flowtoy_dagster.tui.session import messages_kept, show
+
         messages = stack.enter_context(messages_kept())
         from flowtoy_dagster.runs.processes.run_process import RunProcess
 
@@ -113,6 +115,7 @@ def _run(flow: Flow, max_workers: int | None, show_logs: bool, door: Door | None
             process.kill()
             raise
         with run_here(flow, max_workers, process, messages, show_run) as source:
+            clear()
             return show(source, source.status(), show_logs=show_logs)
 
 

@@ -19,13 +19,15 @@ from textual.widgets import Footer, Static
 
 from flowtoy_dagster.runs.status.models import RunStatus, StepStatus
 from flowtoy_dagster.terminal import plain
+from flowtoy_dagster.tui.chart import chart_text
+from flowtoy_dagster.tui.help import Help
 from flowtoy_dagster.tui.question import Question
 from flowtoy_dagster.tui.sources import RunSource
 from flowtoy_dagster.tui.step_list import StepList
 from flowtoy_dagster.tui.texts import bar, details, has_ended, row, title
 from flowtoy_dagster.tui.watching import News, Watcher
 
-TABS = ("outputs", "state", "log")
+TABS = ("outputs", "state", "log", "chart")
 INTERRUPTED = 130
 _PATIENT_INTERRUPTS = 2
 """The first asks the run to end, the second kills it; one more does not wait for that either."""
@@ -39,7 +41,7 @@ class RunPage(App[int]):
     Args:
         source: the run.
         status: how it stands now.
-        show_log: show what steps print first.
+        show_log: show what steps print first, also of those that have ended.
         clock: gives seconds since 1970.
     """
 
@@ -54,6 +56,7 @@ class RunPage(App[int]):
         Binding("escape", "shrink", "Back"),
         Binding("right,l", "tab(1)", "Tabs", key_display="←→"),
         Binding("left,h", "tab(-1)", show=False),
+        Binding("question_mark", "help", "Help", key_display="?"),
         Binding("ctrl+c,ctrl+q", "interrupt", show=False, priority=True),
     ]
 
@@ -179,16 +182,28 @@ class RunPage(App[int]):
 
     def _draw(self) -> None:
         self._steps.show_count(len(self.status.steps))
-        self._draw_times()
         if self._follows_tab:
-            self._tab = "state" if self.chosen.state == "failed" else self._first_tab
+            self._tab = self._best_tab()
+        self._draw_times()
         self._watcher.select(self.chosen.name, printed=self._tab == "log")
         self._panel.border_title = self._panel_title()
-        self._text.update(details(self._news, self.chosen, self._tab))
+        if self._tab != "chart":
+            self._text.update(details(self._news, self.chosen, self._tab))
         self.refresh_bindings()
+
+    def _best_tab(self) -> str:
+        """What somebody who has chosen no tab would want to see of the step."""
+        if self.chosen.state == "failed":
+            return "state"
+        # What a run elsewhere prints is not known here.
+        prints = self.chosen.state == "running" and self._source.is_ours
+        return "log" if prints else self._first_tab
 
     def _draw_times(self) -> None:
         now = self._clock()
+        if self._tab == "chart":
+            width = self._panel.scrollable_content_region.width
+            self._text.update(chart_text(self.status, width, now))
         self._title.update(title(self.status, now, self._doing))
         self._bar.update(bar(self.status, self._news.trouble, self.size.width))
         self._steps.refresh()
@@ -234,6 +249,10 @@ class RunPage(App[int]):
         self._body.remove_class("-enlarged")
         self._steps.focus()
         self.refresh_bindings()
+
+    def action_help(self) -> None:
+        """Tell what the keys do."""
+        self.push_screen(Help())
 
     def action_retry(self) -> None:
         """Run again what failed or was skipped."""

@@ -14,7 +14,7 @@ AXE = "AXE_CORE"
 """The variable with the path of axe.min.js, of the npm package axe-core; `.ci/run` fetches it."""
 LOOKS = [(1280, "light"), (390, "dark"), (1280, "dark"), (390, "light")]
 TROUBLE = """async (rules) => (await axe.run(document, {resultTypes: ["violations"],
-    ...(rules.length ? {runOnly: rules} : {})})).violations.map(found => 
+    ...(rules.length ? {runOnly: rules} : {})})).violations.map(found =>
     `${found.id}: ${found.nodes.map(node => node.html.slice(0, 120)).join(" | ")}`)"""
 
 

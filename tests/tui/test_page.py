@@ -18,7 +18,13 @@ from typing import Any
 import pytest
 
 from flowtoy_dagster.errors import RunError
-from flowtoy_dagster.runs.status.models import CursorStatus, ItemsStatus, RunStatus, StepStatus
+from flowtoy_dagster.runs.status.models import (
+    CursorStatus,
+    ItemsStatus,
+    RunStatus,
+    Span,
+    StepStatus,
+)
 from flowtoy_dagster.tui.app import RunPage
 from flowtoy_dagster.tui.sources import Printed
 from flowtoy_dagster.tui.texts import items_bar, row, state_text
@@ -73,7 +79,10 @@ def shop(state: Any, *, run_id: str = "0f3a2b1c-run") -> RunStatus:
     facts: dict[str, dict[str, Any]] = {
         "fetch users": {"state": "succeeded", "started_at": NOW - 64, "ended_at": NOW - 61.6},
         "fetch orders of the last 24 hours": {
-            "state": "succeeded", "started_at": NOW - 64, "ended_at": NOW - 60, "attempt": 2,
+            "state": "succeeded", "started_at": NOW - 64, "ended_at": NOW - 30, "attempt": 2,
+            "timeline": [Span("attempt", NOW - 64, NOW - 54, "503"),
+                         Span("pause", NOW - 54, NOW - 48), Span("attempt", NOW - 48, NOW - 30),
+                         Span("wait", NOW - 42, NOW - 36, "waits for crm: 10/s")],
         },
         "load": {"state": "running", "started_at": NOW - 12.3, "attempt": 3},
         "report": {"depends_on": ("load",)},
@@ -153,12 +162,14 @@ def compare(name: str, text: str) -> None:
 @pytest.mark.parametrize(
     ("name", "state", "keys", "seen"),
     [
-        ("running", "running", [], "it runs still"),
+        ("running", "running", [], "load says"),
         ("failed", "failed", [], "psql exited with code 3"),
         ("outputs", "succeeded", ["home"], '"name": "Ada"'),
-        ("log", "failed", ["home", "left", "enter"], "fetch users says"),
+        ("log", "failed", ["home", "left", "left", "enter"], "fetch users says"),
+        ("chart", "failed", ["home", "left"], "until the next"),
+        ("help", "running", ["?"], "choose a step"),
     ],
-    ids=["running", "failed", "outputs", "log"],
+    ids=["running", "failed", "outputs", "log", "chart", "help"],
 )
 def test_the_page_looks_as_it_did(
     name: str, state: str, keys: list[str], seen: str, size: tuple[int, int]

@@ -4,6 +4,7 @@ import { askJson } from "./api.js";
 import { GLYPHS, make, makeGlyph, number, write } from "./dom.js";
 
 const EVERY = 3000; // ms
+const MANY = 5000; // items; to read them costs the run's machine something
 
 export class Items {
   #address;
@@ -60,7 +61,8 @@ export class Items {
     } catch (error) {
       write(this.told, `The items can't be read: ${error.message}`);
     }
-    if (this.#goes && !this.#hasStopped) this.#timer = setTimeout(() => this.#look(), EVERY);
+    const pause = this.#step.items.total > MANY ? 10 * EVERY : EVERY;
+    if (this.#goes && !this.#hasStopped) this.#timer = setTimeout(() => this.#look(), pause);
   }
 
   #failures() {

@@ -18,6 +18,7 @@ let ahead = 0; // ms by which the clock of the run is ahead of ours
 let unreachableSince = null;
 let asking = false;
 let timer = 0;
+let ending = ""; // the run that was asked to end; asked once more, it ends at once
 
 const now = () => (Date.now() + ahead) / 1000;
 const shownRun = () => shown?.dagster_run_id ?? "";
@@ -124,6 +125,7 @@ function showHead(status) {
   $("retry").hidden = !ended || !left || (status.state === "succeeded" && mood !== "failed");
   $("again").hidden = !ended;
   $("cancel").hidden = ended;
+  write($("cancel"), ending === id ? "End at once" : "Cancel");
 }
 
 function showCounts(status) {
@@ -200,6 +202,10 @@ async function doIt(action, more) {
   buttons.forEach((button) => { button.disabled = true; });
   try {
     const run = await act(action, shownRun(), more);
+    if (action === "cancel") {
+      ending = run;
+      await new Promise((goOn) => setTimeout(goOn, 1000)); // a double click means one
+    }
     if (run !== shownRun()) open(run);
     else look();
   } catch (error) {
