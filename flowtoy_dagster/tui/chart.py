@@ -37,7 +37,7 @@ def chart_text(status: RunStatus, width: int, now: float) -> Text:
         name.truncate(names, overflow="ellipsis", pad=True)
         text.append_text(name).append("  ")
         text.append(_bar(step, begin, end, length), style_of(step.state)).append("\n")
-    legend = "━ attempt  ╌ waits  · until the next attempt"
+    legend = "━ attempt  ╌ waits  · pause"
     return text.append(f"\n{legend}", "dim")
 
 

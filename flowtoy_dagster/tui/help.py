@@ -15,7 +15,7 @@ KEYS = """\
 Enter     give the whole page to the step
 Esc       show the list of steps again
 c         cancel the run, and stay
-r         when the run has failed: run what failed or was skipped again
+r         run what failed or was skipped again
 q         quit; while the run goes on, this asks, and cancels it
 Ctrl-C    cancel the run and quit, without a question
 ?         this list; Esc leaves it"""

@@ -166,7 +166,7 @@ def compare(name: str, text: str) -> None:
         ("failed", "failed", [], "psql exited with code 3"),
         ("outputs", "succeeded", ["home"], '"name": "Ada"'),
         ("log", "failed", ["home", "left", "left", "enter"], "fetch users says"),
-        ("chart", "failed", ["home", "left"], "until the next"),
+        ("chart", "failed", ["home", "left"], "╌ waits"),
         ("help", "running", ["?"], "choose a step"),
     ],
     ids=["running", "failed", "outputs", "log", "chart", "help"],
@@ -238,12 +238,12 @@ def test_a_thousand_steps_can_be_walked_through() -> None:
 @pytest.mark.parametrize(
     ("state", "is_ours", "offered"),
     [
-        ("running", True, {"Quit", "Cancel", "Details", "Tabs"}),
-        ("failed", True, {"Quit", "Retry", "Details", "Tabs"}),
-        ("cancelled", True, {"Quit", "Retry", "Details", "Tabs"}),
-        ("succeeded", True, {"Quit", "Details", "Tabs"}),
-        ("running", False, {"Quit", "Details", "Tabs"}),
-        ("failed", False, {"Quit", "Details", "Tabs"}),
+        ("running", True, {"Quit", "Cancel", "Details", "Tabs", "Help"}),
+        ("failed", True, {"Quit", "Retry", "Details", "Tabs", "Help"}),
+        ("cancelled", True, {"Quit", "Retry", "Details", "Tabs", "Help"}),
+        ("succeeded", True, {"Quit", "Details", "Tabs", "Help"}),
+        ("running", False, {"Quit", "Details", "Tabs", "Help"}),
+        ("failed", False, {"Quit", "Details", "Tabs", "Help"}),
     ],
 )
 def test_the_last_line_offers_the_keys_that_do_something_now(
@@ -304,7 +304,7 @@ def test_a_run_elsewhere_goes_on_when_it_is_left() -> None:
     source = Still(shop("running"), is_ours=False)
 
     async def look(page: RunPage, pilot: Any) -> None:
-        await pilot.press("c", "r", "left")
+        await pilot.press("c", "r", "left", "left")
         await shows(page, pilot, "a status API does not tell what steps print")
         await pilot.press("q")
 
