@@ -1,10 +1,8 @@
 """Measure what a step costs on other machines' workers, beside the executor `warm`.
 
-`python benchmarks/remote.py [--steps N] [--repeats N] [--stock PYTHON]`; starts servers of its own,
-as the tests do, and two workers with one slot each. The overhead is the span of the steps, times
-the slots, divided by the steps, less the time that a step takes by itself. PYTHON is that of an
-environment with dagster-celery, dagster-postgres and celery[redis]: Dagster's own executor for
-Celery is measured, too.
+`python benchmarks/remote.py [--steps N] [--repeats N]`; starts servers of its own, as the tests do,
+and two workers with one slot each. The overhead is the span of the steps, times the slots, divided
+by the steps, less the time that a step takes by itself.
 """
 
 from __future__ import annotations
@@ -35,7 +33,6 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--steps", type=int, default=50)
     parser.add_argument("--repeats", type=int, default=3)
-    parser.add_argument("--stock", metavar="PYTHON")
     options = parser.parse_args()
     brokers = TESTS / "deploy" / "postgres" / "workers" / "brokers"
     sys.path[:0] = [str(TESTS), str(TESTS / "deploy" / "postgres"), str(brokers)]
@@ -59,44 +56,6 @@ def main() -> None:
                 with _workers(folder, all_variables, broker.executor):
                     title = "dask" if engine == "dask" else f"{broker.executor}, {engine}"
                     _row(title, folder, all_variables, broker.executor, options)
-                if options.stock and broker.executor == "celery":
-                    _stock_row(f"stock, {engine}", folder, all_variables, options)
-
-
-def _stock_row(title: str, folder: Path, variables: dict[str, str], options: Any) -> None:
-    home = folder / title
-    home.mkdir()
-    (home / "dagster.yaml").write_text(
-        "storage: {postgres: {postgres_url: {env: FLOWTOY_STORAGE}}}\ntelemetry: {enabled: false}\n"
-    )
-    own = {
-        **variables, "DAGSTER_HOME": str(home), "STOCK_BROKER": variables["FLOWTOY_BROKER"],
-        "STOCK_STEPS": str(options.steps), "PYTHONPATH": str(Path(__file__).parent),
-        "C_FORCE_ROOT": "1",
-    }
-    celery = [options.stock, "-m", "celery", "-A", "stock_celery", "worker", "-Q", "dagster"]
-    with open(home / "log", "wb") as log, contextlib.ExitStack() as stack:
-        for number in range(SLOTS):
-            process = subprocess.Popen(
-                [*celery, "-c", "1", "-l", "ERROR", "-n", f"w{number}@%h"],
-                env=own, stdout=log, stderr=log, cwd=home,
-            )
-            stack.callback(process.wait)
-            stack.callback(process.terminate)
-        cells = []
-        for job, (slots, alone) in {
-            "together": (SLOTS, 0.0), "slow": (SLOTS, 0.2), "chain": (1, 0.0),
-        }.items():
-            spans = [
-                float(subprocess.run(
-                    [options.stock, str(Path(__file__).parent / "stock_celery.py"), job], env=own,
-                    check=True, stdout=subprocess.PIPE, stderr=log, cwd=home,
-                ).stdout)
-                for _ in range(options.repeats)
-            ]
-            found = statistics.median(spans) * slots / options.steps - alone
-            cells.append(found * 1000)
-    print(f"{title:<18}" + "".join(f"{cell:>9.0f} ms" for cell in cells), flush=True)
 
 
 def _row(
