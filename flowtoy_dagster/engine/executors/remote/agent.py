@@ -121,6 +121,9 @@ class Agent:
         Args:
             on_ready: called as soon as it takes steps.
         """
+        # Where a step waited for that, its lease would not be renewed meanwhile.
+        self._pool.start_server()
+        self._renewed_at = time.monotonic()
         self._database.listen(WAKE_CHANNEL)
         self._tend()
         queues = ", ".join(f"'{one.rpartition(':')[2]}'" for one in self._listens.split(","))

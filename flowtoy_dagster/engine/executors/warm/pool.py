@@ -266,16 +266,24 @@ class WorkerPool:
         if self._server is not None:
             self._server.close()
 
-    def _add(self, setup: Any = None) -> _Worker:
-        chosen = self._setup if setup is None else setup
+    def start_server(self) -> ForkServer:
+        """What workers are forked from; waits until it has imported what they need.
+
+        Raises:
+            ForkServerError: it can't be had.
+        """
         if self._server is None:
             self._server = ForkServer.spawn(
                 (PRELOAD, DEFINITIONS, *modules_to_preload()), ENTRY
             )
+        self._server.wait_until_ready()
+        return self._server
+
+    def _add(self, setup: Any = None) -> _Worker:
+        chosen = self._setup if setup is None else setup
         ours, theirs = socket_pair()
         try:
-            self._server.wait_until_ready()
-            self._server.fork(self._next, theirs)
+            self.start_server().fork(self._next, theirs)
         except ForkServerError:
             ours.close()
             raise

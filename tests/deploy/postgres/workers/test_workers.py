@@ -256,7 +256,8 @@ def test_a_worker_that_is_to_end_finishes_its_step_and_takes_nothing_new(
         if change.step.name == "slow" and change.step.state == "running" and not other:
             ending.signal(signal.SIGTERM)
             ending.wait_for("takes no more steps; 1 still run")
-            other.append(here.start("--queue", "ending"))
+            # A run that is kept from renewing its lease is given up.
+            other.append(here.launch("flowtoy_dagster", "worker", "--queue", "ending"))
             go.touch()
 
     done = run_flow(flow, on_change=end)

@@ -33,7 +33,7 @@ WORKERS_SECRET = "s3cr3t-of-the-workers-only"
 
 @dataclass
 class Deployment:
-    """A broker, two workers and what all machines share.
+    """A broker, its workers and what all machines share.
 
     Attributes:
         machines: what the machines share.
@@ -94,7 +94,7 @@ def brokers() -> Iterator[Callable[[str], Broker]]:
 def deployments(
     machines: Any, brokers: Callable[[str], Broker]
 ) -> Iterator[Callable[[str], Deployment]]:
-    """Brokers with two workers each, which are started when they are asked for."""
+    """Brokers with workers, which are started when they are asked for."""
     found: dict[str, Deployment] = {}
 
     def deployment(name: str) -> Deployment:
@@ -102,10 +102,11 @@ def deployments(
             made = found[name] = Deployment(machines, brokers(name))
             places = {**made.broker.variables, "folder": str(made.broker.folder / "worker")}
             module, *arguments = (part.format(**places) for part in MODULES[name])
-            own = machines.launch(
-                module, *arguments, **made.broker.variables, SHOP_PASSWORD=WORKERS_SECRET
-            )
-            made.workers = [made.launch("default", "-c", "2"), own]
+            made.workers = [made.launch("default", "-c", "2")]
+            if name != "rabbitmq":  # Celery's own command does the same with Redis
+                made.workers.append(machines.launch(
+                    module, *arguments, **made.broker.variables, SHOP_PASSWORD=WORKERS_SECRET
+                ))
             for worker in made.workers:
                 worker.wait_for("takes up to")
         return found[name]
