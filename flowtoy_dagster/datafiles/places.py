@@ -51,11 +51,13 @@ class _Remote:
         module: the package that it needs.
         extra: the extra of flowtoy that brings the package.
         open_target: opens a file system's file to be written.
+        more: what the package imports when it is used.
     """
 
     module: str
     extra: str
     open_target: Callable[[Any, str], Target]
+    more: tuple[str, ...] = ()
 
 
 def scheme_of(place: str) -> str | None:
@@ -83,6 +85,12 @@ def why_unusable(place: str) -> tuple[str, str | None] | None:
         known = ", ".join(f"'{name}://'" for name in sorted(_REMOTE))
         return f"files at '{scheme}://' are not supported", f"use a path, or one of {known}"
     return missing_package(f"files at '{scheme}://'", remote.module, remote.extra)
+
+
+def modules_of(place: str) -> tuple[str, ...]:
+    """What is imported when a URL is used, which may take a second."""
+    remote = _REMOTE.get(scheme_of(place) or "")
+    return () if remote is None else (remote.module, *remote.more)
 
 
 def missing_package(what: str, module: str, extra: str) -> tuple[str, str | None] | None:
@@ -132,7 +140,7 @@ def open_target(place: str, *, private: bool = False) -> Target:
     if path is not None:
         return _LocalTarget(path, PRIVATE if private else None)
     remote = _REMOTE[scheme_of(place) or ""]
-    system, key = _file_system(place)
+    system, key = file_system(place)
     return remote.open_target(system, key)
 
 
@@ -151,7 +159,7 @@ def open_source(place: str) -> BinaryIO:
     unusable = why_unusable(place)
     if unusable is not None:
         raise PlaceError("; ".join(part for part in unusable if part))
-    system, key = _file_system(place)
+    system, key = file_system(place)
     copy = cast(BinaryIO, tempfile.TemporaryFile())  # noqa: SIM115 - the caller closes it
     try:
         with system.open(key, "rb") as file:
@@ -164,11 +172,12 @@ def open_source(place: str) -> BinaryIO:
     return copy
 
 
-def _file_system(place: str) -> tuple[Any, str]:
+def file_system(place: str) -> tuple[Any, str]:
+    """The file system of a URL, and the path in it; nothing of it is remembered for later."""
     import fsspec
 
     scheme, _, key = place.partition("://")
-    return fsspec.filesystem(scheme.lower()), key
+    return fsspec.filesystem(scheme.lower(), use_listings_cache=False), key
 
 
 class _LocalTarget:
@@ -246,7 +255,7 @@ class _RenamedTarget:
 
 
 _REMOTE = {
-    "s3": _Remote("s3fs", "s3", _UploadTarget),
+    "s3": _Remote("s3fs", "s3", _UploadTarget, ("aiobotocore.session",)),
     "gs": _Remote("gcsfs", "gcs", _UploadTarget),
     "memory": _Remote("fsspec", "s3", _RenamedTarget),
 }

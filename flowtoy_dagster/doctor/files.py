@@ -5,11 +5,13 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 
+from flowtoy_dagster.datafiles.places import file_system
 from flowtoy_dagster.doctor.folders import free_space, problem_of
 from flowtoy_dagster.engine.storage.home import home_folder
 from flowtoy_dagster.errors import HomeError
 from flowtoy_dagster.health import Health, fault_of
-from flowtoy_dagster.store.store import FILES_VARIABLE, shared_folder
+from flowtoy_dagster.store.shared.object_store import steadily
+from flowtoy_dagster.store.shared.shared_files import FILES_VARIABLE, shared_folder, shared_url
 
 PART = "files"
 
@@ -20,6 +22,10 @@ def examine_files() -> Iterator[Health]:
         yield Health(PART, "off", f"in the home ({FILES_VARIABLE} is not set)")
         return
     try:
+        url = shared_url()
+        if url is not None:
+            yield _answer_of(url)
+            return
         folder = shared_folder(home_folder())
     except HomeError as error:
         yield fault_of(PART, error)
@@ -29,3 +35,21 @@ def examine_files() -> Iterator[Health]:
         yield Health(PART, "ok", f"{folder}, {free_space(folder)}")
     else:
         yield Health(PART, "fault", *problem)
+
+
+def _answer_of(url: str) -> Health:
+    """Whether an object store answers; nothing is written, so whether it may be is not known."""
+    system, path = file_system(url)
+    bucket = path.partition("/")[0]
+    try:
+        steadily(lambda: system.ls(bucket, detail=False))
+    except FileNotFoundError:
+        return Health(PART, "fault", f"there is no bucket '{bucket}' at {url}",
+                      f"make it, or correct {FILES_VARIABLE}")
+    except PermissionError as error:
+        return Health(PART, "fault", f"{url} can't be read: {error}",
+                      "correct the access key, or the rights to the bucket")
+    except OSError as error:
+        return Health(PART, "fault", f"{url} can't be read: {error}",
+                      "check the endpoint (AWS_ENDPOINT_URL) and the network")
+    return Health(PART, "ok", f"{url} answers")

@@ -24,6 +24,7 @@ class SinkTask:
         outputs_folder: makes the folder into which the call writes files, and gives it.
         claim: notes that this output writes to a place; raises StepError where another of the
             step's does.
+        kept_at: the URL below which the run keeps files instead of in `folder`; None for none.
         redirect: gives the place that is written to instead of one that the output names.
     """
 
@@ -35,6 +36,7 @@ class SinkTask:
     outputs_folder: Callable[[], Path]
     claim: Callable[[str], None]
     redirect: Callable[[str], str] = str
+    kept_at: str | None = None
 
 
 class Sink(ABC):

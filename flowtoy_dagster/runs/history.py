@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -39,7 +38,8 @@ from flowtoy_dagster.store.cursors import cursors_of
 from flowtoy_dagster.store.files import is_still, opened_folder
 from flowtoy_dagster.store.record import StepRecord
 from flowtoy_dagster.store.records import records_of
-from flowtoy_dagster.store.store import shared_folder
+from flowtoy_dagster.store.shared.shared_files import LOGS_FOLDER, shared_store
+from flowtoy_dagster.store.store import open_store
 
 ALL_STEPS = "(all steps)"
 LAST, FAILED = "last", "failed"
@@ -358,8 +358,8 @@ class History:
     def _forget_files(self, run: dg.DagsterRun) -> None:
         """Delete the records and logs of a run that is deleted."""
         self.store.delete(run.run_id)
-        for folder in {self.home, shared_folder(self.home)}:
-            shutil.rmtree(folder / "storage" / run.run_id, ignore_errors=True)
+        for store in (open_store(self.home / LOGS_FOLDER), shared_store(self.home, LOGS_FOLDER)):
+            store.delete(run.run_id)
         # Dagster empties the file of a run's events, and leaves it.
         for path in (self.home / "history" / "runs").glob(f"{run.run_id}.db*"):
             path.unlink(missing_ok=True)

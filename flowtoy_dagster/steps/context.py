@@ -147,6 +147,7 @@ class StepContext:
         sinks: by name, the outputs that are written while the call reads.
         files: makes the folder in which the run keeps files that the step, or an item of it by its
             key, writes, and gives it; None where there is no such place.
+        files_url: gives the URL below which such files are kept instead; None for `files`.
         places: where the run's steps write files, where several do.
         outputs_folder: where the call may leave files for outputs that name one; None where none
             does.
@@ -182,6 +183,7 @@ class StepContext:
     keeps_records: bool = True
     sinks: Mapping[str, Sink] = field(default_factory=dict)
     files: Callable[[str | None], Path] | None = None
+    files_url: Callable[[str | None], str | None] = field(default=lambda _: None)
     places: Places | None = None
     outputs_folder: Path | None = None
     time: Time = field(default_factory=RealTime)

@@ -15,7 +15,8 @@ from typing import Any
 from flowtoy_dagster.errors import HomeError
 from flowtoy_dagster.flow.templates.values import to_json
 from flowtoy_dagster.json_text import loads
-from flowtoy_dagster.store.store import Store, shared_store
+from flowtoy_dagster.store.shared.shared_files import shared_store
+from flowtoy_dagster.store.store import Store
 
 CONFIGS_FOLDER = "flowtoy-configs"
 _REFERENCE = re.compile(r"[0-9a-f]{64}")

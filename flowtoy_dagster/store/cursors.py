@@ -18,7 +18,8 @@ from pathlib import Path
 from flowtoy_dagster.errors import StepError
 from flowtoy_dagster.json_text import dumps, loads_checked
 from flowtoy_dagster.steps.state.cursors import NEVER_STORED, StoredCursor
-from flowtoy_dagster.store.store import Store, quoted, shared_store
+from flowtoy_dagster.store.shared.shared_files import shared_store
+from flowtoy_dagster.store.store import Store, quoted
 
 CURSORS_FOLDER = "flowtoy-state"
 _ONE = "state"

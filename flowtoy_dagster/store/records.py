@@ -20,7 +20,8 @@ from flowtoy_dagster.store.output_text import ListText, OutputSummary, ValueText
 from flowtoy_dagster.store.places import RunPlaces
 from flowtoy_dagster.store.record import MissingRecordError, RecordError, StepRecord, end_of_record
 from flowtoy_dagster.store.recordings.recording import Recording
-from flowtoy_dagster.store.store import LONGEST_NAME, Store, open_store, quoted, shared_store
+from flowtoy_dagster.store.shared.shared_files import shared_store
+from flowtoy_dagster.store.store import LONGEST_NAME, Store, open_store, quoted
 
 RECORDS_FOLDER = "flowtoy-records"
 
@@ -89,6 +90,11 @@ class RecordStore:
         """
         key = f"{_folder(run_id)}/files/{quoted(step_key)}"
         return self._store.folder(key if item is None else f"{key}/items/{quoted(item)}")
+
+    def files_url(self, run_id: str, step_key: str, item: str | None) -> str | None:
+        """The URL below which such files are kept instead; None for `files_folder`'s own."""
+        key = f"{_folder(run_id)}/files/{quoted(step_key)}"
+        return self._store.kept_at(key if item is None else f"{key}/items/{quoted(item)}")
 
     def slots(self, run_id: str, source: str, most: int) -> SourceSlots:
         """The slots of a source in a run.

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import os
 import re
 import shutil
 import urllib.parse
@@ -17,7 +16,7 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import BinaryIO
 
-from flowtoy_dagster.errors import HomeError, UsageError
+from flowtoy_dagster.errors import UsageError
 from flowtoy_dagster.store.files import (
     PRIVATE_FOLDER,
     line_file,
@@ -31,12 +30,6 @@ _SEGMENT = re.compile(r"[A-Za-z0-9_%~=+@-][A-Za-z0-9_%~=+@. -]{0,199}")
 _LOCK = ".lock"
 LONGEST_NAME = 120
 """Characters of a name that is a segment of a key; a longer one is hashed."""
-FILES_VARIABLE = "FLOWTOY_FILES"
-"""Names the folder with what all machines of a deployment must find; by default it is the home.
-
-Configurations, records of steps, output files, cursors and what steps print are there; the tokens
-and rates of sources stay in the home of each machine.
-"""
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+)://")
 
 
@@ -88,6 +81,10 @@ class Store(ABC):
         Raises:
             OSError: it can't be made.
         """
+
+    def kept_at(self, key: str) -> str | None:
+        """The URL below which files are kept that others must see; None for `folder`'s own."""
+        return None
 
     @abstractmethod
     def open(self, key: str) -> BinaryIO:
@@ -241,54 +238,3 @@ def open_store(url: str | Path) -> Store:
     raise UsageError(
         f"a store at '{scheme[0]}…' is not supported\n    use a folder: file:///path, or its path"
     )
-
-
-def shared_folder(home: str | Path) -> Path:
-    """The folder that `FLOWTOY_FILES` names, else the home.
-
-    Raises:
-        HomeError: it is not the absolute path of a folder, or it belongs to another user.
-    """
-    value = os.environ.get(FILES_VARIABLE)
-    if not value:
-        return Path(home)
-    if value.startswith("file:///"):
-        value = urllib.parse.unquote(value.removeprefix("file://"))
-    if "://" in value:
-        scheme = value.partition("://")[0]
-        raise HomeError(
-            f"{FILES_VARIABLE} is a URL, and {scheme}://… is not supported\n"
-            "    use the absolute path of a folder that all machines share"
-        )
-    folder = Path(value)
-    if not folder.is_absolute():
-        raise HomeError(
-            f"{FILES_VARIABLE} is not an absolute path: '{value}'\n"
-            "    use the absolute path of a folder that all machines share"
-        )
-    _check(folder)
-    return folder
-
-
-def shared_store(home: str | Path, name: str) -> Store:
-    """A store of a home, in the folder that all machines share where there is one."""
-    return open_store(shared_folder(home) / name)
-
-
-def _check(folder: Path) -> None:
-    try:
-        facts = folder.stat()
-    except FileNotFoundError:
-        raise HomeError(
-            f"the folder {folder}, which {FILES_VARIABLE} names, does not exist\n"
-            "    make it, or mount it"
-        ) from None
-    except OSError as error:
-        reason = (error.strerror or str(error)).lower()
-        raise HomeError(f"the folder {folder} can't be used: {reason}") from None
-    if facts.st_uid not in (0, os.geteuid()):
-        raise HomeError(
-            f"the folder {folder} belongs to another user (uid {facts.st_uid}): that user could\n"
-            "    have this command execute anything\n"
-            f"    set {FILES_VARIABLE} to a folder of the user that runs flowtoy on all machines"
-        )

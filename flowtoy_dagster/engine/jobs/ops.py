@@ -223,6 +223,7 @@ class StepCompute(HostedCompute):
             cursors=cursors_of(context.instance.root_directory),
             waits=Waits(self._teller(context, mask)),
             files=partial(_records(context).files_folder, context.run_id, context.op_handle.name),
+            files_url=partial(_records(context).files_url, context.run_id, context.op_handle.name),
             loop=loop,
         )
         return recording.attempt(made)

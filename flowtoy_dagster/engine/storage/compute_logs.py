@@ -18,7 +18,14 @@ from flowtoy_dagster.engine.dagster_private.storage import (
 )
 from flowtoy_dagster.steps.state.mask import SharedMask, StepMask
 from flowtoy_dagster.store.files import make_private_folder
-from flowtoy_dagster.store.store import shared_folder
+from flowtoy_dagster.store.shared.shared_files import (
+    LOGS_FOLDER,
+    shared_folder,
+    shared_store,
+    shared_url,
+)
+from flowtoy_dagster.store.shared.uploads import part_of, uploaded
+from flowtoy_dagster.store.store import Store
 
 _alone = threading.RLock()
 """Held while a step's output is captured: steps in several threads share the descriptors."""
@@ -42,12 +49,16 @@ class DirectComputeLogManager(LocalComputeLogManager):
         base = Path(config_value["base_dir"])
         shared = shared_folder(base.parent)
         if shared != base.parent:
-            config_value = {**config_value, "base_dir": str(shared / "storage")}
-        return cls(inst_data=inst_data, **config_value)
+            config_value = {**config_value, "base_dir": str(shared / LOGS_FOLDER)}
+        manager = cls(inst_data=inst_data, **config_value)
+        if shared_url() is not None:
+            manager._shared = shared_store(base.parent, LOGS_FOLDER)
+        return manager
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._captures: list[_Capture] = []
+        self._shared: Store | None = None
 
     def mask_with(self, mask: StepMask) -> None:
         """Hide what a step knows to be secret in everything that is captured now."""
@@ -58,7 +69,7 @@ class DirectComputeLogManager(LocalComputeLogManager):
     def capture_logs(self, log_key: Sequence[str]) -> Iterator[CapturedLogContext]:
         paths = [self.get_captured_local_path(log_key, kind) for kind in ("out", "err")]
         make_private_folder(Path(paths[0]).parent)
-        with _alone, _Capture(paths) as capture:
+        with self._uploaded(paths), _alone, _Capture(paths) as capture:
             self._captures.append(capture)
             try:
                 yield CapturedLogContext(log_key)
@@ -67,6 +78,32 @@ class DirectComputeLogManager(LocalComputeLogManager):
         # The file's being there tells that no more will come.
         ended = self.get_captured_local_path(log_key, "complete")
         os.close(os.open(ended, os.O_WRONLY | os.O_CREAT, 0o600))
+        if self._shared is not None:
+            with contextlib.suppress(OSError):  # it was told above
+                self._shared.put(self._key(ended), b"")
+
+    def read_path(
+        self, path: str, offset: int = 0, max_bytes: int | None = None
+    ) -> tuple[bytes | None, int]:
+        if self._shared is None or os.path.exists(path):
+            return super().read_path(path, offset, max_bytes)  # type: ignore[no-any-return]
+        return part_of(self._shared, self._key(path), offset, max_bytes)
+
+    def is_capture_complete(self, log_key: Sequence[str]) -> bool:
+        if super().is_capture_complete(log_key):
+            return True
+        ended = self._key(self.get_captured_local_path(log_key, "complete"))
+        return self._shared is not None and self._shared.exists(ended)
+
+    def _uploaded(self, paths: Sequence[str]) -> contextlib.AbstractContextManager[None]:
+        """Where others can see what is written to these files, while a block runs."""
+        if self._shared is None:
+            return contextlib.nullcontext()
+        return uploaded(self._shared, {self._key(path): Path(path) for path in paths})
+
+    def _key(self, path: str) -> str:
+        """What a file of the folder is called in the store."""
+        return Path(path).relative_to(Path(self._base_dir).resolve()).as_posix()
 
 
 class _Capture:

@@ -7,7 +7,6 @@ import hashlib
 import os
 import urllib.parse
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 from typing import Any
 
 from flowtoy_dagster.datafiles.facts import FileFacts
@@ -60,13 +59,17 @@ class FileSink(Sink):
 
     def open(self) -> None:
         """Open the file, so that nothing is called where it can't be written."""
-        self._place = self._absolute() if self._path is not None else str(self.own_path())
+        self._place = self._absolute() if self._path is not None else self._own_place()
         self.task.claim(os.path.realpath(self._place) if local_path(self._place) else self._place)
         self._target = open_target(self._place, private=self._path is None)
 
-    def own_path(self) -> Path:
-        """Where the file is in the run's own folder."""
-        return self.task.folder() / f"{file_name(self.task.name)}{SUFFIXES[self.format]}"
+    def own_name(self) -> str:
+        """What the file is called in the run's own folder."""
+        return f"{file_name(self.task.name)}{SUFFIXES[self.format]}"
+
+    def _own_place(self) -> str:
+        url = self.task.kept_at
+        return f"{url}/{self.own_name()}" if url else str(self.task.folder() / self.own_name())
 
     def _absolute(self) -> str:
         assert self._path is not None

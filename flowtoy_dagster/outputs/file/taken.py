@@ -5,7 +5,6 @@ from __future__ import annotations
 import mimetypes
 import os
 import stat
-from pathlib import Path
 from typing import Any
 
 from flowtoy_dagster.datafiles.formats import CONTENT_TYPES, SUFFIXES
@@ -48,9 +47,9 @@ class TakenFileSink(FileSink):
         self._source = task.outputs_folder()
         super().__init__(task, path, format_ or by_suffix, None)
 
-    def own_path(self) -> Path:
-        """Where the file is in the run's own folder."""
-        return self.task.folder() / file_name(self.task.name) / self._name
+    def own_name(self) -> str:
+        """What the file is called in the run's own folder: its own name, in one of the output."""
+        return f"{file_name(self.task.name)}/{self._name}"
 
     def take(self, records: list[Any]) -> None:
         """Nothing: records are not what it takes."""

@@ -113,6 +113,7 @@ def _opened(
         folders.for_call,
         lambda place: claims.take(place, output.name),
         context.redirect or str,
+        folders.url(),
     )
     with _its_own_words(context, output.name):
         return kind.open(task)
@@ -195,6 +196,11 @@ class _Folders:
         if files is None:
             raise StepError("there is no folder for the step's files; give each a 'path'")
         return files(item.key if item is not None else None)
+
+    def url(self) -> str | None:
+        """Where the run keeps it instead, if it does."""
+        item = self._context.item
+        return self._context.files_url(item.key if item is not None else None)
 
     def for_call(self) -> Path:
         """Into which the call writes files."""

@@ -15,7 +15,7 @@ from flowtoy_dagster.engine.storage.instances import saved_job
 from flowtoy_dagster.engine.tags import CONFIG_TAG
 from flowtoy_dagster.errors import RunError
 from flowtoy_dagster.store.configs import configs_of
-from flowtoy_dagster.store.store import FILES_VARIABLE
+from flowtoy_dagster.store.shared.shared_files import FILES_VARIABLE
 
 UNUSED = 30.0
 """Seconds without a step after which the workers of a run end."""
@@ -68,7 +68,7 @@ class Setups:
         if configs_of(self._home).read(reference) is None:
             raise RunError(
                 f"the configuration of the run is not in {self._home}; set {FILES_VARIABLE} to a "
-                "folder that all machines of the deployment share"
+                "folder or URL that all machines of the deployment share"
             )
         snapshot_id = run.execution_plan_snapshot_id
         snapshot = self._instance.get_execution_plan_snapshot(snapshot_id) if snapshot_id else None

@@ -22,6 +22,7 @@ from flowtoy_dagster.engine.executors.warm.forkserver_client import (
 from flowtoy_dagster.engine.storage.address import modules_to_preload
 from flowtoy_dagster.providers.subprocesses import signal_name
 from flowtoy_dagster.steps.state.deadline import EXIT_UNINTERRUPTIBLE
+from flowtoy_dagster.store.shared.shared_files import modules_of_files
 
 PRELOAD = "flowtoy_dagster.engine.executors.warm.preload"
 DEFINITIONS = "flowtoy_dagster.definitions"
@@ -40,7 +41,7 @@ def fork_off_server(modules: Iterable[str] = ()) -> None:
         modules: imported beside what every run needs.
     """
     if not _forked_off:
-        preload = (PRELOAD, DEFINITIONS, *modules_to_preload(), *modules)
+        preload = (PRELOAD, DEFINITIONS, *modules_to_preload(), *modules_of_files(), *modules)
         _forked_off.append(ForkServer.fork_off(preload, ENTRY))
 
 
@@ -274,7 +275,7 @@ class WorkerPool:
         """
         if self._server is None:
             self._server = ForkServer.spawn(
-                (PRELOAD, DEFINITIONS, *modules_to_preload()), ENTRY
+                (PRELOAD, DEFINITIONS, *modules_to_preload(), *modules_of_files()), ENTRY
             )
         self._server.wait_until_ready()
         return self._server

@@ -17,6 +17,10 @@ _OF_THE_RUN = frozenset({signal.SIGINT, signal.SIGTERM})
 """The signals by which a run is interrupted; they are not forgotten."""
 
 
+_OF_THE_STORE = ("fsspecIO", "asyncio_")
+"""Threads of fsspec, which reads and writes objects: one for all, and those that look up hosts."""
+
+
 def working_directory() -> str | None:
     """The working directory of this process; None where it was deleted."""
     try:
@@ -70,7 +74,8 @@ class Isolation:
         self._restore_signals()
         _restore_logging(self._logging)
         self.tainted = any(
-            thread.is_alive() for thread in threading.enumerate() if thread not in self._threads
+            thread.is_alive() for thread in threading.enumerate()
+            if thread not in self._threads and not thread.name.startswith(_OF_THE_STORE)
         )
 
     def _restore_signals(self) -> None:

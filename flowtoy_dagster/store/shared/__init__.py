@@ -1,0 +1,1 @@
+"""Stores that all machines of a deployment share."""

@@ -1,0 +1,95 @@
+"""What all machines of a deployment share: a folder, or an object store (`FLOWTOY_FILES`)."""
+
+from __future__ import annotations
+
+import os
+import urllib.parse
+from pathlib import Path
+
+from flowtoy_dagster.datafiles.places import modules_of, scheme_of, why_unusable
+from flowtoy_dagster.errors import HomeError
+from flowtoy_dagster.store.shared.object_store import ObjectStore
+from flowtoy_dagster.store.store import FolderStore, Store, open_store
+
+FILES_VARIABLE = "FLOWTOY_FILES"
+"""Names the folder, or the URL, with what all machines must find; by default it is the home.
+
+Configurations, records of steps, output files, cursors and what steps print are there; the tokens
+and rates of sources stay in the home of each machine.
+"""
+LOGS_FOLDER = "storage"
+"""What steps print, by run."""
+
+
+def shared_url() -> str | None:
+    """The URL of an object store that `FLOWTOY_FILES` names; None where it names none.
+
+    Raises:
+        HomeError: it can't be used; says why, without what may be a password in it.
+    """
+    value = os.environ.get(FILES_VARIABLE, "")
+    scheme = scheme_of(value)
+    if scheme is None or scheme == "file":
+        return None
+    unusable = why_unusable(value)
+    if unusable is None and not value.partition("://")[2].strip("/"):
+        unusable = "it names no bucket", f"write {scheme}://bucket/prefix"
+    if unusable is not None:
+        reason, hint = unusable
+        more = f"\n    {hint}" if hint else ""
+        raise HomeError(f"{FILES_VARIABLE} can't be used: {reason}{more}")
+    return value.rstrip("/")
+
+
+def shared_folder(home: str | Path) -> Path:
+    """The folder that `FLOWTOY_FILES` names, else the home, as where it names a URL.
+
+    Raises:
+        HomeError: it is not the absolute path of a folder, or it belongs to another user.
+    """
+    value = os.environ.get(FILES_VARIABLE)
+    if not value or shared_url() is not None:
+        return Path(home)
+    if value.startswith("file:///"):
+        value = urllib.parse.unquote(value.removeprefix("file://"))
+    folder = Path(value)
+    if not folder.is_absolute():
+        raise HomeError(
+            f"{FILES_VARIABLE} is not an absolute path: '{value}'\n"
+            "    use the absolute path of a folder that all machines share, or s3://bucket/prefix"
+        )
+    _check(folder)
+    return folder
+
+
+def modules_of_files() -> list[str]:
+    """What a process imports before it forks workers that will use the object store."""
+    url = shared_url()
+    return list(modules_of(url)) if url is not None else []
+
+
+def shared_store(home: str | Path, name: str) -> Store:
+    """A store of a home, where all machines share it if `FLOWTOY_FILES` says so."""
+    url = shared_url()
+    if url is None:
+        return open_store(shared_folder(home) / name)
+    return ObjectStore(f"{url}/{name}", FolderStore(Path(home) / name))
+
+
+def _check(folder: Path) -> None:
+    try:
+        facts = folder.stat()
+    except FileNotFoundError:
+        raise HomeError(
+            f"the folder {folder}, which {FILES_VARIABLE} names, does not exist\n"
+            "    make it, or mount it"
+        ) from None
+    except OSError as error:
+        reason = (error.strerror or str(error)).lower()
+        raise HomeError(f"the folder {folder} can't be used: {reason}") from None
+    if facts.st_uid not in (0, os.geteuid()):
+        raise HomeError(
+            f"the folder {folder} belongs to another user (uid {facts.st_uid}): that user could\n"
+            "    have this command execute anything\n"
+            f"    set {FILES_VARIABLE} to a folder of the user that runs flowtoy on all machines"
+        )
