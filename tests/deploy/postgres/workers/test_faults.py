@@ -157,7 +157,7 @@ def test_an_interrupted_run_ends_its_steps_on_workers(
 
 @pytest.mark.parametrize(("variables", "message"), [
     ({"FLOWTOY_STORAGE": ""}, "the executor 'workers' needs the history of runs in PostgreSQL"),
-    ({"FLOWTOY_FILES": "s3://bucket/prefix"}, "is a URL, and s3://… is not supported"),
+    ({"FLOWTOY_FILES": "ftp://host/prefix"}, "files at 'ftp://' are not supported"),
     ({"FLOWTOY_FILES": "files"}, "FLOWTOY_FILES is not an absolute path: 'files'"),
     ({"FLOWTOY_FILES": "/does/not/exist"}, "does not exist"),
 ], ids=["no database", "a URL", "a relative path", "no folder"])
