@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Iterator
 
@@ -42,7 +43,12 @@ def _answer_of(url: str) -> Health:
     system, path = file_system(url)
     bucket = path.partition("/")[0]
     try:
-        steadily(lambda: system.ls(bucket, detail=False))
+        try:
+            steadily(lambda: system.ls(path, detail=False))
+        except FileNotFoundError:
+            # Nothing is there yet, or no bucket; who may see the prefix alone can't tell.
+            with contextlib.suppress(PermissionError):
+                steadily(lambda: system.ls(bucket, detail=False))
     except FileNotFoundError:
         return Health(PART, "fault", f"there is no bucket '{bucket}' at {url}",
                       f"make it, or correct {FILES_VARIABLE}")

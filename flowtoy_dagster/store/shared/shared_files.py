@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import urllib.parse
 from pathlib import Path
 
@@ -21,6 +22,9 @@ LOGS_FOLDER = "storage"
 """What steps print, by run."""
 
 
+_SPECIAL = re.compile(r"[*?\[\]{}#]")
+
+
 def shared_url() -> str | None:
     """The URL of an object store that `FLOWTOY_FILES` names; None where it names none.
 
@@ -34,6 +38,9 @@ def shared_url() -> str | None:
     unusable = why_unusable(value)
     if unusable is None and not value.partition("://")[2].strip("/"):
         unusable = "it names no bucket", f"write {scheme}://bucket/prefix"
+    special = _SPECIAL.search(value)
+    if unusable is None and special is not None:
+        unusable = f"it contains '{special[0]}', which stands for several names", "write another"
     if unusable is not None:
         reason, hint = unusable
         more = f"\n    {hint}" if hint else ""

@@ -65,6 +65,8 @@ class _Growing:
             with self._path.open("rb") as file, self._store.writer(self._key) as target:
                 shutil.copyfileobj(file, target)
             self._size = size
+        except FileNotFoundError:
+            return  # nothing was written yet
         except OSError as error:
             if not self._is_told:
                 self._is_told = True
