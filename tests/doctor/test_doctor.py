@@ -226,6 +226,31 @@ def test_each_executor_answers_for_its_broker_and_one_that_breaks_hides_no_other
     ]
 
 
+@pytest.mark.parametrize(
+    ("name", "address", "told"),
+    [
+        ("celery", "amqp://flow:geh31mnis@127.0.0.1:1//", "does not answer: "),
+        ("celery", "redis://:geh31mnis@127.0.0.1:1/0", "does not answer: "),
+        ("dask", "tcp://127.0.0.1:1", "does not answer: "),
+        ("celery", "http://flow:geh31mnis@host", "is not the address of a broker"),
+    ],
+)
+def test_a_broker_that_does_not_answer_is_a_fault_without_its_password(
+    name: str, address: str, told: str, answers: Answers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    variable = {"celery": "FLOWTOY_BROKER", "dask": "FLOWTOY_DASK"}[name]
+    pytest.importorskip({"celery": "celery", "dask": "distributed"}[name])
+    monkeypatch.setenv("FLOWTOY_STORAGE", "postgresql://flow:geh31mnis@127.0.0.1:1/name")
+    monkeypatch.setenv(variable, address)
+    monkeypatch.setattr(
+        "flowtoy_dagster.engine.executors.brokers.dask.sender.CONNECT_TIMEOUT", 0.5
+    )
+    (fault,) = [one for one in answers("broker") if one.state == "fault"]
+    assert told in fault.text
+    assert fault.fix
+    assert "geh31mnis" not in repr(answers())
+
+
 def test_packages_that_do_not_fit_are_faults(
     answers: Answers, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -42,7 +42,7 @@ def _found(
     there = reader.has("flowtoy_agents") and reader.has("flowtoy_queue")
     agents = reader.rows(_AGENTS) if there else []
     living = [agent for agent in agents if agent[3] <= lease]
-    queues = {queue for _, queue, _, _ in living}
+    queues = {queue for _, listed, _, _ in living for queue in listed.split(",")}
     for host, queue, slots, age in living[:_LONGEST_LIST]:
         yield Health(PART, "ok", f"on {host}: up to {slots} steps at once from queue '{queue}', "
                                  f"seen {max(0.0, age):.0f} s ago")
@@ -54,7 +54,7 @@ def _found(
         # A worker that ends as it should removes its row.
         text = (f"on {host}: gone without an end; it took steps of queue '{queue}' and was seen "
                 f"{_span(age)} ago")
-        if queue in queues:
+        if queues.issuperset(queue.split(",")):
             yield Health(PART, "off", text)
         else:
             yield Health(PART, "fault", text, f"start one: {_command(command, queue)}")
