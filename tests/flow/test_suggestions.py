@@ -35,3 +35,15 @@ def test_one_typing_error_is_found_among_thousands_of_names(seed: int) -> None:
         assert found is not None
         # Among names so alike, one that is as near will do.
         assert found == name or found[-4:] == name[-4:] or found[:6] == name[:6]
+
+
+def test_among_thousands_of_names_the_one_with_the_same_number_is_found() -> None:
+    names = [f"param_{number}" for number in range(4000)]
+    assert nearest("parm_3999", names).match == "param_3999"
+    assert nearest("parma_17", names).match == "param_17"
+
+
+def test_a_short_name_is_found_among_longer_ones_that_begin_with_it() -> None:
+    names = ["sample", "sample-status", "sample-raises", "sample-exits", "sample-refuses",
+             *(f"other-{number}" for number in range(20))]
+    assert nearest("samples", names).match == "sample"

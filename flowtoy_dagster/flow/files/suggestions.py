@@ -111,11 +111,12 @@ class _Index:
                 break
             looked_at += len(places)
             shared.update(places)
-        length, most = len(wanted), max(shared.values(), default=0)
-        best = heapq.nsmallest(
-            _COMPARED, (place for place, count in shared.items() if count >= most - 1),
-            key=lambda place: (-shared[place], abs(len(self._lower[place]) - length), place),
-        )
+        length = len(wanted)
+
+        def likeness(place: int) -> tuple[float, int]:
+            return shared[place] / (length + len(self._lower[place])), -place
+
+        best = heapq.nlargest(_COMPARED, shared, key=likeness)
         return [self._lower[place] for place in best]
 
 

@@ -49,7 +49,10 @@ class Misplaced(ValueError):  # noqa: N818 - what it is
 class Strict(BaseModel):
     """A frozen model that rejects unknown keys; keys that begin with `x-` are free."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, arbitrary_types_allowed=True)
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, arbitrary_types_allowed=True,
+        defer_build=True,  # a flow uses a few of the models; each takes a millisecond to build
+    )
 
     @model_validator(mode="before")
     @classmethod
