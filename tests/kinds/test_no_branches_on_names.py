@@ -23,6 +23,7 @@ ROOMS = ("providers/rest/", "providers/process/", "providers/env.py", "outputs/r
 TABLES = ("providers/kinds.py", "outputs/kinds.py", "engine/executors/kinds.py")
 OTHER_MEANINGS = {
     # The variables of the environment, as templates name them.
+    ("flow/places.py", "env"),
     ("flow/secrets_of_flow.py", "env"),
     # The scheme of a URL.
     ("store/store.py", "file"),

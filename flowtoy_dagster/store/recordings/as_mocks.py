@@ -35,8 +35,10 @@ def _answer(facts: dict[str, Any]) -> dict[str, Any]:
     if "raised" in facts:
         return {"success": False, "notes": [f"raised {facts['raised']}"]}
     answer = dict(facts["answer"])
-    return {key: value for key, value in answer.items() if value not in ("", {}, [], None)
-            or key in ("data", "json")}
+    return {
+        key: value for key, value in answer.items()
+        if value != "" and (value or key not in ("headers", "files", "notes", "meta"))
+    }
 
 
 def _order(place: str) -> tuple[str, int, int]:
