@@ -26,6 +26,7 @@ OTHER_MEANINGS = {
     ("flow/places.py", "env"),
     ("flow/secrets_of_flow.py", "env"),
     # The scheme of a URL.
+    ("store/shared/shared_files.py", "file"),
     ("store/store.py", "file"),
     # A key of a `dagster.yaml`.
     ("engine/storage/address.py", "env"),
