@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import re
 import sys
+from collections.abc import Mapping
 from typing import Any, TextIO
 
 _INVISIBLE = (
@@ -64,3 +66,21 @@ def print_json(value: Any) -> None:
     """Print plain data as JSON; on a terminal without characters that it would obey."""
     text = json.dumps(value, ensure_ascii=False, indent=2)
     sys.stdout.write(f"{plain_json(text) if sys.stdout.isatty() else text}\n")
+
+
+def can_redraw(stream: TextIO | None, environment: Mapping[str, str]) -> bool:
+    """Whether a stream is a terminal on which lines can be drawn anew."""
+    return (
+        stream is not None
+        and stream.isatty()
+        and environment.get("TERM", "dumb") not in ("", "dumb")
+        and environment.get("CI", "").lower() in ("", "0", "false")
+    )
+
+
+def show_sign_of_life() -> None:
+    """Show on a terminal that the command has begun; whatever is printed next replaces it."""
+    if can_redraw(sys.stderr, os.environ):
+        with contextlib.suppress(OSError):
+            sys.stderr.write("starting ...\r")
+            sys.stderr.flush()

@@ -17,12 +17,11 @@ import pyte
 import pytest
 
 from flowtoy_dagster.loader import load_flow
-from flowtoy_dagster.progress import can_redraw
 from flowtoy_dagster.progress.area import Line, TerminalArea
 from flowtoy_dagster.progress.lines import ProgressLines
 from flowtoy_dagster.progress.rows import Board
 from flowtoy_dagster.runs.status.models import Change, StepStatus
-from flowtoy_dagster.terminal import plain
+from flowtoy_dagster.terminal import can_redraw, plain
 
 NOW = 1_000_000.0
 

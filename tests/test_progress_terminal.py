@@ -178,6 +178,9 @@ def test_a_terminal_shows_a_line_for_each_step_and_what_failed_above_them(
     assert re.match(told, summary)
     assert b"\x1b[32m" in shown.raw
     assert b"\x1b[?25l" not in shown.raw
+    # Something is there before all that takes time; what comes next is written over it.
+    assert shown.raw.startswith(b"starting ...\r")
+    assert "starting" not in shown.shown
 
 
 def test_an_interrupt_leaves_the_terminal_as_it_was(

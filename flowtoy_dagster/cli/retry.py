@@ -29,7 +29,7 @@ from flowtoy_dagster.cli.shared.options import (
     show_warnings,
 )
 from flowtoy_dagster.errors import UsageError
-from flowtoy_dagster.terminal import say
+from flowtoy_dagster.terminal import say, show_sign_of_life
 
 if TYPE_CHECKING:
     from flowtoy_dagster.cli.shared.printing import OutputWriter
@@ -73,6 +73,8 @@ def retry(
     debug: Debug = False,
 ) -> None:
     """Run again what failed or was skipped, with the outputs that succeeded steps already have."""
+    show_sign_of_life()
+
     from flowtoy_dagster.cli.shared.printing import OutputWriter, claim_stdout
     from flowtoy_dagster.loader import load_flow
 

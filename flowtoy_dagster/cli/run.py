@@ -37,7 +37,7 @@ from flowtoy_dagster.cli.shared.options import (
     warn_of_unset,
 )
 from flowtoy_dagster.errors import UsageError
-from flowtoy_dagster.terminal import say
+from flowtoy_dagster.terminal import say, show_sign_of_life
 
 if TYPE_CHECKING:
     from flowtoy_dagster.cli.shared.printing import OutputWriter
@@ -80,6 +80,7 @@ def run(
     `--only` runs the steps that it names and nothing else. What they need is taken from the run
     that `--with` names, and parameters are as they were there unless they are given.
     """
+    show_sign_of_life()
     import_quickly("flowtoy_dagster.loader")
 
     from flowtoy_dagster.cli.shared.execute import run_and_serve

@@ -5,10 +5,11 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
-from collections.abc import Collection, Iterator, Mapping
-from typing import TYPE_CHECKING, Protocol, TextIO
+from collections.abc import Collection, Iterator
+from typing import TYPE_CHECKING, Protocol
 
 from flowtoy_dagster.flow.graph import Flow
+from flowtoy_dagster.terminal import can_redraw
 
 if TYPE_CHECKING:
     from flowtoy_dagster.runs.status.models import Change, RunStatus
@@ -54,13 +55,3 @@ def progress_on_stderr() -> Iterator[Progress]:
         yield progress
     finally:
         progress.stop()
-
-
-def can_redraw(stream: TextIO | None, environment: Mapping[str, str]) -> bool:
-    """Whether a stream is a terminal on which lines can be drawn anew."""
-    return (
-        stream is not None
-        and stream.isatty()
-        and environment.get("TERM", "dumb") not in ("", "dumb")
-        and environment.get("CI", "").lower() in ("", "0", "false")
-    )

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from flowtoy_dagster.cli.shared.serving import Door, tell
+from flowtoy_dagster.terminal import can_redraw
 
 if TYPE_CHECKING:
     from flowtoy_dagster.server.webui import WebOptions
@@ -36,8 +37,6 @@ def sign_of_life(text: str) -> Iterator[Callable[[], None]]:
     Yields:
         what takes it away again; an error does, too.
     """
-    from flowtoy_dagster.progress import can_redraw
-
     shown = can_redraw(sys.stderr, os.environ)
 
     def clear() -> None:
