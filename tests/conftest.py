@@ -63,6 +63,7 @@ def _load(name: str) -> None:
 
 _load("json_values")
 _load("ports")
+_load("s3_server")
 _load("programs")
 
 

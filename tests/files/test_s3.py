@@ -10,38 +10,30 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
+from s3_server import SECRET, s3_server  # type: ignore[import-not-found]
 
 from flowtoy_dagster.steps.attempts import StepOutcome
 
 Write = Callable[..., StepOutcome]
 LINES = {"format": "jsonl"}
-KEYS = {"AWS_ACCESS_KEY_ID": "testing", "AWS_SECRET_ACCESS_KEY": "testing-secret",
-        "AWS_DEFAULT_REGION": "us-east-1", "NO_PROXY": "127.0.0.1"}  # fmt: skip
 LONG = [{"id": number, "text": "x" * 1_000_000} for number in range(12)]
 """More than one part of an upload."""
 
 
 @pytest.fixture(scope="module")
-def endpoint() -> Iterator[str]:
-    """An S3 server on loopback with a bucket `lake`."""
-    from moto.server import ThreadedMotoServer
-
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    yield f"http://{host}:{port}"
-    server.stop()
+def server() -> Iterator[dict[str, str]]:
+    """An S3 server; the variables of its clients."""
+    with s3_server() as variables:
+        yield variables
 
 
 @pytest.fixture
-def s3(endpoint: str, monkeypatch: pytest.MonkeyPatch) -> Any:
+def s3(server: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> Any:
     """The client of the server, which has an empty bucket."""
     import boto3
 
-    for name, value in KEYS.items():
+    for name, value in server.items():
         monkeypatch.setenv(name, value)
-    monkeypatch.setenv("AWS_ENDPOINT_URL", endpoint)
-    monkeypatch.setenv("FSSPEC_S3_ENDPOINT_URL", endpoint)
     client = boto3.client("s3")
     client.create_bucket(Bucket="lake")
     for found in client.list_objects_v2(Bucket="lake").get("Contents", ()):
@@ -97,7 +89,7 @@ def test_a_bucket_that_is_not_there_is_a_failure_with_a_reason(
 ) -> None:
     error = write_pages([LONG], {**LINES, "path": "s3://nowhere/x"}).error or ""
     assert error.startswith("output 'out0': the file 's3://nowhere/x' can't be written: ")
-    assert "testing-secret" not in error
+    assert SECRET not in error
 
 
 KILLED = """

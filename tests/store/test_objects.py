@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from s3_server import SECRET, s3_server  # type: ignore[import-not-found]
 
 from flowtoy_dagster.errors import HomeError
 from flowtoy_dagster.runs.history import History
@@ -22,33 +23,23 @@ from flowtoy_dagster.store.shared.shared_files import shared_store, shared_url
 from flowtoy_dagster.store.shared.uploads import part_of, uploaded
 from flowtoy_dagster.store.store import FolderStore
 
-SECRET = "testing-s3cret"
-KEYS = {"AWS_ACCESS_KEY_ID": "testing", "AWS_SECRET_ACCESS_KEY": SECRET,
-        "AWS_DEFAULT_REGION": "us-east-1", "NO_PROXY": "127.0.0.1"}  # fmt: skip
-
 
 @pytest.fixture(scope="module")
-def endpoint() -> Iterator[str]:
-    """An S3 server on loopback."""
-    from moto.server import ThreadedMotoServer
-
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    yield f"http://{host}:{port}"
-    server.stop()
+def server() -> Iterator[dict[str, str]]:
+    """An S3 server; the variables of its clients."""
+    with s3_server() as variables:
+        yield variables
 
 
 @pytest.fixture
 def bucket(
-    endpoint: str, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
+    server: dict[str, str], monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
 ) -> tuple[Any, str]:
     """The server's client, and the name of a bucket of this test."""
     import boto3
 
-    for name, value in {**KEYS, "AWS_ENDPOINT_URL": endpoint}.items():
+    for name, value in server.items():
         monkeypatch.setenv(name, value)
-    monkeypatch.setenv("FSSPEC_S3_ENDPOINT_URL", endpoint)
     client = boto3.client("s3")
     name = f"b{abs(hash(request.node.name)):x}"
     client.create_bucket(Bucket=name)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from s3_server import s3_server  # type: ignore[import-not-found]
 
 from flowtoy_dagster import run_flow
 from flowtoy_dagster.loader import load_flow, with_executor
@@ -17,8 +18,6 @@ from flowtoy_dagster.runs.retry import plan_retry, retry_run
 
 pytestmark = pytest.mark.filterwarnings("ignore:Class `ExpectationResult`:DeprecationWarning")
 
-AWS = {"AWS_ACCESS_KEY_ID": "testing", "AWS_SECRET_ACCESS_KEY": "testing-s3cret",
-       "AWS_DEFAULT_REGION": "us-east-1", "NO_PROXY": "127.0.0.1"}  # fmt: skip
 FLOW = """
     params: {folder: {type: string}}
     flow:
@@ -56,19 +55,13 @@ FLOW = """
 def shared(here: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, str]]:
     """The variables of machines that share an object store instead of a folder."""
     import boto3
-    from moto.server import ThreadedMotoServer
 
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    variables = {**AWS, "AWS_ENDPOINT_URL": f"http://{host}:{port}",
-                 "FSSPEC_S3_ENDPOINT_URL": f"http://{host}:{port}",
-                 "FLOWTOY_FILES": "s3://team/flowtoy"}
-    for name, value in variables.items():
-        monkeypatch.setenv(name, value)
-    boto3.client("s3").create_bucket(Bucket="team")
-    yield variables
-    server.stop()
+    with s3_server() as server:
+        variables = {**server, "FLOWTOY_FILES": "s3://team/flowtoy"}
+        for name, value in variables.items():
+            monkeypatch.setenv(name, value)
+        boto3.client("s3").create_bucket(Bucket="team")
+        yield variables
 
 
 @pytest.mark.timeout(400)
