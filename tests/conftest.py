@@ -362,3 +362,12 @@ def browser() -> Iterator[Any]:
         found = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
         yield found
         found.close()
+
+
+@pytest.fixture(scope="session")
+def s3_variables() -> Iterator[dict[str, str]]:
+    """The variables of clients of an S3 server: one for all tests, since clients are kept."""
+    from s3_server import s3_server
+
+    with s3_server() as variables:
+        yield variables

@@ -6,11 +6,11 @@ import signal
 import subprocess
 import sys
 import textwrap
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
-from s3_server import SECRET, s3_server  # type: ignore[import-not-found]
+from s3_server import SECRET  # type: ignore[import-not-found]
 
 from flowtoy_dagster.steps.attempts import StepOutcome
 
@@ -20,19 +20,12 @@ LONG = [{"id": number, "text": "x" * 1_000_000} for number in range(12)]
 """More than one part of an upload."""
 
 
-@pytest.fixture(scope="module")
-def server() -> Iterator[dict[str, str]]:
-    """An S3 server; the variables of its clients."""
-    with s3_server() as variables:
-        yield variables
-
-
 @pytest.fixture
-def s3(server: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> Any:
+def s3(s3_variables: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> Any:
     """The client of the server, which has an empty bucket."""
     import boto3
 
-    for name, value in server.items():
+    for name, value in s3_variables.items():
         monkeypatch.setenv(name, value)
     client = boto3.client("s3")
     client.create_bucket(Bucket="lake")

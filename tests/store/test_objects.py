@@ -6,12 +6,11 @@ import logging
 import socket
 import threading
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from s3_server import SECRET, s3_server  # type: ignore[import-not-found]
+from s3_server import SECRET  # type: ignore[import-not-found]
 
 from flowtoy_dagster.errors import HomeError
 from flowtoy_dagster.runs.history import History
@@ -24,21 +23,14 @@ from flowtoy_dagster.store.shared.uploads import part_of, uploaded
 from flowtoy_dagster.store.store import FolderStore
 
 
-@pytest.fixture(scope="module")
-def server() -> Iterator[dict[str, str]]:
-    """An S3 server; the variables of its clients."""
-    with s3_server() as variables:
-        yield variables
-
-
 @pytest.fixture
 def bucket(
-    server: dict[str, str], monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
+    s3_variables: dict[str, str], monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
 ) -> tuple[Any, str]:
     """The server's client, and the name of a bucket of this test."""
     import boto3
 
-    for name, value in server.items():
+    for name, value in s3_variables.items():
         monkeypatch.setenv(name, value)
     client = boto3.client("s3")
     name = f"b{abs(hash(request.node.name)):x}"

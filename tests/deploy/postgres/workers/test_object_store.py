@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-from s3_server import s3_server  # type: ignore[import-not-found]
 
 from flowtoy_dagster import run_flow
 from flowtoy_dagster.loader import load_flow, with_executor
@@ -52,16 +51,17 @@ FLOW = """
 
 
 @pytest.fixture
-def shared(here: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, str]]:
+def shared(
+    here: Any, s3_variables: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> dict[str, str]:
     """The variables of machines that share an object store instead of a folder."""
     import boto3
 
-    with s3_server() as server:
-        variables = {**server, "FLOWTOY_FILES": "s3://team/flowtoy"}
-        for name, value in variables.items():
-            monkeypatch.setenv(name, value)
-        boto3.client("s3").create_bucket(Bucket="team")
-        yield variables
+    variables = {**s3_variables, "FLOWTOY_FILES": "s3://team/flowtoy"}
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    boto3.client("s3").create_bucket(Bucket="team")
+    return variables
 
 
 @pytest.mark.timeout(400)
