@@ -19,7 +19,7 @@ from flowtoy_dagster.engine.executors.warm.process_reset import working_director
 from flowtoy_dagster.engine.executors.warm.worker import prepare
 from flowtoy_dagster.engine.jobs.dagster_names import step_keys
 from flowtoy_dagster.engine.jobs.limits import describe_limits, free_slots, has_pools
-from flowtoy_dagster.engine.jobs.params import keep_given_secrets, params_config
+from flowtoy_dagster.engine.jobs.params import keep_given, params_config
 from flowtoy_dagster.engine.jobs.recordings.of_run import recording_tag
 from flowtoy_dagster.engine.jobs.reuse import reuse_tag
 from flowtoy_dagster.engine.storage.home import open_home
@@ -147,7 +147,7 @@ def _store_run(
     if has_pools(definition):
         _free_slots_of_the_dead(history)
     config = run_config(flow, workers)
-    keep_given_secrets(flow, run_id, history.instance)
+    keep_given(flow, run_id, history.instance)
     plan, parent = None, None
     if reuse is not None:
         parent = reuse.parent

@@ -131,7 +131,7 @@ class RecordStore:
         return record
 
     def delete(self, run_id: str) -> None:
-        """Delete the records of a run and what was given for its secret parameters."""
+        """Delete the records of a run and what was kept of its parameters."""
         self._store.delete(_folder(run_id))
         if self._old is not None:
             for key in list(self._old.list(run_id)):
@@ -143,7 +143,7 @@ class RecordStore:
         return self._store.clean() + (self._old.clean() if self._old is not None else 0)
 
     def keep_given(self, run_id: str, values: Mapping[str, Any]) -> None:
-        """Keep the values that were given for a run's secret parameters.
+        """Keep values of a run's parameters that its configuration does not have as they are.
 
         Raises:
             OSError: they can't be written.
@@ -151,7 +151,7 @@ class RecordStore:
         self._store.put(f"{_folder(run_id)}/{_GIVEN}", dumps(dict(values)) + b"\n")
 
     def given(self, run_id: str) -> dict[str, Any] | None:
-        """The values that were given for a run's secret parameters.
+        """The values of a run's parameters that were kept: secret ones, and those with mappings.
 
         Returns:
             None where there are none. Damaged ones count as absent, with a warning.
@@ -165,7 +165,7 @@ class RecordStore:
             except FileNotFoundError:
                 continue
             except (OSError, ValueError) as error:
-                _LOG.warning("the secret parameters of run %s can't be read: %s", run_id, error)
+                _LOG.warning("the kept parameters of run %s can't be read: %s", run_id, error)
                 continue
             if isinstance(found, dict):
                 return found

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -335,3 +336,24 @@ def test_pruning_keeps_what_a_kept_retry_reuses(
     }
     with History() as history:
         assert history.instance.has_run(first.run_id)
+
+
+@pytest.mark.parametrize(
+    "given",
+    [{"s": 1, "m": {"z": None, "a": [True, 1.5]}}, [{"b": 1, "a": 2}]], ids=["object", "list"],
+)
+def test_a_retry_has_the_keys_of_a_parameter_in_their_order(
+    given: Any, steps: Callable[..., Any], tmp_path: Path
+) -> None:
+    # language 15.5: Dagster sorts the keys of a configuration that it stores
+    kind = "list" if isinstance(given, list) else "object"
+    shown = {"output": [{"name": "text", "type": "template", "value": "{{ params.p }}"}]}
+    flow = {**steps(d=shown), "params": {"p": {"type": kind}}}
+    (tmp_path / "a.fails").touch()
+    assert not run_flow(flow, params={"p": given}).success
+    (tmp_path / "a.fails").unlink()
+    _, done = retry()
+    assert json.dumps(done.outputs["d"]["text"]) == json.dumps(given)
+    changed = {"s": 1.0, "m": {"z": None, "a": [True, 1.5]}} if kind == "object" else [{"a": 2}]
+    _, again = retry(from_step="d", params=[f"p={json.dumps(changed)}"])
+    assert json.dumps(again.outputs["d"]["text"]) == json.dumps(changed)

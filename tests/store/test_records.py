@@ -235,7 +235,7 @@ def test_given_secrets_come_back_and_damaged_ones_count_as_absent(
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     path.write_bytes(b"")
     assert store.given("run") is None
-    assert "the secret parameters of run run can't be read" in caplog.text
+    assert "the kept parameters of run run can't be read" in caplog.text
 
 
 @pytest.mark.parametrize(

@@ -1,9 +1,11 @@
 """A flow's parameters in Dagster: a resource whose configuration the Launchpad shows.
 
 Its configuration is kept with the run, so secret parameters are not part of it: what was given
-for them is in the store of the run's records, for its owner alone.
+for them is in the store of the run's records, for its owner alone. Values with mappings in them are
+there, too: Dagster sorts the keys of a configuration that it stores.
 """
 
+import json
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
@@ -48,10 +50,9 @@ def params_resource(flow: Flow, job_name: str, mask: Mask) -> dict[str, dg.Resou
         run, instance, public = context.run, context.instance, dict(context.resource_config)
 
         def load() -> Flow:
-            secret: Mapping[str, Any] = {}
-            if run is not None and instance is not None:
-                secret = _given_secrets(flow, run, instance)
-            return replace(flow, values=Values(public, secret))
+            if run is None or instance is None:
+                return replace(flow, values=Values(public))
+            return _with_values(flow, public, run, instance)
 
         # The op calls it: what goes wrong is a failure of the step, with its reason.
         return load
@@ -84,10 +85,14 @@ def params_config(flow: Flow) -> dict[str, Any]:
     return {"resources": {PARAMS: {"config": dict(flow.values.public)}}}
 
 
-def keep_given_secrets(flow: Flow, run_id: str, instance: dg.DagsterInstance) -> None:
-    """Keep the secret parameters that were given for a run, for its owner alone."""
-    if flow.values and flow.values.secret:
-        records_of(instance.storage_directory()).keep_given(run_id, flow.values.secret)
+def keep_given(flow: Flow, run_id: str, instance: dg.DagsterInstance) -> None:
+    """Keep what of a run's values its configuration can't have as it is, for its owner alone."""
+    if flow.values is None:
+        return
+    ordered = {name: value for name, value in flow.values.public.items() if _has_keys(value)}
+    kept = {**ordered, **flow.values.secret}
+    if kept:
+        records_of(instance.storage_directory()).keep_given(run_id, kept)
 
 
 def with_values_of(flow: Flow, run: dg.DagsterRun, instance: dg.DagsterInstance) -> Flow:
@@ -96,15 +101,45 @@ def with_values_of(flow: Flow, run: dg.DagsterRun, instance: dg.DagsterInstance)
         return flow
     resources: Any = run.run_config.get("resources") or {}
     public = (resources.get(PARAMS) or {}).get("config") or {}
-    return replace(flow, values=Values(public, _given_secrets(flow, run, instance)))
+    return _with_values(flow, public, run, instance)
 
 
-def _given_secrets(
-    flow: Flow, run: dg.DagsterRun, instance: dg.DagsterInstance
-) -> Mapping[str, Any]:
-    """What was given for a run, or for the one that it runs again."""
-    if not any(param.secret for param in flow.params.values()):
-        return {}
+def _with_values(
+    flow: Flow, public: Mapping[str, Any], run: dg.DagsterRun, instance: dg.DagsterInstance
+) -> Flow:
+    """A flow with its values.
+
+    Args:
+        flow: the flow.
+        public: those that the run's configuration has; keys of mappings may be in another order.
+        run: the run.
+        instance: where it is stored.
+    """
+    params = flow.params
+    if not any(one.secret for one in params.values()) and not any(map(_has_keys, public.values())):
+        return replace(flow, values=Values(public))
+    given = _given(run, instance)
+    ordered = {
+        name: given[name] if name in given and _same(given[name], value) else value
+        for name, value in public.items()
+    }
+    secret = {name: given[name] for name, param in params.items() if param.secret and name in given}
+    return replace(flow, values=Values(ordered, secret))
+
+
+def _same(one: Any, other: Any) -> bool:
+    """Whether values differ at most in the order of keys; 1, 1.0 and true are three values."""
+    return json.dumps(one, sort_keys=True) == json.dumps(other, sort_keys=True)
+
+
+def _has_keys(value: Any) -> bool:
+    if isinstance(value, list):
+        return any(map(_has_keys, value))
+    return isinstance(value, Mapping)
+
+
+def _given(run: dg.DagsterRun, instance: dg.DagsterInstance) -> Mapping[str, Any]:
+    """What was kept for a run, or for the one that it runs again."""
     records = records_of(instance.storage_directory())
     current: dg.DagsterRun | None = run
     while current is not None:
