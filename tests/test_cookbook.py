@@ -57,8 +57,11 @@ def shop() -> Iterator[Any]:
 
 @pytest.fixture(scope="module")
 def one_home(databases: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    home = tmp_path_factory.mktemp("cookbook") / "home"
-    shutil.copytree(databases, home)
+    from flowtoy_dagster.engine.storage.home import open_home
+
+    home = open_home(tmp_path_factory.mktemp("cookbook") / "home")
+    for name in ("history", "schedules"):  # not its configuration, which names its own folders
+        shutil.copytree(databases / name, home / name)
     return home
 
 

@@ -171,7 +171,7 @@ def test_a_run_elsewhere_is_watched_by_its_status_api(
         assert "Retry" not in shown
         tmux.press("Up")
         tmux.until("a status API does not tell what steps print")
-        tmux.press("Right")
+        tmux.press("Right", "Right")  # past the chart
         tmux.until('"text": "free')
         tmux.press("q")
         tmux.until("code 1")
