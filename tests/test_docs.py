@@ -205,17 +205,36 @@ def test_what_is_shown_of_an_example_is_the_file(block: Block) -> None:
     assert block.text == (ROOT / block.notes["example"]).read_text(encoding="utf-8")
 
 
+@pytest.fixture(scope="module")
+def shop() -> ModuleType:
+    """The program of the shop, as a module."""
+    spec = importlib.util.spec_from_file_location("documented_shop_api", SHOP)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
 @pytest.mark.usefixtures("made_home")
 @pytest.mark.parametrize("block", of(lambda block: "run" in block.notes))
-def test_a_flow_in_the_docs_runs(block: Block, tmp_path: Path) -> None:
+def test_a_flow_in_the_docs_runs(
+    block: Block, tmp_path: Path, shop: ModuleType, flowtoy: Callable[..., Any]
+) -> None:
     text = block.text
     if block.notes["run"] == "shop":
         text = HOST.sub(r'"{{ env.SHOP_API }}\1"', text)
         assert text != block.text
         shutil.copy(ROOT / "examples" / "merge.py", tmp_path)
     (tmp_path / "flow.yaml").write_text(text, encoding="utf-8")
-    done = with_shop(["flowtoy", "run", "flow.yaml", "-j"], tmp_path)
-    assert done.returncode == 0, done.stderr
+    path = os.pathsep.join([os.path.dirname(sys.executable), os.environ["PATH"]])
+    with shop.ShopApi() as api:
+        done = flowtoy(
+            "run", "flow.yaml", "-j",
+            env={"SHOP_API": api.address, "PATH": path, "NO_PROXY": shop.HOST,
+                 "no_proxy": shop.HOST},
+        )
+    assert done.code == 0, done.stderr
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
