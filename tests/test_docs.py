@@ -26,6 +26,7 @@ from __future__ import annotations
 import importlib.util
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -51,6 +52,8 @@ HOST = re.compile(r"https://api\.example\.com(.*)")
 _BLOCK = re.compile(r"(?P<comments>(?:<!--[^\n]*-->\n+)*)```(?P<language>\w*)\n(?P<text>.*?)^```$",
                     re.DOTALL | re.MULTILINE)
 _COMMENT = re.compile(r"<!-- (file|run|exit|not run|wrong|with|package|example)(?:: (.+?))? -->")
+_PLAIN = re.compile(r"flowtoy [^|&;<>$`*?()~\\\n]*")
+"""A command for which a shell does nothing but split it."""
 _CHANGING = (
     (re.compile(r"\d\d:\d\d:\d\d\.\d{3}"), "<time>"),
     (re.compile(r"\d+\.\d s\b"), "<span>"),
@@ -122,6 +125,9 @@ def prepare(page: Path, folder: Path) -> None:
             (folder / block.notes["file"]).write_text(block.text, encoding="utf-8")
 
 
+Shell = Callable[[list[str]], subprocess.CompletedProcess[str]]
+
+
 def with_shop(command: list[str], folder: Path) -> subprocess.CompletedProcess[str]:
     """Run a command while the shop serves; its PATH has this Python's commands first."""
     return subprocess.run(
@@ -129,6 +135,52 @@ def with_shop(command: list[str], folder: Path) -> subprocess.CompletedProcess[s
         capture_output=True, text=True, cwd=folder, env=os.environ, timeout=200,
         stdin=subprocess.DEVNULL,
     )
+
+
+@pytest.fixture(scope="module")
+def shop() -> ModuleType:
+    """The program of the shop, as a module."""
+    spec = importlib.util.spec_from_file_location("documented_shop_api", SHOP)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture
+def forked(shop: ModuleType, flowtoy: Callable[..., Any]) -> Callable[..., Any]:
+    """Runs `flowtoy` with the shop, as `with_shop` does, without starting three processes."""
+
+    def run(*arguments: str) -> Any:
+        path = os.pathsep.join([os.path.dirname(sys.executable), os.environ["PATH"]])
+        with shop.ShopApi() as api:
+            return flowtoy(
+                *arguments,
+                env={"SHOP_API": api.address, "PATH": path, "NO_PROXY": shop.HOST,
+                     "no_proxy": shop.HOST},
+            )
+
+    return run
+
+
+@pytest.fixture
+def shell(forked: Callable[..., Any], tmp_path: Path) -> Shell:
+    """Runs commands in the page's folder; those that need no shell get none."""
+
+    def run(command: list[str]) -> subprocess.CompletedProcess[str]:
+        lines = [line for line in command[-1].splitlines() if line.strip()]
+        if command[0] != "bash" or not all(map(_PLAIN.fullmatch, lines)):
+            return with_shop(command, tmp_path)
+        stdout = stderr = ""
+        code = 0
+        for line in lines:
+            if code == 0:
+                done = forked(*shlex.split(line)[1:])
+                code, stdout, stderr = done.code, stdout + done.stdout, stderr + done.stderr
+        return subprocess.CompletedProcess(command, code, stdout, stderr)
+
+    return run
 
 
 def steady(text: str) -> str:
@@ -154,10 +206,10 @@ def commands_of(block: Block) -> Iterator[tuple[str, list[str]]]:
     yield "\n".join(command), shown
 
 
-def run_console(block: Block, folder: Path) -> None:
+def run_console(block: Block, shell: Shell) -> None:
     """Run each command and look for what the page shows of it."""
     for command, shown in commands_of(block):
-        done = with_shop(["bash", "-c", command], folder)
+        done = shell(["bash", "-c", command])
         printed = steady(done.stdout + done.stderr)
         assert done.returncode == int(block.notes.get("exit", 0)), printed
         lines = [line.rstrip() for line in printed.splitlines()]
@@ -168,16 +220,18 @@ def run_console(block: Block, folder: Path) -> None:
 @pytest.mark.usefixtures("made_home")
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
-def test_the_commands_of_a_page_do_what_it_says(page: Path, tmp_path: Path) -> None:
+def test_the_commands_of_a_page_do_what_it_says(
+    page: Path, tmp_path: Path, shell: Shell
+) -> None:
     prepare(page, tmp_path)
     for block in blocks_of(page):
         if block.language not in COMMANDS or {"not run", "example"} & block.notes.keys():
             continue
         if block.language == "console":
-            run_console(block, tmp_path)
+            run_console(block, shell)
             continue
         program = {"bash": ["bash", "-euo", "pipefail", "-c"], "python": ["python", "-c"]}
-        done = with_shop([*program[block.language], block.text], tmp_path)
+        done = shell([*program[block.language], block.text])
         assert done.returncode == int(block.notes.get("exit", 0)), done.stdout + done.stderr
 
 
@@ -205,21 +259,10 @@ def test_what_is_shown_of_an_example_is_the_file(block: Block) -> None:
     assert block.text == (ROOT / block.notes["example"]).read_text(encoding="utf-8")
 
 
-@pytest.fixture(scope="module")
-def shop() -> ModuleType:
-    """The program of the shop, as a module."""
-    spec = importlib.util.spec_from_file_location("documented_shop_api", SHOP)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
 @pytest.mark.usefixtures("made_home")
 @pytest.mark.parametrize("block", of(lambda block: "run" in block.notes))
 def test_a_flow_in_the_docs_runs(
-    block: Block, tmp_path: Path, shop: ModuleType, flowtoy: Callable[..., Any]
+    block: Block, tmp_path: Path, forked: Callable[..., Any]
 ) -> None:
     text = block.text
     if block.notes["run"] == "shop":
@@ -227,13 +270,7 @@ def test_a_flow_in_the_docs_runs(
         assert text != block.text
         shutil.copy(ROOT / "examples" / "merge.py", tmp_path)
     (tmp_path / "flow.yaml").write_text(text, encoding="utf-8")
-    path = os.pathsep.join([os.path.dirname(sys.executable), os.environ["PATH"]])
-    with shop.ShopApi() as api:
-        done = flowtoy(
-            "run", "flow.yaml", "-j",
-            env={"SHOP_API": api.address, "PATH": path, "NO_PROXY": shop.HOST,
-                 "no_proxy": shop.HOST},
-        )
+    done = forked("run", "flow.yaml", "-j")
     assert done.code == 0, done.stderr
 
 
