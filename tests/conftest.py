@@ -71,11 +71,13 @@ hypothesis.settings.register_profile("quick", max_examples=20)
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Let SIGINT be what it is in a terminal: shells have their background jobs ignore it."""
+    """Let signals be what they are in a terminal: shells and `nohup` have some of them ignored."""
     if config.getoption("--quick"):
         hypothesis.settings.load_profile("quick")
     if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+    if signal.getsignal(signal.SIGHUP) == signal.SIG_IGN:
+        signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
 @pytest.hookimpl(optionalhook=True)
