@@ -32,6 +32,11 @@ class Location:
         return f"{self.file}:{self.line}:{self.column}"
 
 
+def system_reason(error: OSError) -> str:
+    """Why a call of the operating system failed, as a part of a sentence: `permission denied`."""
+    return (error.strerror or str(error)).lower()
+
+
 DEPENDENCIES_HEADING = "Flow configuration has invalid dependencies:"
 
 

@@ -11,6 +11,7 @@ import typer
 
 from flowtoy_dagster.cli.shared.options import Json, ShowSecrets, examples
 from flowtoy_dagster.cli.shared.tables import print_table
+from flowtoy_dagster.errors import system_reason
 from flowtoy_dagster.terminal import print_json, say
 
 if TYPE_CHECKING:
@@ -203,7 +204,7 @@ def _store(
     try:
         cursors.swap(StoredCursor(flow, step, key, checked, secret=secret), None)
     except OSError as error:
-        reason = (error.strerror or str(error)).lower()
+        reason = system_reason(error)
         raise HomeError(f"the cursor can't be stored: {reason}") from None
     name = f"{flow} / {step}" + (f" / {key}" if key else "")
     then = "nothing" if before is None or before.value is None else _shown(before.value, secret)

@@ -24,7 +24,7 @@ from flowtoy_dagster.engine.storage.home import (
     is_new,
     open_mode,
 )
-from flowtoy_dagster.errors import HomeError
+from flowtoy_dagster.errors import HomeError, system_reason
 from flowtoy_dagster.health import Health, fault_of
 
 HOME, DATABASE = "home", "database"
@@ -47,7 +47,7 @@ def examine_home() -> Iterator[Health]:
         yield fault_of(HOME, error)
         return
     except OSError as error:
-        reason = (error.strerror or str(error)).lower()
+        reason = system_reason(error)
         yield Health(HOME, "fault", f"the home folder can't be read: {reason}",
                      "set FLOWTOY_HOME to a folder that you can write")
         return

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from flowtoy_dagster.errors import ConfigError, Location, Problem
+from flowtoy_dagster.errors import ConfigError, Location, Problem, system_reason
 from flowtoy_dagster.flow.files.loading import STDIN
 from flowtoy_dagster.flow.files.nodes import Mark, Node, from_plain
 from flowtoy_dagster.flow.files.suggestions import nearest
@@ -170,7 +170,7 @@ def _read(path: str | Path) -> Node:
         else:
             root = read_document(data.decode("utf-8-sig"), name)
     except OSError as error:
-        reason = (error.strerror or str(error)).lower()
+        reason = system_reason(error)
         raise ConfigError([Problem(f"can't read the parameters '{path}': {reason}")]) from None
     except ValueError as error:
         raise ConfigError([Problem(f"not readable: {error}", start.location)]) from None

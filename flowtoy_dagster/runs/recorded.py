@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from flowtoy_dagster.engine.executors.kinds import executor_of
-from flowtoy_dagster.errors import RunError, UsageError
+from flowtoy_dagster.errors import RunError, UsageError, system_reason
 from flowtoy_dagster.flow.graph import Flow
 from flowtoy_dagster.flow.param_values import see_params
 from flowtoy_dagster.flow.secrets_of_flow import FlowSecrets
@@ -96,5 +96,5 @@ def end_recording(
     except UnreadableRecordingError as error:
         raise RunError(f"the recording can't be completed: {error}") from None
     except OSError as error:
-        reason = (error.strerror or str(error)).lower()
+        reason = system_reason(error)
         raise RunError(f"the recording can't be completed: {reason}") from None

@@ -12,7 +12,7 @@ from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
 from typing import Any
 
-from flowtoy_dagster.errors import HomeError
+from flowtoy_dagster.errors import HomeError, system_reason
 from flowtoy_dagster.flow.templates.values import to_json
 from flowtoy_dagster.json_text import loads
 from flowtoy_dagster.store.shared.shared_files import shared_store
@@ -118,7 +118,7 @@ class ConfigStore:
             yield
 
     def _unwritable(self, error: OSError) -> HomeError:
-        reason = (error.strerror or str(error)).lower()
+        reason = system_reason(error)
         return HomeError(f"the home folder {self._place} can't be written: {reason}")
 
     def hold(self, location: str, references: Iterable[str]) -> None:
@@ -173,7 +173,7 @@ class ConfigStore:
         except FileNotFoundError:
             return None
         except OSError as error:
-            reason = (error.strerror or str(error)).lower()
+            reason = system_reason(error)
             self._report(key, f"the saved configuration can't be read: {reason}")
             return None
         if hashlib.sha256(data).hexdigest() != reference:

@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-from flowtoy_dagster.errors import StepError
+from flowtoy_dagster.errors import StepError, system_reason
 from flowtoy_dagster.json_text import dumps, loads_checked
 from flowtoy_dagster.steps.state.cursors import NEVER_STORED, StoredCursor
 from flowtoy_dagster.store.shared.shared_files import shared_store
@@ -153,7 +153,7 @@ class FolderCursors(CursorStore):
         except FileNotFoundError:
             return None
         except OSError as error:
-            reason = (error.strerror or str(error)).lower()
+            reason = system_reason(error)
         except (ValueError, TypeError):
             reason = "it is damaged"
         flow, step, key = _names(place)

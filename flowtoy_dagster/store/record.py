@@ -19,7 +19,7 @@ from collections.abc import Callable, Iterable, Iterator
 from functools import cached_property
 from typing import Any, BinaryIO
 
-from flowtoy_dagster.errors import RunError
+from flowtoy_dagster.errors import RunError, system_reason
 from flowtoy_dagster.json_text import dumps_checked, loads_checked
 from flowtoy_dagster.masking.mask import texts_in
 from flowtoy_dagster.steps.state.cursors import CursorUse
@@ -80,7 +80,7 @@ class StepRecord:
         except FileNotFoundError:
             raise MissingRecordError(f"{self._name} is gone") from None
         except OSError as error:
-            reason = (error.strerror or str(error)).lower()
+            reason = system_reason(error)
             raise RecordError(f"{self._name} can't be read: {reason}") from None
         except (ValueError, KeyError, TypeError):
             raise RecordError(f"{self._name} is damaged: it has no header") from None
@@ -174,7 +174,7 @@ class StepRecord:
                 found += 1
                 yield result
         except OSError as error:
-            reason = (error.strerror or str(error)).lower()
+            reason = system_reason(error)
             raise RecordError(f"{self._name}: its items can't be read: {reason}") from None
         if found != sum(counts.values()) - counts["total"]:
             raise RecordError(f"{self._name} is damaged: {found} of its items are there")

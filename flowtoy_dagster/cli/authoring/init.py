@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from flowtoy_dagster.cli.shared.options import Debug
-from flowtoy_dagster.errors import UsageError
+from flowtoy_dagster.errors import UsageError, system_reason
 from flowtoy_dagster.terminal import say
 
 SCHEMA = ".flowtoy/schema.json"
@@ -116,7 +116,7 @@ def _write(path: Path, text: str) -> bool:
             return False
         raise UsageError(f"can't write {path}: '{path.parent}' is a file") from None
     except OSError as error:
-        reason = (error.strerror or str(error)).lower()
+        reason = system_reason(error)
         raise UsageError(f"can't write {path}: {reason}") from None
     with os.fdopen(opened, "w", encoding="utf-8") as file:
         file.write(text)

@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 from flowtoy_dagster.cli.shared.options import Debug, examples
-from flowtoy_dagster.errors import UsageError
+from flowtoy_dagster.errors import UsageError, system_reason
 from flowtoy_dagster.terminal import say
 
 deploy = typer.Typer(no_args_is_help=True, help="Write the files of a deployment.")
@@ -91,7 +91,7 @@ def _write(path: Path, text: str) -> None:
         with open(path, "x", encoding="utf-8") as file:
             file.write(text)
     except OSError as error:
-        reason = (error.strerror or str(error)).lower()
+        reason = system_reason(error)
         raise UsageError(
             f"can't write {path}: {reason}\n    name a folder that you can write"
         ) from None

@@ -17,7 +17,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from flowtoy_dagster.datafiles.part_file import keep_mode, move, sync_folder
-from flowtoy_dagster.errors import RunError, UsageError
+from flowtoy_dagster.errors import RunError, UsageError, system_reason
 
 _OF_A_THREAD = re.compile(r"/task/\d+(?=/fd$)")
 _MOST_LINKS = 40
@@ -158,4 +158,4 @@ def _beside(target: Path) -> tuple[int, str]:
 
 
 def _reason(error: OSError) -> str:
-    return (error.strerror or str(error)).lower()
+    return system_reason(error)

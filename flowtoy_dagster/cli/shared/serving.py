@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from flowtoy_dagster.errors import UsageError
+from flowtoy_dagster.errors import UsageError, system_reason
 from flowtoy_dagster.terminal import say
 
 if TYPE_CHECKING:
@@ -83,7 +83,7 @@ class Door:
         try:
             write_whole(file.absolute(), f"{self.url('/')}\n".encode())
         except OSError as error:
-            reason = (error.strerror or str(error)).lower()
+            reason = system_reason(error)
             raise UsageError(f"can't write '{file}': {reason}") from None
 
     def warn(self, what: str = "see the run and its outputs") -> None:

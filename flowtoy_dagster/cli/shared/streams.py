@@ -9,7 +9,7 @@ import signal
 import sys
 from typing import Any
 
-from flowtoy_dagster.errors import RunError
+from flowtoy_dagster.errors import RunError, system_reason
 
 INTERRUPTED = 130
 
@@ -27,7 +27,7 @@ class _Descriptor(io.FileIO):
         except BrokenPipeError:
             raise
         except OSError as error:
-            reason = (error.strerror or str(error)).lower()
+            reason = system_reason(error)
             raise StdoutError(f"can't write to stdout: {reason}") from None
 
 

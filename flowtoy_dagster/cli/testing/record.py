@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from flowtoy_dagster.cli.shared.options import flow_of
-from flowtoy_dagster.errors import FlowtoyError, UsageError
+from flowtoy_dagster.errors import FlowtoyError, UsageError, system_reason
 from flowtoy_dagster.json_text import loads
 from flowtoy_dagster.terminal import plain, say
 
@@ -83,7 +83,7 @@ def _write(file: Path, text: str) -> None:
         mode = stat.S_IMODE(target.stat().st_mode) if target.exists() else 0o644
         write_whole(target, text.encode("utf-8"), mode)
     except OSError as error:
-        reason = (error.strerror or str(error)).lower()
+        reason = system_reason(error)
         raise UsageError(f"can't write '{file}': {reason}") from None
 
 

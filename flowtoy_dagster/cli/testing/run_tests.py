@@ -21,7 +21,7 @@ from flowtoy_dagster.cli.shared.options import (
 )
 from flowtoy_dagster.cli.shared.streams import raise_interrupts
 from flowtoy_dagster.cli.testing.record import record_test
-from flowtoy_dagster.errors import ConfigError, FlowtoyError, UsageError
+from flowtoy_dagster.errors import ConfigError, FlowtoyError, UsageError, system_reason
 from flowtoy_dagster.terminal import plain, plain_lines, say
 
 if TYPE_CHECKING:
@@ -141,7 +141,7 @@ def _updated(file: str, verdicts: list[Verdict]) -> list[Verdict]:
         target = Path(os.path.realpath(file))
         write_whole(target, new.encode("utf-8"), stat.S_IMODE(target.stat().st_mode))
     except OSError as error:
-        reason = (error.strerror or str(error)).lower()
+        reason = system_reason(error)
         raise UsageError(f"can't write '{file}': {reason}") from None
     say(f"{file}: {count} expectation{'' if count == 1 else 's'} updated")
     names = {verdict.case.config.name for verdict in verdicts}
@@ -158,5 +158,5 @@ def _finish(verdicts: list[Verdict], file: Path | None, seconds: float) -> None:
     try:
         file.write_bytes(junit(verdicts))
     except OSError as error:
-        reason = (error.strerror or str(error)).lower()
+        reason = system_reason(error)
         raise UsageError(f"can't write '{file}': {reason}") from None

@@ -11,7 +11,7 @@ from pathlib import Path
 import platformdirs
 
 from flowtoy_dagster.engine.storage.address import STORAGE_MODULE, check_storage, storage_address
-from flowtoy_dagster.errors import HomeError
+from flowtoy_dagster.errors import HomeError, system_reason
 from flowtoy_dagster.masking.mask import STORAGE_VARIABLE
 from flowtoy_dagster.store.files import make_private_folder, write_whole
 
@@ -115,7 +115,7 @@ def open_home(folder: Path | None = None) -> Path:
         if is_new(home):
             write_whole(home / CONFIG_FILE, new_settings(home).encode())
     except OSError as error:
-        reason = (error.strerror or str(error)).lower()
+        reason = system_reason(error)
         raise HomeError(
             f"the home folder {home} can't be used: {reason}\n"
             "    set FLOWTOY_HOME to a folder that you can write"

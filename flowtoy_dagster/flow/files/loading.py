@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from flowtoy_dagster.errors import ConfigError, Location, Problem
+from flowtoy_dagster.errors import ConfigError, Location, Problem, system_reason
 from flowtoy_dagster.flow.files.missing_file import missing_file_hint
 from flowtoy_dagster.flow.files.nodes import Mark, Node, from_plain, merge
 from flowtoy_dagster.flow.files.yaml_reader import MAX_FILE_BYTES, read_document
@@ -97,7 +97,7 @@ def _read_text(path: str, name: str, first_order: int) -> str:
             with open(path, "rb") as file:
                 data = file.read(MAX_FILE_BYTES + 1)
     except OSError as error:
-        reason = (error.strerror or str(error)).lower()
+        reason = system_reason(error)
         message = f"can't read the configuration '{path}': {reason}"
         hint = missing_file_hint(path) if isinstance(error, FileNotFoundError) else None
         raise ConfigError([Problem(message, hint=hint, order=first_order)]) from None

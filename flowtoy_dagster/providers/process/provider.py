@@ -16,6 +16,7 @@ from pydantic import (
     ValidationInfo,
 )
 
+from flowtoy_dagster.errors import system_reason
 from flowtoy_dagster.flow.files.suggestions import show
 from flowtoy_dagster.flow.schema.fields import Strict, Templated, Text, Timeout, Whole
 from flowtoy_dagster.flow.templates.jinja import search
@@ -276,7 +277,7 @@ def _why_not_started(error: OSError | ValueError, line: CommandLine, cwd: str | 
         return _bad_interpreter(line.argv[0], cwd) or f"command not found: '{line.argv[0]}'"
     if isinstance(error, PermissionError):
         return f"'{line.argv[0]}' can't be executed: permission denied"
-    reason = (error.strerror or str(error)).lower()
+    reason = system_reason(error)
     if "too long" in reason:
         reason += " (pass large values by 'stdin')"
     return f"{_program(line)} could not be started: {reason}"

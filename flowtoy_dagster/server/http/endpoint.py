@@ -17,7 +17,7 @@ from typing import Any
 
 from typing_extensions import Self
 
-from flowtoy_dagster.errors import UsageError
+from flowtoy_dagster.errors import UsageError, system_reason
 from flowtoy_dagster.server.http.connections import server_options
 
 LOCAL = "127.0.0.1"
@@ -101,7 +101,7 @@ def _why(error: OSError, host: str, port: int, option: str) -> str:
         return f"'{host}' is not an address of this machine"
     if error.errno in (errno.EACCES, errno.EPERM):
         return f"port {port} can't be used: only an administrator may\n    take one above 1023"
-    return f"port {port} of {host} can't be used: {(error.strerror or str(error)).lower()}"
+    return f"port {port} of {host} can't be used: {system_reason(error)}"
 
 
 class Ending:

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import random
 
-from flowtoy_dagster.errors import StepError
+from flowtoy_dagster.errors import StepError, system_reason
 from flowtoy_dagster.steps.context import StepContext
 from flowtoy_dagster.steps.keys.turns import wait_until
 
@@ -43,6 +43,6 @@ def wait_for_slot(context: StepContext) -> StepContext:
         place = context.work.held.enter_context(slots.place())
         return wait_until(context, slots.source, f"{slots.most} at once", look)
     except OSError as error:
-        reason = (error.strerror or str(error)).lower()
+        reason = system_reason(error)
         message = f"the concurrency of {slots.source} can't be kept: {reason}"
         raise StepError(message, "raised") from None

@@ -9,7 +9,7 @@ import hashlib
 import json
 from collections.abc import Iterator
 
-from flowtoy_dagster.errors import StepError
+from flowtoy_dagster.errors import StepError, system_reason
 from flowtoy_dagster.flow.graph import Source
 from flowtoy_dagster.flow.schema.rates import show_rates
 from flowtoy_dagster.providers.base import ProviderResult
@@ -71,5 +71,5 @@ def _kept(source: Source) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        reason = (error.strerror or str(error)).lower()
+        reason = system_reason(error)
         raise StepError(f"the rate of {source.name} can't be kept: {reason}", "raised") from None

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from flowtoy_dagster.errors import StepError
+from flowtoy_dagster.errors import StepError, system_reason
 from flowtoy_dagster.json_text import JsonError, dumps, loads
 from flowtoy_dagster.masking.mask import HIDDEN, Mask, hide
 from flowtoy_dagster.steps.context import StepContext
@@ -119,7 +119,7 @@ class Recorder:
         except JsonError as error:
             raise StepError(mask.text(f"its answer can't be recorded: {error}")) from None
         except OSError as error:
-            reason = (error.strerror or str(error)).lower()
+            reason = system_reason(error)
             raise StepError(f"its call can't be recorded: {reason}") from None
 
 
@@ -162,7 +162,7 @@ class RecordedCursors:
         try:
             self._recording.write(cursor_place(step, key), {"step": step, "cursor": value})
         except OSError as error:
-            reason = (error.strerror or str(error)).lower()
+            reason = system_reason(error)
             raise StepError(f"its cursor can't be recorded: {reason}") from None
         return found
 

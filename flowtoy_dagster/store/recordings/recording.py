@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from flowtoy_dagster.errors import RunError, UsageError
+from flowtoy_dagster.errors import RunError, UsageError, system_reason
 from flowtoy_dagster.json_text import loads
 from flowtoy_dagster.store.files import make_private_folder, write_whole
 
@@ -85,7 +85,7 @@ class Recording:
                 "    give a folder that does not exist, or delete this one"
             ) from None
         except OSError as error:
-            reason = (error.strerror or str(error)).lower()
+            reason = system_reason(error)
             raise UsageError(f"can't record to '{self.folder}': {reason}") from None
 
     def drop(self) -> None:
@@ -151,7 +151,7 @@ def _read(path: Path) -> dict[str, Any]:
     try:
         found = loads(path.read_bytes())
     except OSError as error:
-        reason = (error.strerror or str(error)).lower()
+        reason = system_reason(error)
         raise UnreadableRecordingError(f"can't read '{path}': {reason}") from None
     except ValueError as error:
         raise UnreadableRecordingError(f"'{path}' is not JSON: {error}") from None

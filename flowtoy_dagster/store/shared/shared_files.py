@@ -8,7 +8,7 @@ import urllib.parse
 from pathlib import Path
 
 from flowtoy_dagster.datafiles.places import modules_of, scheme_of, why_unusable
-from flowtoy_dagster.errors import HomeError
+from flowtoy_dagster.errors import HomeError, system_reason
 from flowtoy_dagster.store.shared.object_store import ObjectStore
 from flowtoy_dagster.store.store import FolderStore, Store, open_store
 
@@ -92,7 +92,7 @@ def _check(folder: Path) -> None:
             "    make it, or mount it"
         ) from None
     except OSError as error:
-        reason = (error.strerror or str(error)).lower()
+        reason = system_reason(error)
         raise HomeError(f"the folder {folder} can't be used: {reason}") from None
     if facts.st_uid not in (0, os.geteuid()):
         raise HomeError(

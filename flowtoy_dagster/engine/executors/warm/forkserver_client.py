@@ -31,7 +31,7 @@ from flowtoy_dagster.engine.executors.warm.forkserver_process import (
     Server,
     import_for_workers,
 )
-from flowtoy_dagster.errors import RunError
+from flowtoy_dagster.errors import RunError, system_reason
 from flowtoy_dagster.providers.subprocesses import signal_name
 
 SERVER_MODULE = "flowtoy_dagster.engine.executors.warm.forkserver_process"
@@ -255,7 +255,7 @@ def socket_pair() -> tuple[socket.socket, socket.socket]:
         first, second = socket.socketpair()
         return _above_standard_streams(first), _above_standard_streams(second)
     except OSError as error:
-        reason = (error.strerror or str(error)).lower()
+        reason = system_reason(error)
         raise WorkerStartError(f"a worker can't be started: {reason}") from None
 
 

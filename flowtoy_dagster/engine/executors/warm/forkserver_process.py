@@ -19,6 +19,7 @@ import traceback
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from flowtoy_dagster.errors import system_reason
 from flowtoy_dagster.providers.process_tree import adopt_orphans, children
 
 END_TIMEOUT = 8.0
@@ -136,7 +137,7 @@ class Server:
             pid = os.fork()
         except OSError as error:
             os.close(descriptors[0])
-            reason = (error.strerror or str(error)).lower()
+            reason = system_reason(error)
             _tell(self._control, unable=f"a worker can't be started: {reason}")
             return True
         if pid == 0:

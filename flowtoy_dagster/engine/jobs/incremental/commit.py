@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from flowtoy_dagster.engine.jobs.incremental.ends import CursorEnd
-from flowtoy_dagster.errors import StepError
+from flowtoy_dagster.errors import StepError, system_reason
 from flowtoy_dagster.masking.mask import HIDDEN, Mask
 from flowtoy_dagster.steps.state.cursors import CursorUse, StoredCursor
 from flowtoy_dagster.store.cursors import CursorStore
@@ -51,7 +51,7 @@ class CursorCommit:
         try:
             instead = cursors.swap(new, use.version)
         except OSError as error:
-            reason = (error.strerror or str(error)).lower()
+            reason = system_reason(error)
             return self.report("held", f"it can't be written: {reason}")
         except StepError as error:
             return self.report("held", self.mask.text(error.message))

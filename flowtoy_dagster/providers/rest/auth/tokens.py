@@ -11,6 +11,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+from flowtoy_dagster.errors import system_reason
 from flowtoy_dagster.providers.base import CallContext, HeldToken, TokenKeeper
 from flowtoy_dagster.providers.rest.content import Answer
 
@@ -317,7 +318,7 @@ class _Unkept:
 
 
 def _reason(error: OSError) -> str:
-    return (error.strerror or str(error)).lower()
+    return system_reason(error)
 
 
 def _unkept(error: OSError) -> TokenError:

@@ -13,6 +13,7 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
+from flowtoy_dagster.errors import system_reason
 from flowtoy_dagster.flow.files.suggestions import nearest
 from flowtoy_dagster.flow.schema.fields import Misplaced, Strict, Templated, Text
 from flowtoy_dagster.providers.rest.content import UnsendableError
@@ -144,7 +145,7 @@ class BodyStream:
 
 def unreadable(key: str, path: str, error: OSError, *, sent: bool = False) -> UnsendableError:
     """The error of a file that can't be read."""
-    reason = (error.strerror or str(error)).lower()
+    reason = system_reason(error)
     if isinstance(error, FileNotFoundError):
         return UnsendableError(f"'{key}': there is no file '{path}'", sent=sent)
     return UnsendableError(f"'{key}': the file '{path}' can't be read: {reason}", sent=sent)
