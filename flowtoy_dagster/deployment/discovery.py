@@ -22,14 +22,13 @@ from pathlib import Path
 
 import flowtoy_dagster.loader
 from flowtoy_dagster.engine.jobs.dagster_names import dagster_name
+from flowtoy_dagster.flow.files.suffixes import OF_TESTS, YAML
 
 CONFIG_VARIABLE = "FLOWTOY_CONFIG"
 """These files, merged into one flow."""
 PATH_VARIABLE = "FLOWTOY_PATH"
 """These files, and all flows in these folders."""
 VARIABLES = (CONFIG_VARIABLE, PATH_VARIABLE)
-SUFFIXES = (".yaml", ".yml")
-OF_TESTS = (".test.yaml", ".test.yml")
 """How the names of tests of flows end."""
 FOLDERS_FLOW = "flow"
 OF_TOOLS = ("component", "compose", "dagster", "defs", "docker-compose", "workspace")
@@ -100,7 +99,7 @@ def _flows_of_folder(root: Path) -> Iterator[FlowFiles]:
         files = sorted(
             Path(folder, name)
             for name in names
-            if name.endswith(SUFFIXES) and not name.startswith(".")
+            if name.endswith(YAML) and not name.startswith(".")
             if not name.endswith(OF_TESTS)
             if not _is_of_a_tool(Path(folder, name))
         )

@@ -13,6 +13,7 @@ from flowtoy_dagster.flow.compile.diagnostics import Diagnostics
 from flowtoy_dagster.flow.compile.model_check import model_findings
 from flowtoy_dagster.flow.files.loading import read_files
 from flowtoy_dagster.flow.files.nodes import KeyPath, Node
+from flowtoy_dagster.flow.files.suffixes import OF_TESTS
 from flowtoy_dagster.flow.files.suggestions import nearest, show
 from flowtoy_dagster.flow.graph import Flow, Step
 from flowtoy_dagster.flow.param_values import bind
@@ -21,8 +22,6 @@ from flowtoy_dagster.providers.kinds import kind_of
 from flowtoy_dagster.testing.environment import TestEnvironment
 from flowtoy_dagster.testing.mocks import Mock
 from flowtoy_dagster.testing.models import CaseConfig, CaseFileConfig
-
-SUFFIXES = (".test.yaml", ".test.yml")
 
 
 @dataclass(frozen=True)
@@ -60,7 +59,7 @@ def find_files(paths: Sequence[str]) -> list[str]:
     for path in paths:
         if os.path.isdir(path):
             found += sorted(_in_folder(path))
-        elif path.endswith(SUFFIXES):
+        elif path.endswith(OF_TESTS):
             found.append(path)
         else:
             raise UsageError(f"'{path}' is neither a folder nor a test file: '*.test.yaml'")
@@ -74,7 +73,7 @@ def _in_folder(folder: str) -> Iterator[str]:
     for place, folders, names in os.walk(folder):
         folders[:] = sorted(name for name in folders if name[:1] != "." and name != "node_modules")
         for name in names:
-            if name.endswith(SUFFIXES) and name[:1] != ".":
+            if name.endswith(OF_TESTS) and name[:1] != ".":
                 yield os.path.normpath(os.path.join(place, name))
 
 

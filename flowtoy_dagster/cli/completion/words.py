@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
+from flowtoy_dagster.flow.files.suffixes import OF_TESTS, YAML
+
 if TYPE_CHECKING:
     from flowtoy_dagster.flow.graph import Flow
 
-_SUFFIXES = (".yaml", ".yml")
-_OF_TESTS = (".test.yaml", ".test.yml")
 _MOST_RUNS = 20
 _MOST_FILES = 20
 
@@ -99,7 +99,7 @@ def _files(incomplete: str, *, tests: bool) -> Iterator[str]:
                 continue
             if entry.is_dir():
                 yield f"{place}{entry.name}/"
-            elif entry.name.endswith(_SUFFIXES) and (tests or not entry.name.endswith(_OF_TESTS)):
+            elif entry.name.endswith(YAML) and (tests or not entry.name.endswith(OF_TESTS)):
                 yield f"{place}{entry.name}"
 
 
@@ -120,7 +120,7 @@ def _flows(ctx: typer.Context) -> Iterator[Flow]:
     from flowtoy_dagster.loader import load_flow
 
     # An argument of any number of values is not taken yet while the line is not complete.
-    files = [*(ctx.params.get("config") or ()), *(a for a in ctx.args if a.endswith(_SUFFIXES))]
+    files = [*(ctx.params.get("config") or ()), *(a for a in ctx.args if a.endswith(YAML))]
     if files:
         yield load_flow(files)
         return
@@ -131,7 +131,7 @@ def _flows(ctx: typer.Context) -> Iterator[Flow]:
             with history:
                 yield history.flow(history.find(run))
         return
-    here = [path for path in sorted(Path().glob("*.y*ml")) if not path.name.endswith(_OF_TESTS)]
+    here = [path for path in sorted(Path().glob("*.y*ml")) if not path.name.endswith(OF_TESTS)]
     for path in here[:_MOST_FILES]:
         try:
             yield load_flow(path)
