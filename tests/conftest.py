@@ -52,9 +52,9 @@ _FOREIGN = ("DAGSTER_", "FLOWTOY_", "RUNNER_STATUS_URL", "NO_COLOR", "FORCE_COLO
 STARTED_WITH = {k: v for k, v in os.environ.items() if not k.startswith(_FOREIGN)}
 
 
-def _load(name: str) -> None:
-    """Make a module of this folder importable by its name."""
-    spec = importlib.util.spec_from_file_location(name, ROOT / "tests" / f"{name}.py")
+def _load(name: str, folder: str = "tests") -> None:
+    """Make a module of a folder importable by its name."""
+    spec = importlib.util.spec_from_file_location(name, ROOT / folder / f"{name}.py")
     assert spec is not None
     assert spec.loader is not None
     sys.modules[name] = module = importlib.util.module_from_spec(spec)
@@ -65,6 +65,7 @@ _load("json_values")
 _load("ports")
 _load("s3_server")
 _load("programs")
+_load("shop_api", "examples")
 
 
 hypothesis.settings.register_profile("quick", max_examples=20)

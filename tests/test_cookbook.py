@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import csv
 import hashlib
-import importlib.util
 import json
 import os
 import shutil
@@ -15,11 +14,11 @@ import sqlite3
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 from urllib.request import ProxyHandler, build_opener
 
 import pytest
+import shop_api  # type: ignore[import-not-found]
 
 from flowtoy_dagster import load_flow, run_flow
 from flowtoy_dagster.flow.param_values import bind
@@ -35,18 +34,6 @@ FLOWS = sorted(
     path.stem for path in COOKBOOK.glob("*.yaml") if not path.name.endswith(".test.yaml")
 )
 
-
-def _shop() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("cookbook_shop_api", EXAMPLES / "shop_api.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    return module
-
-
-shop_api = _shop()
 
 
 @pytest.fixture(scope="module")

@@ -37,6 +37,7 @@ from types import ModuleType
 from typing import Any
 
 import pytest
+import shop_api  # type: ignore[import-not-found]
 
 from flowtoy_dagster.errors import ConfigError
 from flowtoy_dagster.loader import load_flow
@@ -137,28 +138,17 @@ def with_shop(command: list[str], folder: Path) -> subprocess.CompletedProcess[s
     )
 
 
-@pytest.fixture(scope="module")
-def shop() -> ModuleType:
-    """The program of the shop, as a module."""
-    spec = importlib.util.spec_from_file_location("documented_shop_api", SHOP)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
 @pytest.fixture
-def forked(shop: ModuleType, flowtoy: Callable[..., Any]) -> Callable[..., Any]:
+def forked(flowtoy: Callable[..., Any]) -> Callable[..., Any]:
     """Runs `flowtoy` with the shop, as `with_shop` does, without starting three processes."""
 
     def run(*arguments: str) -> Any:
         path = os.pathsep.join([os.path.dirname(sys.executable), os.environ["PATH"]])
-        with shop.ShopApi() as api:
+        with shop_api.ShopApi() as api:
             return flowtoy(
                 *arguments,
-                env={"SHOP_API": api.address, "PATH": path, "NO_PROXY": shop.HOST,
-                     "no_proxy": shop.HOST},
+                env={"SHOP_API": api.address, "PATH": path, "NO_PROXY": shop_api.HOST,
+                     "no_proxy": shop_api.HOST},
             )
 
     return run

@@ -2,34 +2,22 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import os
 import re
 import subprocess
 import sys
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import pytest
+import shop_api as shop  # type: ignore[import-not-found]
 
 pytestmark = pytest.mark.usefixtures("made_home")
 EXAMPLES = Path(__file__).parent.parent / "examples"
 GUIDE = Path(__file__).parent / "data" / "guide"
 """The flows of the guide on parallel steps, as its author wrote them."""
 
-
-def _shop() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("shop_api", EXAMPLES / "shop_api.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-shop = _shop()
 
 MERGED = [
     {"order": 1001, "user": "Ada Lovelace", "product": "Mechanical keyboard", "quantity": 1,

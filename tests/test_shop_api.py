@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import importlib.util
 import json
 import os
 import re
@@ -14,28 +13,17 @@ import sys
 from collections.abc import Iterator
 from http.client import HTTPConnection
 from pathlib import Path
-from types import ModuleType
 from typing import Any, NamedTuple
 from urllib.error import HTTPError
 from urllib.request import ProxyHandler, Request, build_opener
 
 import pytest
+import shop_api  # type: ignore[import-not-found]
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
 SHOP_API = EXAMPLES / "shop_api.py"
 MERGE = EXAMPLES / "merge.py"
 
-
-def _load() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("shop_api", SHOP_API)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-shop_api = _load()
 direct = build_opener(ProxyHandler({}))
 
 

@@ -29,7 +29,6 @@ CONFIG_VARIABLE = "FLOWTOY_CONFIG"
 PATH_VARIABLE = "FLOWTOY_PATH"
 """These files, and all flows in these folders."""
 VARIABLES = (CONFIG_VARIABLE, PATH_VARIABLE)
-"""How the names of tests of flows end."""
 FOLDERS_FLOW = "flow"
 OF_TOOLS = ("component", "compose", "dagster", "defs", "docker-compose", "workspace")
 """Names of files that Dagster and container tools look for."""

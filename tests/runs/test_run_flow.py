@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import os
 import subprocess
 import sys
@@ -14,6 +13,7 @@ from typing import Any
 
 import dagster as dg
 import pytest
+import shop_api  # type: ignore[import-not-found]
 
 from flowtoy_dagster import RunError, UsageError, load_flow, run_flow
 from flowtoy_dagster.flow.graph import worker_count
@@ -67,17 +67,12 @@ def most_at_once(spans: Spans) -> int:
 @pytest.fixture
 def shop(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     """`examples/shop_api.py`, with its folder as the working directory and `python` at hand."""
-    spec = importlib.util.spec_from_file_location("shop_api", EXAMPLES / "shop_api.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
     monkeypatch.chdir(EXAMPLES)
     folders = [os.path.dirname(sys.executable), os.environ["PATH"]]
     monkeypatch.setenv("PATH", os.pathsep.join(folders))
-    monkeypatch.setenv("NO_PROXY", module.HOST)
-    monkeypatch.setenv("no_proxy", module.HOST)
-    return module
+    monkeypatch.setenv("NO_PROXY", shop_api.HOST)
+    monkeypatch.setenv("no_proxy", shop_api.HOST)
+    return shop_api
 
 
 def answer_together(shop: ModuleType, monkeypatch: pytest.MonkeyPatch, *paths: str) -> None:
