@@ -53,7 +53,7 @@ def retry(
     config: Annotated[
         Optional[list[str]],  # noqa: UP045 - Typer reads these at run time
         typer.Argument(metavar="CONFIG", autocompletion=complete_flows,
-                       help="Changed YAML files; steps that differ are run again."),
+                       help="Changed YAML files. Steps that differ run again, too."),
     ] = None,
     from_step: Annotated[
         Optional[str],  # noqa: UP045

@@ -70,15 +70,15 @@ def run(
     """Run a flow and print its outputs.
 
     Steps that don't depend on each other run at the same time. Progress goes to stderr, the
-    outputs go to stdout. The exit code is 0 when the run succeeded, 1 when it failed, 2 when the
-    configuration or the command line is wrong and 130 when it was interrupted; Ctrl-C after the run
-    has ended, where `--status-port` makes the command stay, is no interruption.
+    outputs go to stdout. The exit code is 0 if the run succeeded, 1 if it failed, 2 if the
+    configuration or the command line is wrong, and 130 if the run was interrupted. With
+    `--status-port`, Ctrl-C after the end of the run does not change the exit code.
 
-    `--record` writes down each call with its answer, secrets masked. `--replay` answers the calls
-    from there and calls nothing; a call that was not recorded, or that differs, fails.
+    `--record` writes each call and its answer into a folder, secrets masked. `--replay` answers
+    the calls from there and calls nothing. A call that was not recorded, or that differs, fails.
 
-    `--only` runs the steps that it names and nothing else. What they need is taken from the run
-    that `--with` names, and parameters are as they were there unless they are given.
+    `--only` runs the named steps and nothing else. They use the outputs and the parameters of the
+    run that `--with` names. `--param` changes a parameter.
     """
     show_sign_of_life()
     import_quickly("flowtoy_dagster.loader")

@@ -38,20 +38,23 @@ runs = typer.Typer(
 @runs.callback()
 def list_runs(
     context: typer.Context,
-    limit: Annotated[int, typer.Option("--limit", min=1, help="At most so many.")] = 20,
+    limit: Annotated[
+        int, typer.Option("--limit", metavar="N", min=1, help="List at most N runs.")
+    ] = 20,
     flow: Annotated[
         Optional[str],  # noqa: UP045 - Typer reads these at run time
-        typer.Option("--flow", metavar="NAME", help="Only runs of this flow."),
+        typer.Option("--flow", metavar="NAME", help="List only runs of this flow."),
     ] = None,
     state: Annotated[
         Optional[str],  # noqa: UP045
         typer.Option("--state", metavar="STATE",
-                     help="Only runs that are pending, running, succeeded, failed or cancelled."),
+                     help="List only runs in this state: pending, running, succeeded, failed or"
+                          " cancelled."),
     ] = None,
     since: Annotated[
         Optional[str],  # noqa: UP045
         typer.Option("--since", metavar="DURATION",
-                     help="Only runs that began within this time: 30m, 12h, 3d, 2w."),
+                     help="List only runs that began within this time: 30m, 12h, 3d, 2w."),
     ] = None,
     as_json: Json = False,
 ) -> None:
@@ -100,15 +103,16 @@ def show_run(
     step: Annotated[
         Optional[str],  # noqa: UP045 - Typer reads this at run time
         typer.Argument(metavar="STEP", autocompletion=complete_steps,
-                       help="The items of one step with 'for_each'."),
+                       help="Show the items of this step, which has 'for_each'."),
     ] = None,
     state: Annotated[
         Optional[str],  # noqa: UP045
-        typer.Option("--state", help="With STEP: items that are succeeded, failed or skipped."),
+        typer.Option("--state", metavar="STATE",
+                     help="With STEP: show only items in this state: succeeded, failed or skipped."),
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Show a run: its state, and each step's; with STEP, the items of that step."""
+    """Show the state of a run and its steps; with STEP, the items of that step."""
     import os
 
     if step is not None or state is not None:
@@ -139,7 +143,7 @@ def show_run(
 )
 def show_outputs(
     run: RunArgument,
-    as_json: Annotated[bool, typer.Option("--json", "-j", help="Complete JSON.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", "-j", help="Print complete JSON.")] = False,
     show_secrets: ShowSecrets = False,
 ) -> None:
     """Print the outputs of a run's steps."""
@@ -166,15 +170,15 @@ def show_logs(
     step: Annotated[
         Optional[str],  # noqa: UP045 - Typer reads this at run time
         typer.Argument(metavar="STEP", autocompletion=complete_steps,
-                       help="One step; all by default."),
+                       help="Print only what this step printed."),
     ] = None,
     item: Annotated[
         Optional[str],  # noqa: UP045
-        typer.Option("--item", metavar="KEY", help="With STEP: one item of it."),
+        typer.Option("--item", metavar="KEY", help="With STEP: print only what this item printed."),
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Print what steps have printed so far; works while the run goes on."""
+    """Print what the steps of a run print, also while it goes on."""
     from flowtoy_dagster.errors import UsageError
     from flowtoy_dagster.flow.files.suggestions import nearest
     from flowtoy_dagster.runs.history import History
@@ -206,15 +210,16 @@ def show_logs(
 def open_run(
     run: RunArgument,
     port: Annotated[
-        int, typer.Option("--port", min=0, max=65535, help="The port; by default one that is free.")
+        int, typer.Option("--port", metavar="PORT", min=0, max=65535, show_default=False,
+                          help="The port; the default is a free one.")
     ] = 0,
     read_only: Annotated[
-        bool, typer.Option("--read-only", help="Look only, and start or end nothing.")
+        bool, typer.Option("--read-only", help="Only show the run: nothing can be started or ended there.")
     ] = False,
     token: Token = None,
     address_file: AddressFile = None,
 ) -> None:
-    """Open the page of a run in a browser, until Ctrl-C; nothing is run."""
+    """Show a run of the history in a browser, until Ctrl-C."""
     from flowtoy_dagster.cli.shared.pages import show_old_run
     from flowtoy_dagster.cli.shared.serving import LOCAL, Door
     from flowtoy_dagster.server.webui import WebOptions
@@ -227,7 +232,7 @@ def open_run(
 
 @runs.command("prune", epilog=examples("runs prune --keep 100", "runs prune --keep 0 -j"))
 def prune_runs(
-    keep: Annotated[int, typer.Option("--keep", min=0, help="How many of the latest to keep.")],
+    keep: Annotated[int, typer.Option("--keep", metavar="N", min=0, help="Keep the N latest.")],
     as_json: Json = False,
 ) -> None:
     """Delete old runs: their events, outputs and logs. Unfinished runs are kept,
@@ -248,14 +253,14 @@ def repair_runs(
     run: Annotated[
         Optional[str],  # noqa: UP045 - Typer reads this at run time
         typer.Argument(metavar="RUN", autocompletion=complete_runs,
-                       help="One run; all by default."),
+                       help="The run; the default is all runs."),
     ] = None,
 ) -> None:
     """Close runs whose process is gone: store them as failed, and free their pools' slots.
 
-    Without RUN, those whose process is certainly gone; the others are listed and left as they are.
-    With the id of a run whose process can't be seen from here, as on another machine or in another
-    container, your word counts that it is gone: the run is closed, even if it still goes on.
+    Without RUN, this closes the runs whose process is certainly gone, and lists the others.
+    The process of a run on another machine or in another container can't be seen from here. The
+    id of such a run closes it, even if it still goes on.
     """
     from flowtoy_dagster.runs.history import LAST, History
     from flowtoy_dagster.runs.repair import repair_all, repair_run
@@ -278,7 +283,9 @@ def _print_status(status: RunStatus, parent: str | None, params: Mapping[str, An
     print(f"state    {status.verdict}")
     print(f"started  {_moment(status.started_at)}")
     print(f"took     {_span(status.started_at, status.ended_at)}")
-    if status.error:
+    told = {step.error for step in status.steps.values() if step.error}
+    if status.error and not any(map(status.error.endswith, told)):
+        # What failed the step that fails the run is in the table.
         say(f"reason   {status.error}", sys.stdout)
     if parent:
         print(f"retry of {parent}")

@@ -43,8 +43,8 @@ def serve(
     """Run a flow once, and serve its status and outputs until Ctrl-C.
 
     Nothing is printed on stdout: the outputs are at `/outputs`, the status is at `/status`, and
-    `/flow` is a page that shows both. The exit code is that of `flowtoy run`: Ctrl-C after the run
-    has ended is no interruption.
+    `/flow` is a page that shows both. The exit code is that of `flowtoy run`. Ctrl-C after the end
+    of the run does not change it.
     """
     import_quickly("flowtoy_dagster.loader")
 

@@ -30,11 +30,11 @@ FlowName = Annotated[
 StepName = Annotated[str, typer.Argument(metavar="STEP", help="The step's name.")]
 OneStep = Annotated[
     Optional[str],  # noqa: UP045 - Typer reads this at run time
-    typer.Argument(metavar="STEP", help="One step; all of the flow by default."),
+    typer.Argument(metavar="STEP", help="The step; the default is all steps of the flow."),
 ]
 Key = Annotated[
     Optional[str],  # noqa: UP045
-    typer.Option("--key", metavar="KEY", help="The value of this 'incremental.key'."),
+    typer.Option("--key", metavar="KEY", help="Only the cursor for this value of 'incremental.key'."),
 ]
 
 
@@ -75,12 +75,12 @@ def set_state(
     value: Annotated[
         str,
         typer.Argument(
-            metavar="VALUE", help="Text or a number; of the type that is stored, where one is."
+            metavar="VALUE", help="Text or a number, of the same type as the stored value."
         ),
     ],
     key: Key = None,
     text: Annotated[
-        bool, typer.Option("--text", help="VALUE is text, also where it looks like a number.")
+        bool, typer.Option("--text", help="Store VALUE as text, even if it looks like a number.")
     ] = False,
 ) -> None:
     """Store a cursor, so that the next run begins there."""
@@ -102,7 +102,7 @@ def set_state(
 
 @state.command("reset", epilog=examples("state reset shop", "state reset shop orders"))
 def reset_state(flow: FlowName, step: OneStep = None, key: Key = None) -> None:
-    """Forget stored cursors, so that the next run begins at the initial value."""
+    """Delete stored cursors, so that the next run begins at the initial value."""
     found = _found(flow, step, key)
     _check_any(found, flow, step, key)
     cursors = _cursors()

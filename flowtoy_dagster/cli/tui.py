@@ -59,9 +59,9 @@ def tui(
 ) -> None:
     """Run a flow, or watch a run elsewhere, on a page in the terminal.
 
-    The run starts at once, and ends with the page: q asks first. The page stays when the run has
-    ended. The exit code is that of `flowtoy run`; where a run elsewhere is left while it goes on,
-    it is 0.
+    The run starts at once. The page stays after the end of the run. Closing the page ends a run
+    that goes on: q asks first. The exit code is that of `flowtoy run`. It is 0 if you leave a run
+    elsewhere while that goes on.
     """
     url = run_to_show(config, status_url)
     if importlib.util.find_spec("textual") is None:

@@ -76,7 +76,7 @@ def validate(
 
     Nothing is called, no home folder is used and Dagster is not imported. In a folder, each YAML
     file is a flow, as in a deployment: `shop.prod.yaml` is merged over `shop.yaml`. The exit code
-    is 0 where every flow can run and 2 where one can't. Warnings change no exit code.
+    is 0 if every flow is valid, and 2 if one is not. Warnings do not change it.
     """
     load_env_files(env_file or ())
     if watch and "-" in paths:

@@ -41,12 +41,12 @@ if TYPE_CHECKING:
 Watched = Annotated[
     Optional[list[str]],  # noqa: UP045 - Typer reads these at run time
     typer.Argument(metavar="CONFIG",
-                   help="YAML files, merged left to right, which are run; or a run to look at: an"
-                        " id, `last`, `failed`, or `last:FLOW`."),
+                   help="YAML files to run, merged left to right; or a run to show: an id, `last`,"
+                        " `failed`, or `last:FLOW`."),
 ]
 OpenBrowser = Annotated[bool, typer.Option("--open", help="Open the page in a browser.")]
 ReadOnly = Annotated[
-    bool, typer.Option("--read-only", help="Let visitors look, and not start or end anything.")
+    bool, typer.Option("--read-only", help="Only show runs: nothing can be started or ended there.")
 ]
 
 
@@ -67,12 +67,12 @@ def webui(
     log_level: Level = LogLevel.warning,
     debug: Debug = False,
 ) -> None:
-    """Run a flow and watch it in the browser, or look at a run of the history there.
+    """Run a flow and watch it in the browser, or show a run of the history there.
 
-    A run starts at once. The page shows it while it goes on and after it has ended: the time chart,
-    the graph, what each step printed and its outputs; it can be run again there, with other
-    parameters, and cancelled. Ctrl-C ends the server and a run that goes on. Dagster's web UI and
-    the status API are on the same port. Where a run is named, nothing is run.
+    The run starts at once. The page shows its time chart, its graph, and the log and the outputs
+    of each step. It has buttons to cancel the run, to retry it, and to run it again with other
+    parameters. Dagster's web UI and the status API are on the same port. Ctrl-C ends the server,
+    and a run that goes on. If you name a run of the history, nothing starts.
     """
     from flowtoy_dagster.cli.shared.printing import claim_stdout
 

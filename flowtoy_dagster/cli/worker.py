@@ -17,25 +17,25 @@ from flowtoy_dagster.cli.shared.options import (
 
 def worker(
     executor: Annotated[
-        str, typer.Option("--executor", metavar="NAME", help="The executor whose steps it runs.")
+        str, typer.Option("--executor", metavar="NAME", help="The executor whose steps this worker runs.")
     ] = "workers",
     slots: Annotated[
         int, typer.Option("--slots", "-c", metavar="N", min=1, max=1000,
-                          help="How many steps run at once.")
+                          help="How many steps may run at once.")
     ] = 1,
     queue: Annotated[
-        str, typer.Option("--queue", metavar="NAME", help="The queue from which it takes steps.")
+        str, typer.Option("--queue", metavar="NAME", help="The queue from which this worker takes steps.")
     ] = "default",
     env_file: EnvFile = None,
     log_level: Level = LogLevel.warning,
     debug: Debug = False,
 ) -> None:
-    """Run steps of flows that other machines carry.
+    """Run steps of flows that other machines started.
 
-    It takes steps of runs with the same executor and queue. All need the database that
-    `FLOWTOY_STORAGE` names; `celery` takes steps through the broker that `FLOWTOY_BROKER` names,
-    `dask` through the scheduler that `FLOWTOY_DASK` names. After SIGTERM or Ctrl-C it takes no
-    more, and ends when those that run have ended; a second signal ends them at once.
+    It takes steps of runs with the same executor and queue. Every executor needs the database that
+    `FLOWTOY_STORAGE` names. `celery` also needs the broker that `FLOWTOY_BROKER` names, and `dask`
+    the scheduler that `FLOWTOY_DASK` names. After SIGTERM or Ctrl-C the worker takes no more steps,
+    and ends after those that run. A second signal ends them at once.
     """
     from flowtoy_dagster.engine.executors.kinds import executor_named
 

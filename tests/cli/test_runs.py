@@ -71,6 +71,7 @@ def test_a_run_is_listed_and_shown(flowtoy: Callable[..., Any], ran: Any) -> Non
     shown = flowtoy("runs", "show", ran["dagster_run_id"][:6])
     assert shown.code == 0
     assert f"run      {ran['dagster_run_id']}" in shown.stdout
+    assert shown.stdout.count("sh exited with code 5") == 1
     assert "bad, the last lines of stderr:\n    alas" in shown.stdout
     rows = {line.split()[0]: line for line in shown.stdout.splitlines() if line[:1].isalpha()}
     assert "succeeded" in rows["greets"]

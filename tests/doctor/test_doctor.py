@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import sqlite3
+import sys
 from collections.abc import Callable, Iterator
 from importlib import metadata
 from pathlib import Path
@@ -38,6 +39,17 @@ def test_a_new_machine_is_well_and_nothing_is_made(
     assert ("files", "off") in [(one.part, one.state) for one in found]
     assert unchanged()
     assert not home.exists()
+
+
+def test_packages_that_nothing_is_configured_for_may_be_absent(
+    home: Path, answers: Answers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in list(sys.modules):
+        if name.startswith(("psycopg2", "flowtoy_dagster.engine.executors.remote.")):
+            monkeypatch.delitem(sys.modules, name)
+    for package in ("psycopg2", "celery", "distributed"):
+        monkeypatch.setitem(sys.modules, package, None)
+    assert texts(answers(), "fault") == []
 
 
 def test_a_home_that_was_used_is_well_and_stays_as_it_is(

@@ -32,8 +32,8 @@ def graph(
     config: Annotated[
         Optional[list[str]],  # noqa: UP045 - Typer reads these at run time
         typer.Argument(metavar="CONFIG", autocompletion=complete_flows,
-                       help="YAML files, merged left to right; - is standard input. With --run by"
-                            " default what ran."),
+                       help="YAML files, merged left to right; - is standard input. With --run, the"
+                            " default is the flow that ran."),
     ] = None,
     output: Annotated[
         Format,

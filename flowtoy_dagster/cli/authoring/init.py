@@ -72,11 +72,11 @@ EXTENSIONS = {"recommendations": ["redhat.vscode-yaml"]}
 
 def init(
     folder: Annotated[
-        Path, typer.Argument(metavar="DIR", help="Where; made if it does not exist.")
+        Path, typer.Argument(metavar="DIR", help="The folder; it is made if it does not exist.")
     ] = Path(),
     debug: Debug = False,
 ) -> None:
-    """Write a first flow, with settings for editors; files that exist are left as they are.
+    """Write a first flow and settings for editors; existing files stay as they are.
 
     The first line of the flow names its JSON Schema, which editors with yaml-language-server read.
     After an upgrade of flowtoy, `flowtoy schema > .flowtoy/schema.json` renews it.

@@ -43,8 +43,8 @@ def plan(
     config: Annotated[
         Optional[list[str]],  # noqa: UP045 - Typer reads these at run time
         typer.Argument(metavar="CONFIG", autocompletion=complete_flows,
-                       help="YAML files, merged left to right; - is standard input. With --retry"
-                            " by default what ran."),
+                       help="YAML files, merged left to right; - is standard input. With --retry,"
+                            " the default is the flow that ran."),
     ] = None,
     param: Param = None,
     params_file: ParamsFile = None,
@@ -58,7 +58,7 @@ def plan(
     from_step: Annotated[
         Optional[str],  # noqa: UP045
         typer.Option("--from", metavar="STEP", autocompletion=complete_steps,
-                     help="With --retry: as flowtoy retry takes it."),
+                     help="With --retry: also run this step and all after it."),
     ] = None,
     origin: Annotated[
         Optional[str],  # noqa: UP045

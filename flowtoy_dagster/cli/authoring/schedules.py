@@ -27,14 +27,14 @@ def schedules(
     ] = None,
     count: Annotated[
         int, typer.Option("--count", metavar="N", min=1, max=1000,
-                          help="So many times for each schedule.")
+                          help="How many times to list for each schedule.")
     ] = 3,
     as_json: Json = False,
 ) -> None:
     """List when flows with a `schedule` run next, as Dagster reads it.
 
-    Only the files are read. Runs are made by a deployment that has the flow and whose daemon runs;
-    whether a schedule was switched on or off there is not known here.
+    Only the files are read. A deployment that has the flow, and whose daemon runs, makes the runs.
+    The list does not show whether a schedule was switched on or off there.
     """
     rows = [row for flow in _flows(paths or ["."]) for row in _rows(flow, count)]
     if as_json:

@@ -13,8 +13,8 @@ from flowtoy_dagster.terminal import print_json
 def schema(
     partial: Annotated[
         bool,
-        typer.Option("--partial", help="For files that are merged over others: nothing is"
-                                       " required at their top."),
+        typer.Option("--partial", help="For files that are merged over others: no key is"
+                                       " required at the top level."),
     ] = False,
     debug: Debug = False,
 ) -> None:

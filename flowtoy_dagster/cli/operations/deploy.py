@@ -36,7 +36,7 @@ class Target(str, Enum):
 )
 def init(
     folder: Annotated[
-        Path, typer.Argument(metavar="DIR", help="Where; made if it does not exist.")
+        Path, typer.Argument(metavar="DIR", help="The folder; it is made if it does not exist.")
     ],
     target: Annotated[
         Target,
@@ -47,7 +47,7 @@ def init(
     """Write the files of a deployment, with comments that say what to do.
 
     The services are the flows, Dagster's daemon and web server, and workers; with Compose,
-    PostgreSQL too. On Kubernetes, each run is a pod. Where a file exists, nothing is written.
+    PostgreSQL too. On Kubernetes, each run is a pod. If one of the files exists, nothing is written.
     """
     from flowtoy_dagster.deployment.templates import FIRST, files_of
 

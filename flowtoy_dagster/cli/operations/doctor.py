@@ -28,11 +28,11 @@ def doctor(
     env_file: EnvFile = None,
     debug: Debug = False,
 ) -> None:
-    """Ask each part of this deployment whether it works, with the fix for each fault.
+    """Check each part of this deployment, and print the fix for each fault.
 
-    Parts are the packages, the home, the database that `FLOWTOY_STORAGE` names, the files that
-    machines share (`FLOWTOY_FILES`), the executor (`FLOWTOY_EXECUTOR`), brokers and workers. Only
-    what is configured is asked, and nothing is written. The exit code is 1 where there is a fault.
+    The parts are the packages, the home folder, the database (`FLOWTOY_STORAGE`), the files that
+    machines share (`FLOWTOY_FILES`), the executor (`FLOWTOY_EXECUTOR`), brokers and workers. It
+    checks only what is configured, and writes nothing. The exit code is 1 if there is a fault.
     """
     from flowtoy_dagster.doctor.examine import examine
 

@@ -52,44 +52,45 @@ Json = Annotated[bool, typer.Option("--json", "-j", help="Print JSON.")]
 OutputFile = Annotated[
     Optional[Path],  # noqa: UP045
     typer.Option("--output-file", "-o", metavar="PATH", dir_okay=False,
-                 help="Also write the outputs as JSON to a file, whole or not at all, or into"
-                      " a pipe or device."),
+                 help="Also write the outputs as JSON to this file, pipe or device. A file is"
+                      " written whole or not at all."),
 ]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing on stdout.")]
 EnvFile = Annotated[
     Optional[list[Path]],  # noqa: UP045
     typer.Option("--env-file", metavar="PATH",
-                 help="Read variables from a dotenv file; those already set win."),
+                 help="Read variables from a dotenv file. Variables that are set already win."),
 ]
 Executor = Annotated[
     Optional[str],  # noqa: UP045
     typer.Option("--executor", metavar="NAME",
-                 help="What runs the steps, in place of `runner.executor`."),
+                 help="The executor that runs the steps, instead of `runner.executor`."),
 ]
 Timeout = Annotated[
     Optional[str],  # noqa: UP045
     typer.Option("--timeout", metavar="DURATION",
-                 help="End the run after this time: 90, 30s, 5m."),
+                 help="End the run after this time: 90 (seconds), 30s, 5m."),
 ]
 Param = Annotated[
     Optional[list[str]],  # noqa: UP045
     typer.Option("--param", metavar="NAME=VALUE", autocompletion=complete_params,
-                 help="Choose the value of a parameter; JSON for lists and mappings."),
+                 help="Set a parameter. Lists and mappings are written as JSON."),
 ]
 ParamsFile = Annotated[
     Optional[list[Path]],  # noqa: UP045
     typer.Option("--params-file", metavar="PATH",
-                 help="Read values of parameters from YAML or JSON; --param wins."),
+                 help="Read parameters from a YAML or JSON file. --param wins."),
 ]
-Host = Annotated[str, typer.Option("--host", help="The address to serve on.")]
+Host = Annotated[str, typer.Option("--host", metavar="ADDRESS", help="The address to serve on.")]
 Port = Annotated[
-    int, typer.Option("--port", min=0, max=65535, help="The port; 0 takes one that is free.")
+    int, typer.Option("--port", metavar="PORT", min=0, max=65535,
+                      help="The port; 0 takes a free one.")
 ]
 Token = Annotated[
     Optional[bool],  # noqa: UP045
     typer.Option("--token/--no-token",
-                 help="Whether visitors need a token, which is in the address that is printed;"
-                      " they do by default."),
+                 help="Require an access token, which is in the printed address (the default), or"
+                      " none."),
 ]
 AddressFile = Annotated[
     Optional[Path],  # noqa: UP045
@@ -100,7 +101,7 @@ AddressFile = Annotated[
 AllowHost = Annotated[
     Optional[list[str]],  # noqa: UP045
     typer.Option("--allow-host", metavar="NAME",
-                 help="Another name by which browsers may reach the server."),
+                 help="Another host name by which browsers may reach the server."),
 ]
 OptionalConfig = Annotated[
     Optional[list[str]],  # noqa: UP045
@@ -110,14 +111,14 @@ OptionalConfig = Annotated[
 StatusPort = Annotated[
     Optional[int],  # noqa: UP045
     typer.Option("--status-port", metavar="PORT", min=0, max=65535,
-                 help="Serve the run's status on this port, too, and after its end until Ctrl-C;"
-                      " 0 is any that is free."),
+                 help="Also serve the run's status on this port, after its end until Ctrl-C;"
+                      " 0 takes a free one."),
 ]
 StatusUrl = Annotated[
     Optional[str],  # noqa: UP045
     typer.Option("--status-url", metavar="URL",
-                 help="Show a run elsewhere, by its status API, instead of running a flow. "
-                      f"Without a flow, {URL_VARIABLE} is taken."),
+                 help="Show the run behind this status API instead of running a flow."
+                      f" The default is {URL_VARIABLE}, if no flow is named."),
 ]
 ShowSecrets = Annotated[
     bool, typer.Option("--show-secrets", help="Print secret outputs unmasked.")
@@ -130,7 +131,7 @@ Record = Annotated[
 Replay = Annotated[
     Optional[Path],  # noqa: UP045
     typer.Option("--replay", metavar="DIR", file_okay=False,
-                 help="Answer the calls from such a folder, and call nothing."),
+                 help="Answer the calls from a recorded folder, and call nothing."),
 ]
 Only = Annotated[
     Optional[list[str]],  # noqa: UP045
@@ -140,8 +141,8 @@ Only = Annotated[
 WithRun = Annotated[
     Optional[str],  # noqa: UP045
     typer.Option("--with", metavar="RUN", autocompletion=complete_runs,
-                 help="Take what these steps need of others from this run: an id, a unique"
-                      " beginning of one, `last`, `failed`, or `last:FLOW`."),
+                 help="The run whose outputs these steps use: an id or its beginning, `last`,"
+                      " `failed`, or `last:FLOW`."),
 ]
 Level = Annotated[
     LogLevel, typer.Option("--log-level", help="How much of the log to show on stderr.")
@@ -150,7 +151,7 @@ Debug = Annotated[bool, typer.Option("--debug", help="Show tracebacks.")]
 RunArgument = Annotated[
     str,
     typer.Argument(metavar="RUN", autocompletion=complete_runs,
-                   help="An id, a unique beginning of one, `last`, `failed`, or `last:FLOW`."),
+                   help="The run: an id or its beginning, `last`, `failed`, or `last:FLOW`."),
 ]
 
 

@@ -62,14 +62,14 @@ def run_tests(
 ) -> None:
     """Run tests of flows, without calling anything.
 
-    A test gives the answers of what its flow calls, and says what the run must come to. Everything
-    else is real: templates, conditions, loops, retries, outputs and masking. Waits take no time. A
-    step without an answer that would call something fails its test. No home folder is used, and
-    Dagster is not imported. The exit code is 0 where all tests pass, 1 where one fails and 2 where
-    a test file or its flow is wrong.
+    A test has the answers to the calls of its flow, and the expected result. Everything else is
+    real: templates, conditions, loops, retries, outputs and masking. Waits take no time. If a step
+    would call something and the test has no answer for it, the test fails. No home folder is used,
+    and Dagster is not imported. The exit code is 0 if all tests pass, 1 if one fails, and 2 if a
+    test file or its flow is wrong.
 
-    `--record` runs the flow, calls included, and writes the answers and the outcome into its test
-    file, secrets masked; `--param` and `--env-file` are for that run.
+    `--record` really runs the flow, and writes the answers and the result into its test file,
+    secrets masked. `--param` and `--env-file` are for that run.
     """
     from flowtoy_dagster.engine.storage.console_log import set_log_level
     from flowtoy_dagster.testing.files import CaseReader, find_files

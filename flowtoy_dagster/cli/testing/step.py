@@ -62,10 +62,10 @@ def step(
 ) -> None:
     """Run one step of a flow by itself, or show what it would call.
 
-    Prints the step's outputs, with `--dry` the rendered call, or with `--suggest` what to write for
-    an API that has pages, by the looks of its first answer. Nothing is stored: there is no run
-    in the history, and cursors stay as they are. The exit code is 0 where the step succeeded or was
-    skipped, and 1 where it failed.
+    It prints the step's outputs. `--dry` prints the rendered call instead. `--suggest` sends the
+    first request, and prints the paginator and selector to write. Nothing is stored: the history
+    has no such run, and cursors stay as they are. The exit code is 0 if the step succeeded or was
+    skipped, and 1 if it failed.
     """
     from flowtoy_dagster.testing.single import Rendered, render_step, try_step
 
@@ -184,7 +184,7 @@ def evaluate(
 ) -> None:
     """Print what a template or a JMESPath expression gives for the outputs of a run.
 
-    Secrets are masked. The exit code is 1 where the expression fails.
+    Secrets are masked. The exit code is 1 if the expression fails.
     """
     from flowtoy_dagster.flow.templates.jinja import search
     from flowtoy_dagster.flow.templates.render import is_template, render

@@ -14,10 +14,9 @@ import psycopg2
 
 from flowtoy_dagster.engine.executors.remote.database import Database
 from flowtoy_dagster.engine.executors.remote.message import Message
+from flowtoy_dagster.engine.executors.remote.needs import LEASE
 from flowtoy_dagster.errors import HomeError
 
-LEASE = 10.0
-"""Seconds without a renewal after which a step's agent is given up."""
 RENEWAL = 2.0
 """Seconds between an agent's renewals."""
 CARRIER_LEASE = 15.0

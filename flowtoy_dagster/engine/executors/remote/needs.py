@@ -7,6 +7,10 @@ from flowtoy_dagster.errors import HomeError
 from flowtoy_dagster.masking.mask import STORAGE_VARIABLE
 
 
+LEASE = 10.0
+"""Seconds without a renewal after which a step's agent is given up."""
+
+
 def check_database(executor: str) -> None:
     """See that the history of runs is in a database that all machines can use.
 

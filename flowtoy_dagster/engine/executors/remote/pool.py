@@ -16,12 +16,12 @@ from flowtoy_dagster.engine.executors.remote.database import Database
 from flowtoy_dagster.engine.executors.remote.events import LAST, events_after
 from flowtoy_dagster.engine.executors.remote.leases import (
     CARRIER_RENEWAL,
-    LEASE,
     Leases,
     Standing,
     run_channel,
 )
 from flowtoy_dagster.engine.executors.remote.message import Message
+from flowtoy_dagster.engine.executors.remote.needs import LEASE
 from flowtoy_dagster.engine.executors.remote.transport import Transport
 from flowtoy_dagster.engine.executors.warm.pool import Report, StepDone, StepEvent, StepLost
 from flowtoy_dagster.engine.executors.warm.worker import StepTask

@@ -155,7 +155,7 @@ class WorkersKind(RemoteKind):
 
     def examine(self, *, is_wanted: bool) -> Iterable[Health]:
         """Which workers were seen lately, and what waits for one."""
-        from flowtoy_dagster.engine.executors.remote.leases import LEASE
+        from flowtoy_dagster.engine.executors.remote.needs import LEASE
         from flowtoy_dagster.engine.health.workers import examine_workers
 
         return examine_workers("flowtoy worker", LEASE, is_wanted=is_wanted)
