@@ -108,7 +108,7 @@ def show_run(
     state: Annotated[
         Optional[str],  # noqa: UP045
         typer.Option("--state", metavar="STATE",
-                     help="With STEP: show only items in this state: succeeded, failed or skipped."),
+                     help="With STEP: show only items that are succeeded, failed or skipped."),
     ] = None,
     as_json: Json = False,
 ) -> None:
@@ -214,7 +214,8 @@ def open_run(
                           help="The port; the default is a free one.")
     ] = 0,
     read_only: Annotated[
-        bool, typer.Option("--read-only", help="Only show the run: nothing can be started or ended there.")
+        bool, typer.Option("--read-only",
+                           help="Only show the run: nothing can be started or ended there.")
     ] = False,
     token: Token = None,
     address_file: AddressFile = None,

@@ -34,7 +34,8 @@ OneStep = Annotated[
 ]
 Key = Annotated[
     Optional[str],  # noqa: UP045
-    typer.Option("--key", metavar="KEY", help="Only the cursor for this value of 'incremental.key'."),
+    typer.Option("--key", metavar="KEY",
+                 help="Only the cursor for this value of 'incremental.key'."),
 ]
 
 

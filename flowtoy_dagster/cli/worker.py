@@ -17,14 +17,16 @@ from flowtoy_dagster.cli.shared.options import (
 
 def worker(
     executor: Annotated[
-        str, typer.Option("--executor", metavar="NAME", help="The executor whose steps this worker runs.")
+        str, typer.Option("--executor", metavar="NAME",
+                          help="The executor whose steps this worker runs.")
     ] = "workers",
     slots: Annotated[
         int, typer.Option("--slots", "-c", metavar="N", min=1, max=1000,
                           help="How many steps may run at once.")
     ] = 1,
     queue: Annotated[
-        str, typer.Option("--queue", metavar="NAME", help="The queue from which this worker takes steps.")
+        str, typer.Option("--queue", metavar="NAME",
+                          help="The queue from which this worker takes steps.")
     ] = "default",
     env_file: EnvFile = None,
     log_level: Level = LogLevel.warning,

@@ -47,7 +47,8 @@ def init(
     """Write the files of a deployment, with comments that say what to do.
 
     The services are the flows, Dagster's daemon and web server, and workers; with Compose,
-    PostgreSQL too. On Kubernetes, each run is a pod. If one of the files exists, nothing is written.
+    PostgreSQL too. On Kubernetes, each run is a pod. Nothing is written if one of the
+    files exists.
     """
     from flowtoy_dagster.deployment.templates import FIRST, files_of
 

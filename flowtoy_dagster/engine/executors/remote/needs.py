@@ -6,7 +6,6 @@ from flowtoy_dagster.engine.storage.address import MISSING_EXTRA, is_supported, 
 from flowtoy_dagster.errors import HomeError
 from flowtoy_dagster.masking.mask import STORAGE_VARIABLE
 
-
 LEASE = 10.0
 """Seconds without a renewal after which a step's agent is given up."""
 
