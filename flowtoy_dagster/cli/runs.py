@@ -284,9 +284,9 @@ def _print_status(status: RunStatus, parent: str | None, params: Mapping[str, An
     print(f"state    {status.verdict}")
     print(f"started  {_moment(status.started_at)}")
     print(f"took     {_span(status.started_at, status.ended_at)}")
-    told = {step.error for step in status.steps.values() if step.error}
-    if status.error and not any(map(status.error.endswith, told)):
-        # What failed the step that fails the run is in the table.
+    reasons = {step.error for step in status.steps.values() if step.error}
+    if status.error and not any(map(status.error.endswith, reasons)):
+        # The reason of the step that failed the run is in the table.
         say(f"reason   {status.error}", sys.stdout)
     if parent:
         print(f"retry of {parent}")
