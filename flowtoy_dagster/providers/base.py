@@ -41,14 +41,14 @@ class HeldToken(Protocol):
     """What is kept of one token, for who holds its lock."""
 
     def read(self) -> dict[str, Any] | None:
-        """What was written last; None where there is nothing that can be used."""
+        """What was written last; None where there is nothing that can be used; raises OSError."""
 
     def write(self, value: Mapping[str, Any]) -> None:
         """Keep this instead: whole and durable, or not at all; raises OSError."""
 
 
 class TokenKeeper(Protocol):
-    """Keeps tokens for all threads and processes that share a home (`store.tokens`).
+    """Keeps tokens for all threads, processes and machines that share them (`store.tokens`).
 
     A token is named by facts: all that decides which token it is, secrets included.
     """

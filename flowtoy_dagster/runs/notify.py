@@ -12,6 +12,7 @@ import dagster as dg
 from dagster import DagsterRunStatus
 
 from flowtoy_dagster.engine.jobs.recordings.of_run import is_replay
+from flowtoy_dagster.engine.storage.instances import limiter_of
 from flowtoy_dagster.engine.tags import FLOW_TAG, NOTIFIED_TAG
 from flowtoy_dagster.errors import FlowtoyError, HomeError
 from flowtoy_dagster.flow.graph import Flow, Notification
@@ -25,7 +26,6 @@ from flowtoy_dagster.steps.context import StepContext
 from flowtoy_dagster.steps.scope import RunInfo, utc
 from flowtoy_dagster.steps.state.deadline import RUN_OUT_OF_TIME
 from flowtoy_dagster.steps.state.mask import StepMask
-from flowtoy_dagster.store.limits.rates import rates_of
 from flowtoy_dagster.store.tokens import tokens_of
 
 logger = logging.getLogger("flowtoy.notify")
@@ -131,7 +131,7 @@ def _send(history: History, flow: Flow, status: RunStatus, notification: Notific
         ),
         deadline=time.monotonic() + LONGEST,
         mask=StepMask(mask),
-        limiter=rates_of(history.instance.root_directory),
+        limiter=limiter_of(history.instance),
         tokens=tokens_of(history.instance.root_directory),
     )
     outcome = run_step(context, flow.sources, {})

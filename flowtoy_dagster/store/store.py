@@ -104,8 +104,8 @@ class Store(ABC):
         """The keys of all pieces, or of those below a key, in no order."""
 
     @abstractmethod
-    def lock(self, *, alone: bool) -> AbstractContextManager[None]:
-        """Hold the store's lock while a block runs, with others or alone.
+    def lock(self, key: str | None = None, *, alone: bool) -> AbstractContextManager[None]:
+        """Hold the store's lock, or that of one piece, while a block runs; with others or alone.
 
         It binds those who ask for it, in whatever thread or process, and nobody else.
 
@@ -186,8 +186,9 @@ class FolderStore(Store):
         if path.is_dir():
             shutil.rmtree(path, ignore_errors=True)
         else:
-            with contextlib.suppress(FileNotFoundError, NotADirectoryError):
-                path.unlink()
+            for one in (path, self._lock_of(key)):
+                with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+                    one.unlink()
 
     def list(self, prefix: str | None = None) -> Iterator[str]:  # noqa: D102 - see Store
         start = self._folder if prefix is None else self._path(prefix)
@@ -197,9 +198,12 @@ class FolderStore(Store):
                 yield path.relative_to(self._folder).as_posix()
 
     @contextlib.contextmanager
-    def lock(self, *, alone: bool) -> Iterator[None]:  # noqa: D102 - see Store
-        make_private_folder(self._folder)
-        with locked_file(self._folder / _LOCK, alone=alone):
+    def lock(  # noqa: D102 - see Store
+        self, key: str | None = None, *, alone: bool
+    ) -> Iterator[None]:
+        path = self._folder / _LOCK if key is None else self._lock_of(key)
+        make_private_folder(path.parent)
+        with locked_file(path, alone=alone):
             yield
 
     def clean(self) -> int:  # noqa: D102 - see Store
@@ -207,6 +211,10 @@ class FolderStore(Store):
 
     def _path(self, key: str) -> Path:
         return self._folder / check_key(key)
+
+    def _lock_of(self, key: str) -> Path:
+        path = self._path(key)
+        return path.with_name(f".{path.name}{_LOCK}")
 
 
 def quoted(text: str) -> str:

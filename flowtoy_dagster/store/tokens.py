@@ -1,9 +1,9 @@
-"""The tokens by which sources call, shared by all processes that use a home (language 21.5).
+"""The tokens by which sources call, shared by all that use a home, or its shared files
+(language 21.5).
 
-Each token has a file with what is known of it and a file for its lock; both are for their owner
-alone. A file's name is a hash of the facts that decide which token it is, with a key of the home's
-own, so that a name tells nothing of the secrets among the facts. No name has a full stop: see
-`records._quoted`.
+Each token is a piece of a store and has a lock of its own. Its name is a hash of the facts that
+decide which token it is, with a key that is kept beside the tokens, so that a name tells nothing of
+the secrets among the facts. No name has a full stop: see `records._quoted`.
 """
 
 from __future__ import annotations
@@ -14,104 +14,135 @@ import hmac
 import secrets
 import time
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 from typing import Any
 
 from flowtoy_dagster.json_text import dumps_checked, loads_checked
-from flowtoy_dagster.store.files import locked_file, make_private_folder, write_whole
+from flowtoy_dagster.store.shared.shared_files import shared_store
+from flowtoy_dagster.store.store import Store
 
 TOKENS_FOLDER = "flowtoy-tokens"
 _KEY = "key"
 _KEY_BYTES = 32
+_PREFIX = "token-"
 OLD = 30 * 86400.0
 """Seconds after which a token that has ended is removed."""
+REMEMBERED = 30.0
+"""Seconds for which a token from a store elsewhere is not read again; one that a server does not
+take any more is."""
 
 
 class TokenStore:
-    """The tokens of the sources of a home (`providers.base.TokenKeeper`).
+    """The tokens of sources (`providers.base.TokenKeeper`).
 
     Args:
-        folder: where the files are; made when it is needed.
+        store: where they are.
     """
 
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
+    def __init__(self, store: Store) -> None:
+        self._store = store
         self._key: bytes | None = None
+        self._seen: dict[str, tuple[float, dict[str, Any]]] = {}
 
     def read(self, facts: bytes) -> dict[str, Any] | None:
         """What is kept of a token, without a lock; None where there is nothing of use."""
-        key = self._known_key()
-        return None if key is None else _TokenFile(self._folder / _name(key, facts)).read()
+        try:
+            key = self._known_key()
+            return None if key is None else self._read(_name(key, facts))
+        except OSError:
+            return None  # whoever asks for a new one is told why
 
     @contextlib.contextmanager
-    def held(self, facts: bytes) -> Iterator[_TokenFile]:
+    def held(self, facts: bytes) -> Iterator[_HeldToken]:
         """Wait for the lock of a token, and hold it while a block runs.
 
         Raises:
-            OSError: the home can't be written.
+            OSError: the store can't be written, or does not answer.
         """
-        make_private_folder(self._folder)
         name = _name(self._known_key() or self._new_key(), facts)
-        with locked_file(self._folder / f"{name}-lock", alone=True):
-            yield _TokenFile(self._folder / name)
+        with self._store.lock(name, alone=True):
+            self._seen.pop(name, None)
+            yield _HeldToken(self._store, name)
+
+    def _read(self, name: str) -> dict[str, Any] | None:
+        now = time.monotonic()
+        seen_at, seen = self._seen.get(name, (0.0, None))
+        if seen is not None and now - seen_at < REMEMBERED:
+            return seen
+        found = _read(self._store, name)
+        if found is not None and self._store.kept_at(name) is not None:
+            self._seen[name] = now, found
+        return found
 
     def _known_key(self) -> bytes | None:
         if self._key is None:
-            with contextlib.suppress(OSError):
-                found = (self._folder / _KEY).read_bytes()
+            with contextlib.suppress(FileNotFoundError):
+                found = self._store.read(_KEY)
                 self._key = found if len(found) == _KEY_BYTES else None
         return self._key
 
     def _new_key(self) -> bytes:
-        with locked_file(self._folder / f"{_KEY}-lock", alone=True):
+        with self._store.lock(_KEY, alone=True):
             known = self._known_key()
             if known is None:
-                known = self._key = secrets.token_bytes(_KEY_BYTES)
-                write_whole(self._folder / _KEY, known)
+                made = secrets.token_bytes(_KEY_BYTES)
+                self._store.put(_KEY, made)
+                known = self._key = made
         return known
 
 
-def _name(key: bytes, facts: bytes) -> str:
-    return f"token-{hmac.new(key, facts, hashlib.sha256).hexdigest()[:32]}"
+class _HeldToken:
+    """One token, for who holds its lock."""
 
-
-class _TokenFile:
-    """The file of one token."""
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
+    def __init__(self, store: Store, name: str) -> None:
+        self._store = store
+        self._name = name
 
     def read(self) -> dict[str, Any] | None:
-        """What was written last; None where there is nothing that can be used."""
-        try:
-            found = loads_checked(self._path.read_bytes())
-        except (OSError, ValueError):
-            return None
-        return found if isinstance(found, dict) else None
+        """What was written last; None where there is nothing that can be used.
+
+        Raises:
+            OSError: the store does not answer.
+        """
+        return _read(self._store, self._name)
 
     def write(self, value: Mapping[str, Any]) -> None:
-        """Keep this instead, whole and durable or not at all; raises OSError."""
-        is_new = not self._path.exists()
-        write_whole(self._path, dumps_checked(dict(value)))
+        """Keep this instead: whole and durable, or not at all.
+
+        Raises:
+            OSError: it can't be written.
+        """
+        is_new = not self._store.exists(self._name)
+        self._store.put(self._name, dumps_checked(dict(value)))
         if is_new:
-            _remove_old(self._path.parent, time.time())
+            _remove_old(self._store, time.time())
 
 
-def _remove_old(folder: Path, now: float) -> None:
+def _name(key: bytes, facts: bytes) -> str:
+    return f"{_PREFIX}{hmac.new(key, facts, hashlib.sha256).hexdigest()[:32]}"
+
+
+def _read(store: Store, name: str) -> dict[str, Any] | None:
+    try:
+        found = loads_checked(store.read(name))
+    except (FileNotFoundError, ValueError):
+        return None
+    return found if isinstance(found, dict) else None
+
+
+def _remove_old(store: Store, now: float) -> None:
     """Remove tokens that ended long ago; a refresh token is kept: nobody can get it again."""
-    for path in folder.glob("token-*"):
+    for name in list(store.list()):
+        if not name.startswith(_PREFIX):
+            continue
         with contextlib.suppress(OSError):
-            if path.name.endswith("-lock") or path.stat().st_mtime > now - OLD:
+            kept = _read(store, name)
+            if kept is None or kept.get("refresh_token"):
                 continue
-            held = _TokenFile(path).read() or {}
-            ends = held.get("expires_at")
-            if not held.get("refresh_token") and not (
-                isinstance(ends, (int, float)) and ends > now - OLD
-            ):
-                path.unlink()
-                path.with_name(f"{path.name}-lock").unlink(missing_ok=True)
+            moments = [kept.get(fact) for fact in ("got_at", "asked_at", "expires_at")]
+            if all(at <= now - OLD for at in moments if isinstance(at, (int, float))):
+                store.delete(name)
 
 
 def tokens_of(root_directory: str) -> TokenStore:
     """The tokens that belong to the home of a Dagster instance."""
-    return TokenStore(Path(root_directory) / TOKENS_FOLDER)
+    return TokenStore(shared_store(root_directory, TOKENS_FOLDER))

@@ -7,7 +7,6 @@ import contextlib
 import json
 import logging
 import multiprocessing
-import os
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -23,7 +22,8 @@ from flowtoy_dagster.providers.kinds import InstalledProviders
 from flowtoy_dagster.steps.attempts import run_step
 from flowtoy_dagster.steps.context import StepContext
 from flowtoy_dagster.steps.scope import RunInfo
-from flowtoy_dagster.store.tokens import OLD, TokenStore
+from flowtoy_dagster.store.store import FolderStore
+from flowtoy_dagster.store.tokens import TokenStore, tokens_of
 
 Serve = Callable[[Callable[[Any], Any]], str]
 
@@ -37,7 +37,7 @@ def api(serve: Serve) -> TokenApi:
 
 @pytest.fixture
 def tokens(tmp_path: Path) -> TokenStore:
-    return TokenStore(tmp_path / "tokens")
+    return TokenStore(FolderStore(tmp_path / "tokens"))
 
 
 def error_of(outcome: Any) -> str:
@@ -49,7 +49,7 @@ def test_a_token_is_requested_once_and_kept_for_later_steps(
     api: TokenApi, tokens: TokenStore, tmp_path: Path
 ) -> None:
     for _ in range(3):
-        done = run(api.url, api.auth, TokenStore(tmp_path / "tokens"))
+        done = run(api.url, api.auth, TokenStore(FolderStore(tmp_path / "tokens")))
         assert done.outputs == {"rows": [{"id": 1}]}, done.error
     assert api.forms == [{"grant_type": "client_credentials", "client_id": "flows",
                           "client_secret": "cl1ent-s3cret"}]  # fmt: skip
@@ -77,7 +77,7 @@ def test_another_secret_or_scope_is_another_token(api: TokenApi, tokens: TokenSt
 
 
 def in_another_process(url: str, auth: dict[str, Any], folder: Path, results: Any) -> None:
-    results.put(run(url, auth, TokenStore(folder)).error)
+    results.put(run(url, auth, TokenStore(FolderStore(folder))).error)
 
 
 def test_eight_workers_request_one_token(api: TokenApi, tmp_path: Path) -> None:
@@ -88,9 +88,10 @@ def test_eight_workers_request_one_token(api: TokenApi, tmp_path: Path) -> None:
     results = context.Queue()
     arguments = (api.url, api.auth, folder, results)
     workers = [context.Process(target=in_another_process, args=arguments) for _ in range(4)]
+    store = FolderStore(folder)
     threads = [
         threading.Thread(
-            target=lambda: errors.append(run(api.url, api.auth, TokenStore(folder)).error)
+            target=lambda: errors.append(run(api.url, api.auth, TokenStore(store)).error)
         )
         for _ in range(4)
     ]
@@ -165,27 +166,70 @@ def test_a_token_that_was_rejected_is_not_used_again_where_it_can_not_be_renewed
     assert api.calls == [api.token(1)] * 2
 
 
+@pytest.mark.parametrize("files", ["memory://tokens/prefix", "folder", None])
+def test_machines_that_share_files_share_tokens(
+    api: TokenApi, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, files: str | None
+) -> None:
+    if files is not None:
+        (tmp_path / "folder").mkdir()
+        monkeypatch.setenv("FLOWTOY_FILES", str(tmp_path / files) if files == "folder" else files)
+    machines = [tokens_of(str(tmp_path / home)) for home in "ab"]
+    for _ in range(2):
+        assert all(run(api.url, api.auth, machine).succeeded for machine in machines)
+    assert len(api.forms) == (2 if files is None else 1)
+    if files is None:
+        return
+    # One machine is told that the token is not valid any more; the other one learns it by itself.
+    api.revoked.add(api.token(1))
+    assert all(run(api.url, api.auth, machine).succeeded for machine in machines)
+    assert len(api.forms) == 2
+
+
+def test_a_refresh_token_that_can_not_be_read_is_not_requested_anew_with_an_old_one(
+    api: TokenApi, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Away(FolderStore):
+        def open(self, key: str) -> Any:
+            if key.startswith("token-") and is_away:
+                raise OSError("the store of files does not answer")
+            return super().open(key)
+
+    is_away = False
+    tokens = TokenStore(Away(tmp_path / "tokens"))
+    auth = {**REFRESH, "access_token_url": "/token"}
+    assert run(api.url, auth, tokens).succeeded
+    is_away = True
+    error = error_of(run(api.url, auth, tokens))
+    assert error == "the kept refresh token can't be read: the store of files does not answer"
+    assert len(api.forms) == 1
+    # What can be requested at any time is.
+    assert run(api.url, api.auth, tokens).succeeded
+    assert len(api.forms) == 2
+
+
 def test_tokens_that_ended_long_ago_are_removed_when_another_one_is_kept(tmp_path: Path) -> None:
     folder, now = tmp_path / "tokens", time.time()
     kept = {
-        b"ended": {"access_token": "a", "got_at": 0, "expires_at": 9},
-        b"endless": {"access_token": "b", "got_at": 0, "expires_at": None},
-        b"long": {"access_token": "c", "got_at": 0, "expires_at": now + 99},
-        b"refreshed": {"access_token": "d", "got_at": 0, "expires_at": 9, "refresh_token": "r"},
+        b"ended": {"access_token": "a", "expires_at": now},
+        b"endless": {"access_token": "b", "expires_at": None},
+        b"long": {"access_token": "c", "expires_at": now + 99 * 86400},
+        b"refreshed": {"access_token": "d", "expires_at": now, "refresh_token": "r"},
     }
     for facts, value in kept.items():
-        with TokenStore(folder).held(facts) as held:
-            held.write(value)
-    for path in folder.iterdir():
-        os.utime(path, (now - OLD - 60, now - OLD - 60))
+        with TokenStore(FolderStore(folder)).held(facts) as held:
+            held.write({**value, "got_at": now})
+    for path in folder.glob("token-*"):
+        moved = {name: value - 31 * 86400 if isinstance(value, float) else value
+                 for name, value in json.loads(path.read_text()).items()}
+        path.write_text(json.dumps(moved))
     for facts in (b"long", b"new"):  # the first is there already: nothing is removed
-        with TokenStore(folder).held(facts) as held:
+        with TokenStore(FolderStore(folder)).held(facts) as held:
             held.write({"access_token": "e", "got_at": now, "expires_at": now + 99})
-        left = {facts for facts in (*kept, b"new") if TokenStore(folder).read(facts)}
+        left = {facts for facts in (*kept, b"new") if TokenStore(FolderStore(folder)).read(facts)}
         if facts == b"long":
             assert left == kept.keys()
     assert left == {b"long", b"refreshed", b"new"}
-    locks = [path.name for path in folder.glob("token-*-lock")]
+    locks = [path.name for path in folder.glob(".token-*.lock")]
     assert len(locks) == 3
 
 
@@ -360,7 +404,7 @@ def test_a_home_that_can_not_be_written_keeps_no_token(
     api: TokenApi, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     (tmp_path / "tokens").write_text("a file is where the folder should be")
-    tokens = TokenStore(tmp_path / "tokens")
+    tokens = TokenStore(FolderStore(tmp_path / "tokens"))
     assert all(run(api.url, api.auth, tokens).succeeded for _ in range(2))
     assert len(api.forms) == 2
     assert "the token can't be kept in the home" in caplog.text
@@ -467,7 +511,7 @@ def test_a_refresh_token_is_not_used_up_where_the_next_one_can_not_be_kept(
 ) -> None:
     (tmp_path / "tokens").write_text("a file is where the folder should be")
     auth = {**REFRESH, "access_token_url": "/token"}
-    error = error_of(run(api.url, auth, TokenStore(tmp_path / "tokens")))
+    error = error_of(run(api.url, auth, TokenStore(FolderStore(tmp_path / "tokens"))))
     assert error.startswith("no token was requested: a new refresh token could not be kept")
     assert api.forms == []
 

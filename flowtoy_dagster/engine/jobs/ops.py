@@ -34,6 +34,7 @@ from flowtoy_dagster.engine.jobs.reuse import reusable_runs
 from flowtoy_dagster.engine.storage.address import hidden_addresses
 from flowtoy_dagster.engine.storage.compute_logs import DirectComputeLogManager
 from flowtoy_dagster.engine.storage.console_log import log_masked_by
+from flowtoy_dagster.engine.storage.instances import limiter_of
 from flowtoy_dagster.engine.storage.run_clock import run_time
 from flowtoy_dagster.engine.tags import DONE, FAILURES_TAG, RESULT
 from flowtoy_dagster.flow.graph import Flow, Step, worker_count
@@ -51,7 +52,6 @@ from flowtoy_dagster.steps.state.mask import StepMask
 from flowtoy_dagster.steps.state.waits import Waits
 from flowtoy_dagster.steps.words import one_line
 from flowtoy_dagster.store.cursors import cursors_of
-from flowtoy_dagster.store.limits.rates import rates_of
 from flowtoy_dagster.store.limits.slots import SourceSlots
 from flowtoy_dagster.store.places import RunPlaces
 from flowtoy_dagster.store.record import StepRecord
@@ -216,7 +216,7 @@ class StepCompute(HostedCompute):
             scope=build_scope(upstream, self.flow.sources, run),
             deadline=None if left is None else time.monotonic() + left,
             mask=mask,
-            limiter=rates_of(context.instance.root_directory),
+            limiter=limiter_of(context.instance),
             slots=self._slots(context),
             places=self._places(context),
             tokens=tokens_of(context.instance.root_directory),

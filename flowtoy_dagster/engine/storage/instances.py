@@ -17,6 +17,8 @@ from flowtoy_dagster.engine.dagster_private.storage import (
 )
 from flowtoy_dagster.engine.storage.console_log import build_handlers
 from flowtoy_dagster.engine.storage.run_clock import offset_of
+from flowtoy_dagster.store.limits.database_rates import DatabaseRates, Rows
+from flowtoy_dagster.store.limits.rates import RateStore, rates_of
 
 _QUIET = {"telemetry": {"enabled": False}, "nux": {"enabled": False}}
 _COORDINATOR = ConfigurableClassData("dagster._core.run_coordinator", "DefaultRunCoordinator", "{}")
@@ -118,6 +120,12 @@ def event_log_of(instance: dg.DagsterInstance) -> Any:
     while hasattr(found, "_storage"):
         found = found._storage.event_log_storage
     return found
+
+
+def limiter_of(instance: dg.DagsterInstance) -> RateStore | DatabaseRates:
+    """The calls of sources: of all machines where runs are in a database, else of the home."""
+    rows: Rows | None = getattr(event_log_of(instance), "rows", None)
+    return rates_of(instance.root_directory) if rows is None else DatabaseRates(rows)
 
 
 def saved_job(arguments: Sequence[str]) -> ReconstructableJob:

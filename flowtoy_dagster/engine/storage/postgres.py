@@ -10,6 +10,7 @@ round.
 import contextlib
 import logging
 import os
+import threading
 import time
 import weakref
 from collections.abc import Iterator, Mapping
@@ -109,6 +110,10 @@ class WarmPostgresEventLogStorage(PostgresEventLogStorage):
 
     fence: Fence | None = None
 
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._asking = threading.Lock()
+
     def _connect(self) -> AbstractContextManager[Connection]:
         return _connected(self._engine)
 
@@ -143,6 +148,32 @@ class WarmPostgresEventLogStorage(PostgresEventLogStorage):
     def _execute_once(self, statement: str, values: Mapping[str, Any]) -> int:
         with self._connect() as connection:
             return connection.exec_driver_sql(statement, dict(values)).rowcount
+
+    def rows(self, statements: str, values: Mapping[str, Any]) -> list[tuple[Any, ...]]:
+        """Execute statements of flowtoy's own, together or not at all; gives the last one's rows.
+
+        Args:
+            statements: with a semicolon between them.
+            values: what they name.
+
+        Raises:
+            OSError: the database can't be used, or does not execute them; says why.
+        """
+        with self._asking:  # so that one connection does for all threads
+            try:
+                return self._rows_once(statements, values)
+            except DBAPIError as error:
+                if not error.connection_invalidated:
+                    raise _unusable(error, self.postgres_url) from None
+            try:
+                return self._rows_once(statements, values)
+            except DBAPIError as error:
+                raise _unusable(error, self.postgres_url) from None
+
+    def _rows_once(self, statements: str, values: Mapping[str, Any]) -> list[tuple[Any, ...]]:
+        with self._connect() as connection:
+            found = connection.exec_driver_sql(statements, dict(values))
+            return [tuple(row) for row in found]
 
     def dispose(self) -> None:
         super().dispose()
@@ -194,6 +225,10 @@ class WarmPostgresStorage(DagsterPostgresStorage):
             inst_data,
             get_token_provider_from_config(config_value),
         )
+
+
+def _unusable(error: DBAPIError, url: str) -> OSError:
+    return OSError(f"the database of runs: {_reason(error, url)}")
 
 
 def _normalised(url: str) -> str:

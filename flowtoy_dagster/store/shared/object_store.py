@@ -26,6 +26,7 @@ from flowtoy_dagster.datafiles.places import (
     open_source,
     open_target,
 )
+from flowtoy_dagster.masking.mask import STORAGE_VARIABLE
 from flowtoy_dagster.store.shared.database_lock import database_lock
 from flowtoy_dagster.store.store import FolderStore, Store, check_key
 
@@ -54,6 +55,8 @@ class ObjectStore(Store):
         self.url = url
         self._local = local
         self._appended: dict[str, _UploadedLines] = {}
+        # A step's environment does not have it.
+        self._database = os.environ.get(STORAGE_VARIABLE)
 
     @contextlib.contextmanager
     def writer(self, key: str) -> Iterator[BinaryIO]:  # noqa: D102 - see Store
@@ -105,10 +108,13 @@ class ObjectStore(Store):
             yield path.lstrip("/").removeprefix(f"{top.lstrip('/')}/")
 
     @contextlib.contextmanager
-    def lock(self, *, alone: bool) -> Iterator[None]:  # noqa: D102 - see Store
+    def lock(  # noqa: D102 - see Store
+        self, key: str | None = None, *, alone: bool
+    ) -> Iterator[None]:
+        name = self.url if key is None else self.place(key)
         with ExitStack() as stack:
-            stack.enter_context(self._local.lock(alone=alone))
-            stack.enter_context(database_lock(self.url, alone=alone))
+            stack.enter_context(self._local.lock(key, alone=alone))
+            stack.enter_context(database_lock(self._database, name, alone=alone))
             yield
 
     def clean(self) -> int:  # noqa: D102 - see Store

@@ -219,7 +219,7 @@ class TokenSource:
     def _renewed(self, grant: Grant, rejected: str | None) -> Token:
         """A new token, unless another thread or process has asked for one meanwhile."""
         with self._held(grant) as held:
-            facts = held.read()
+            facts = _read(held, grant)
             kept = self._usable(facts, grant, rejected)
             if kept is not None:
                 return kept
@@ -319,6 +319,16 @@ class _Unkept:
 
 def _reason(error: OSError) -> str:
     return system_reason(error)
+
+
+def _read(held: HeldToken, grant: Grant) -> Mapping[str, Any] | None:
+    try:
+        return held.read()
+    except OSError as error:
+        if grant.is_rotated:
+            # A newer refresh token may be kept there: the server takes the older one for stolen.
+            raise TokenError(f"the kept refresh token can't be read: {_reason(error)}") from None
+        return None
 
 
 def _unkept(error: OSError) -> TokenError:
