@@ -9,6 +9,10 @@ import time
 
 import dagster as dg
 
+from flowtoy_dagster.engine.executors.scheduling.cancel_requests import (
+    is_requested,
+    request_cancel,
+)
 from flowtoy_dagster.errors import FlowtoyError, RunError, UsageError
 from flowtoy_dagster.runs.history import History
 from flowtoy_dagster.runs.sessions.carriers import (
@@ -30,20 +34,22 @@ def cancel_run(history: History, run: dg.DagsterRun) -> None:
 
     Raises:
         UsageError: it has ended already.
-        RunError: it can't be reached from here, does not end, or ended otherwise meanwhile.
+        RunError: it does not end, or ended otherwise meanwhile.
     """
     if run.is_finished:
         raise UsageError(f"run {run.run_id[:8]} has ended already")
-    found = carrier(run)
-    if found is None:
-        # Not started by this command line: what queued or launched it knows how to end it.
-        if not history.instance.run_coordinator.cancel_run(run.run_id):
-            raise RunError(f"run {run.run_id[:8]} can't be ended by its launcher")
-    elif found is Carrier.UNKNOWN:
-        raise RunError(f"{unseen(run)}; cancel it there otherwise")
-    else:
-        interrupt_elsewhere(run)
-    _tell_other_end(_ended(history, run, PATIENCE + _grace(history, run)))
+    request: str | None = None
+    # What queued or launched it knows how to end it, where that was not this command line.
+    if carrier(run) is not None or not _ended_by_launcher(history, run):
+        request = ask_to_end(history.instance, run)
+    _tell_other_end(_ended(history, run, PATIENCE + _grace(history, run), request))
+
+
+def _ended_by_launcher(history: History, run: dg.DagsterRun) -> bool:
+    try:
+        return history.instance.run_coordinator.cancel_run(run.run_id)
+    except dg.DagsterError:
+        return False  # its launcher, or what that started, is not to be reached from here
 
 
 def _grace(history: History, run: dg.DagsterRun) -> float:
@@ -54,7 +60,9 @@ def _grace(history: History, run: dg.DagsterRun) -> float:
         return 0.0
 
 
-def _ended(history: History, run: dg.DagsterRun, patience: float) -> dg.DagsterRun | None:
+def _ended(
+    history: History, run: dg.DagsterRun, patience: float, request: str | None
+) -> dg.DagsterRun | None:
     """Wait until a run has ended; gives it as it is then, or None where it was deleted."""
     deadline = time.monotonic() + patience
     while time.monotonic() < deadline:
@@ -63,9 +71,23 @@ def _ended(history: History, run: dg.DagsterRun, patience: float) -> dg.DagsterR
             return current
         if is_interrupted(history.instance, current):
             close_run(history.instance, current, cancelled=True)
-        else:
-            time.sleep(0.1)
-    raise RunError(f"run {run.run_id[:8]} has not ended within {patience:.0f} s")
+            continue
+        if request and not is_requested(current, request):
+            request = request_cancel(history.instance, run.run_id)
+        time.sleep(0.1)
+    raise RunError(_not_ended(run, patience))
+
+
+def _not_ended(run: dg.DagsterRun, patience: float) -> str:
+    short, found = run.run_id[:8], carrier(run)
+    if found is Carrier.UNKNOWN:
+        return f"{unseen(run)}\n    it was asked to end, and has not within {patience:.0f} s"
+    if found is None:
+        return (
+            f"run {short} was launched by Dagster, and has not ended within {patience:.0f} s\n"
+            "    cancel it where it was launched, or in Dagster's UI"
+        )
+    return f"run {short} has not ended within {patience:.0f} s"
 
 
 def _tell_other_end(run: dg.DagsterRun | None) -> None:
@@ -75,15 +97,22 @@ def _tell_other_end(run: dg.DagsterRun | None) -> None:
         raise RunError(f"run {run.run_id[:8]} {state} before it could be cancelled")
 
 
-def interrupt_elsewhere(run: dg.DagsterRun) -> bool:
-    """Ask a run to end that another process of this machine carries; whether there is one.
+def ask_to_end(instance: dg.DagsterInstance, run: dg.DagsterRun) -> str | None:
+    """Ask the process that carries a run to end it, wherever it is.
 
-    Nothing is stored here: the process does that, so that a run which is ending ends as it does.
+    Nothing else is stored here: the process does that, so that a run which is ending ends as it
+    does.
+
+    Returns:
+        the request, empty where a signal was sent; None where the process is certainly gone.
     """
-    if carrier(run) is not Carrier.ALIVE:
-        return False
+    found = carrier(run)
+    if found is Carrier.GONE:
+        return None
+    if found is not Carrier.ALIVE:
+        return request_cancel(instance, run.run_id)
     session = Session.parse(session_of(run) or "")
     assert session is not None, "a process that lives has a session"
     with contextlib.suppress(ProcessLookupError):
         os.kill(session.process, signal.SIGTERM)
-    return True
+    return ""

@@ -228,8 +228,7 @@ def follow(
             for event in iterate_run(job, run, instance):
                 if _tells_of_interrupt(event) and not interrupted:
                     interrupted = True
-                    # Dagster calls a run canceled only if somebody has asked for it.
-                    instance.report_run_canceling(run)
+                    _report_canceling(instance, run)
                 take_in(event)
         except KeyboardInterrupt:
             interrupted = True
@@ -249,6 +248,13 @@ def finished_run(
         if record is not None:
             known |= record.secrets_with(secret_outputs(flow, name))
     return FlowRun(status, history.home, base.including(known), records)
+
+
+def _report_canceling(instance: dg.DagsterInstance, run: dg.DagsterRun) -> None:
+    """Store that somebody wants the end of a run: else Dagster does not call it canceled."""
+    current = instance.get_run_by_id(run.run_id)
+    if current is None or current.status != dg.DagsterRunStatus.CANCELING:
+        instance.report_run_canceling(run)
 
 
 def _tells_of_interrupt(event: DagsterEvent) -> bool:

@@ -100,13 +100,15 @@ def test_repair_closes_what_is_certain_and_names_a_way_for_the_rest(
 
 
 def test_a_run_that_cannot_be_seen_is_closed_on_the_user_s_word(
-    history: History, add: Callable[..., str]
+    history: History, add: Callable[..., str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run_id = add(UNSEEN)
     with pytest.raises(UsageError, match=f"flowtoy runs repair {run_id[:8]}"):
         plan_retry(history, history.find(run_id))
-    with pytest.raises(RunError, match=f"flowtoy runs repair {run_id[:8]}"):
+    monkeypatch.setattr("flowtoy_dagster.runs.cancel.PATIENCE", 0.2)
+    with pytest.raises(RunError, match=f"flowtoy runs repair {run_id[:8]}") as told:
         cancel_run(history, history.find(run_id))
+    assert "it was asked to end, and has not within 0 s" in str(told.value)
     with pytest.raises(UsageError, match=f"flowtoy runs repair {run_id[:8]}"):
         repair_run(history, history.find(run_id), is_named=False)
     assert stored(history, run_id) == "STARTED"

@@ -27,6 +27,7 @@ from flowtoy_dagster.engine.dagster_private.execution import (
     inner_plan_execution_iterator,
     multiprocess,
 )
+from flowtoy_dagster.engine.executors.scheduling.cancel_requests import CancelRequests
 from flowtoy_dagster.engine.executors.scheduling.closing import SparedSteps, with_closing_steps
 from flowtoy_dagster.engine.executors.scheduling.halting import HaltingExecution
 from flowtoy_dagster.engine.executors.scheduling.rebound import rebound
@@ -61,9 +62,10 @@ def iterate_in_process(
 ) -> Iterator[DagsterEvent]:
     """Dagster's own function of that purpose, for runs that can halt."""
     plan = HaltingPlan._make(execution_plan)
-    yield from with_closing_steps(
-        lambda part: _iterate_with_steady_claims(job_context, part), plan, _INTERRUPTS
-    )
+    with CancelRequests(job_context.instance, job_context.dagster_run).as_signals():
+        yield from with_closing_steps(
+            lambda part: _iterate_with_steady_claims(job_context, part), plan, _INTERRUPTS
+        )
 
 
 def _quiet_log_manager(instance: DagsterInstance, run: DagsterRun) -> DagsterLogManager:
@@ -105,13 +107,17 @@ def _begin_step(
 
 
 class _SparingExecution(HaltingExecution):
-    def __init__(self, spared: SparedSteps, *args: Any, **kwargs: Any) -> None:
+    def __init__(
+        self, spared: SparedSteps, requests: CancelRequests, *args: Any, **kwargs: Any
+    ) -> None:
         super().__init__(*args, **kwargs)
         self._spares = spared
+        self._requests = requests
         self._is_over = False
 
     def check_for_interrupts(self) -> bool:
         interrupted, was_over = super().check_for_interrupts(), self._is_over
+        interrupted = interrupted or self._requests.heard()
         self._is_over = self._spares.look(interrupted)
         return interrupted or (self._is_over and not was_over)
 
@@ -124,10 +130,11 @@ class HaltingMultiprocessExecutor(MultiprocessExecutor):
     ) -> Iterator[DagsterEvent]:
         chosen = multiprocessing.get_start_method(allow_none=True)
         spared = SparedSteps(execution_plan)
+        requests = CancelRequests(plan_context.instance, plan_context.dagster_run)
         # The loop over the processes of a run creates its scheduler and its claims by these names.
         execute = rebound(
             MultiprocessExecutor.execute,
-            ActiveExecution=partial(_SparingExecution, spared),
+            ActiveExecution=partial(_SparingExecution, spared, requests),
             InstanceConcurrencyContext=SteadyClaims,
             execute_step_out_of_process=partial(_begin_step, spared),
         )

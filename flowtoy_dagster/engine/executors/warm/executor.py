@@ -43,6 +43,7 @@ from flowtoy_dagster.engine.dagster_private.execution import (
     execute_run_iterator,
     get_retries_config,
 )
+from flowtoy_dagster.engine.executors.scheduling.cancel_requests import CancelRequests
 from flowtoy_dagster.engine.executors.scheduling.closing import grace_of
 from flowtoy_dagster.engine.executors.scheduling.halting import HaltingExecution
 from flowtoy_dagster.engine.executors.scheduling.steady_waits import SteadyClaims
@@ -148,6 +149,7 @@ class _Execution:
         self._context = context
         self._active = active
         self._pool = pool
+        self._requests = CancelRequests(context.instance, context.dagster_run)
         self._stopping = False
         self._is_over = False
         self._deadline = 0.0
@@ -164,7 +166,7 @@ class _Execution:
     def events(self, limit: int) -> Iterator[DagsterEvent]:
         """Every event of the run's steps, as it comes."""
         while self._pool.busy or not (self._is_over or self._active.is_complete):
-            if self._active.check_for_interrupts():
+            if self._active.check_for_interrupts() or self._requests.heard():
                 # A second interrupt means: do not wait.
                 yield from self._kill() if self._stopping else self._stop()
             elif self._stopping and time.monotonic() > self._end:

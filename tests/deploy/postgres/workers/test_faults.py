@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import signal
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -16,7 +15,9 @@ from flowtoy_dagster import run_flow
 from flowtoy_dagster.engine.executors.remote.message import LONGEST, Message
 from flowtoy_dagster.errors import HomeError, RunInterrupted, UsageError
 from flowtoy_dagster.loader import load_flow, with_executor
+from flowtoy_dagster.runs.cancel import cancel_run
 from flowtoy_dagster.runs.history import History
+from flowtoy_dagster.runs.sessions.carriers import SESSION_TAG
 
 pytestmark = pytest.mark.filterwarnings("ignore:Class `ExpectationResult`:DeprecationWarning")
 
@@ -129,7 +130,7 @@ def test_a_step_whose_worker_is_gone_fails_with_that_reason_where_it_is_not_retr
     assert not running("sleep", "60713")
 
 
-def test_an_interrupted_run_ends_its_steps_on_workers(
+def test_a_run_that_is_cancelled_on_another_machine_ends_its_steps_on_workers(
     here: Any, write: Callable[..., Path], tmp_path: Path
 ) -> None:
     # language 19.3
@@ -141,13 +142,28 @@ def test_an_interrupted_run_ends_its_steps_on_workers(
         runner: {executor: workers, executor_options: {queue: interrupts}}
     """)
     here.start("--queue", "interrupts")
+    runs: list[str] = []
+    errors: list[Exception] = []
 
-    def interrupt(change: Any) -> None:
+    def cancel() -> None:
+        try:
+            with History(tmp_path / "another") as history:
+                run = history.find(runs[0])
+                session = f"elsewhere/machine/boot/namespace/17/4711/{run.run_id}"
+                cancel_run(history, run._replace(tags={**run.tags, SESSION_TAG: session}))
+        except Exception as error:
+            errors.append(error)
+
+    others = [threading.Thread(target=cancel)]
+
+    def begin(change: Any) -> None:
         if change.step.state == "running" and change.step.name == "long":
-            signal.raise_signal(signal.SIGTERM)
+            others[0].start()
 
     with pytest.raises(RunInterrupted) as raised:
-        run_flow(flow, on_change=interrupt)
+        run_flow(flow, on_change=begin, on_created=runs.append)
+    others[0].join()
+    assert errors == []
     states = {name: step.state for name, step in raised.value.run.status.steps.items()}
     assert states["long"] == "failed"
     assert states["cleans up"] == "succeeded"

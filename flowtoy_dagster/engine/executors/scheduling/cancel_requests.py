@@ -1,0 +1,97 @@
+"""Requests to end a run, from wherever its history can be written.
+
+A process that carries a run can't be sent a signal from another machine or container. So the
+request is a tag of the run, and who executes the run looks for it.
+"""
+
+import contextlib
+import logging
+import os
+import signal
+import threading
+import time
+import uuid
+from collections.abc import Iterator
+
+from dagster import DagsterInstance, DagsterRun
+
+CANCEL_TAG = "flowtoy/cancel"
+"""The tag of a run that somebody wants to end: an id of the request, and the run's, because a
+re-execution inherits the tags of its parent."""
+INTERVAL = 1.0
+"""Seconds between two looks."""
+logger = logging.getLogger("flowtoy")
+
+
+def request_cancel(instance: DagsterInstance, run_id: str) -> str:
+    """Ask who carries a run to end it; each request counts as one interrupt. Gives its id."""
+    request = f"{uuid.uuid4().hex}/{run_id}"
+    instance.add_run_tags(run_id, {CANCEL_TAG: request})
+    return request
+
+
+def is_requested(run: DagsterRun, request: str) -> bool:
+    """Whether a request is there still: whoever stores a state of the run may overwrite it."""
+    return run.tags.get(CANCEL_TAG) == request
+
+
+class CancelRequests:
+    """The requests to end a run, for who executes it.
+
+    Args:
+        instance: where the run is.
+        run: the run.
+    """
+
+    def __init__(self, instance: DagsterInstance, run: DagsterRun) -> None:
+        self._instance = instance
+        self._run = run
+        self._seen: str | None = None
+        self._due = time.monotonic()
+
+    def heard(self) -> bool:
+        """Whether there is a new one; looks once in a second."""
+        if time.monotonic() < self._due:
+            return False
+        try:
+            run = self._instance.get_run_by_id(self._run.run_id)
+            found = run.tags.get(CANCEL_TAG) if run is not None else None
+            if run is None or found in (None, self._seen):
+                return False
+            if not str(found).endswith(f"/{run.run_id}"):
+                return False  # its parent's
+            self._seen = found
+            if not run.is_finished and not _is_canceling(run):
+                # Dagster calls a run canceled only if somebody has asked for it.
+                self._instance.report_run_canceling(run)
+        except Exception as error:  # noqa: BLE001 - the run goes on where its history does not answer
+            logger.debug("can't look for requests to cancel: %s", type(error).__name__)
+            return False
+        finally:
+            self._due = time.monotonic() + INTERVAL
+        return True
+
+    @contextlib.contextmanager
+    def as_signals(self) -> Iterator[None]:
+        """While a block runs in the main thread, a request is a SIGTERM to this process."""
+        if threading.current_thread() is not threading.main_thread():
+            yield  # there is nothing that could interrupt this thread
+            return
+        ended = threading.Event()
+
+        def watch() -> None:
+            while not ended.wait(INTERVAL):
+                if self.heard():
+                    os.kill(os.getpid(), signal.SIGTERM)
+
+        watcher = threading.Thread(target=watch, name="flowtoy-cancel", daemon=True)
+        watcher.start()
+        try:
+            yield
+        finally:
+            ended.set()
+            watcher.join()
+
+
+def _is_canceling(run: DagsterRun) -> bool:
+    return run.status.value == "CANCELING"
