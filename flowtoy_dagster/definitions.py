@@ -63,8 +63,7 @@ def saved_flow(reference: str, home: str | None = None) -> Flow:
     saved = configs_of(folder).read(Path(reference).stem)
     if saved is None:
         raise RunError(f"the configuration {reference} is not in {folder}")
-    name, config = saved
-    return load_flow(config, name=name)
+    return load_flow(saved.config, saved.name, folder=saved.folder)
 
 
 def rebuild_arguments(home: Path, reference: str) -> tuple[str, ...]:

@@ -25,13 +25,15 @@ from flowtoy_dagster.providers.kinds import InstalledProviders
 Config = str | Path | Sequence[str | Path] | Mapping[str, Any]
 
 
-def load_flow(config: Config, name: str | None = None) -> Flow:
+def load_flow(config: Config, name: str | None = None, *, folder: str | None = None) -> Flow:
     """Read a configuration and check all of it.
 
     Args:
         config: a path, several paths (merged left to right) or a mapping.
         name: the flow's name where the configuration gives none; by default the first
             file's stem.
+        folder: the flow's folder; by default that of the first file, or the working directory
+            where the configuration is a mapping.
 
     Raises:
         ConfigError: with every problem there is.
@@ -41,7 +43,9 @@ def load_flow(config: Config, name: str | None = None) -> Flow:
     else:
         document = read_files([config] if isinstance(config, (str, Path)) else config)
     if name is not None:
-        document = Document(document.root, name)
+        document = replace(document, default_name=name)
+    if folder is not None:
+        document = replace(document, folder=folder)
     return flow_of_document(document)
 
 
@@ -54,18 +58,19 @@ def flow_of_document(document: Document) -> Flow:
     return build_flow(document, InstalledKinds())
 
 
-def load_old_flow(config: Mapping[str, Any], name: str) -> Flow:
+def load_old_flow(config: Mapping[str, Any], name: str, folder: str | None) -> Flow:
     """The flow of a configuration that has run before, whatever is installed now.
 
     Args:
         config: the merged configuration.
         name: the flow's name where the configuration gives none.
+        folder: the flow's folder; None where nothing depends on it.
     """
-    document = read_mapping(config)
+    document = replace(read_mapping(config), default_name=name, folder=folder)
     catalog = InstalledKinds(
         _OnceInstalledProviders(), _OnceInstalledOutputs(), _OnceInstalledExecutors()
     )
-    return build_flow(Document(document.root, name), catalog)
+    return build_flow(document, catalog)
 
 
 @dataclass(frozen=True)

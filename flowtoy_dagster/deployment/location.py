@@ -11,7 +11,7 @@ import logging
 import os
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import dagster as dg
 
@@ -28,7 +28,7 @@ from flowtoy_dagster.engine.storage.home import open_home
 from flowtoy_dagster.errors import ConfigError, HomeError, RunError
 from flowtoy_dagster.flow.graph import Flow, worker_count
 from flowtoy_dagster.loader import load_flow
-from flowtoy_dagster.store.configs import configs_of
+from flowtoy_dagster.store.configs import SavedConfig, configs_of
 
 BROKEN = "broken"
 """The one key of what is saved of a flow that can't be loaded: what is wrong with it."""
@@ -162,10 +162,10 @@ class FlowLocation:
         if made is not None:
             return made
         saved = self._flows[name]
-        config = self._config(name, saved)
-        if BROKEN in config:
-            return MadeFlow(placeholder_job(name, saved.name, config[BROKEN]))
-        return self._make(load_flow(config, saved.name), name)
+        found = self._config(name, saved)
+        if BROKEN in found.config:
+            return MadeFlow(placeholder_job(name, saved.name, found.config[BROKEN]))
+        return self._make(load_flow(found.config, saved.name, folder=found.folder), name)
 
     def _load_all(self, key: str) -> None:
         for files in self._find():
@@ -192,7 +192,7 @@ class FlowLocation:
         try:
             flow = load_flow(files.paths, files.name)
             name = name or dagster_name(flow.name)
-            reference = self._configs.save(flow.name, flow.config)
+            reference = self._configs.save(flow.name, flow.config, flow.folder)
             self._flows[name] = SavedFlow(flow.name, reference)
             self._make(flow, name)
             for warning in flow.warnings:
@@ -207,7 +207,7 @@ class FlowLocation:
             reference = self._configs.save(files.name, {BROKEN: str(error)})
             self._flows[name] = SavedFlow(files.name, reference)
 
-    def _config(self, name: str, saved: SavedFlow) -> dict[str, Any]:
+    def _config(self, name: str, saved: SavedFlow) -> SavedConfig:
         found = self._configs.read(saved.reference)
         if found is None:
             with self._configs.keeping():
@@ -218,11 +218,11 @@ class FlowLocation:
                 f"the configuration of job '{name}' is gone from {self._home}, and the files "
                 "hold another one by now\n    reload the code location"
             )
-        return found[1]
+        return found
 
     def _save_again(self) -> None:
         """Save what the files hold now: on another machine, nothing may have been saved yet."""
         for files in self._find():
             with contextlib.suppress(ConfigError):
                 flow = load_flow(files.paths, files.name)
-                self._configs.save(flow.name, flow.config)
+                self._configs.save(flow.name, flow.config, flow.folder)

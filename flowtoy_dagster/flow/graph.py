@@ -204,6 +204,7 @@ class Flow:
         params: the parameters by name, in file order.
         notifications: the calls that are made when a run has ended.
         schedules: when Dagster starts it by itself.
+        folder: where its first file is; None where nothing of the flow depends on it.
         values: what the parameters are, once somebody has chosen.
         warnings: what may not be as it is meant, in file order.
         written: the tree that it was read from, with the places of everything.
@@ -219,6 +220,7 @@ class Flow:
     params: Mapping[str, Param] = field(default_factory=dict)
     notifications: tuple[Notification, ...] = ()
     schedules: tuple[ScheduleConfig, ...] = ()
+    folder: str | None = None
     values: Values | None = None
     warnings: tuple[Problem, ...] = ()
     written: Node | None = field(default=None, compare=False, repr=False)

@@ -13,8 +13,9 @@ from flowtoy_dagster.flow.param_values import see_params
 from flowtoy_dagster.flow.templates.references import references, words_of
 from flowtoy_dagster.flow.templates.render import render
 from flowtoy_dagster.steps.scope import RunInfo, build_scope
+from flowtoy_dagster.steps.state.flow_folder import FlowFolder
 
-_KNOWN = {"params", "env"}
+_KNOWN = {"params", "env", "flow"}
 
 Fate = Literal["runs", "skipped", "fails", "open"]
 
@@ -41,7 +42,8 @@ def outlooks(flow: Flow, ordered: Iterable[Step]) -> Mapping[str, Outlook]:
         flow: with the values of its parameters.
         ordered: its steps, each after those that it depends on.
     """
-    run = RunInfo("", flow.name, lambda: 0.0, see_params(flow, os.environ))
+    params = see_params(flow, os.environ)
+    run = RunInfo("", flow.name, lambda: 0.0, params, folder=FlowFolder.of(flow))
     scope = build_scope({}, {}, run)
     found: dict[str, Outlook] = {}
     for step in ordered:

@@ -125,6 +125,10 @@ class CallContext(Protocol):
         """Where the call may leave files for outputs that name one; None where none does."""
 
     @property
+    def folder(self) -> Path | None:
+        """What relative paths start from: the flow's folder; None for the working directory."""
+
+    @property
     def parts(self) -> CallParts | None:
         """What a call that consists of several requests holds to."""
 

@@ -129,7 +129,7 @@ def _own_tags(
 
 def _saved_job(history: History, flow: Flow) -> tuple[ReconstructableJob, str]:
     """A flow's job, as it is built from what is saved now, and the reference of that."""
-    reference = history.configs.save(flow.name, flow.config)
+    reference = history.configs.save(flow.name, flow.config, flow.folder)
     return saved_job(rebuild_arguments(history.home, reference)), reference
 
 
@@ -188,5 +188,6 @@ def prepare_run(flow: Flow, max_workers: int | None) -> None:
     flow, home = bound(flow), open_home()
     configs = configs_of(home)
     with configs.keeping():
-        job = rebuild_job(*rebuild_arguments(home, configs.save(flow.name, flow.config)))
+        reference = configs.save(flow.name, flow.config, flow.folder)
+        job = rebuild_job(*rebuild_arguments(home, reference))
     prepare(job, run_config(flow, worker_count(flow, max_workers)))

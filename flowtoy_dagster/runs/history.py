@@ -211,9 +211,10 @@ class History:
         saved = self.configs.read(reference) if reference else None
         if saved is None:
             raise RunError(f"the configuration of run {run.run_id} is not in {self.home}")
-        name, config = saved
-        flow = load_flow(config, name) if to_run else load_old_flow(config, name)
-        return with_values_of(flow, run, self.instance)
+        name, config, folder = saved
+        if to_run:
+            return with_values_of(load_flow(config, name, folder=folder), run, self.instance)
+        return with_values_of(load_old_flow(config, name, folder), run, self.instance)
 
     def _reference(self, run: dg.DagsterRun) -> str | None:
         """The hash of the configuration that a run executes."""

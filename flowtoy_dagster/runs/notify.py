@@ -25,6 +25,7 @@ from flowtoy_dagster.steps.attempts import run_step
 from flowtoy_dagster.steps.context import StepContext
 from flowtoy_dagster.steps.scope import RunInfo, utc
 from flowtoy_dagster.steps.state.deadline import RUN_OUT_OF_TIME
+from flowtoy_dagster.steps.state.flow_folder import FlowFolder
 from flowtoy_dagster.steps.state.mask import StepMask
 from flowtoy_dagster.store.tokens import tokens_of
 
@@ -127,7 +128,8 @@ def _send(history: History, flow: Flow, status: RunStatus, notification: Notific
     context = StepContext(
         step=notification.call,
         run=RunInfo(
-            status.run_id, flow.name, lambda: started, params, ended=_facts(status, started)
+            status.run_id, flow.name, lambda: started, params, ended=_facts(status, started),
+            folder=FlowFolder.of(flow),
         ),
         deadline=time.monotonic() + LONGEST,
         mask=StepMask(mask),

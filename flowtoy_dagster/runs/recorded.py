@@ -89,8 +89,9 @@ def end_recording(
             hide_all(recording, mask)
         # As the steps of the run see it.
         record = history.instance.get_run_record_by_id(status.run_id)
+        folder = {} if flow.folder is None else {"folder": mask.text(flow.folder)}
         recording.describe({
-            "flow": mask.text(flow.name), "run": status.run_id,
+            "flow": mask.text(flow.name), "run": status.run_id, **folder,
             "started_at": record.start_time if record else None, "state": status.state,
         })
     except UnreadableRecordingError as error:

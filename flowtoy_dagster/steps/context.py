@@ -191,6 +191,11 @@ class StepContext:
     redirect: Callable[[str], str] | None = None
 
     @property
+    def folder(self) -> Path | None:
+        """What relative paths start from; None for the working directory."""
+        return self.run.folder.base
+
+    @property
     def processes(self) -> Processes:
         """What the step has started."""
         return self.host.processes

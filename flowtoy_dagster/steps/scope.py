@@ -11,10 +11,11 @@ from typing import Any, Protocol
 from flowtoy_dagster.errors import TemplateError
 from flowtoy_dagster.flow.graph import Source
 from flowtoy_dagster.flow.param_values import SeenParams
-from flowtoy_dagster.flow.templates.names import Names, SkippedNeed, expression, why_unset
+from flowtoy_dagster.flow.templates.names import FLOW, Names, SkippedNeed, expression, why_unset
 from flowtoy_dagster.flow.templates.render import render_all
 from flowtoy_dagster.providers.base import meta_view
 from flowtoy_dagster.providers.kinds import kind_of
+from flowtoy_dagster.steps.state.flow_folder import FlowFolder
 
 
 class Upstream(Protocol):
@@ -56,6 +57,7 @@ class RunInfo:
         ended: what templates know of a run that has ended, beside its id, name and start.
         failed: gives the names of the steps that have failed so far.
         state: gives `succeeded`, `failed` or `cancelled`: how the run stands so far.
+        folder: where the flow is.
     """
 
     id: str
@@ -66,6 +68,7 @@ class RunInfo:
     ended: Mapping[str, Any] = field(default_factory=dict)
     failed: Callable[[], list[str]] = list
     state: Callable[[], str] = lambda: "succeeded"
+    folder: FlowFolder = field(default_factory=FlowFolder)
 
 
 def build_scope(
@@ -84,6 +87,11 @@ def build_scope(
             },
             lambda name: f"'run' has no '{name}': it has {_listed_names(run)}",
             lambda name, value: _run_fact(run, name, value),
+        ),
+        FLOW: Names(
+            {"dir": None},
+            lambda name: f"'{FLOW}' has no '{name}': it has 'dir'",
+            lambda name, value: run.folder.dir(),
         ),
     }
     scope["sources"] = _SourceNames(sources, scope)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import copy
 import logging
+import os
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
@@ -77,6 +78,19 @@ def render(context: StepContext, following: Next) -> Outcome:
     work.configuration, work.payload = _rendered(step, context.scope)
     context.mask.learn(secret_values_in([work.configuration, work.payload]))
     work.called = describe_call(step.source, work.configuration)
+    return following(context)
+
+
+def enter_folder(context: StepContext, following: Next) -> Outcome:
+    """See that relative paths can start from the flow's folder (language 10.4).
+
+    What flowtoy itself opens is found below it in every process. A worker of flowtoy's has it as
+    its working directory, too, for the code of other packages; a process of others keeps its own.
+    """
+    folder = context.run.folder
+    folder.check()
+    if context.host.give_up is not None and folder.base is not None and folder.recorded is None:
+        os.chdir(folder.base)
     return following(context)
 
 
@@ -196,7 +210,8 @@ def give(context: StepContext, following: Next) -> Outcome:
 ATTEMPT = chain(
     (
         repeat_until, hold_deadline, check_needs, begin_at_cursor, ask_condition, render,
-        stream_outputs, call, check_done, note_cursor, extract_outputs, check_required, give,
+        enter_folder, stream_outputs, call, check_done, note_cursor, extract_outputs,
+        check_required, give,
     )
 )
 """One attempt of a step."""

@@ -10,7 +10,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from flowtoy_dagster.errors import HomeError, system_reason
 from flowtoy_dagster.flow.templates.values import to_json
@@ -26,6 +26,20 @@ _HELD = ".held"
 _LOG = logging.getLogger("flowtoy.store")
 
 
+class SavedConfig(NamedTuple):
+    """What was saved of a flow.
+
+    Attributes:
+        name: the name that it has where the configuration gives none.
+        config: the merged configuration, as plain JSON data.
+        folder: the flow's folder, where the flow depends on it.
+    """
+
+    name: str
+    config: dict[str, Any]
+    folder: str | None = None
+
+
 class ConfigStore:
     """The configurations that a home has run or serves.
 
@@ -39,12 +53,14 @@ class ConfigStore:
         self._place = place
         self._reported: set[str] = set()
 
-    def save(self, name: str, config: Mapping[str, Any]) -> str:
+    def save(self, name: str, config: Mapping[str, Any], folder: str | None = None) -> str:
         """Save a configuration, unless it is there and whole.
 
         Args:
             name: the name that the flow has where the configuration gives none.
             config: plain JSON data.
+            folder: the flow's folder, where the flow depends on it: equal flows that do not share
+                one entry.
 
         Returns:
             its reference: the SHA-256 of what was saved, in lower-case hexadecimal digits.
@@ -52,14 +68,17 @@ class ConfigStore:
         Raises:
             HomeError: it can't be written.
         """
-        data = to_json({"name": name, "config": config}).encode()
+        saved: dict[str, Any] = {"name": name, "config": config}
+        if folder is not None:
+            saved["folder"] = folder
+        data = to_json(saved).encode()
         reference = hashlib.sha256(data).hexdigest()
         if self._read(reference) != data:
             self._put(f"{reference}{_CONFIG}", data)
         return reference
 
-    def read(self, reference: str) -> tuple[str, dict[str, Any]] | None:
-        """The name and the configuration of that reference.
+    def read(self, reference: str) -> SavedConfig | None:
+        """What was saved under that reference.
 
         Returns:
             None where it is absent. One that is damaged counts as absent, with a warning.
@@ -75,7 +94,7 @@ class ConfigStore:
         if data is None:
             return None
         saved = loads(data)
-        return saved["name"], saved["config"]
+        return SavedConfig(saved["name"], saved["config"], saved.get("folder"))
 
     def delete_unused(self, used: Callable[[], Iterable[str]]) -> None:
         """Delete all configurations but those that are used or that a code location holds.

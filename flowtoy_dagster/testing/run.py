@@ -25,6 +25,7 @@ from flowtoy_dagster.steps.chain import Failed
 from flowtoy_dagster.steps.context import StepContext
 from flowtoy_dagster.steps.scope import RunInfo
 from flowtoy_dagster.steps.stages import RUN_OUT_OF_TIME
+from flowtoy_dagster.steps.state.flow_folder import FlowFolder
 from flowtoy_dagster.steps.state.items import Loop
 from flowtoy_dagster.steps.state.mask import StepMask
 from flowtoy_dagster.steps.state.timing import VirtualTime
@@ -183,7 +184,7 @@ class FlowRun:
             step=step,
             run=RunInfo(
                 RUN_ID, self._flow.name, lambda: self._started_at, self._params, RUN_ID,
-                failed=self._failed, state=lambda: self.state,
+                failed=self._failed, state=lambda: self.state, folder=FlowFolder.of(self._flow),
             ),
             attempt=attempt,
             deadline=None if limit is None else self._began + limit,

@@ -21,6 +21,7 @@ from flowtoy_dagster.providers.kinds import describe_call, kind_of
 from flowtoy_dagster.steps.attempts import StepOutcome, run_step
 from flowtoy_dagster.steps.context import StepContext
 from flowtoy_dagster.steps.scope import RunInfo, Upstream, build_scope
+from flowtoy_dagster.steps.state.flow_folder import FlowFolder
 from flowtoy_dagster.steps.state.items import Loop
 from flowtoy_dagster.steps.state.mask import StepMask
 from flowtoy_dagster.store.recordings.calls import call_of
@@ -109,7 +110,10 @@ def scope_of(flow: Flow, before: Before) -> dict[str, Any]:
 def _run_of(flow: Flow, before: Before) -> RunInfo:
     began = time.time()
     params = see_params(bound(flow), os.environ)
-    return RunInfo(before.run_id, flow.name, lambda: began, params, before.run_id)
+    return RunInfo(
+        before.run_id, flow.name, lambda: began, params, before.run_id,
+        folder=FlowFolder.of(flow),
+    )
 
 
 def _context(flow: Flow, step: Step, before: Before, item: str | None) -> StepContext:

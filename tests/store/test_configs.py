@@ -30,7 +30,7 @@ def test_a_configuration_is_saved_by_its_hash_for_its_owner_alone(tmp_path: Path
     assert path.name == f"{reference}.json"
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
-    assert configs_of(tmp_path).read(reference) == ("shop", CONFIG)
+    assert configs_of(tmp_path).read(reference) == ("shop", CONFIG, None)
 
 
 def test_the_same_configuration_is_saved_once_and_another_next_to_it(tmp_path: Path) -> None:

@@ -47,6 +47,7 @@ from flowtoy_dagster.steps.context import Host, StepContext
 from flowtoy_dagster.steps.outputs.streams import has_places
 from flowtoy_dagster.steps.scope import RunInfo, build_scope
 from flowtoy_dagster.steps.stages import RUN_OUT_OF_TIME
+from flowtoy_dagster.steps.state.flow_folder import FlowFolder
 from flowtoy_dagster.steps.state.items import Loop
 from flowtoy_dagster.steps.state.mask import StepMask
 from flowtoy_dagster.steps.state.waits import Waits
@@ -184,6 +185,7 @@ class StepCompute(HostedCompute):
                 root_id=context.run.root_run_id or context.run_id,
                 failed=facts.failed,
                 state=facts.state,
+                folder=FlowFolder.of(self.flow),
             ),
             attempt=context.retry_number + 1,
             mask=StepMask(self._secrets.mask(os.environ)),

@@ -11,6 +11,7 @@ from flowtoy_dagster.errors import ConfigError
 from flowtoy_dagster.flow.compile.catalog import Catalog, Finding
 from flowtoy_dagster.flow.compile.closing import check_closing
 from flowtoy_dagster.flow.compile.edges import Links, StepView, connect
+from flowtoy_dagster.flow.compile.flow_folder import folder_of
 from flowtoy_dagster.flow.compile.mistakes.misplaced import Misplacement, key_of_step
 from flowtoy_dagster.flow.compile.mistakes.plain_scalars import warn_of_plain_scalars
 from flowtoy_dagster.flow.compile.mistakes.replaced_lists import replaced_steps
@@ -55,10 +56,8 @@ def build_flow(document: Document, catalog: Catalog) -> Flow:
     misplacement = Misplacement(document.root, catalog.providers)
     draft = read_draft(document, misplacement.hint)
     declare(draft)
-    builder = _Builder(draft, catalog, misplacement)
-    flow = builder.build()
-    if draft.problems.errors:
-        errors = draft.problems.errors
+    flow = _Builder(draft, catalog, misplacement).build()
+    if errors := draft.problems.errors:
         raise ConfigError([*errors, *replaced_steps(errors, document)])
     return flow
 
@@ -114,20 +113,22 @@ class _Builder:
         links = connect(self.draft, self.catalog, views, sources, notified)
         check_closing(self.draft, views, links)
         check_places(self.draft, views, self.catalog.outputs)
+        top = self.draft.top
         return Flow(
             name=self.draft.name,
             steps=tuple(self._step(view, links) for view in views),
             sources=sources,
             runner=self.runner,
             config=self.draft.document.root.plain(),
-            description=self.draft.top.get("description"),
-            tags={key: str(value) for key, value in (self.draft.top.get("tags") or {}).items()},
+            description=top.get("description"),
+            tags={key: str(value) for key, value in (top.get("tags") or {}).items()},
             params=self.draft.params,
             notifications=tuple(
                 Notification(frozenset(draft.config.on), _call(view))
                 for draft, view in zip(self.draft.notifications, notified, strict=True)
             ),
             schedules=self.draft.schedules,
+            folder=folder_of(self.draft, self.runner),
             warnings=tuple(sorted(self.draft.problems.warnings, key=lambda warning: warning.order)),
             written=self.draft.document.root,
         )

@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Collection
 
 from flowtoy_dagster.flow.compile.catalog import ProviderCatalog
-from flowtoy_dagster.flow.compile.mistakes.reference_hints import root_hint
+from flowtoy_dagster.flow.compile.mistakes.reference_hints import of_flow_hint, root_hint
 from flowtoy_dagster.flow.compile.validate import Draft
 from flowtoy_dagster.flow.files.nodes import KeyPath
 from flowtoy_dagster.flow.files.suggestions import nearest
 from flowtoy_dagster.flow.templates.names import (
     BATCH,
+    FLOW,
+    FLOW_WORDS,
     INCREMENTAL,
     INCREMENTAL_WORDS,
     ITEM,
@@ -24,6 +26,7 @@ from flowtoy_dagster.flow.templates.references import (
     free_names,
     loop_words,
     references,
+    words_of,
 )
 
 _OF_ITEMS = "only templates of a step with 'for_each' have it"
@@ -59,6 +62,7 @@ class NameCheck:
             self._draft.problems.error(path, f"'{name}' is not a name", hint, line=line)
         self._check_loop(template, path, names)
         self._check_cursor(template, path, names)
+        self._check_flow(template, path)
         for reference in references(template):
             name = reference.step or ""
             if reference.root != "sources" or not self._is_no_source(name):
@@ -90,6 +94,17 @@ class NameCheck:
                 hint = nearest(word or "", INCREMENTAL_WORDS).hint
                 message = f"'{INCREMENTAL}' has no '{word}'"
                 self._draft.problems.error(path, message, hint, line=line)
+
+    def _check_flow(self, template: str, path: KeyPath) -> None:
+        """Note what is unknown of `flow`, which is easily written for `flows`."""
+        if FLOW not in words_of(template):
+            return
+        for word, line in attributes_of(template, FLOW).items():
+            if word in (None, *FLOW_WORDS) or (FLOW, word) in asked_names(template):
+                continue
+            steps = [step.config.name for step in self._draft.steps]
+            hint = of_flow_hint(word or "", steps)
+            self._draft.problems.error(path, f"'{FLOW}' has no '{word}'", hint, line=line)
 
     def _is_no_source(self, name: str) -> bool:
         return bool(name) and name not in self._sources and not self._told

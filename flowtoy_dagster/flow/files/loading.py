@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import codecs
 import functools
+import os
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -22,10 +23,18 @@ _FILE_ORDER = MAX_FILE_BYTES + 1
 
 @dataclass(frozen=True)
 class Document:
-    """A merged configuration: the tree with its positions and the name it has by default."""
+    """A merged configuration.
+
+    Attributes:
+        root: the tree with its positions.
+        default_name: the name that it has where it gives none.
+        folder: where its first file is; the working directory where it is no file. None where
+            that was deleted.
+    """
 
     root: Node
     default_name: str
+    folder: str | None = None
 
 
 def read_files(paths: Sequence[str | Path]) -> Document:
@@ -68,13 +77,22 @@ def merged(parts: Sequence[Node], paths: Sequence[str | Path]) -> Document:
     """
     first = str(paths[0])
     root = functools.reduce(merge, parts)
-    return Document(root, "stdin" if first == STDIN else Path(first).stem)
+    if first == STDIN:
+        return Document(root, "stdin", _absolute("."))
+    return Document(root, Path(first).stem, _absolute(os.path.dirname(first) or "."))
 
 
 def read_mapping(config: Mapping[str, Any]) -> Document:
     """A document for a configuration that is already a mapping."""
     mark = Mark(Location(NO_FILE, 0, 0), 0)
-    return Document(from_plain(dict(config), mark), "flow")
+    return Document(from_plain(dict(config), mark), "flow", _absolute("."))
+
+
+def _absolute(folder: str) -> str | None:
+    try:
+        return os.path.abspath(folder)
+    except OSError:  # the working directory was deleted
+        return None
 
 
 def _read_file(path: str, first_order: int) -> Node:

@@ -39,6 +39,7 @@ from flowtoy_dagster.masking.names import is_secret_name
 
 OnError = Literal["fail", "skip", "continue"]
 RunIf = Literal["success", "failure", "always"]
+WorkingDirectory = Literal["started", "flow"]
 StepTags = Annotated[dict[str, Text], AfterValidator(check_step_tags)]
 RunTags = Annotated[dict[str, Text], AfterValidator(check_run_tags)]
 
@@ -285,6 +286,7 @@ class RunnerConfig(Strict):
         executor: which executor runs the steps.
         executor_options: what the executor takes.
         groups: groups of steps of which only so many run at once.
+        cwd: what relative paths start from: where the run was started, or the flow's folder.
     """
 
     on_error: OnError = "fail"
@@ -298,6 +300,7 @@ class RunnerConfig(Strict):
     groups: Annotated[dict[Name, GroupConfig], BeforeValidator(without_notes)] = Field(
         default_factory=dict
     )
+    cwd: WorkingDirectory = "started"
 
 
 class ScheduleConfig(Strict):

@@ -9,7 +9,11 @@ import jinja2
 
 from flowtoy_dagster.flow.files.suggestions import nearest
 
-ROOTS = ("flows", "steps", "sources", "params", "env", "run")
+ROOTS = ("flows", "steps", "sources", "params", "env", "run", "flow")
+FLOW = "flow"
+"""What templates know of the flow itself."""
+FLOW_WORDS = ("dir",)
+"""What `flow` has: the folder of the flow's first file."""
 OUTPUT_NAMES = ("result", "status", "meta")
 """What templates of outputs know beside the roots."""
 ITEM = "item"

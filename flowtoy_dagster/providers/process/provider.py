@@ -146,12 +146,13 @@ class ProcessProvider:
         self, line: CommandLine, stdin: bytes | None, context: CallContext | None
     ) -> Finished:
         settings = self.configuration
+        cwd = _directory(settings.cwd, context)
         try:
             return run_command(
                 line.argv,
                 stdin=stdin,
                 variables={**self._variables(context), **line.variables},
-                cwd=settings.cwd,
+                cwd=cwd,
                 timeout=settings.timeout,
                 max_output_bytes=settings.max_output_bytes,
                 tee=context.output if context else None,
@@ -159,7 +160,7 @@ class ProcessProvider:
                 processes=context.processes if context else None,
             )
         except (OSError, ValueError) as error:
-            raise NotStartedError(_why_not_started(error, line, settings.cwd)) from None
+            raise NotStartedError(_why_not_started(error, line, cwd)) from None
 
     def _variables(self, context: CallContext | None) -> dict[str, str]:
         """What the configuration sets, and where files for outputs are to be written."""
@@ -234,6 +235,12 @@ def payload_names(payload: Any) -> dict[str, Any]:
         "raw": text(payload),
         "jmespath": lambda expression: None if parsed is None else search(expression, parsed),
     }
+
+
+def _directory(written: str | None, context: CallContext | None) -> str | None:
+    """The working directory of a command; None for that of this process."""
+    base = context.folder if context is not None else None
+    return written if base is None else os.path.join(base, written or "")
 
 
 def _as_input(value: Any) -> bytes | None:

@@ -41,6 +41,7 @@ from flowtoy_dagster.providers.rest.bodies.fields import (
     proxy_or_none,
     switch_or_path,
 )
+from flowtoy_dagster.providers.rest.bodies.local_files import below
 from flowtoy_dagster.providers.rest.choice import forms_of, one_of
 from flowtoy_dagster.providers.rest.content import (
     Answer,
@@ -141,6 +142,7 @@ class RestProvider:
         self, input_payload: Any = None, context: CallContext | None = None
     ) -> dict[str, Any]:
         """Make the call, or one for each page; what goes wrong is a failed result."""
+        self.configuration = below(self.configuration, context.folder if context else None)
         settings = self.configuration
         url = join(settings.base_url, settings.url)
         if settings.cookies:

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import os
 import shutil
 import tempfile
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+from flowtoy_dagster.datafiles.places import scheme_of
 from flowtoy_dagster.errors import StepError, TemplateError
 from flowtoy_dagster.flow.graph import Step
 from flowtoy_dagster.flow.schema.models import OutputConfig
@@ -112,11 +115,18 @@ def _opened(
         folders.own,
         folders.for_call,
         lambda place: claims.take(place, output.name),
-        context.redirect or str,
+        context.redirect or partial(_below, context.folder),
         folders.url(),
     )
     with _its_own_words(context, output.name):
         return kind.open(task)
+
+
+def _below(folder: Path | None, place: str) -> str:
+    """A place that an output names, as a path that starts where it should."""
+    if folder is None or not place or scheme_of(place) is not None:
+        return place
+    return os.path.join(folder, place)
 
 
 @contextlib.contextmanager

@@ -71,7 +71,7 @@ class RunRecording:
         return cls(run.run_id, store, found)
 
     def run_info(self, run: RunInfo) -> RunInfo:
-        """What templates know of the run: in a replay, the id and the start of the recorded one."""
+        """What templates know of the run: in a replay, the id, start and folder of the recorded."""
         if self.recording is None or not self.recording.replays:
             return run
         began = started_at(self.recording)
@@ -80,7 +80,9 @@ class RunRecording:
         except UnreadableRecordingError as error:
             raise RunError(str(error)) from None
         when = run.started_at if began is None else lambda: began
-        return replace(run, id=run_id, root_id=run_id, started_at=when)
+        where = self.recording.about.get("folder") or run.folder.path
+        folder = replace(run.folder, recorded=where)
+        return replace(run, id=run_id, root_id=run_id, started_at=when, folder=folder)
 
     def attempt(self, attempt: StepContext) -> StepContext:
         """An attempt whose calls are recorded or answered."""

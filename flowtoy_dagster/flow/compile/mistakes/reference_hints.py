@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable
 
 from flowtoy_dagster.flow.files.suggestions import continued, nearest
+from flowtoy_dagster.flow.templates.names import FLOW_WORDS
 from flowtoy_dagster.flow.templates.references import Reference
 
 
@@ -44,6 +45,16 @@ def root_hint(name: str, template: str, steps: Iterable[str]) -> str | None:
         if step.endswith(f"-{name}") and step in template:
             return _minus(step)
     return None
+
+
+def of_flow_hint(word: str, steps: Collection[str]) -> str:
+    """What to write instead of something that `flow` does not have."""
+    if word in steps:
+        return f"a step's outputs are under 'flows': write {_path(word)}.NAME"
+    question = nearest(word, [*steps, *FLOW_WORDS]).question
+    if question is not None and nearest(word, FLOW_WORDS).question is None:
+        return f"a step's outputs are under 'flows'; {question}"
+    return "the flow's folder is 'flow.dir'; outputs of steps are under 'flows'"
 
 
 def _minus(step: str) -> str:
