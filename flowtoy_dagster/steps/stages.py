@@ -82,7 +82,7 @@ def render(context: StepContext, following: Next) -> Outcome:
 
 
 def enter_folder(context: StepContext, following: Next) -> Outcome:
-    """See that relative paths can start from the flow's folder (language 10.4).
+    """See that relative paths can start from the flow's folder (language 10.6).
 
     What flowtoy itself opens is found below it in every process. A worker of flowtoy's has it as
     its working directory, too, for the code of other packages; a process of others keeps its own.

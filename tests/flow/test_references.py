@@ -144,7 +144,8 @@ def test_references_tell_their_line() -> None:
 @pytest.mark.parametrize(
     ("template", "names"),
     [
-        ("{{ flow.a.x }}\n{{ nobody }}", {"flow": 1, "nobody": 2}),
+        ("{{ folw.a.x }}\n{{ nobody }}", {"folw": 1, "nobody": 2}),
+        ("{{ flow.dir }}", {}),
         ("{{ flows.a.x ~ env.X ~ run.id }}", {}),
         ("{{ x }}{% set x = 1 %}", {}),
         ("{% for a, b in c %}{{ a }}{{ loop.index }}{% endfor %}", {"c": 1}),

@@ -39,8 +39,11 @@ def test_the_same_configuration_is_saved_once_and_another_next_to_it(tmp_path: P
     written = files(tmp_path)[0].stat().st_ino
     assert configs.save("shop", dict(CONFIG)) == first
     assert files(tmp_path)[0].stat().st_ino == written
-    others = {configs.save("shops", CONFIG), configs.save("shop", {"flow": []})}
-    assert len({first, *others}) == len(files(tmp_path)) == 3
+    others = {
+        configs.save("shops", CONFIG), configs.save("shop", {"flow": []}),
+        configs.save("shop", CONFIG, "/srv/one"), configs.save("shop", CONFIG, "/srv/two"),
+    }
+    assert len({first, *others}) == len(files(tmp_path)) == 5
 
 
 def test_a_configuration_that_cannot_be_saved_is_a_clear_error(tmp_path: Path) -> None:
@@ -63,7 +66,7 @@ def test_a_damaged_configuration_counts_as_absent_and_is_written_again(
         f"{reference}.json: the saved configuration is damaged, so it is not used"
     )
     assert configs.save("shop", CONFIG) == reference
-    assert configs.read(reference) == ("shop", CONFIG)
+    assert configs.read(reference) == ("shop", CONFIG, None)
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from typing import Any
 from flowtoy_dagster.flow.compile.catalog import Catalog
 from flowtoy_dagster.flow.compile.cycles import cycles_from
 from flowtoy_dagster.flow.compile.mistakes.reference_hints import output_hint, step_hint
-from flowtoy_dagster.flow.compile.undefined import NameCheck
+from flowtoy_dagster.flow.compile.mistakes.undefined import NameCheck
 from flowtoy_dagster.flow.compile.validate import Draft, StepDraft
 from flowtoy_dagster.flow.files.nodes import KeyPath
 from flowtoy_dagster.flow.files.suggestions import nearest

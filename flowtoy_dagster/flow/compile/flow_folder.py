@@ -1,4 +1,4 @@
-"""The folder of a flow, where something of the flow depends on it (language 6.3, 10.4)."""
+"""The folder of a flow, where something of the flow depends on it (language 6.3, 10.6)."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from flowtoy_dagster.flow.templates.names import FLOW
 from flowtoy_dagster.flow.templates.references import TemplateMistake, references, words_of
 from flowtoy_dagster.flow.templates.render import is_template
 
-_IN_EXPRESSION = re.compile(rf"\b{FLOW}\s*[.\[]")
+_IN_EXPRESSION = re.compile(rf"\b{FLOW}(\.\w|\[)")
 """How an expression without braces, such as `stop_when`, uses the name."""
 
 

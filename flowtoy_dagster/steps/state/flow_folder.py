@@ -1,4 +1,4 @@
-"""Where a flow is, as its steps use it (language 6.3, 10.4)."""
+"""Where a flow is, as its steps use it (language 6.3, 10.6)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Paths of files that a request needs, as they start from the flow's folder (language 10.4)."""
+"""Paths of files that a request needs, as they start from the flow's folder (language 10.6)."""
 
 from __future__ import annotations
 

@@ -22,6 +22,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:Class `ExpectationResult`:Deprec
 SECRET = "s3cr3t-of-the-workers-only"
 GIVEN = "a-token-that-a-step-has-found"
 MIXED = """
+    runner: {cwd: flow}
     params: {who: {type: string, default: world}, mark: {type: string}}
     sources: {say: {type: process, command: [echo, -n]}}
     flow:
@@ -47,6 +48,9 @@ MIXED = """
       - name: long text
         source: {type: process, command: [sh, -c, "yes é | head -c 300000"]}
         output: [{name: text, value: stdout}]
+      - name: where
+        source: {type: process, command: [pwd]}
+        output: [{name: text, value: stdout}, {name: folder, value: "{{ flow.dir }}"}]
       - name: summary
         depends_on: [maybe]
         source: {type: process, command: [sh, -c, "cat"]}
@@ -100,6 +104,7 @@ def test_a_flow_gives_what_it_gives_on_one_machine(
     assert done.success, [step.error for step in done.status.steps.values()]
     expected = elsewhere(flow, tmp_path, monkeypatch, mark=str(tmp_path / "two"))
     assert done.outputs == expected.outputs
+    assert done.outputs["where"] == {"text": f"{flow.parent}\n", "folder": str(flow.parent)}
     assert facts_of(done) == facts_of(expected)
     assert done.status.steps["second try"].attempt == 2
     # Nothing is left in the tables of workers, and nobody has written into another one's home.
