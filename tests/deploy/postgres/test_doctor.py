@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 from typing import Any
 
@@ -67,7 +68,6 @@ def test_workers_are_told_by_queue_and_steps_that_wait_for_none_are_a_fault(
     database.sql("UPDATE flowtoy_agents SET seen = seen - interval '3 minutes' "
                  "WHERE holder <> 'a' RETURNING 1")
     PostgresQueue(with_tables).submit(Message("f3a1" * 8, 1), "large")
-    with_tables.close()
     found = [(one.state, one.text, one.fix) for one in examine() if one.part == "workers"]
     first, others = found[0], {text: (state, fix) for state, text, fix in found[1:]}
     assert first[0] == "ok"
@@ -79,6 +79,34 @@ def test_workers_are_told_by_queue_and_steps_that_wait_for_none_are_a_fault(
         "1 steps wait in queue 'large', of which no worker takes steps":
             ("fault", "start one: flowtoy worker --queue large"),
     }
+    leases.present("d", "west", "celery:default,celery:large", 1)
+    assert len(answers("workers")) == len(found)
     database.sql("DELETE FROM flowtoy_agents RETURNING 1")
     monkeypatch.setenv("FLOWTOY_EXECUTOR", "workers")
     assert ("fault", "no worker takes steps") in answers("workers")
+    with_tables.close()
+
+
+def test_a_broker_without_a_worker_is_a_fault(
+    database: Any, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FLOWTOY_BROKER", "redis://127.0.0.1:1/0")
+    fix = "start one: flowtoy worker --executor celery"
+
+    def workers() -> list[tuple[str, str, str | None]]:
+        return [(one.state, one.text, one.fix) for one in examine() if one.part == "workers"]
+
+    assert ("fault", "no worker of celery takes steps", fix) in workers()
+    with contextlib.closing(Database(database.address, 0)) as connection:
+        leases = Leases(connection)
+        leases.present("a", "north", "default", 4)
+        leases.open_run("f3a1" * 8)
+        leases.hand_out(Message("f3a1" * 8, 1), "one", 0, None)
+        text = "no worker of celery takes steps; 1 steps wait for a worker"
+        assert ("fault", text, fix) in workers()
+        leases.present("b", "north", "celery:large", 2)
+        found = [text for state, text, _ in workers() if state == "ok"]
+    assert sorted(text.partition(", seen")[0] for text in found) == [
+        "of celery on north: up to 2 steps at once from queue 'large'",
+        "on north: up to 4 steps at once from queue 'default'",
+    ]

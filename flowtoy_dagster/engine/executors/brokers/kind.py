@@ -7,6 +7,7 @@ import os
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, ClassVar
 
+from flowtoy_dagster.engine.executors.brokers.outbox import listeners_name
 from flowtoy_dagster.engine.executors.remote.workers import RemoteKind
 from flowtoy_dagster.errors import HomeError
 from flowtoy_dagster.health import Health, fault_of
@@ -73,23 +74,31 @@ class BrokerKind(RemoteKind):
         return address
 
     def examine(self, *, is_wanted: bool) -> Iterable[Health]:
-        """Whether the broker answers."""
+        """Whether the broker answers, and which workers take steps."""
         if not (is_wanted or os.environ.get(self.variable)):
             yield Health(PART, "off", f"{self.variable} is not set")
             return
+        yield self._answer()
+
+        from flowtoy_dagster.engine.executors.remote.needs import LEASE
+        from flowtoy_dagster.engine.health.workers import examine_workers
+
+        # With the address of a broker, its workers are wanted: a flow may name the executor.
+        yield from examine_workers(listeners_name(self.name, ""), LEASE, is_wanted=True)
+
+    def _answer(self) -> Health:
         try:
             self.check_extra()
             self.address()
             self.open_sender().close()
         except HomeError as error:
-            yield fault_of(PART, error)
+            return fault_of(PART, error)
         except Exception as error:  # noqa: BLE001 - clients of brokers raise many kinds
             reason = str(error).strip().partition("\n")[0] or type(error).__name__
             hidden = plain(Mask(deployment_secrets(os.environ)).text(reason))
             text = f"the broker that {self.variable} names does not answer: {hidden}"
-            yield Health(PART, "fault", text, f"start it, or correct {self.variable}")
-        else:
-            yield Health(PART, "ok", f"the broker that {self.variable} names answers")
+            return Health(PART, "fault", text, f"start it, or correct {self.variable}")
+        return Health(PART, "ok", f"the broker that {self.variable} names answers")
 
     def check_home(self) -> None:
         """See that the extra is installed, the broker's address is set, and the history shared.

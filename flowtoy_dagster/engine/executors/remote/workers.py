@@ -158,7 +158,7 @@ class WorkersKind(RemoteKind):
         from flowtoy_dagster.engine.executors.remote.needs import LEASE
         from flowtoy_dagster.engine.health.workers import examine_workers
 
-        return examine_workers("flowtoy worker", LEASE, is_wanted=is_wanted)
+        return examine_workers("", LEASE, is_wanted=is_wanted)
 
     def serve(self, queue: str, slots: int) -> None:
         """Take steps of a queue until SIGTERM."""
