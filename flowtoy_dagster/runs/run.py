@@ -17,6 +17,7 @@ import dagster as dg
 from dagster import DagsterEvent
 
 from flowtoy_dagster.engine.dagster_private.execution import ReconstructableJob
+from flowtoy_dagster.engine.executors.kinds import executor_of
 from flowtoy_dagster.engine.executors.warm.executor import STOP_MESSAGE, iterate_run
 from flowtoy_dagster.engine.jobs.limits import free_slots, has_pools
 from flowtoy_dagster.engine.storage.console_log import dagster_level
@@ -33,6 +34,7 @@ from flowtoy_dagster.runs.notify import notify_of_end
 from flowtoy_dagster.runs.recorded import begun, end_recording, recording_for
 from flowtoy_dagster.runs.status.event_reader import run_state_of
 from flowtoy_dagster.runs.status.models import Change, RunState, RunStatus
+from flowtoy_dagster.runs.status.stored_waits import stored_waits
 from flowtoy_dagster.steady import steady_time
 from flowtoy_dagster.store.outputs import OutputText
 from flowtoy_dagster.store.record import StepRecord
@@ -112,7 +114,8 @@ def run_flow(
         max_workers: how many steps may run at once.
         home: the home folder; by default what the environment says.
         tags: tags of the run in Dagster.
-        on_change: called at each change of a step's state.
+        on_change: called at each change of a step's state, one call after another; perhaps in
+            another thread.
         on_created: called with Dagster's id of the run before anything of it is executed.
         params: values of the flow's parameters; those that it has already are kept.
         record: a new folder in which each call and its answer are written down.
@@ -168,12 +171,15 @@ def start(
     builder = history.builder(run, flow)
     notify = on_change or (lambda change: None)
 
-    def take_in(event: DagsterEvent) -> None:
-        change = builder.add(event, steady_time())
-        if change is not None:
-            notify(change)
+    one_at_a_time = threading.RLock()
 
-    with history.remaining():
+    def take_in(event: DagsterEvent) -> None:
+        with one_at_a_time:
+            change = builder.add(event, steady_time())
+            if change is not None:
+                notify(change)
+
+    with history.remaining(), _waits_of(history, flow, run, take_in):
         interrupted = follow(history.instance, job, run, take_in)
     if interrupted:
         builder.status.state = _end_of_interrupted(history.instance, run)
@@ -191,6 +197,15 @@ def start(
     if interrupted and finished.status.state == "cancelled":
         raise RunInterrupted(f"interrupted: run {run.run_id[:8]} is cancelled", finished)
     return finished
+
+
+def _waits_of(
+    history: History, flow: Flow, run: dg.DagsterRun, take_in: Callable[[DagsterEvent], None]
+) -> contextlib.AbstractContextManager[None]:
+    """What its steps wait for, in case the executor does not give it with their other events."""
+    if executor_of(flow.runner).gives_waits:
+        return contextlib.nullcontext()
+    return stored_waits(history.instance, run.run_id, take_in)
 
 
 def _end_of_interrupted(instance: dg.DagsterInstance, run: dg.DagsterRun) -> RunState:

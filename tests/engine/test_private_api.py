@@ -92,12 +92,15 @@ IMPORTED: dict[str, str] = {
         "step_dependency_config=…)"
     ),
     "dagster._core.execution.plan:active": "module",
+    "dagster._core.execution.plan:execute_plan": "module",
     "dagster._core.execution.plan:instance_concurrency_context": "module",
     "dagster._core.execution.plan.active:ActiveExecution": (
         "(execution_plan, retry_mode, sort_key_fn=…, max_concurrent=…, "
         "tag_concurrency_limits=…, instance_concurrency_context=…, step_dependency_config=…)"
     ),
     "dagster._core.execution.plan.active:_pool_key_for_step": "(step)",
+    "dagster._core.execution.plan.execute_plan:dagster_event_sequence_for_step":
+        "(step_context, force_local_execution=…)",
     "dagster._core.execution.plan.execute_plan:inner_plan_execution_iterator":
         "(job_context, execution_plan, instance_concurrency_context=…)",
     "dagster._core.execution.plan.handle:StepHandle": "fields: node_handle, key",

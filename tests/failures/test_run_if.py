@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,8 @@ from typing import Any
 import pytest
 
 from flowtoy_dagster import run_flow
+from flowtoy_dagster.engine.executors.scheduling import own_process
+from flowtoy_dagster.errors import RunInterrupted
 from flowtoy_dagster.runs.history import History
 from flowtoy_dagster.runs.retry import plan_retry
 
@@ -216,3 +219,72 @@ def test_closing_steps_run_when_the_time_of_the_run_is_over(
     assert (tmp_path / "closed").exists()
     assert (tmp_path / "told").exists()
     assert not (tmp_path / "never").exists()
+
+
+@pytest.mark.timeout(120)
+@pytest.mark.parametrize("how", ["once", "again", "grace"])
+def test_an_always_step_in_the_runs_own_process_outlives_the_first_interrupt(
+    how: str, tmp_path: Path
+) -> None:
+    # language 19.3
+    written = long_flow(tmp_path, "in_process", grace="1s" if how == "grace" else "600s")
+    long, last = written["flow"][0], written["flow"][3]
+    later = {"name": "later", "run_if": "always", "source": "env"}
+    written["flow"] = [{"name": "first", "source": "env"}, {**last, "depends_on": "first"},
+                       {**long, "depends_on": "last"}, {**later, "depends_on": "last"}]
+    ended, heard = threading.Event(), threading.Event()
+
+    def interrupt() -> None:
+        while not (tmp_path / "closing").exists():
+            if ended.wait(0.02):
+                return
+        for _ in range(2 if how == "again" else 1):
+            os.kill(os.getpid(), signal.SIGINT)
+            heard.wait(60)
+        if how == "once":
+            (tmp_path / "go").touch()
+
+    before = own_process.Interrupts.begin_end
+
+    def begin_end(interrupts: own_process.Interrupts) -> bool:
+        heard.set()
+        return before(interrupts)
+
+    thread = threading.Thread(target=interrupt)
+    thread.start()
+    try:
+        with pytest.MonkeyPatch.context() as patch, pytest.raises(RunInterrupted) as told:
+            patch.setattr(own_process.Interrupts, "begin_end", begin_end)
+            run_flow(written)
+    finally:
+        ended.set()
+        thread.join()
+    status = told.value.run.status
+    goes_on = "succeeded" if how == "once" else "failed"
+    assert {name: step.state for name, step in status.steps.items()} == {
+        "first": "succeeded", "last": goes_on, "long": "skipped",
+        "later": "succeeded" if how == "once" else "skipped",
+    }, [step.error for step in status.steps.values()]
+    assert status.state == "cancelled"
+    assert (tmp_path / "closed").exists() == (how == "once")
+    assert not (tmp_path / "running").exists()
+
+
+def test_an_interrupt_between_two_steps_leaves_the_always_steps(tmp_path: Path) -> None:
+    def interrupt(change: Any) -> None:
+        if change.step.name == "first" and change.step.state == "succeeded":
+            os.kill(os.getpid(), signal.SIGINT)
+
+    with pytest.raises(RunInterrupted) as told:
+        run_flow({
+            "runner": {"executor": "in_process"},
+            "flow": [
+                {"name": "first", "source": "env"},
+                {"name": "cleans", "source": "env", "run_if": "always", "depends_on": "first"},
+                {"name": "after", "source": "env", "depends_on": "first"},
+            ],
+        }, on_change=interrupt)
+    steps = told.value.run.status.steps
+    assert {name: step.state for name, step in steps.items()} == {
+        "first": "succeeded", "cleans": "succeeded", "after": "skipped",
+    }

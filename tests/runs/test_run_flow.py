@@ -347,3 +347,28 @@ def test_a_home_that_is_deleted_while_a_run_goes_on_is_an_error(
     }
     with pytest.raises(RunError, match=r"the home folder .* was deleted while the run went on"):
         run_flow({"runner": {"executor": executor}, "flow": [gone]}, 1)
+
+
+# Dagster calls the class of a check deprecated, also when an event is unpickled.
+@pytest.mark.filterwarnings("ignore:Class `ExpectationResult`:DeprecationWarning")
+@pytest.mark.parametrize("executor", ["in_process", "multiprocess"])
+@pytest.mark.timeout(120)
+def test_what_a_step_waits_for_is_told_while_it_waits(executor: str, tmp_path: Path) -> None:
+    go = tmp_path / "go"
+    seen = []
+
+    def look(change: Any) -> None:
+        if change.step.waits_for:
+            seen.append(change.step.waits_for)
+            go.touch()
+
+    run = run_flow({
+        "runner": {"executor": executor},
+        "flow": [{
+            "name": "report",
+            "source": {"type": "process", "command": f"[ -e {go} ] && echo done || echo busy"},
+            "until": "'done' in result.stdout", "every": "100ms", "for": "60s",
+        }],
+    }, on_change=look)
+    assert run.success, [step.error for step in run.status.steps.values()]
+    assert seen[0] == "is not done after 1 call, asks again every 0.1 s"

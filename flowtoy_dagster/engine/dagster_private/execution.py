@@ -21,9 +21,12 @@ from dagster._core.execution.context_creation_job import (
     PlanExecutionContextManager,
     execution_context_event_generator,
 )
-from dagster._core.execution.plan import active, instance_concurrency_context
+from dagster._core.execution.plan import active, execute_plan, instance_concurrency_context
 from dagster._core.execution.plan.active import ActiveExecution, _pool_key_for_step
-from dagster._core.execution.plan.execute_plan import inner_plan_execution_iterator
+from dagster._core.execution.plan.execute_plan import (
+    dagster_event_sequence_for_step,
+    inner_plan_execution_iterator,
+)
 from dagster._core.execution.plan.handle import StepHandle
 from dagster._core.execution.plan.inputs import FromMultipleSources
 from dagster._core.execution.plan.instance_concurrency_context import InstanceConcurrencyContext
@@ -83,6 +86,8 @@ __all__ = [
     "_pool_key_for_step",
     "active",
     "create_execution_plan",
+    "dagster_event_sequence_for_step",
+    "execute_plan",
     "execute_run_iterator",
     "execution_context_event_generator",
     "get_required_resource_keys_to_init",

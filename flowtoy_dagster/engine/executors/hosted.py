@@ -1,21 +1,40 @@
-"""What an executor's own worker tells the op that it runs."""
+"""What the op of a step knows of the process that runs it."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any
 
-from dagster import DagsterEvent
+from dagster import DagsterEvent, OpExecutionContext
 
 from flowtoy_dagster.steps.context import Host
 
 
 class HostedCompute:
-    """A compute function that a worker of flowtoy's may run.
+    """A compute function of an op; what runs it sets the attributes.
 
     Attributes:
         host: the worker; None where another executor runs the op.
         began: when the run began, in seconds of the monotonic clock; set with `host`.
         tell: takes events of the step while it runs, which are stored already.
+        sparing: a block in which the step is spared the first interrupt of its run.
     """
 
     host: Host | None = None
     began: float | None = None
     tell: Callable[[DagsterEvent], None] | None = None
+    sparing: Callable[[], AbstractContextManager[None]] = nullcontext
+
+    def events(self, context: OpExecutionContext, inputs: Any) -> Iterator[Any]:
+        """Run the step: what its op yields."""
+        raise NotImplementedError
+
+    def __call__(self, context: OpExecutionContext, inputs: Any) -> Iterator[Any]:
+        """The same, each event made in a block of `sparing`."""
+        events = self.events(context, inputs)
+        while True:
+            with self.sparing():
+                try:
+                    event = next(events)
+                except StopIteration:
+                    return
+            yield event

@@ -35,6 +35,8 @@ class ExecutorKind:
         has_queues: whether a step may name the queue whose workers run it.
         keeps_workers: whether a run's steps share processes that are kept, so that `prepare` is
             worth its time.
+        gives_waits: whether a running step's events come with those of the run at once, so that
+            the lines of `flowtoy run` need not look into the history for what it waits for.
         is_local: whether all steps run on the machine of the run, so that they can read and write
             what the command line names.
     """
@@ -43,6 +45,7 @@ class ExecutorKind:
     options_model: ClassVar[type[BaseModel]] = NoOptions
     has_queues: bool = False
     keeps_workers: bool = False
+    gives_waits: bool = False
     is_local: bool = False
 
     def build(

@@ -21,10 +21,10 @@ from flowtoy_dagster.engine.dagster_private.execution import (
 from flowtoy_dagster.engine.executors.scheduling.dagster_executors import (
     HaltingInProcessExecutor,
     HaltingMultiprocessExecutor,
-    HaltingPlan,
     iterate_in_process,
 )
 from flowtoy_dagster.engine.executors.scheduling.halting import FLOW_EXECUTION, HaltingExecution
+from flowtoy_dagster.engine.executors.scheduling.plan import HaltingPlan
 from flowtoy_dagster.engine.executors.scheduling.rebound import rebound
 from flowtoy_dagster.engine.executors.warm.executor import WarmExecutor
 from flowtoy_dagster.errors import RunError

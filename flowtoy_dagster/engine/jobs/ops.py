@@ -78,7 +78,7 @@ class StepCompute(HostedCompute):
         self._has_done = has_done
         self._secrets = secrets
 
-    def __call__(  # noqa: D102 - what Dagster calls
+    def events(  # noqa: D102 - what Dagster asks for
         self, context: dg.OpExecutionContext, inputs: Mapping[str, Callable[[], StepRecord]]
     ) -> Iterator[Any]:
         flow, step = self.flow, self.step

@@ -96,6 +96,7 @@ class RemoteKind(ExecutorKind):
 
     options_model = WorkersOptions
     has_queues = True
+    gives_waits = True
 
     def transport(self, database: Database) -> Transport:
         """The end of the queue at which a run is, given the run's connection."""

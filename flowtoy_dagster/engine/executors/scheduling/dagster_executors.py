@@ -3,6 +3,7 @@
 import multiprocessing
 import os
 from collections.abc import Iterator
+from contextlib import closing
 from functools import partial
 from typing import Any
 
@@ -15,7 +16,7 @@ from dagster import (
 )
 
 from flowtoy_dagster.engine.dagster_private.execution import (
-    ActiveExecution,
+    EngineEventData,
     ExecutionPlan,
     ExecutionStep,
     InProcessExecutor,
@@ -24,48 +25,53 @@ from flowtoy_dagster.engine.dagster_private.execution import (
     PlanExecutionContext,
     PlanOrchestrationContext,
     in_process,
-    inner_plan_execution_iterator,
     multiprocess,
 )
 from flowtoy_dagster.engine.executors.scheduling.cancel_requests import CancelRequests
 from flowtoy_dagster.engine.executors.scheduling.closing import SparedSteps, with_closing_steps
 from flowtoy_dagster.engine.executors.scheduling.halting import HaltingExecution
+from flowtoy_dagster.engine.executors.scheduling.own_process import (
+    Interrupts,
+    OwnProcessPlan,
+    iterate_steps,
+)
 from flowtoy_dagster.engine.executors.scheduling.rebound import rebound
 from flowtoy_dagster.engine.executors.scheduling.steady_waits import SteadyClaims
 
 _INTERRUPTS = (DagsterExecutionInterruptedError, KeyboardInterrupt)
-
-
-class HaltingPlan(ExecutionPlan):
-    """A plan whose execution can halt.
-
-    Attributes:
-        started: whether it has been started in the one way that keeps the rules of the language.
-    """
-
-    started = False
-
-    def start(self, *args: Any, **kwargs: Any) -> ActiveExecution:
-        self.started = True
-        return HaltingExecution(self, *args, **kwargs)
-
-
-def _iterate_with_steady_claims(
-    job_context: PlanExecutionContext, execution_plan: ExecutionPlan
-) -> Iterator[DagsterEvent]:
-    with SteadyClaims(job_context.instance, job_context.dagster_run) as claims:
-        yield from inner_plan_execution_iterator(job_context, execution_plan, claims)
+_STOPPED = "In this process: received termination signal - only steps that run in any case start"
 
 
 def iterate_in_process(
     job_context: PlanExecutionContext, execution_plan: ExecutionPlan
 ) -> Iterator[DagsterEvent]:
     """Dagster's own function of that purpose, for runs that can halt."""
-    plan = HaltingPlan._make(execution_plan)
-    with CancelRequests(job_context.instance, job_context.dagster_run).as_signals():
+    plan = OwnProcessPlan._make(execution_plan)
+    with (
+        closing(Interrupts(plan)) as interrupts,
+        CancelRequests(job_context.instance, job_context.dagster_run).as_signals(),
+    ):
         yield from with_closing_steps(
-            lambda part: _iterate_with_steady_claims(job_context, part), plan, _INTERRUPTS
+            lambda part: _iterate_in_process(job_context, part, interrupts), plan, _INTERRUPTS
         )
+
+
+def _iterate_in_process(
+    job_context: PlanExecutionContext, plan: OwnProcessPlan, interrupts: Interrupts
+) -> Iterator[DagsterEvent]:
+    plan.interrupts = interrupts
+    was_ended = interrupts.has_begun
+    with SteadyClaims(job_context.instance, job_context.dagster_run) as claims:
+        try:
+            yield from iterate_steps(interrupts, job_context, plan, claims)
+        except _INTERRUPTS:
+            interrupts.begin_end()
+            interrupts.take_new()
+            if not was_ended:
+                yield DagsterEvent.engine_event(
+                    job_context, _STOPPED, EngineEventData.interrupted(list(interrupts.closing))
+                )
+            raise
 
 
 def _quiet_log_manager(instance: DagsterInstance, run: DagsterRun) -> DagsterLogManager:

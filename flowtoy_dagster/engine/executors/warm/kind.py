@@ -15,6 +15,7 @@ class WarmKind(ExecutorKind):
     """Runs steps in a few processes that are kept."""
 
     keeps_workers = True
+    gives_waits = True
     is_local = True
 
     def build(

@@ -1,0 +1,59 @@
+"""What steps wait for, read from a run's history while the run goes on.
+
+Some executors give the events of a step only when it has come further; what it waits for would be
+shown when the wait is over.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import sqlite3
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+
+import dagster as dg
+from dagster import DagsterEvent, DagsterEventType
+from sqlalchemy.exc import DBAPIError
+
+from flowtoy_dagster.engine.jobs.events.waiting import waits_for
+
+LOOK = 0.5
+"""Seconds between two looks."""
+_BATCH = 1000
+
+
+@contextlib.contextmanager
+def stored_waits(
+    instance: dg.DagsterInstance, run_id: str, take_in: Callable[[DagsterEvent], None]
+) -> Iterator[None]:
+    """Hand on, while the block runs, the events that say what steps wait for.
+
+    Args:
+        instance: where the run is.
+        run_id: Dagster's id of the run.
+        take_in: called with each of them, in another thread; what it raises is raised at the end.
+    """
+    ended = threading.Event()
+
+    def follow() -> None:
+        cursor = None
+        while not ended.wait(LOOK):
+            # Who can't read now reads next time; who can't write ends the run and says why.
+            with contextlib.suppress(DBAPIError, sqlite3.Error):
+                page = instance.get_records_for_run(
+                    run_id, cursor, {DagsterEventType.ENGINE_EVENT}, _BATCH
+                )
+                cursor = page.cursor
+                for record in page.records:
+                    event = record.event_log_entry.dagster_event
+                    if event is not None and waits_for(event) is not None:
+                        take_in(event)
+
+    with ThreadPoolExecutor(1, "flowtoy-waits") as threads:
+        following = threads.submit(follow)
+        try:
+            yield
+        finally:
+            ended.set()
+    following.result()
