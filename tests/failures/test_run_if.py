@@ -224,7 +224,7 @@ def test_closing_steps_run_when_the_time_of_the_run_is_over(
 @pytest.mark.timeout(120)
 @pytest.mark.parametrize("how", ["once", "again", "grace"])
 def test_an_always_step_in_the_runs_own_process_outlives_the_first_interrupt(
-    how: str, tmp_path: Path
+    how: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # language 19.3
     written = long_flow(tmp_path, "in_process", grace="1s" if how == "grace" else "600s")
@@ -250,11 +250,11 @@ def test_an_always_step_in_the_runs_own_process_outlives_the_first_interrupt(
         heard.set()
         return before(interrupts)
 
+    monkeypatch.setattr(own_process.Interrupts, "begin_end", begin_end)
     thread = threading.Thread(target=interrupt)
     thread.start()
     try:
-        with pytest.MonkeyPatch.context() as patch, pytest.raises(RunInterrupted) as told:
-            patch.setattr(own_process.Interrupts, "begin_end", begin_end)
+        with pytest.raises(RunInterrupted) as told:
             run_flow(written)
     finally:
         ended.set()
