@@ -13,6 +13,9 @@ ARTEFACTS = Path(__file__).parent.parent.parent / "artefacts"
 AXE = "AXE_CORE"
 """The variable with the path of axe.min.js, of the npm package axe-core; `.ci/run` fetches it."""
 LOOKS = [(1280, "light"), (390, "dark"), (1280, "dark"), (390, "light")]
+SPANS = """found => found.map(one => one.getBoundingClientRect()).filter(box => box.width)
+    .map(box => `${Math.round(box.left)} to ${Math.round(box.right)}`)"""
+"""Where the lines of time begin and end."""
 TROUBLE = """async (rules) => (await axe.run(document, {resultTypes: ["violations"],
     ...(rules.length ? {runOnly: rules} : {})})).violations.map(found =>
     `${found.id}: ${found.nodes.map(node => node.html.slice(0, 120)).join(" | ")}`)"""
@@ -55,6 +58,8 @@ class Visitor:
             ARTEFACTS.mkdir(exist_ok=True)
             page.screenshot(path=ARTEFACTS / f"page-{what}-{self.name}.png", full_page=True)
         assert page.evaluate("document.documentElement.scrollWidth") == self.width, what
+        lines = page.locator(".axis .scale, .lane").evaluate_all(SPANS)
+        assert len(set(lines)) <= 1, f"{what}: the bars are not below their times"
         if audit and AXE in os.environ:
             if not page.evaluate("'axe' in window"):
                 page.evaluate(Path(os.environ[AXE]).read_text("utf-8"))
