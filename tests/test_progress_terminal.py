@@ -159,7 +159,7 @@ def test_a_terminal_shows_a_line_for_each_step_and_what_failed_above_them(
     # what workers log stand above the lines of the steps.
     failure = next(i for i, line in enumerate(told) if "  bad   failed after " in line)
     assert told[failure + 1 : failure + 4] == [
-        "    called: sh (2 more)",
+        "    called: sh (2 arguments)",
         "    reason: sh exited with code 3: no paper",
         "    stderr: no paper",
     ]

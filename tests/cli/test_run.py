@@ -108,7 +108,7 @@ def test_a_failed_run_exits_with_1_and_shows_what_failed_and_why(
     assert done.json == {"good": {"text": "fine\n"}, "bad": None, "after": None}
     text = done.stderr
     assert re.search(rf"^{STAMP}  bad    failed after \d+\.\d s$", text, re.MULTILINE), text
-    assert "    called: sh (2 more)\n" in text
+    assert "    called: sh (2 arguments)\n" in text
     assert "    reason: sh exited with code 3: no paper\n" in text
     assert "    stderr: no paper\n" in text
     assert re.search(rf"^{STAMP}  after  skipped: .*bad", text, re.MULTILINE), text

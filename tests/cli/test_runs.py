@@ -52,7 +52,7 @@ def test_a_run_is_listed_and_shown(flowtoy: Callable[..., Any], ran: Any) -> Non
     assert list(ran["steps"]) == ["greets", "bad", "after"]
     bad = ran["steps"]["bad"]
     assert (bad["state"], bad["notes"], bad["attempt"]) == (
-        "failed", ["sh exited with code 5: alas", "called: sh (2 more)", "stderr: alas"], 1,
+        "failed", ["sh exited with code 5: alas", "called: sh (2 arguments)", "stderr: alas"], 1,
     )
     assert bad["depends_on"] == ["greets"]
     assert ran["steps"]["after"]["notes"] == ["'bad' failed"]

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree as ET
 
 import pytest
 from hypothesis import given
@@ -108,6 +110,33 @@ def test_names_of_any_kind_are_only_text_in_a_drawing() -> None:
     assert said.replace("&amp;", "&") == HOSTILE.replace("\n", "")
     for lines in (text(found), mermaid_lines(found), dot_lines(found)):
         assert "\x1b" not in "".join(lines)
+
+
+@pytest.mark.skipif(shutil.which("dot") is None, reason="Graphviz is not installed")
+def test_graphviz_shows_names_of_any_kind_as_they_are() -> None:
+    names = [
+        "plain", 'a "quoted" one', "it's", "back\\slash", "ends with \\", "\\N \\G \\l \\n \\r",
+        "<b>bold</b>", "a < b && c > d", "&amp; &lt; &#35;", "end", "node", "strict", "{curly|bar}",
+        "graph TD; A-->B", 'a"]b', "/*c*/ //url # x", "$HOME ${X}", "s0", "ünïcode ✓ 日本語", "😀",
+        "x" * 300,
+    ]
+    waits = {name: names[:number][-1:] for number, name in enumerate(names)}
+    drawn = ET.fromstring(svg(graph(waits)))
+    of_svg = "{http://www.w3.org/2000/svg}"
+    found = {}
+    for node in drawn.iter(f"{of_svg}g"):
+        if node.get("class") == "node":
+            title = node.findtext(f"{of_svg}title") or ""
+            # Blanks that are not to be joined are written as such.
+            texts = [one.text or "" for one in node.iter(f"{of_svg}text")]
+            found[title] = [one.replace("\xa0", " ") for one in texts]
+    assert found == {f"s{number}": [name, "env"] for number, name in enumerate(names)}
+
+
+def test_a_name_has_no_line_break_in_mermaid() -> None:
+    # Mermaid makes one of a backslash with an n, whatever they are written as.
+    line = next(line for line in mermaid_lines(graph({"C:\\new": []})) if "s0[" in line)
+    assert line == '    s0["C#58;#92;#8203;new<br/>env"]'
 
 
 def program(folder: Path, script: str) -> None:

@@ -107,7 +107,7 @@ def test_what_a_call_needs_is_missed_only_where_it_is_complete(kind: str) -> Non
 @pytest.mark.parametrize(
     ("source", "expected"),
     [
-        (Source("process", {"command": ["ls", "-l"], "args": ["x"]}), "ls (2 more)"),
+        (Source("process", {"command": ["ls", "-l"], "args": ["x"]}), "ls (2 arguments)"),
         (Source("process", {"command": "ls"}), "ls"),
         (Source("env", {"vars": ["A", "B"]}), "environment variables A, B"),
         (Source("other", {}), "the provider 'other'"),

@@ -135,7 +135,7 @@ def test_the_status_of_a_run_that_has_ended_is_that_of_its_end() -> None:
     bad = status.steps["bad"]
     assert bad.error == "sh exited with code 5: alas"
     assert bad.stderr == "alas"
-    assert bad.called == "sh (2 more)"
+    assert bad.called == "sh (2 arguments)"
     assert bad.attempt == 1
     assert bad.depends_on == ("ok",)
     for name, step in run.status.steps.items():

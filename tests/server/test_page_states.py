@@ -131,7 +131,7 @@ def test_hundreds_of_steps_are_filtered_and_walked_from_the_keyboard(
     page.locator(".chip", has_text="failed").click()
     assert names.all_inner_texts() == ["table_293"]
     page.locator("#filter").fill("no such step")
-    assert page.locator("#none").inner_text().startswith("None of the 300 steps fits")
+    assert page.locator("#none").inner_text().startswith("None of the 300 steps matches")
     page.locator("#filter").press("Escape")
     assert names.count() == 300
     page.locator("#order").select_option("file")

@@ -108,7 +108,7 @@ def test_a_run_is_watched_fixed_run_again_and_ended_on_the_page(
     served.wait_for(broken="succeeded", last="running")
     retried = served.status()["dagster_run_id"]
     assert page.url.endswith(retried)
-    watched.step("one").get_by_text("in the run before").wait_for()
+    watched.step("one").get_by_text("in the previous run").wait_for()
     # And it is ended on the page.
     page.locator("#cancel").click()
     watched.wait_for_state("cancelled")

@@ -141,7 +141,7 @@ def test_a_step_without_an_answer_that_would_call_something_fails_the_test(
 """)
     assert [mismatch.path for mismatch in found.mismatches] == [("mock", "a"), ("mock", "b")]
     assert "it would call GET http://127.0.0.1:9/x, and has no mock" in words(found)
-    assert "it would call touch (1 more)" in words(found)
+    assert "it would call touch (1 argument)" in words(found)
     assert found.run.steps["a"].attempts == 1
     assert words(passed) == ""
     assert Path("made").exists()

@@ -34,4 +34,6 @@ def mermaid_lines(graph: Graph) -> Iterator[str]:
 
 def _escaped(text: str) -> str:
     """A text within a label: whatever could be syntax, Markdown or HTML as a number."""
-    return _SPECIAL.sub(lambda found: f"#{ord(found[0])};", plain(text))
+    # Mermaid breaks a line at a backslash with an n, also where both are written as numbers.
+    shown = plain(text).replace("\\n", "\\\u200bn")
+    return _SPECIAL.sub(lambda found: f"#{ord(found[0])};", shown)

@@ -72,7 +72,8 @@ class ProcessKind(ProviderKind):
         command = configuration.get("command")
         words = command.split() if isinstance(command, str) else [text(w) for w in command or ()]
         more = len(words) - 1 + len(configuration.get("args") or ())
-        return f"{words[0]} ({more} more)" if words and more else " ".join(words)
+        told = f"{more} argument{'' if more == 1 else 's'}"
+        return f"{words[0]} ({told})" if words and more else " ".join(words)
 
     def describe_call(self, written: Mapping[str, Any], rendered: Mapping[str, Any]) -> str:
         """The program with its values; of a script, what is written."""

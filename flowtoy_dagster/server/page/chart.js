@@ -117,7 +117,7 @@ export class Chart {
     const shown = this.shownNames();
     const all = Object.keys(this.#status.steps);
     const names = this.#sorted(all.filter((name) => shown.has(name)));
-    write($("none"), `None of the ${number(all.length)} steps fits. Esc clears the filter.`);
+    write($("none"), `None of the ${number(all.length)} steps matches. Esc clears the filter.`);
     $("none").hidden = names.length > 0;
     const listed = names.join("\n");
     if (listed === this.#listed) return;
@@ -228,7 +228,7 @@ class Row {
     const step = this.#step;
     const reused = step.ended_at !== null && step.ended_at < begin && step.state === "succeeded";
     const started = step.started_at !== null && !reused;
-    write(this.took, reused ? "in the run before" : started ? span(lengthOf(step, end)) : "");
+    write(this.took, reused ? "in the previous run" : started ? span(lengthOf(step, end)) : "");
     const parts = started ? partsOf(step, end) : [];
     while (this.lane.children.length > parts.length) this.lane.lastElementChild.remove();
     while (this.lane.children.length < parts.length) this.lane.append(make("i"));

@@ -46,7 +46,7 @@ class Form {
     this.trouble.setAttribute("role", "alert");
     this.trouble.hidden = true;
     const told = params.length
-      ? "All steps run. What you leave as it is has the value of this run."
+      ? "All steps run. Fields that you do not change have the values of this run."
       : "All steps run. This flow has no parameters.";
     this.submit = make("button", "first", "Run");
     this.element.append(make("p", "quiet", told), this.trouble, ...this.#fields.map((field) => field.element), buttons(this.submit));
@@ -119,7 +119,7 @@ class Field {
     if (secret) told.push("secret");
     if (required) told.push("required");
     else if (!secret && value !== null) told.push(`default ${value.length > 60 ? `${value.slice(0, 60)}…` : value || "empty"}`);
-    if (variable) told.push(`or the variable ${variable}`);
+    if (variable) told.push(`if empty, the variable ${variable}`);
     return told.join(" · ");
   }
 

@@ -67,7 +67,7 @@ export class Log {
     const { text } = this;
     const follows = text.scrollHeight - text.scrollTop - text.clientHeight < 30;
     for (const part of parts) {
-      if (part.is_cut) text.append(make("p", "quiet", "What was printed before is left out here; `flowtoy runs logs` prints it."));
+      if (part.is_cut) text.append(make("p", "quiet", "Earlier output is left out here; `flowtoy runs logs` prints it."));
       if (this.#last?.capture !== part.capture || this.#last?.stream !== part.stream) this.#begin(part);
       this.#last.pre.append(part.text);
       this.#size += part.text.length;

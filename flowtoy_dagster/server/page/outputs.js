@@ -20,7 +20,7 @@ export async function readOutputs(address, place) {
   pre.setAttribute("aria-label", "Outputs");
   place.replaceChildren(pre);
   if (!whole) {
-    const link = make("a", "", "all of it");
+    const link = make("a", "", "all outputs");
     link.href = address;
     const rest = make("p", "quiet", "This is the beginning; see ");
     rest.append(link);

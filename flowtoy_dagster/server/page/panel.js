@@ -182,12 +182,12 @@ export class Panel {
     const step = this.#known;
     if (step.state !== "succeeded") {
       const why = { failed: "A step that failed has no outputs.", skipped: "A step that was skipped has no outputs." };
-      this.#body.append(make("p", "quiet", why[step.state] ?? "They are there when the step has succeeded."));
+      this.#body.append(make("p", "quiet", why[step.state] ?? "The outputs are here when the step has succeeded."));
       return;
     }
     const place = this.#body;
     readOutputs(this.#partOf("outputs", { step: this.step }), place).catch((error) => {
-      place.replaceChildren(make("p", "quiet", `They can't be read: ${error.message}`));
+      place.replaceChildren(make("p", "quiet", `The outputs can't be read: ${error.message}`));
     });
   }
 

@@ -1,4 +1,4 @@
-// The runs of the home: a list, and the ways to the run before and after the one that is shown.
+// The runs of the home: a list, and the ways to the previous and the next run of the one that is shown.
 
 import { askJson, pageOf } from "./api.js";
 import { $, GLYPHS, make, makeGlyph, moment, span, write } from "./dom.js";
@@ -62,13 +62,13 @@ export class Runs {
     const line = make("p", "choices");
     const flows = make("select");
     flows.id = "which-flow";
-    flows.setAttribute("aria-label", "Of which flows");
+    flows.setAttribute("aria-label", "Flows");
     flows.append(new Option(`of ${this.#shown.name}`, ""), new Option("of all flows", "all"));
     flows.value = this.#all ? "all" : "";
     flows.addEventListener("change", () => { this.#all = flows.value === "all"; this.load(); });
     const states = make("select");
     states.id = "which-state";
-    states.setAttribute("aria-label", "In which state");
+    states.setAttribute("aria-label", "States");
     states.append(new Option("in any state", ""));
     for (const state of ["running", "succeeded", "failed", "cancelled"]) states.append(new Option(state, state));
     states.value = this.#state;
