@@ -190,8 +190,14 @@ class _Builder:
     def _check_incremental(self) -> None:
         for step in self.draft.steps:
             if step.config.incremental is not None and step.config.for_each is not None:
-                message = "'incremental' can't be combined with 'for_each': a step has one cursor"
-                hint = "write a step for each, or run the flow for each with 'key: {{ params.x }}'"
+                message = (
+                    "'incremental' and 'for_each' can't be on one step: it stores one value, and "
+                    "items have none of their own"
+                )
+                hint = (
+                    "load all that is new in a step without 'for_each', and repeat the step after "
+                    "it; or run the flow once for each value, with 'key: {{ params.NAME }}'"
+                )
                 self.draft.problems.error((*step.path, "incremental"), message, hint, key=True)
 
     def _check_runner(self) -> None:
