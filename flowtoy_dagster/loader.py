@@ -25,7 +25,9 @@ from flowtoy_dagster.providers.kinds import InstalledProviders
 Config = str | Path | Sequence[str | Path] | Mapping[str, Any]
 
 
-def load_flow(config: Config, name: str | None = None, *, folder: str | None = None) -> Flow:
+def load_flow(
+    config: Config, name: str | None = None, *, folder: str | None = None, places: Any = None
+) -> Flow:
     """Read a configuration and check all of it.
 
     Args:
@@ -34,12 +36,13 @@ def load_flow(config: Config, name: str | None = None, *, folder: str | None = N
             file's stem.
         folder: the flow's folder; by default that of the first file, or the working directory
             where the configuration is a mapping.
+        places: of a mapping that came from files, where its values are in them, as it was kept.
 
     Raises:
         ConfigError: with every problem there is.
     """
     if isinstance(config, Mapping):
-        document = read_mapping(config)
+        document = read_mapping(config, places)
     else:
         document = read_files([config] if isinstance(config, (str, Path)) else config)
     if name is not None:
@@ -58,15 +61,18 @@ def flow_of_document(document: Document) -> Flow:
     return build_flow(document, InstalledKinds())
 
 
-def load_old_flow(config: Mapping[str, Any], name: str, folder: str | None) -> Flow:
+def load_old_flow(
+    config: Mapping[str, Any], name: str, *, folder: str | None = None, places: Any = None
+) -> Flow:
     """The flow of a configuration that has run before, whatever is installed now.
 
     Args:
         config: the merged configuration.
         name: the flow's name where the configuration gives none.
         folder: the flow's folder; None where nothing depends on it.
+        places: where its values are in the files that it came from, as it was kept.
     """
-    document = replace(read_mapping(config), default_name=name, folder=folder)
+    document = replace(read_mapping(config, places), default_name=name, folder=folder)
     catalog = InstalledKinds(
         _OnceInstalledProviders(), _OnceInstalledOutputs(), _OnceInstalledExecutors()
     )

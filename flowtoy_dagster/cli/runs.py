@@ -306,8 +306,17 @@ def _print_status(status: RunStatus, parent: str | None, params: Mapping[str, An
             say(f"\n{cursor_words(step.name, step.cursor)}", sys.stdout)
             if step.cursor.start_value is not None:
                 say(f"    it began at {step.cursor.start_value}", sys.stdout)
-    for step in status.steps.values():
-        if step.state == "failed" and step.stderr:
+    _print_failures([step for step in status.steps.values() if step.state == "failed"])
+
+
+def _print_failures(failed: list[StepStatus]) -> None:
+    """Where to look for why steps failed, and what they printed last."""
+    from flowtoy_dagster.flow.places import shown_place
+
+    for step in failed:
+        if step.place:
+            say(f"\n{step.name}, place: {shown_place(step.place)}", sys.stdout)
+        if step.stderr:
             say(f"\n{step.name}, the last lines of stderr:", sys.stdout)
             for line in step.stderr.splitlines():
                 say(f"    {line}", sys.stdout)

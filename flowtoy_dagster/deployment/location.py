@@ -192,7 +192,7 @@ class FlowLocation:
         try:
             flow = load_flow(files.paths, files.name)
             name = name or dagster_name(flow.name)
-            reference = self._configs.save(flow.name, flow.config, flow.folder)
+            reference = self._configs.save_flow(flow)
             self._flows[name] = SavedFlow(flow.name, reference)
             self._make(flow, name)
             for warning in flow.warnings:
@@ -225,4 +225,4 @@ class FlowLocation:
         for files in self._find():
             with contextlib.suppress(ConfigError):
                 flow = load_flow(files.paths, files.name)
-                self._configs.save(flow.name, flow.config, flow.folder)
+                self._configs.save_flow(flow)

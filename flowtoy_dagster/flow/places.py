@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterator, Mapping
 
@@ -36,6 +37,40 @@ def place_of(flow: Flow, name: str, reason: str) -> Location | None:
     )
     place = found.mark.location if found is not None else None
     return place if place is not None and place.line > 0 else None
+
+
+def failure_place(flow: Flow, name: str, reason: str) -> str | None:
+    """Where to look for why a step failed: what `place_of` finds, or the step itself.
+
+    Args:
+        flow: as it was read, or with the places that were kept of it.
+        name: the step's.
+        reason: why it failed.
+
+    Returns:
+        file, line and column, with an absolute path; None where there is no file.
+    """
+    place = place_of(flow, name, reason)
+    step = flow.by_name.get(name)
+    if place is None and step is not None and flow.written is not None:
+        node = _at(flow.written, ("flow", step.index))
+        place = node.mark.location if node is not None and node.mark.location.line > 0 else None
+    if place is None or place.file.startswith("<"):
+        return None if place is None else str(place)
+    return f"{os.path.join(_here(), place.file)}:{place.line}:{place.column}"
+
+
+def shown_place(place: str) -> str:
+    """A place for people: relative to the working directory, where it is below that."""
+    here = _here().rstrip("/")
+    return place.removeprefix(f"{here}/") if here else place
+
+
+def _here() -> str:
+    try:
+        return os.getcwd()
+    except OSError:  # it was deleted
+        return ""
 
 
 def _paths(flow: Flow, step: Step, reason: str) -> Iterator[KeyPath]:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from flowtoy_dagster.flow.graph import Flow
-from flowtoy_dagster.flow.places import place_of
+from flowtoy_dagster.flow.places import failure_place, shown_place
 
 if TYPE_CHECKING:
     from flowtoy_dagster.runs.status.models import (
@@ -38,9 +38,11 @@ def change_lines(change: Change, width: int, flow: Flow | None = None) -> Iterat
         yield f"    reason: {step.error}"
         for line in step.stderr.splitlines():
             yield f"    stderr: {line}"
-        place = place_of(flow, step.name, step.error or "") if flow else None
+        place = step.place
+        if place is None and flow is not None:
+            place = failure_place(flow, step.name, step.error or "")
         if place is not None:
-            yield f"    place:  {place}"
+            yield f"    place:  {shown_place(place)}"
 
 
 def what(change: Change) -> str:

@@ -129,7 +129,7 @@ def _own_tags(
 
 def _saved_job(history: History, flow: Flow) -> tuple[ReconstructableJob, str]:
     """A flow's job, as it is built from what is saved now, and the reference of that."""
-    reference = history.configs.save(flow.name, flow.config, flow.folder)
+    reference = history.configs.save_flow(flow)
     return saved_job(rebuild_arguments(history.home, reference)), reference
 
 

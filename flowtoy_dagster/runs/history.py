@@ -6,6 +6,7 @@ import contextlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import dagster as dg
@@ -22,6 +23,7 @@ from flowtoy_dagster.engine.storage.instances import open_instance as open_as_co
 from flowtoy_dagster.engine.tags import CONFIG_TAG, FAILURES_TAG, FLOW_TAG
 from flowtoy_dagster.errors import HomeError, RunError, UsageError
 from flowtoy_dagster.flow.graph import Flow, halts_run, tolerated_by
+from flowtoy_dagster.flow.places import failure_place
 from flowtoy_dagster.loader import load_flow, load_old_flow
 from flowtoy_dagster.runs.sessions.carriers import INTERRUPTED, is_interrupted, session_of
 from flowtoy_dagster.runs.status.event_reader import (
@@ -208,13 +210,12 @@ class History:
             RunError: its configuration is not in this home.
         """
         reference = self._reference(run)
-        saved = self.configs.read(reference) if reference else None
+        saved = self.configs.read(reference, with_places=True) if reference else None
         if saved is None:
             raise RunError(f"the configuration of run {run.run_id} is not in {self.home}")
-        name, config, folder = saved
-        if to_run:
-            return with_values_of(load_flow(config, name, folder=folder), run, self.instance)
-        return with_values_of(load_old_flow(config, name, folder), run, self.instance)
+        name, config, *more = saved
+        load = partial(load_flow if to_run else load_old_flow, config, name)
+        return with_values_of(load(folder=more[0], places=more[1]), run, self.instance)
 
     def _reference(self, run: dg.DagsterRun) -> str | None:
         """The hash of the configuration that a run executes."""
@@ -248,7 +249,8 @@ class History:
         status = self._blank_status(run, flow)
         closing = {step.name for step in flow.steps if step.is_closing}
         moved = {s.name for s in flow.steps if s.incremental and s.incremental.commit == "run"}
-        return StatusBuilder(status, names_by_key(flow), halting, tolerated, closing, moved)
+        names, place = names_by_key(flow), partial(failure_place, flow)
+        return StatusBuilder(status, names, halting, tolerated, closing, moved, place)
 
     def _blank_status(self, run: dg.DagsterRun, flow: Flow) -> RunStatus:
         steps = {

@@ -13,8 +13,10 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from flowtoy_dagster.errors import HomeError, system_reason
+from flowtoy_dagster.flow.files.saved_places import packed
+from flowtoy_dagster.flow.graph import Flow
 from flowtoy_dagster.flow.templates.values import to_json
-from flowtoy_dagster.json_text import loads
+from flowtoy_dagster.json_text import dumps, loads
 from flowtoy_dagster.store.shared.shared_files import shared_store
 from flowtoy_dagster.store.store import Store
 
@@ -22,6 +24,7 @@ CONFIGS_FOLDER = "flowtoy-configs"
 _REFERENCE = re.compile(r"[0-9a-f]{64}")
 _LONGEST_SHOWN = 80
 _CONFIG = ".json"
+_PLACES = ".places"
 _HELD = ".held"
 _LOG = logging.getLogger("flowtoy.store")
 
@@ -33,11 +36,13 @@ class SavedConfig(NamedTuple):
         name: the name that it has where the configuration gives none.
         config: the merged configuration, as plain JSON data.
         folder: the flow's folder, where the flow depends on it.
+        places: where its values are in its files (`flow.files.saved_places`), if that was asked.
     """
 
     name: str
     config: dict[str, Any]
     folder: str | None = None
+    places: Any = None
 
 
 class ConfigStore:
@@ -77,7 +82,27 @@ class ConfigStore:
             self._put(f"{reference}{_CONFIG}", data)
         return reference
 
-    def read(self, reference: str) -> SavedConfig | None:
+    def save_flow(self, flow: Flow) -> str:
+        """Save the configuration of a flow, and where its values are in the files.
+
+        Equal configurations of several files share an entry; it has the places of the latest.
+
+        Returns:
+            its reference, as `save` gives it.
+
+        Raises:
+            HomeError: it can't be written.
+        """
+        reference = self.save(flow.name, flow.config, flow.folder)
+        places = packed(flow.written) if flow.written is not None else None
+        if places is not None:
+            key, data = f"{reference}{_PLACES}", dumps(places)
+            if self._store.exists(key) and self._store.read(key) == data:
+                return reference
+            self._put(key, data)
+        return reference
+
+    def read(self, reference: str, *, with_places: bool = False) -> SavedConfig | None:
         """What was saved under that reference.
 
         Returns:
@@ -94,7 +119,14 @@ class ConfigStore:
         if data is None:
             return None
         saved = loads(data)
-        return SavedConfig(saved["name"], saved["config"], saved.get("folder"))
+        places = self._places(reference) if with_places else None
+        return SavedConfig(saved["name"], saved["config"], saved.get("folder"), places)
+
+    def _places(self, reference: str) -> Any:
+        """Where the values are; None where that was not kept, or can't be read."""
+        with contextlib.suppress(OSError, ValueError):
+            return loads(self._store.read(f"{reference}{_PLACES}"))
+        return None
 
     def delete_unused(self, used: Callable[[], Iterable[str]]) -> None:
         """Delete all configurations but those that are used or that a code location holds.
@@ -106,7 +138,7 @@ class ConfigStore:
         with self.alone():
             kept = {*used(), *self.held()}
             for key in list(self._store.list()):
-                if key.endswith(_CONFIG) and key.removesuffix(_CONFIG) not in kept:
+                if key.endswith((_CONFIG, _PLACES)) and key.partition(".")[0] not in kept:
                     self._store.delete(key)
 
     def keeping(self) -> AbstractContextManager[None]:

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from rich.highlighter import JSONHighlighter
 from rich.text import Text
 
+from flowtoy_dagster.flow.places import shown_place
 from flowtoy_dagster.progress.words import cursor_move, items_words, seconds
 from flowtoy_dagster.runs.status.models import (
     ItemsStatus,
@@ -152,7 +153,9 @@ def state_text(step: StepStatus, status: RunStatus) -> Text:
 
 
 def _own_facts(step: StepStatus) -> Iterator[tuple[str, str]]:
-    """What only steps of some kinds have: items, and a cursor."""
+    """What only some steps have: a place of their failure, items, and a cursor."""
+    if step.place is not None and step.state == "failed":
+        yield "place", plain(shown_place(step.place))
     if step.items is not None:
         yield "items", items_words(step.items)
         for number, (key, why) in enumerate(step.items.failures):

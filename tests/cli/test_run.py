@@ -95,7 +95,7 @@ flow:
     assert "a  running" in lines[2]
     assert done.stderr.count("warning: ") == 1
     again = flowtoy("retry", "last", "--from", "a", "-q")
-    assert f"warning: flow[0].input.command[1]: {message}" in again.stderr.splitlines()
+    assert f"{path}:5:28: warning: {message}" in again.stderr.splitlines()
 
 
 def test_a_failed_run_exits_with_1_and_shows_what_failed_and_why(

@@ -27,7 +27,9 @@ def step(state: str, begin: float | None = None, end: float | None = None, **mor
         "ended_at": None if end is None else BEGIN + end,
     }
     timeline = [{"kind": "attempt", "told": "", **moments}] if begin is not None else []
-    return {"state": state, **moments, "notes": [], "skip_reason": None, "outputs": ["rows"],
+    return {"state": state, **moments, "notes": [],
+            "place": "/srv/flows/shop.yaml:12:5" if state == "failed" else None,
+            "skip_reason": None, "outputs": ["rows"],
             "depends_on": [], "attempt": int(begin is not None), "waits_for": None, "items": None,
             "cursor": None, "timeline": timeline, **more}
 
@@ -41,7 +43,7 @@ def span(kind: str, begin: float, end: float | None, told: str = "") -> Any:
 def run(state: str, end: float | None, steps: dict[str, Any], verdict: str = "") -> Any:
     """A status document."""
     count = [each["state"] for each in steps.values()].count
-    return {"schema_version": 3, "run_id": 1, "dagster_run_id": RUN, "name": "shop import",
+    return {"schema_version": 4, "run_id": 1, "dagster_run_id": RUN, "name": "shop import",
             "state": state, "verdict": verdict or state,
             "started_at": None if state == "pending" else BEGIN,
             "ended_at": None if end is None else BEGIN + end, "total_steps": len(steps),

@@ -19,8 +19,8 @@ from flowtoy_dagster.runs.live_view import RunView
 from flowtoy_dagster.runs.status.status_document import read_status, status_document
 
 STEP_KEYS = {
-    "state", "started_at", "ended_at", "notes", "skip_reason", "outputs", "depends_on", "attempt",
-    "waits_for", "items", "cursor", "timeline",
+    "state", "started_at", "ended_at", "notes", "place", "skip_reason", "outputs", "depends_on",
+    "attempt", "waits_for", "items", "cursor", "timeline",
 }
 
 
@@ -59,11 +59,11 @@ def test_a_run_that_was_only_made_is_pending(history: History, write: Callable[.
     assert document["run_id"] > 1_600_000_000_000
     assert document["steps"] == {
         "a": {"state": "pending", "started_at": None, "ended_at": None, "notes": [],
-              "skip_reason": None,
+              "place": None, "skip_reason": None,
               "outputs": ["all"], "depends_on": [], "attempt": 0,
               "waits_for": None, "items": None, "cursor": None, "timeline": []},
         "b": {"state": "pending", "started_at": None, "ended_at": None, "notes": [],
-              "skip_reason": None,
+              "place": None, "skip_reason": None,
               "outputs": [], "depends_on": ["a"], "attempt": 0,
               "waits_for": None, "items": None, "cursor": None, "timeline": []},
     }

@@ -30,7 +30,7 @@ def test_a_configuration_is_saved_by_its_hash_for_its_owner_alone(tmp_path: Path
     assert path.name == f"{reference}.json"
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
-    assert configs_of(tmp_path).read(reference) == ("shop", CONFIG, None)
+    assert configs_of(tmp_path).read(reference) == ("shop", CONFIG, None, None)
 
 
 def test_the_same_configuration_is_saved_once_and_another_next_to_it(tmp_path: Path) -> None:
@@ -66,7 +66,7 @@ def test_a_damaged_configuration_counts_as_absent_and_is_written_again(
         f"{reference}.json: the saved configuration is damaged, so it is not used"
     )
     assert configs.save("shop", CONFIG) == reference
-    assert configs.read(reference) == ("shop", CONFIG, None)
+    assert configs.read(reference) == ("shop", CONFIG, None, None)
 
 
 @pytest.mark.parametrize(

@@ -14,6 +14,7 @@ from typing import Any
 from flowtoy_dagster.errors import ConfigError, Location, Problem, system_reason
 from flowtoy_dagster.flow.files.missing_file import missing_file_hint
 from flowtoy_dagster.flow.files.nodes import Mark, Node, from_plain, merge
+from flowtoy_dagster.flow.files.saved_places import located
 from flowtoy_dagster.flow.files.yaml_reader import MAX_FILE_BYTES, read_document
 
 STDIN = "-"
@@ -82,10 +83,17 @@ def merged(parts: Sequence[Node], paths: Sequence[str | Path]) -> Document:
     return Document(root, Path(first).stem, _absolute(os.path.dirname(first) or "."))
 
 
-def read_mapping(config: Mapping[str, Any]) -> Document:
-    """A document for a configuration that is already a mapping."""
+def read_mapping(config: Mapping[str, Any], places: Any = None) -> Document:
+    """A document for a configuration that is already a mapping.
+
+    Args:
+        config: the mapping.
+        places: what `saved_places.packed` gave of the files that it came from.
+    """
     mark = Mark(Location(NO_FILE, 0, 0), 0)
-    return Document(from_plain(dict(config), mark), "flow", _absolute("."))
+    config = dict(config)
+    root = from_plain(config, mark) if places is None else located(config, places, mark)
+    return Document(root, "flow", _absolute("."))
 
 
 def _absolute(folder: str) -> str | None:

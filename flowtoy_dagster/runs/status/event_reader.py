@@ -1,7 +1,7 @@
 """What has become of a run and its steps, from its events alone."""
 
 import re
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any
 
 import dagster as dg
@@ -60,6 +60,7 @@ class StatusBuilder:
         tolerated: for a step, those whose failure does not keep it from running.
         closing: the steps that run after failures, too.
         incremental: the steps whose cursor is stored when the run ends.
+        place: from a step and why it failed to where in the flow's files that is.
     """
 
     def __init__(
@@ -70,6 +71,7 @@ class StatusBuilder:
         tolerated: Mapping[str, Collection[str]] | None = None,
         closing: Collection[str] = (),
         incremental: Collection[str] = (),
+        place: Callable[[str, str], str | None] = lambda name, reason: None,
     ) -> None:
         self.status = status
         self._names = names
@@ -77,6 +79,7 @@ class StatusBuilder:
         self._tolerated = tolerated or {}
         self._closing = closing
         self._incremental = incremental
+        self._place = place
         self._conditional: dict[str, str] = {}
         self._halted_by: str | None = None
         self._has_interrupted_step = False
@@ -128,7 +131,7 @@ class StatusBuilder:
             step.end(("attempt", "wait", "pause"), timestamp)
         if event.event_type == DagsterEventType.STEP_FAILURE:
             step.error, step.stderr, step.called = _reason(event)
-            self._note_error(step)
+            self._note_failure(step)
             if self._halted_by is None and step.name in self._halting:
                 self._halted_by = step.name
         elif state == "succeeded" and step.name in self._conditional:
@@ -165,7 +168,7 @@ class StatusBuilder:
             self._conditional[step.name] = result.description or "it was skipped"
         elif not result.success and result.label == CHECK:
             step.error, step.stderr, step.called = _facts(result.metadata, result.description)
-            self._note_error(step)
+            self._note_failure(step)
         elif result.success and result.label == ITEMS:
             step.items = _items(result.metadata)
             return Change(step, timestamp, is_progress=True)
@@ -195,6 +198,10 @@ class StatusBuilder:
             return f"the run was halted when '{self._halted_by}' failed"
         told = f": {self.status.error}" if self.status.error else ""
         return f"the run ended before it{told}"
+
+    def _note_failure(self, step: StepStatus) -> None:
+        self._note_error(step)
+        step.place = self._place(step.name, step.error or "")
 
     def _note_error(self, step: StepStatus) -> None:
         if step.error is not None and step.error.startswith(INTERRUPTED):
@@ -226,7 +233,7 @@ class StatusBuilder:
                 step.state, step.ended_at, step.waits_for = "failed", timestamp, ""
                 step.end(("attempt", "wait", "pause"), timestamp)
                 step.error = step.error or self._why_unfinished()
-                self._note_error(step)
+                self._note_failure(step)
                 changes.append(Change(step, timestamp))
         return changes
 

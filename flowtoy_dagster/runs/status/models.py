@@ -94,6 +94,7 @@ class StepStatus:
         error: why it failed or was skipped.
         stderr: the last lines of a failed command's stderr.
         called: what a failed step called.
+        place: where in the flow's files to look for why it failed: file, line and column.
         waiting: whether it waits for its next attempt.
         waits_for: what it waits for while it runs; empty where it does not.
         reused: whether a retry took it over from the run before.
@@ -113,6 +114,7 @@ class StepStatus:
     error: str | None = None
     stderr: str = ""
     called: str = ""
+    place: str | None = None
     waiting: bool = False
     waits_for: str = ""
     reused: bool = False

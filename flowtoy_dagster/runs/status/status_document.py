@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from flowtoy_dagster.store.outputs import OutputText
 
 SCHEMA = Path(__file__).parent / "status.schema.json"
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 """Grows where the document changes; documents of flowtoy 0.1, which have none, are of version 1."""
 _RUN_ID = re.compile(r"[0-9A-Za-z_-]{1,100}\Z")
 _CALLED = "called: "
@@ -63,6 +63,7 @@ def _step_document(step: StepStatus) -> dict[str, Any]:
         "started_at": step.started_at,
         "ended_at": step.ended_at,
         "notes": list(_notes(step)),
+        "place": step.place if step.state == "failed" else None,
         "skip_reason": step.error if step.state == "skipped" else None,
         "outputs": list(step.outputs),
         "depends_on": list(step.depends_on),
@@ -128,6 +129,7 @@ def _read_step(name: str, document: Mapping[str, Any]) -> StepStatus:
         error=first,
         stderr=facts.get(_STDERR, ""),
         called=facts.get(_CALLED, ""),
+        place=None if document.get("place") is None else _text(document["place"]),
         waits_for=_text(document.get("waits_for") or ""),
         items=_read_items(document.get("items")),
         cursor=_read_cursor(document.get("cursor")),

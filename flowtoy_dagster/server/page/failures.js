@@ -27,7 +27,7 @@ export class Failures {
 
   show(status) {
     const failed = Object.entries(status.steps).filter(([, step]) => step.state === "failed");
-    const known = JSON.stringify([status.dagster_run_id, failed.map(([name, step]) => [name, step.notes, step.items?.failures])]);
+    const known = JSON.stringify([status.dagster_run_id, failed.map(([name, step]) => [name, step.notes, step.place, step.items?.failures])]);
     if (known === this.#shown) return;
     this.#shown = known;
     $("failures").hidden = !failed.length;
@@ -42,6 +42,7 @@ export class Failures {
     const button = makeButton("plain name", undefined, () => this.#choose(name));
     button.append(make("bdi", "", name));
     item.append(button, " ", make("span", "reason", step.notes[0] ?? ""));
+    if (step.place) item.append(" ", make("span", "place", step.place));
     const text = inFull ? stderrOf(step) : "";
     if (text) {
       const part = make("pre", "", text);

@@ -107,6 +107,7 @@ export class Panel {
     }
     const called = noteOf(step, "called");
     if (called) parts.push(make("p", "called", called));
+    if (step.place) parts.push(make("p", "place", step.place));
     const text = stderrOf(step);
     // The log has it too, where there is one.
     if (text && !features.log) parts.push(make("h3", "", "stderr"), make("pre", "", text));
