@@ -227,6 +227,14 @@ class Mask:
         """Bytes without the secrets in them."""
         return _without(data, self._finder.spans(data)) if self._values else data
 
+    def met_in(self, parts: Iterable[bytes]) -> set[str]:
+        """The secrets that are in some data, in whatever form."""
+        found: set[str] = set()
+        for part in parts:
+            if self._values and self._finder.spans(part):
+                found |= {value for value in self._values if Mask([value]).octets(part) != part}
+        return found
+
     def held_back(self, data: bytes) -> int:
         """How many bytes at the end of a stream's part may be the beginning of a secret."""
         return self._finder.held_back(data) if self._values and data else 0

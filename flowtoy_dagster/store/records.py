@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 from flowtoy_dagster.json_text import dumps, dumps_checked, loads_checked
-from flowtoy_dagster.masking.mask import Mask
 from flowtoy_dagster.steps.attempts import StepOutcome
 from flowtoy_dagster.steps.state.items import ItemOutputs
 from flowtoy_dagster.store.item_log import StoredItemLog, StoredItems, reusable
@@ -259,13 +258,8 @@ def _secrets_to_keep(
     outcome: StepOutcome, texts: Iterable[ValueText | ListText]
 ) -> list[str]:
     """What must still be hidden when the outputs are shown where no variable holds it."""
-    found = set(outcome.secrets)
-    if outcome.mask:
-        for text in texts:
-            for part in text.parts():
-                if outcome.mask.octets(part) != part:
-                    found |= {v for v in outcome.mask.values if Mask([v]).octets(part) != part}
-    return sorted(found)
+    parts = (part for text in texts for part in text.parts())
+    return sorted({*outcome.secrets, *outcome.mask.met_in(parts)})
 
 
 def _folder(run_id: str) -> str:

@@ -11,6 +11,7 @@ import pytest
 
 from flowtoy_dagster.engine.jobs.events.loops import SHOWN_ITEMS
 from flowtoy_dagster.runs.history import History
+from flowtoy_dagster.runs.items import RunItems
 from flowtoy_dagster.runs.run import run_flow
 
 ROWS = [{"id": f"k{number}", "n": number} for number in range(6)]
@@ -143,6 +144,32 @@ def test_a_secret_output_of_every_item_is_hidden(made_home: Path) -> None:
         printed = b"".join(part for _, _, part in history.captured(history.find("last"), "each"))
     assert "secret-of-" not in told
     assert b"secret-of-" not in printed
+
+
+def test_what_other_steps_know_to_be_secret_is_hidden_in_items(
+    made_home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # language 13.1, 18.12
+    monkeypatch.setenv("MY_TOKEN", "word-of-the-variable")
+    config = {
+        "flow": [
+            {"name": "list", "source": {"type": "process", "command": ["echo", '["word-of-a-step"]']},
+             "output": [{"name": "words", "value": "@", "secret": True}]},
+            {"name": "each", "source": {"type": "env", "vars": []},
+             "for_each": {"in": "{{ flows.list.words + [env.MY_TOKEN] }}", "key": "{{ item }}"},
+             "output": [{"name": "said", "value": "{{ 'it is ' ~ item }}"}]},
+        ],
+        "runner": {"executor": "in_process"},
+    }
+    done = run_flow(config, 2)
+    assert done.success, [step.error for step in done.status.steps.values()]
+    monkeypatch.delenv("MY_TOKEN")
+    with History() as history:
+        items = RunItems(history, history.find("last"), "each")
+        facts = [(fact["key"], fact["outputs"]) for fact in items.facts()]
+        rows, _ = items.rows(None, "", 10)
+    assert facts == [("***", {"said": "it is ***"})] * 2
+    assert [row["key"] for row in rows] == ["***"] * 2
 
 
 def test_the_status_document_tells_of_items_and_is_read_back(made_home: Path) -> None:

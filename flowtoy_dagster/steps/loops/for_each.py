@@ -12,7 +12,7 @@ from typing import Any
 
 from flowtoy_dagster.errors import StepError
 from flowtoy_dagster.flow.graph import Step
-from flowtoy_dagster.json_text import JsonError, dumps
+from flowtoy_dagster.json_text import JsonError, dumps, dumps_checked
 from flowtoy_dagster.steps.chain import Failed, Outcome, Skipped, Succeeded
 from flowtoy_dagster.steps.context import StepContext, Work
 from flowtoy_dagster.steps.keys.when import check_needs
@@ -155,6 +155,11 @@ class _Repetition:
         return f"stopped after {most} failures in a row" if 0 < most <= self._in_a_row else None
 
     def _keep(self, result: ItemResult) -> None:
+        """Append a result, with what must be hidden of it where nothing else knows that."""
+        texts = (result.key.encode("utf-8", "surrogatepass"), dumps_checked(result.outputs))
+        met = self.context.mask.current.met_in(texts)
+        if not met <= set(result.secrets):
+            result = replace(result, secrets=tuple(sorted({*result.secrets, *met})))
         self.loop.log.append(result)
         self.loop.progress.add(result)
 

@@ -38,7 +38,7 @@ class ItemResult:
         error: why it failed or was skipped, secrets hidden.
         outputs: values by name; empty where it did not succeed.
         call: a hash of what was called; empty where nothing was.
-        secrets: what it learned to be secret.
+        secrets: what it learned to be secret, and what else is secret in its key and outputs.
         printed: the texts of `stdout` and `stderr`, secrets hidden.
         reused: whether an earlier run, or an earlier attempt of this step, has done it.
     """
