@@ -8,6 +8,7 @@ import typer
 
 from flowtoy_dagster.cli.shared.options import Json, examples
 from flowtoy_dagster.cli.shared.tables import print_table
+from flowtoy_dagster.errors import UsageError
 from flowtoy_dagster.terminal import print_json, say
 
 _MOST = 1000
@@ -51,8 +52,11 @@ def set_pool(
 ) -> None:
     """Set how many steps of a pool may run at once, in all runs of the home."""
     from flowtoy_dagster.engine.jobs.limits import limit_pool
+    from flowtoy_dagster.flow.schema.models import is_pool
     from flowtoy_dagster.runs.history import History
 
+    if not is_pool(name):
+        raise UsageError(f"'{name}' is not the name of a pool: it has no spaces in it")
     with History() as history:
         limit_pool(history.instance, name, most)
     steps = "step" if most == 1 else "steps"

@@ -26,6 +26,9 @@ from flowtoy_dagster.terminal import print_json, say
 if TYPE_CHECKING:
     from flowtoy_dagster.runs.status.models import RunStatus, StepStatus
 
+_MOST = 1_000_000
+"""The largest number of runs that can be asked for."""
+
 runs = typer.Typer(
     help="List, show and prune the runs of the home folder.",
     epilog=examples("runs", "runs --flow shop --state failed --since 1d", "runs --limit 5 -j",
@@ -39,7 +42,7 @@ runs = typer.Typer(
 def list_runs(
     context: typer.Context,
     limit: Annotated[
-        int, typer.Option("--limit", metavar="N", min=1, help="List at most N runs.")
+        int, typer.Option("--limit", metavar="N", min=1, max=_MOST, help="List at most N runs.")
     ] = 20,
     flow: Annotated[
         Optional[str],  # noqa: UP045 - Typer reads these at run time
@@ -88,9 +91,10 @@ def _moment_before(since: str | None) -> float | None:
     if since is None:
         return None
     try:
-        return time.time() - seconds_of_span(since)
-    except DurationError as error:
-        raise UsageError(f"--since: {error}") from None
+        return max(0.0, time.time() - seconds_of_span(since))
+    except DurationError:
+        hint = "write such as 30m, 12h, 3d or 2w"
+        raise UsageError(f"--since: '{since}' is not a span of time\n    {hint}") from None
 
 
 @runs.command(
@@ -233,7 +237,9 @@ def open_run(
 
 @runs.command("prune", epilog=examples("runs prune --keep 100", "runs prune --keep 0 -j"))
 def prune_runs(
-    keep: Annotated[int, typer.Option("--keep", metavar="N", min=0, help="Keep the N latest.")],
+    keep: Annotated[
+        int, typer.Option("--keep", metavar="N", min=0, max=_MOST, help="Keep the N latest.")
+    ],
     as_json: Json = False,
 ) -> None:
     """Delete old runs: their events, outputs and logs. Unfinished runs are kept,

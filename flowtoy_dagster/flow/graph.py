@@ -80,6 +80,10 @@ class Dependency:
     mentions: tuple[Mention, ...] = field(default=(), compare=False, repr=False)
 
 
+ASKED_EVERY = 10.0
+"""Seconds between two calls of a step with `until`, where it does not say."""
+
+
 @dataclass(frozen=True)
 class Until:
     """A step that is called again until something is so (language 19.4).
@@ -91,7 +95,7 @@ class Until:
     """
 
     condition: str
-    every: float | str = 10.0
+    every: float | str = ASKED_EVERY
     limit: float | str | None = None
 
 

@@ -78,7 +78,11 @@ class InstalledOutputs:
         """The templates in an output, each with its place in it."""
         try:
             kind = OUTPUTS[output.type or ""]
-            found = [(("value", *path), text) for path, text in kind.templates(output.value)]
+            found = [
+                (("value", *path), text)
+                for path, text in kind.templates(output.value)
+                if isinstance(text, str)
+            ]
         except (KeyError, KindUnusable):
             return []
         except Exception:  # noqa: BLE001 - `check` reports it

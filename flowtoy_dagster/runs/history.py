@@ -170,7 +170,10 @@ class History:
         Raises:
             UsageError: there is none, or several begin so, or it is a run of something else.
         """
-        word, _, flow = wanted.partition(":")
+        word, colon, flow = wanted.partition(":")
+        if not wanted or (word in (LAST, FAILED) and colon and not flow):
+            # A shell's variable that is not set must not end or repeat some run.
+            raise UsageError(f"'{wanted}' names no run\n    write an id, last or last:FLOW")
         if word in (LAST, FAILED):
             return self._latest(word, flow or None)
         exact = self.instance.get_run_by_id(wanted)

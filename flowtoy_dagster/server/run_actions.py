@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ from starlette.routing import BaseRoute, Route
 from flowtoy_dagster.engine.jobs.dagster_names import dagster_name
 from flowtoy_dagster.errors import ConfigError, FlowtoyError, HomeError, UsageError
 from flowtoy_dagster.flow.graph import Flow
+from flowtoy_dagster.json_text import loads
 from flowtoy_dagster.runs.create import Reuse
 from flowtoy_dagster.runs.history import History
 from flowtoy_dagster.runs.processes.background_run import launch_background
@@ -52,7 +52,7 @@ class Wish:
         Raises:
             ValueError: there is none in it.
         """
-        found = json.loads(body)
+        found = loads(body, unique_keys=True)
         if not isinstance(found, dict) or not found.keys() <= _KEYS:
             raise ValueError("an action is a mapping of action, run, step and params")
         step, params = found.get("step"), found.get("params", {})

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from flowtoy_dagster.errors import StepError
+from flowtoy_dagster.flow.files.suggestions import showing_by
 from flowtoy_dagster.flow.graph import Source
 from flowtoy_dagster.masking.mask import Mask, hide
 from flowtoy_dagster.providers.base import ProviderResult
@@ -141,7 +142,8 @@ def counts_of(context: StepContext) -> ItemCounts | None:
 def bounded_by(context: StepContext, work: Next) -> Outcome:
     """The boundary of an attempt: whatever is raised in it is a failure with a reason."""
     try:
-        return work(context)
+        with showing_by(context.mask.text):
+            return work(context)
     except SkipStep as skip:
         return Skipped(skip.reason)
     except StepError as error:
@@ -181,9 +183,13 @@ def _try_item(context: StepContext) -> ItemAttempt:
 
 def fail_step(context: StepContext, failure: Failed) -> StepOutcome:
     """The outcome of a failed attempt, under the step's policy: whether another should follow."""
-    delay, most = _next_attempt(context, failure)
-    mask, result, reason = context.mask.current, context.work.result, failure.reason
     not_repeated = context.work.not_repeated
+    try:
+        delay, most = _next_attempt(context, failure)
+    except StepError as error:
+        delay, most = None, 0
+        not_repeated = f"it is not tried again, because of its settings: {error.message}"
+    mask, result, reason = context.mask.current, context.work.result, failure.reason
     if context.mask.is_holding:
         # Nobody knows what is secret in what the provider said.
         reason = _own_words(context, failure)
@@ -214,9 +220,14 @@ def _own_words(context: StepContext, failure: Failed) -> str:
 
 
 def _next_attempt(context: StepContext, failure: Failed) -> tuple[float | None, int]:
-    """Seconds until the next attempt, or None; and how many retries there are in all."""
+    """Seconds until the next attempt, or None; and how many retries there are in all.
+
+    Raises:
+        StepError: the settings are wrong.
+    """
     policy, result = context.step.retry, context.work.result
-    delay, most = next_delay(policy, context.scope, context.attempt, result, failure.kind)
+    with showing_by(context.mask.text):
+        delay, most = next_delay(policy, context.scope, context.attempt, result, failure.kind)
     begun = result is not None or context.work.configuration or failure.kind == "crash"
     if delay is not None and begun and forbids_retry(context, result):
         return None, most

@@ -6,6 +6,7 @@ import logging
 from dataclasses import replace
 from typing import Any
 
+from flowtoy_dagster.errors import StepError
 from flowtoy_dagster.providers.base import ProviderResult
 from flowtoy_dagster.providers.kinds import kind_of
 from flowtoy_dagster.steps.context import StepContext
@@ -62,7 +63,10 @@ class PartsOfCall:
     def retry_delay(self, result: ProviderResult, retry: int) -> float | None:
         """Seconds until a request that failed is sent again; None where it is not."""
         policy = self._context.step.retry
-        delay = next_delay(policy, self._context.scope, retry, result)[0]
+        try:
+            delay = next_delay(policy, self._context.scope, retry, result)[0]
+        except StepError:
+            return None  # the failure of the step tells what is wrong with the settings
         return None if delay is None or forbids_retry(self._context, result) else delay
 
     @property

@@ -43,7 +43,7 @@ def pause_wanted(result: ProviderResult) -> float:
         # One header for all: `limit=9, remaining=0, reset=30`, or several `"day";r=0;t=30`.
         for policy in whole.split(",") if ";" in whole else [whole]:
             left, until = _REMAINING.search(policy), _RESET.search(policy)
-            if left is not None and int(left[1]) == 0 and until is not None:
+            if left is not None and not left[1].strip("0") and until is not None:
                 wanted = max(wanted, _seconds(until[1], headers))
     return wanted
 

@@ -7,7 +7,10 @@ import random
 from collections.abc import Mapping
 from typing import Any
 
+from pydantic import ValidationError
+
 from flowtoy_dagster.errors import StepError, TemplateError
+from flowtoy_dagster.flow.compile.diagnostics import first_mistake
 from flowtoy_dagster.flow.schema.durations import seconds
 from flowtoy_dagster.flow.schema.retry import RetryConfig
 from flowtoy_dagster.flow.templates.render import is_template, render
@@ -15,6 +18,7 @@ from flowtoy_dagster.providers.base import ProviderResult
 from flowtoy_dagster.steps.needs import failure_of
 from flowtoy_dagster.steps.rate_headers import retry_after
 from flowtoy_dagster.steps.state.deadline import OutOfTime, within
+from flowtoy_dagster.steps.words import one_line
 
 logger = logging.getLogger("flowtoy.step")
 
@@ -25,7 +29,7 @@ POLICY_SECONDS = 10.0
 def timeout_of(
     written: float | str | None, scope: Mapping[str, Any], field: str = "timeout"
 ) -> float | None:
-    """The seconds that `timeout`, or another field, gives.
+    """The seconds that `timeout`, or another field, gives; None where it is null.
 
     Raises:
         StepError: its template gives no duration above zero.
@@ -56,9 +60,8 @@ def retries_of(written: RetryConfig | None, scope: Mapping[str, Any]) -> RetryCo
     }
     try:
         return RetryConfig.model_validate(values)
-    except ValueError as error:
-        first = str(error).splitlines()[1:3]
-        raise StepError(f"retry.{': '.join(part.strip() for part in first)}") from None
+    except ValidationError as error:
+        raise StepError(f"retry.{': '.join(first_mistake(error))}") from None
 
 
 def next_delay(
@@ -79,6 +82,9 @@ def next_delay(
 
     Returns:
         None where it is not tried again.
+
+    Raises:
+        StepError: the settings are wrong.
     """
     try:
         retry = within(POLICY_SECONDS, lambda: retries_of(written, scope))
@@ -87,10 +93,12 @@ def next_delay(
             return None, most
         return delay_before(retry, attempt, result), most
     except StepError:
-        return None, 0
-    except (Exception, OutOfTime):
+        raise
+    except OutOfTime:
+        raise StepError(f"retry: its templates took more than {POLICY_SECONDS:g} s") from None
+    except Exception as error:
         logger.debug("the settings of 'retry' failed", exc_info=True)
-        return None, 0
+        raise StepError(f"retry: {one_line(error)}") from None
 
 
 def _rendered(value: Any, scope: Mapping[str, Any], field: str) -> Any:

@@ -14,7 +14,7 @@ from pydantic import ValidationError
 
 from flowtoy_dagster.entry_points import KindUnusable
 from flowtoy_dagster.errors import StepError, TemplateError
-from flowtoy_dagster.flow.compile.diagnostics import explain
+from flowtoy_dagster.flow.compile.diagnostics import first_mistake
 from flowtoy_dagster.flow.graph import Step
 from flowtoy_dagster.flow.templates.render import render_all
 from flowtoy_dagster.json_text import JsonError, dumps
@@ -298,14 +298,8 @@ def _field(step: Step, within: str | None) -> str:
 
 
 def _first_mistake(context: StepContext, error: ValidationError) -> str:
-    step, detail = context.step, error.errors()[0]
-    # What is shown of a value is cut, so it is masked before.
-    detail["input"] = context.mask.current.data(detail["input"])
-    parts = [str(part) for part in detail["loc"]]
-    place = ".".join(part for part in parts if not part.startswith(("function-", "<")))
-    cause = detail.get("ctx", {}).get("error")
-    message = str(cause) if cause is not None else explain(detail)[0]
-    return f"{_field(step, place)}: {message}"
+    place, message = first_mistake(error)
+    return f"{_field(context.step, place)}: {message}"
 
 
 def _failure(context: StepContext, result: ProviderResult) -> str:

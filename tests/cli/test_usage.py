@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import socket
+from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
@@ -50,6 +51,33 @@ def test_a_port_in_use_names_the_option_that_took_it() -> None:
 
 
 @pytest.mark.parametrize(
+    "arguments", [["init", ""], ["deploy", "init", ""]], ids=["init", "deploy init"]
+)
+def test_an_empty_folder_is_not_the_current_one(
+    arguments: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    done = CliRunner(env={"TERM": "dumb", "COLUMNS": "200"}).invoke(app, arguments)
+    assert (done.exit_code, list(tmp_path.iterdir())) == (2, [])
+    assert "the name of the folder is empty; . is the current one" in done.output
+
+
+@pytest.mark.parametrize("since", ["1y", "-1d", "soon", ""])
+def test_a_span_that_is_none_says_what_to_write(since: str) -> None:
+    reason = f"--since: '{since}' is not a span of time\n    write such as 30m, 12h"
+    with pytest.raises(UsageError, match=reason):
+        app(["runs", "--since", since], standalone_mode=False)
+
+
+@pytest.mark.usefixtures("made_home")
+@pytest.mark.parametrize("call", ["--since 99999999999999d", "--limit 99999999999999999999"])
+def test_a_number_of_any_size_is_answered(call: str) -> None:
+    done = CliRunner(env={"TERM": "dumb", "COLUMNS": "200"}).invoke(app, ["runs", *call.split()])
+    assert done.exit_code in (0, 2), done.output
+    assert done.exit_code == 0 or "expected at most" in done.output
+
+
+@pytest.mark.parametrize(
     "call", ["", "run", "runs", "runs show", "runs open", "runs prune", "pools set", "webui"]
 )
 def test_help_shows_no_types_of_python(call: str) -> None:
@@ -64,8 +92,3 @@ def test_help_shows_no_types_of_python(call: str) -> None:
 def test_spans_may_be_long(given: str, seconds: float) -> None:
     assert seconds_of_span(given) == seconds
 
-
-def test_a_span_that_is_none_names_its_option() -> None:
-    with pytest.raises(UsageError, match="--since: expected a duration such as") as told:
-        app(["runs", "--since", "yesterday"], standalone_mode=False)
-    assert "got 'yesterday'" in str(told.value)

@@ -43,7 +43,7 @@ def shell(script: str, *words: str, **more: Any) -> dict[str, Any]:
         (["{{ env.UNSET_HERE }}"], "for_each.in[0]: the environment variable 'UNSET_HERE'"),
         (
             {"in": [1], "concurrency": "{{ 0 }}"},
-            "for_each.concurrency: Input should be greater than or equal to 1",
+            "for_each.concurrency: must be at least 1, got the number 0",
         ),
         ({"in": [1], "max_failures": "{{ 'x' }}"}, "for_each.max_failures: expected a number"),
         ({"in": [1], "batch": "{{ none }}", "stop_after": "{{ -1 }}"}, "for_each.stop_after:"),

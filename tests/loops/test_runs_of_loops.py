@@ -153,7 +153,8 @@ def test_what_other_steps_know_to_be_secret_is_hidden_in_items(
     monkeypatch.setenv("MY_TOKEN", "word-of-the-variable")
     config = {
         "flow": [
-            {"name": "list", "source": {"type": "process", "command": ["echo", '["word-of-a-step"]']},
+            {"name": "list", "source": "process",
+             "input": {"command": ["echo", '["word-of-a-step"]']},
              "output": [{"name": "words", "value": "@", "secret": True}]},
             {"name": "each", "source": {"type": "env", "vars": []},
              "for_each": {"in": "{{ flows.list.words + [env.MY_TOKEN] }}", "key": "{{ item }}"},

@@ -85,8 +85,9 @@ def test_a_run_is_found_by_its_id_its_beginning_or_as_the_last() -> None:
         shared = first.run_id[:differs]
         assert history.find(first.run_id[: len(shared) + 1]).run_id == first.run_id
         assert history.find(first.run_id[:20]).run_id == first.run_id
-        with pytest.raises(UsageError, match=f"several runs begin with '{shared}'"):
-            history.find(shared)
+        if shared:
+            with pytest.raises(UsageError, match=f"several runs begin with '{shared}'"):
+                history.find(shared)
         with pytest.raises(UsageError, match=r"there is no run 'nope'\n    flowtoy runs lists"):
             history.find("nope")
 
@@ -113,6 +114,11 @@ def test_runs_are_chosen_by_flow_state_and_time(unfinished: Callable[..., str]) 
         assert history.find("failed:bad").run_id == bad.run_id
         with pytest.raises(UsageError, match="there is no failed run of a flow 'good'"):
             history.find("failed:good")
+        # A shell's variable that is not set names no run: `flowtoy cancel "last:$FLOW"`.
+        for nothing in ("", "last:", "failed:"):
+            with pytest.raises(UsageError, match=f"'{nothing}' names no run"):
+                history.find(nothing)
+        assert len(history.runs(wanted=WantedRuns(since=0.0))) == len(history.runs())
     with pytest.raises(UsageError, match=r"no state 'fialed'\n    did you mean 'failed'\?"):
         WantedRuns(state="fialed")
 

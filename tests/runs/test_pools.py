@@ -20,6 +20,9 @@ def test_the_limit_of_a_pool_is_set_for_all_runs(capsys: pytest.CaptureFixture[s
         assert capsys.readouterr().err == f"pool 'shop': {told}\n"
         with History() as history:
             assert pool_limits(history.instance) == {"shop": (most, 0)}
+    for name in ("", "a b", "a\nb"):
+        with pytest.raises(UsageError, match="is not the name of a pool"):
+            set_pool(name, 1)
 
 
 def test_next_runs_are_listed_from_files_and_folders(

@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from flowtoy_dagster.cli.shared.options import Debug
+from flowtoy_dagster.cli.shared.options import Debug, folder_of
 from flowtoy_dagster.errors import UsageError, system_reason
 from flowtoy_dagster.terminal import say
 
@@ -72,7 +72,9 @@ EXTENSIONS = {"recommendations": ["redhat.vscode-yaml"]}
 
 def init(
     folder: Annotated[
-        Path, typer.Argument(metavar="DIR", help="The folder; it is made if it does not exist.")
+        Path,
+        typer.Argument(metavar="DIR", parser=folder_of,
+                       help="The folder; it is made if it does not exist."),
     ] = Path(),
     debug: Debug = False,
 ) -> None:

@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from flowtoy_dagster.cli.shared.options import Debug, examples
+from flowtoy_dagster.cli.shared.options import Debug, examples, folder_of
 from flowtoy_dagster.errors import UsageError, system_reason
 from flowtoy_dagster.terminal import say
 
@@ -36,7 +36,9 @@ class Target(str, Enum):
 )
 def init(
     folder: Annotated[
-        Path, typer.Argument(metavar="DIR", help="The folder; it is made if it does not exist.")
+        Path,
+        typer.Argument(metavar="DIR", parser=folder_of,
+                       help="The folder; it is made if it does not exist."),
     ],
     target: Annotated[
         Target,

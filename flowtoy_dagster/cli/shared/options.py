@@ -36,6 +36,17 @@ class LogLevel(str, Enum):
     error = "error"
 
 
+def folder_of(text: str) -> Path:
+    """The folder of an argument; an empty one, as of a shell's variable that is not set, is none.
+
+    Raises:
+        BadParameter: it is empty.
+    """
+    if not text:
+        raise typer.BadParameter("the name of the folder is empty; . is the current one")
+    return Path(text)
+
+
 Config = Annotated[
     list[str],
     typer.Argument(help="YAML files, merged left to right; - is standard input.",

@@ -195,6 +195,15 @@ def _alternatives(expected: str) -> list[str]:
     return expected.replace(" or ", ", ").split(", ")
 
 
+def first_mistake(error: ValidationError) -> tuple[str, str]:
+    """The place of the first mistake in a value that was rendered (`a.b`), and what is wrong."""
+    detail = error.errors()[0]
+    parts = [str(part) for part in detail["loc"]]
+    place = ".".join(part for part in parts if not part.startswith(("function-", "<")))
+    cause = detail.get("ctx", {}).get("error")
+    return place, str(cause) if cause is not None else explain(detail)[0]
+
+
 def explain(detail: ErrorDetails) -> tuple[str, str | None]:
     """What is wrong with a value, in the language's words, and how to fix it."""
     kind, value = detail["type"], detail["input"]

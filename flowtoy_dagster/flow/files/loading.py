@@ -89,10 +89,16 @@ def read_mapping(config: Mapping[str, Any], places: Any = None) -> Document:
     Args:
         config: the mapping.
         places: what `saved_places.packed` gave of the files that it came from.
+
+    Raises:
+        ConfigError: no file could hold it.
     """
     mark = Mark(Location(NO_FILE, 0, 0), 0)
     config = dict(config)
-    root = from_plain(config, mark) if places is None else located(config, places, mark)
+    try:
+        root = from_plain(config, mark) if places is None else located(config, places, mark)
+    except ValueError as error:
+        raise ConfigError([Problem(f"the configuration can't be read: {error}")]) from None
     return Document(root, "flow", _absolute("."))
 
 

@@ -88,10 +88,35 @@ def merge(base: Node, over: Node) -> Node:
     return Node(merged, over.mark if over.value else base.mark, over.key_mark or base.key_mark)
 
 
-def from_plain(value: Any, mark: Mark) -> Node:
-    """A tree for a mapping that came from no file; every place is `mark`."""
+_DEEPEST = 200
+"""Levels of a mapping that came from no file, as JSON may have."""
+
+
+def from_plain(value: Any, mark: Mark, depth: int = 0) -> Node:
+    """A tree for a mapping that came from no file; every place is `mark`.
+
+    Raises:
+        ValueError: it is nested too deep (or holds itself), two of its keys are the same as text,
+            or a text is not Unicode.
+    """
+    if depth > _DEEPEST:
+        raise ValueError(f"nested more than {_DEEPEST} levels deep")
     if isinstance(value, dict):
-        return Node({str(key): from_plain(item, mark) for key, item in value.items()}, mark)
+        found = {_text(key): from_plain(item, mark, depth + 1) for key, item in value.items()}
+        if len(found) < len(value):
+            twice = next(key for key in map(str, value) if sum(str(k) == key for k in value) > 1)
+            raise ValueError(f"the key '{twice}' is given twice")
+        return Node(found, mark)
     if isinstance(value, (list, tuple)):
-        return Node([from_plain(item, mark) for item in value], mark)
-    return Node(value, mark)
+        return Node([from_plain(item, mark, depth + 1) for item in value], mark)
+    return Node(_text(value) if isinstance(value, str) else value, mark)
+
+
+def _text(value: Any) -> str:
+    text = str(value)
+    if not text.isascii():
+        try:
+            text.encode()
+        except UnicodeEncodeError:
+            raise ValueError("a text in it is not valid Unicode") from None
+    return text

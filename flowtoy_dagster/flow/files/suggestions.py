@@ -8,8 +8,9 @@ import difflib
 import functools
 import heapq
 import itertools
+import math
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any
@@ -129,6 +130,8 @@ def _pairs(text: str) -> set[str]:
     return {framed[at : at + 2] for at in range(len(framed) - 1)}
 
 
+_SHOWN = 60
+"""Characters of a value that an error shows."""
 NOT_SHOWN = "a value that is not shown"
 _secret: ContextVar[bool] = ContextVar("_secret", default=False)
 
@@ -141,6 +144,22 @@ def not_showing(is_secret: bool) -> Iterator[None]:
         yield
     finally:
         _secret.reset(token)
+
+
+_hide: ContextVar[Callable[[str], str]] = ContextVar("_hide", default=str)
+
+
+@contextlib.contextmanager
+def showing_by(hide: Callable[[str], str]) -> Iterator[None]:
+    """Hide what is secret in the values that errors show, within a block.
+
+    What is shown is cut, and what is cut can't be recognised as secret any more.
+    """
+    token = _hide.set(hide)
+    try:
+        yield
+    finally:
+        _hide.reset(token)
 
 
 def without_value(message: str) -> str:
@@ -157,10 +176,16 @@ def show(value: Any) -> str:
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, (int, float)):
-        return f"the number {value}"
+        return f"the number {_short(value)}"
     if isinstance(value, dict):
         return "a mapping"
     if isinstance(value, (list, tuple)):
         return "a list"
-    text = str(value)
-    return repr(text if len(text) <= 60 else text[:57] + "...")
+    text = _hide.get()(str(value))
+    return repr(text if len(text) <= _SHOWN else text[: _SHOWN - 3] + "...")
+
+
+def _short(number: float) -> str:
+    """A number; of a very long one its size."""
+    digits = int(number.bit_length() * math.log10(2)) if isinstance(number, int) else 0
+    return str(number) if digits < _SHOWN else f"of {digits:,} digits"

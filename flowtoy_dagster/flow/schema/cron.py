@@ -14,7 +14,8 @@ _IN_WORDS = {
     "@monthly": {"month", "monthly"}, "@yearly": {"year", "yearly"},
     "@daily": {"day", "daily", "night", "nightly"},
 }
-_ITEM = re.compile(r"(?P<low>\*|\w+)(?:-(?P<high>\w+))?(?:/(?P<step>\d+))?", re.ASCII)
+_MOST_DIGITS = 9
+_ITEM = re.compile(r"(?P<low>\*|\w+)(?:-(?P<high>\w+))?(?:/(?P<step>\d{1,9}))?", re.ASCII)
 _DAYS_IN = (31, 29, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31)
 _ZONE = re.compile(r"[A-Z][\w+-]*(?:/[\w+-]+)*|UTC", re.ASCII)
 
@@ -53,7 +54,8 @@ class _Field:
     def _number(self, text: str) -> int:
         if text.lower() in self.names:
             return self.low + self.names.index(text.lower())
-        if not text.isdigit() or not self.low <= int(text) <= self.high:
+        is_number = text.isdigit() and len(text) <= _MOST_DIGITS
+        if not is_number or not self.low <= int(text) <= self.high:
             span = f"{self.low}-{self.high}"
             raise ValueError(f"invalid {self.name} '{text}' (expected {span})")
         return int(text)

@@ -10,6 +10,7 @@ from flowtoy_dagster.flow.files.suggestions import show
 
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
 _LONGER = re.compile(r"\s*(\d+(?:\.\d+)?)\s*([dw])(?:ays?|eeks?)?\s*")
+_LARGEST = 1e300
 _LONG_UNITS = {"d": 86_400.0, "w": 604_800.0}
 _PATTERN = re.compile(r"\s*(\d+(?:\.\d+)?)\s*(ms|s|m|h)?\s*")
 
@@ -23,7 +24,8 @@ def seconds(value: Any) -> float:
     if isinstance(value, bool):
         number = None
     elif isinstance(value, (int, float)):
-        number = float(value)
+        # No float holds an integer of more than 308 digits.
+        number = float(value) if abs(value) < _LARGEST else math.inf
     else:
         found = _PATTERN.fullmatch(value) if isinstance(value, str) else None
         number = float(found[1]) * _UNITS[found[2] or "s"] if found else None

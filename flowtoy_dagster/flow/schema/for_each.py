@@ -22,7 +22,8 @@ from flowtoy_dagster.flow.templates.names import (
 )
 from flowtoy_dagster.flow.templates.render import is_template, parse
 
-_SHARE = re.compile(r"(\d+(?:\.\d+)?)\s*%")
+_SHARE = re.compile(r"(\d{1,9}(?:\.\d{1,9})?)\s*%")
+_COUNT = re.compile(r"\s*\d{1,18}\s*", re.ASCII)
 _PAYLOAD_NAMES = ("input", "json", "raw", "jmespath")
 _TAKEN = (*ROOTS, LOOP, *OUTPUT_NAMES, *_PAYLOAD_NAMES)
 
@@ -39,10 +40,12 @@ def _check_name(value: str) -> str:
     if value in _TAKEN:
         raise ValueError(f"an item can't be named '{value}': templates have that name already")
     try:
-        is_name = isinstance(_only_node(f"{{{{ {value} }}}}"), nodes.Name)
+        is_name = value.isidentifier() and isinstance(
+            _only_node(f"{{{{ {value} }}}}"), nodes.Name
+        )
     except jinja2.TemplateSyntaxError:
         is_name = False
-    if not is_name or not value.isidentifier():
+    if not is_name:
         raise ValueError(f"an item's name is made of letters, digits and '_', got {show(value)}")
     return value
 
@@ -64,6 +67,8 @@ def _check_key(value: str) -> str:
 
 def _check_failures(value: Any) -> Any:
     if isinstance(value, str):
+        if _COUNT.fullmatch(value):
+            return int(value)  # of a template, such as one of `env`
         found = _SHARE.fullmatch(value.strip())
         if found is not None and Fraction(found[1]) <= 100:
             return f"{found[1]}%"

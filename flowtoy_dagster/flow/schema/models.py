@@ -49,8 +49,13 @@ OUTPUT_KEYS = ("name", "type", "value", "secret", "required")
 SOURCE_KEYS = ("type", "configuration", "description", "concurrency", "pool", "rate")
 
 
+def is_pool(value: str) -> bool:
+    """Whether a text is the name of a pool."""
+    return _POOL.fullmatch(value) is not None
+
+
 def _check_pool(value: str) -> str:
-    if not _POOL.fullmatch(value):
+    if not is_pool(value):
         raise ValueError(f"a pool's name has no spaces in it, got {show(value)}")
     return value
 

@@ -205,7 +205,12 @@ def _jmespath(value: Any, expression: str) -> Any:
 
 @functools.lru_cache(maxsize=1024)
 def _compiled_jmespath(expression: str) -> Expression:
-    return Expression(expression)
+    try:
+        return Expression(expression)
+    except jmespath.exceptions.JMESPathError:
+        raise
+    except ValueError:
+        raise ValueError("a number in the jmespath expression is too long") from None
 
 
 def check_jmespath(expression: str) -> None:

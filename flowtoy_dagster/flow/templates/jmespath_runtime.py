@@ -73,8 +73,11 @@ class _Functions(functions.Functions):
             return arg
         if not isinstance(arg, str) or not _NUMBER.fullmatch(arg):
             return None
-        number = float(arg) if set(arg) & set(".eE") else int(arg)
-        return number if math.isfinite(number) else None
+        try:
+            number = float(arg) if set(arg) & set(".eE") else int(arg)
+        except ValueError:
+            return None  # more digits than Python reads
+        return number if isinstance(number, int) or math.isfinite(number) else None
 
     @functions.signature({"types": []})
     def _func_to_string(self, arg: Any) -> str:

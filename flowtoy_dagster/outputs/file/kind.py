@@ -12,6 +12,7 @@ from flowtoy_dagster.datafiles.facts import why_changed
 from flowtoy_dagster.datafiles.places import missing_package, scheme_of, why_unusable
 from flowtoy_dagster.errors import StepError
 from flowtoy_dagster.flow.compile.catalog import Finding
+from flowtoy_dagster.flow.compile.diagnostics import first_mistake
 from flowtoy_dagster.flow.files.nodes import KeyPath
 from flowtoy_dagster.flow.schema.fields import Name, Strict, Templated, Text
 from flowtoy_dagster.flow.templates.jinja import check_jmespath
@@ -70,9 +71,8 @@ class FileOutput(OutputKind):
         try:
             options = FileOptions.model_validate(dict(task.options))
         except ValidationError as error:
-            detail = error.errors(include_input=False)[0]
-            place = ".".join(str(part) for part in detail["loc"])
-            raise StepError(f"output '{task.name}': {place}: {detail['msg'].lower()}") from None
+            place, message = first_mistake(error)
+            raise StepError(f"output '{task.name}': {place}: {message}") from None
         if task.value is not None and task.names_files:
             return TakenFileSink(task, options.path, options.format)
         format_ = options.format or "raw"

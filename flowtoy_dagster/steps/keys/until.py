@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from flowtoy_dagster.errors import StepError, TemplateError
-from flowtoy_dagster.flow.graph import Until
+from flowtoy_dagster.flow.graph import ASKED_EVERY, Until
 from flowtoy_dagster.outputs.kinds import OUTPUTS
 from flowtoy_dagster.providers.kinds import PROVIDERS
 from flowtoy_dagster.steps.chain import Failed, Next, Outcome
@@ -81,8 +81,8 @@ def check_done(context: StepContext, following: Next) -> Outcome:
 
 def _pace(until: Until, context: StepContext) -> _Pace:
     every = timeout_of(until.every, context.scope, "every")
-    assert every is not None, "it has a default"
-    return _Pace(every, timeout_of(until.limit, context.scope, "for"))
+    limit = timeout_of(until.limit, context.scope, "for")
+    return _Pace(ASKED_EVERY if every is None else every, limit)
 
 
 def _not_done(pace: _Pace) -> Failed:

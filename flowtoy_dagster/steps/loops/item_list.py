@@ -7,10 +7,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from pydantic import ValidationError
+
 from flowtoy_dagster.datafiles.facts import file_facts
 from flowtoy_dagster.datafiles.places import PlaceError
 from flowtoy_dagster.datafiles.reading import FileRecords
 from flowtoy_dagster.errors import StepError, TemplateError
+from flowtoy_dagster.flow.compile.diagnostics import first_mistake
 from flowtoy_dagster.flow.files.suggestions import show
 from flowtoy_dagster.flow.schema.for_each import ForEachConfig
 from flowtoy_dagster.flow.templates.names import BATCH, LOOP, Names
@@ -102,10 +105,8 @@ def _settings(written: ForEachConfig, scope: Mapping[str, Any]) -> ForEachConfig
         raise StepError(f"for_each: expected a list or a mapping, got {_shown(iterated)}")
     try:
         settings = ForEachConfig.model_validate({**rendered, "in": []})
-    except ValueError as error:
-        name, reason = (part.strip() for part in str(error).splitlines()[1:3])
-        reason = reason.removeprefix("Value error, ").partition(" [type=")[0]
-        raise StepError(f"for_each.{name}: {reason}") from None
+    except ValidationError as error:
+        raise StepError(f"for_each.{': '.join(first_mistake(error))}") from None
     return settings.model_copy(update={"iterated": iterated, "key": key})
 
 

@@ -24,6 +24,9 @@ from flowtoy_dagster.providers.rest.pages.pages import (
 )
 from flowtoy_dagster.providers.rest.pages.paths import BodyPath, JmesPath, PageError, find, keys_of
 
+_LONGEST_TOTAL = 300
+"""Digits of a total: no float holds more."""
+
 
 class SinglePage(Paginator):
     """One page is all there is."""
@@ -216,6 +219,8 @@ class _Total:
             raise PageError(
                 f"'total_path' ({self._path}) must find a whole number, and found {show(found)}"
             )
+        if isinstance(found, str) and len(found) > _LONGEST_TOTAL:
+            raise PageError(f"'total_path' ({self._path}) found a number of {len(found):,} digits")
         if (total := int(found)) < self.value < math.inf:
             raise PageError(
                 f"the total ({self._path}) went from {self.value:.0f} to {total} while the pages "

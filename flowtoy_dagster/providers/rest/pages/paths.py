@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Annotated, Any
 
-from jmespath import exceptions, lexer
+from jmespath import lexer
 from pydantic import AfterValidator, BeforeValidator
 
 from flowtoy_dagster.errors import TemplateError
@@ -69,7 +69,7 @@ def _has_quoted_index(path: str) -> bool:
     """Whether `['name']` stands where JSONPath has a key; to JMESPath it is a list of a text."""
     try:
         kinds = [kind for kind, _ in _tokens(path)]
-    except exceptions.JMESPathError:
+    except ValueError:  # of JMESPath, or of Python where a number is too long
         return False
     return any(
         kinds[at] == "lbracket"
