@@ -45,6 +45,8 @@ from flowtoy_dagster.store.store import open_store
 
 ALL_STEPS = "(all steps)"
 LAST, FAILED = "last", "failed"
+_EMPTY = ("", "last:", "failed:")  # a shell's variable that is not set names no run
+_LIST = "flowtoy runs lists them"
 
 
 @dataclass(frozen=True)
@@ -170,9 +172,8 @@ class History:
         Raises:
             UsageError: there is none, or several begin so, or it is a run of something else.
         """
-        word, colon, flow = wanted.partition(":")
-        if not wanted or (word in (LAST, FAILED) and colon and not flow):
-            # A shell's variable that is not set must not end or repeat some run.
+        word, _, flow = wanted.partition(":")
+        if wanted in _EMPTY:
             raise UsageError(f"'{wanted}' names no run\n    write an id, last or last:FLOW")
         if word in (LAST, FAILED):
             return self._latest(word, flow or None)
@@ -187,9 +188,8 @@ class History:
         if found:
             ids = ", ".join(run.run_id[:12] for run in found[:5])
             raise UsageError(f"several runs begin with '{wanted}': {ids}")
-        hint = "flowtoy runs lists them"
-        if wanted.endswith((".yaml", ".yml")):
-            hint = f"the run comes first: flowtoy retry last {wanted}"
+        is_file = wanted.endswith((".yaml", ".yml"))
+        hint = f"the run comes first: flowtoy retry last {wanted}" if is_file else _LIST
         raise UsageError(f"there is no run '{wanted}'\n    {hint}")
 
     def _latest(self, word: str, flow: str | None) -> dg.DagsterRun:
@@ -198,9 +198,8 @@ class History:
         if found:
             return self.find(found[0].run_id)
         what = "failed run" if state else "run"
-        if flow is None:
-            raise UsageError(f"there is no {what} yet")
-        raise UsageError(f"there is no {what} of a flow '{flow}'\n    flowtoy runs lists them")
+        where = "yet" if flow is None else f"of a flow '{flow}'\n    flowtoy runs lists them"
+        raise UsageError(f"there is no {what} {where}")
 
     def flow(self, run: dg.DagsterRun, *, to_run: bool = False) -> Flow:
         """The flow as it was when the run was made.

@@ -11,10 +11,10 @@ BODIES = {
     b"\xff": "UTF-8",
     b"[" * 100_000: "levels deep",
     b'{"action": "cancel", "run": "a", "run": "b"}': "'run'",
-    b'{"action": "again", "run": "a", "params": {"x": "\\ud800"}}': "",
-    b'{"action": "retry", "run": "a", "step": "\\ud800"}': "",
+    b'{"action": "again", "run": "a", "params": {"x": "\\ud800"}}': "not valid Unicode",
+    b'{"action": "retry", "run": "a", "step": "\\ud800"}': "not valid Unicode",
     b'{"run": ' + b"9" * 5000 + b"}": "too many digits",
-    b'{"run": NaN}': "",
+    b'{"run": NaN}': "NaN is not a JSON value",
     b"[]": "an action is a mapping",
     b'{"action": "cancel"}': "run and step are texts",
 }
