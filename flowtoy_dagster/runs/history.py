@@ -44,9 +44,7 @@ from flowtoy_dagster.store.shared.shared_files import LOGS_FOLDER, shared_store
 from flowtoy_dagster.store.store import open_store
 
 ALL_STEPS = "(all steps)"
-LAST, FAILED = "last", "failed"
-_EMPTY = ("", "last:", "failed:")  # a shell's variable that is not set names no run
-_LIST = "flowtoy runs lists them"
+LAST, FAILED, _EMPTY = "last", "failed", ("", "last:", "failed:")
 
 
 @dataclass(frozen=True)
@@ -162,8 +160,8 @@ class History:
         run = record.dagster_run
         if not is_interrupted(self.instance, run):
             return record
-        cancelled = run.status == DagsterRunStatus.CANCELING
-        status = DagsterRunStatus.CANCELED if cancelled else DagsterRunStatus.FAILURE
+        ending = run.status == DagsterRunStatus.CANCELING
+        status = DagsterRunStatus.CANCELED if ending else DagsterRunStatus.FAILURE
         return record._replace(dagster_run=run.with_status(status))
 
     def find(self, wanted: str) -> dg.DagsterRun:
@@ -188,8 +186,8 @@ class History:
         if found:
             ids = ", ".join(run.run_id[:12] for run in found[:5])
             raise UsageError(f"several runs begin with '{wanted}': {ids}")
-        is_file = wanted.endswith((".yaml", ".yml"))
-        hint = f"the run comes first: flowtoy retry last {wanted}" if is_file else _LIST
+        what = f"retry last {wanted}" if wanted.endswith((".yaml", ".yml")) else ""
+        hint = f"the run comes first: flowtoy {what}" if what else "flowtoy runs lists them"
         raise UsageError(f"there is no run '{wanted}'\n    {hint}")
 
     def _latest(self, word: str, flow: str | None) -> dg.DagsterRun:
@@ -198,8 +196,8 @@ class History:
         if found:
             return self.find(found[0].run_id)
         what = "failed run" if state else "run"
-        where = "yet" if flow is None else f"of a flow '{flow}'\n    flowtoy runs lists them"
-        raise UsageError(f"there is no {what} {where}")
+        told = "yet" if flow is None else f"of a flow '{flow}'\n    flowtoy runs lists them"
+        raise UsageError(f"there is no {what} {told}")
 
     def flow(self, run: dg.DagsterRun, *, to_run: bool = False) -> Flow:
         """The flow as it was when the run was made.

@@ -40,10 +40,7 @@ from flowtoy_dagster.flow.schema.models import (
 )
 
 _PARAMETER_TYPES = {
-    "parameter": "value",
-    "value": "value",
-    "filter": "template",
-    "body": "template",
+    "parameter": "value", "value": "value", "filter": "template", "body": "template",
 }
 
 
@@ -385,13 +382,10 @@ class _Builder:
 
 def _call(view: StepView) -> Step:
     """A step that only calls its source: all of a notification, and the beginning of any."""
+    source = view.source or Source(BROKEN_SOURCE, {})
     return Step(
-        index=view.step.index,
-        name=view.name,
-        source=view.source or Source(BROKEN_SOURCE, {}),
-        input_kind=view.input_kind,
-        request_keys=view.request_keys,
-        payload=view.payload,
+        view.step.index, view.name, source, input_kind=view.input_kind,
+        request_keys=view.request_keys, payload=view.payload,
     )
 
 
