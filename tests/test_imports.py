@@ -136,7 +136,7 @@ def test_an_unknown_name_is_an_attribute_error() -> None:
     ("old", "name", "now"),
     [
         ("engine.storage", "WarmStorage", "engine.storage.sqlite"),
-        ("engine.compute_logs", "DirectComputeLogManager", "engine.storage.compute_logs"),
+        ("engine.compute_logs", "DirectComputeLogManager", "engine.storage.logs.compute_logs"),
         ("engine.postgres", "WarmPostgresStorage", "engine.storage.postgres"),
     ],
 )

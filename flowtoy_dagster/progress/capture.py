@@ -11,7 +11,7 @@ import fcntl
 import os
 import sys
 
-from flowtoy_dagster.engine.storage.console_log import configure_log
+from flowtoy_dagster.engine.storage.logs.console_log import configure_log
 
 _CAPACITY = 1 << 20
 """Bytes that may be written before anybody reads them."""

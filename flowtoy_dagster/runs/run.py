@@ -20,7 +20,7 @@ from flowtoy_dagster.engine.dagster_private.execution import ReconstructableJob
 from flowtoy_dagster.engine.executors.kinds import executor_of
 from flowtoy_dagster.engine.executors.warm.executor import STOP_MESSAGE, iterate_run
 from flowtoy_dagster.engine.jobs.limits import free_slots, has_pools
-from flowtoy_dagster.engine.storage.console_log import dagster_level
+from flowtoy_dagster.engine.storage.logs.console_log import dagster_level
 from flowtoy_dagster.errors import RunInterrupted
 from flowtoy_dagster.flow.graph import Flow, worker_count
 from flowtoy_dagster.flow.param_values import bind, bound

@@ -13,12 +13,12 @@ from typing import Any
 import dagster as dg
 import pytest
 
-from flowtoy_dagster.engine.storage.compute_logs import DirectComputeLogManager
+from flowtoy_dagster.engine.storage.logs.compute_logs import DirectComputeLogManager
 
 # Runs in a Python of its own: what is redirected are the descriptors of a whole process.
 CAPTURE = """
 import os, subprocess, sys, time
-from flowtoy_dagster.engine.storage.compute_logs import DirectComputeLogManager
+from flowtoy_dagster.engine.storage.logs.compute_logs import DirectComputeLogManager
 manager = DirectComputeLogManager(sys.argv[1])
 def children():
     return open(f"/proc/self/task/{os.getpid()}/children").read().split()
@@ -198,3 +198,44 @@ def test_the_steps_of_a_run_are_captured_one_by_one(
         "second": (b"second speaks\nof a child\n", b""),
     }
     assert os.listdir(Path(instance.storage_directory()) / run_id / "compute_logs")
+
+
+@pytest.mark.parametrize("keep", ["", "manager.keep_pump()\n"], ids=["alone", "kept"])
+def test_each_step_has_what_it_printed_itself_while_it_ran(tmp_path: Path, keep: str) -> None:
+    done, logs = capture(
+        tmp_path,
+        keep + """
+def seen(step):
+    path = f"{sys.argv[1]}/run/compute_logs/{step}.out"
+    while not os.path.getsize(path):
+        time.sleep(0.01)
+for step in ("a", "b", "c"):
+    with manager.capture_logs(["run", "compute_logs", step]):
+        os.write(1, step.encode() * 300_000)
+        seen(step)
+        os.write(1, b"end of " + step.encode())
+import threading
+assert threading.active_count() == 1 + KEPT
+""".replace("KEPT", str(int(bool(keep)))),
+    )
+    assert done.returncode == 0, done.stderr
+    for step in "abc":
+        assert (logs / f"{step}.out").read_text() == step * 300_000 + f"end of {step}"
+
+
+def test_a_child_that_prints_without_end_does_not_hold_up_the_step(tmp_path: Path) -> None:
+    done, logs = capture(
+        tmp_path,
+        """
+manager.keep_pump()
+with manager.capture_logs(["run", "compute_logs", "step"]):
+    left = subprocess.Popen(["yes"], stderr=subprocess.DEVNULL)
+    time.sleep(0.2)
+with manager.capture_logs(["run", "compute_logs", "next"]):
+    print("mine")
+left.kill()
+""",
+    )
+    assert done.returncode == 0, done.stderr
+    assert (logs / "next.out").read_text() == "mine\n"
+    assert (logs / "step.out").stat().st_size > 0

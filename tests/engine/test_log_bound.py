@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from flowtoy_dagster import run_flow
-from flowtoy_dagster.engine.storage.log_bound import (
+from flowtoy_dagster.engine.storage.logs.log_bound import (
     KEPT_FIRST,
     KEPT_LAST,
     LONGEST_LINE,

@@ -86,6 +86,7 @@ IMPORTED: dict[str, str] = {
         "scoped_resources_builder_cm=…, raise_on_error=…, output_capture=…, "
         "step_dependency_config=…)"
     ),
+    "dagster._core.execution.context_creation_job:create_log_manager": "(context_creation_data)",
     "dagster._core.execution.context_creation_job:execution_context_event_generator": (
         "(job, execution_plan, run_config, dagster_run, instance, retry_mode, "
         "scoped_resources_builder_cm=…, raise_on_error=…, output_capture=…, "

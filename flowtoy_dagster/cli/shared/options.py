@@ -234,7 +234,7 @@ def begin(env_file: Sequence[Path] | None, log_level: LogLevel) -> None:
         UsageError: an env file can't be read.
         ConfigError: a line of one is not `NAME=value`.
     """
-    from flowtoy_dagster.engine.storage.console_log import set_log_level
+    from flowtoy_dagster.engine.storage.logs.console_log import set_log_level
 
     load_env_files(env_file or ())
     set_log_level(log_level.value)

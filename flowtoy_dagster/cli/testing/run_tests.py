@@ -71,7 +71,7 @@ def run_tests(
     `--record` really runs the flow, and writes the answers and the result into its test file,
     secrets masked. `--param` and `--env-file` are for that run.
     """
-    from flowtoy_dagster.engine.storage.console_log import set_log_level
+    from flowtoy_dagster.engine.storage.logs.console_log import set_log_level
     from flowtoy_dagster.testing.files import CaseReader, find_files
 
     set_log_level(log_level.value)

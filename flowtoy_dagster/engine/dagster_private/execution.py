@@ -19,6 +19,7 @@ from dagster._core.execution.context_creation_job import (
     ContextCreationData,
     ExecutionContextManager,
     PlanExecutionContextManager,
+    create_log_manager,
     execution_context_event_generator,
 )
 from dagster._core.execution.plan import active, execute_plan, instance_concurrency_context
@@ -86,6 +87,7 @@ __all__ = [
     "_pool_key_for_step",
     "active",
     "create_execution_plan",
+    "create_log_manager",
     "dagster_event_sequence_for_step",
     "execute_plan",
     "execute_run_iterator",

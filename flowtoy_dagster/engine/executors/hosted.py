@@ -17,12 +17,14 @@ class HostedCompute:
         began: when the run began, in seconds of the monotonic clock; set with `host`.
         tell: takes events of the step while it runs, which are stored already.
         sparing: a block in which the step is spared the first interrupt of its run.
+        begin: stores and reports what was held back until the step's own work begins.
     """
 
     host: Host | None = None
     began: float | None = None
     tell: Callable[[DagsterEvent], None] | None = None
     sparing: Callable[[], AbstractContextManager[None]] = nullcontext
+    begin: Callable[[], None] | None = None
 
     def events(self, context: OpExecutionContext, inputs: Any) -> Iterator[Any]:
         """Run the step: what its op yields."""
@@ -30,6 +32,8 @@ class HostedCompute:
 
     def __call__(self, context: OpExecutionContext, inputs: Any) -> Iterator[Any]:
         """The same, each event made in a block of `sparing`."""
+        if self.begin is not None:
+            self.begin()
         events = self.events(context, inputs)
         while True:
             with self.sparing():

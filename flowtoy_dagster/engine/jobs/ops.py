@@ -32,9 +32,9 @@ from flowtoy_dagster.engine.jobs.params import PARAMS
 from flowtoy_dagster.engine.jobs.recordings.of_run import RunRecording, closed, is_replay
 from flowtoy_dagster.engine.jobs.reuse import reusable_runs
 from flowtoy_dagster.engine.storage.address import hidden_addresses
-from flowtoy_dagster.engine.storage.compute_logs import DirectComputeLogManager
-from flowtoy_dagster.engine.storage.console_log import log_masked_by
 from flowtoy_dagster.engine.storage.instances import limiter_of
+from flowtoy_dagster.engine.storage.logs.compute_logs import DirectComputeLogManager
+from flowtoy_dagster.engine.storage.logs.console_log import log_masked_by
 from flowtoy_dagster.engine.storage.run_clock import run_time
 from flowtoy_dagster.engine.tags import DONE, FAILURES_TAG, RESULT
 from flowtoy_dagster.flow.graph import Flow, Step, worker_count
@@ -44,7 +44,6 @@ from flowtoy_dagster.masking.mask import Mask
 from flowtoy_dagster.steps.attempts import StepOutcome, fail_step, run_step
 from flowtoy_dagster.steps.chain import Failed
 from flowtoy_dagster.steps.context import Host, StepContext
-from flowtoy_dagster.steps.outputs.streams import has_places
 from flowtoy_dagster.steps.scope import RunInfo, build_scope
 from flowtoy_dagster.steps.stages import RUN_OUT_OF_TIME
 from flowtoy_dagster.steps.state.flow_folder import FlowFolder
@@ -72,11 +71,14 @@ class StepCompute(HostedCompute):
     does not tolerate raises, one that it tolerates ends without `result`.
     """
 
-    def __init__(self, flow: Flow, step: Step, secrets: FlowSecrets, has_done: bool) -> None:
+    def __init__(
+        self, flow: Flow, step: Step, secrets: FlowSecrets, has_done: bool, claims_places: bool
+    ) -> None:
         self.flow = flow
         self.step = step
         self._has_done = has_done
         self._secrets = secrets
+        self._claims_places = claims_places
 
     def events(  # noqa: D102 - what Dagster asks for
         self, context: dg.OpExecutionContext, inputs: Mapping[str, Callable[[], StepRecord]]
@@ -247,8 +249,7 @@ class StepCompute(HostedCompute):
 
     def _places(self, context: dg.OpExecutionContext) -> RunPlaces | None:
         """Where the run's steps write files; None where no two say where they do."""
-        several = sum(map(has_places, self.flow.steps)) > 1
-        return _records(context).places(context.run_id) if several else None
+        return _records(context).places(context.run_id) if self._claims_places else None
 
     def _repeat(
         self,

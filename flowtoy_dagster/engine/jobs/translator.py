@@ -34,6 +34,7 @@ from flowtoy_dagster.flow.schema.tags import check_run_tags, check_step_tags
 from flowtoy_dagster.flow.secrets_of_flow import FlowSecrets
 from flowtoy_dagster.masking.mask import Mask
 from flowtoy_dagster.providers.kinds import describe
+from flowtoy_dagster.steps.outputs.streams import has_places
 
 KIND_TAG = "kind"
 # One object for all ops: making each its own is a tenth of the time that a job takes.
@@ -97,7 +98,11 @@ class FlowTranslator:
         secrets = FlowSecrets(flow)
         mask = secrets.mask(os.environ)
         all_tags = {**flow.tags, **check_run_tags(tags or {}), FLOW_TAG: flow.name}
-        ops = {step.name: self._op(flow, step, job_name, secrets, mask) for step in flow.steps}
+        claims_places = sum(map(has_places, flow.steps)) > 1
+        ops = {
+            step.name: self._op(flow, step, job_name, secrets, mask, claims_places)
+            for step in flow.steps
+        }
         graph = GraphDefinition(
             name=job_name,
             description=mask.text(flow.description) if flow.description else None,
@@ -115,7 +120,13 @@ class FlowTranslator:
         return FlowJob.of(job, around)
 
     def _op(
-        self, flow: Flow, step: Step, job_name: str, secrets: FlowSecrets, mask: Mask
+        self,
+        flow: Flow,
+        step: Step,
+        job_name: str,
+        secrets: FlowSecrets,
+        mask: Mask,
+        claims_places: bool,
     ) -> OpDefinition:
         spec = self.step_spec(flow, step)
         if spec.retry is not None:
@@ -138,7 +149,7 @@ class FlowTranslator:
             # Op names are unique in a whole code location, so the job's name is part of them.
             # No job that a location makes of files has three underscores in its name.
             name=f"{job_name}___{step.index}_{dagster_name(step.name)}",
-            compute_fn=StepCompute(flow, step, secrets, DONE in outs),
+            compute_fn=StepCompute(flow, step, secrets, DONE in outs, claims_places),
             ins={input_name(flow.step(name)): _IN for name in step.upstream},
             outs=outs,
             description=mask.text(spec.description),

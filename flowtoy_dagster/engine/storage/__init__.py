@@ -8,7 +8,7 @@ from __future__ import annotations
 import importlib
 from typing import Any
 
-_MODULES = {"WarmStorage": "sqlite", "DirectComputeLogManager": "compute_logs"}
+_MODULES = {"WarmStorage": "sqlite", "DirectComputeLogManager": "logs.compute_logs"}
 
 
 def __getattr__(name: str) -> Any:

@@ -15,7 +15,7 @@ from flowtoy_dagster.engine.dagster_private.storage import (
     ReconstructableJob,
     recon_job_from_origin,
 )
-from flowtoy_dagster.engine.storage.console_log import build_handlers
+from flowtoy_dagster.engine.storage.logs.console_log import build_handlers
 from flowtoy_dagster.engine.storage.run_clock import offset_of
 from flowtoy_dagster.store.limits.database_rates import DatabaseRates, Rows
 from flowtoy_dagster.store.limits.rates import RateStore, rates_of

@@ -13,7 +13,7 @@ import os
 import threading
 import time
 import weakref
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
@@ -44,6 +44,7 @@ from flowtoy_dagster.engine.dagster_private.storage import (
     DagsterStorage,
 )
 from flowtoy_dagster.engine.fence import OURS, Fence, wait_to_be_killed
+from flowtoy_dagster.engine.storage.event_groups import EventGroup, Row
 from flowtoy_dagster.errors import HomeError
 from flowtoy_dagster.masking.mask import STORAGE_VARIABLE, Mask, storage_secrets
 
@@ -80,6 +81,7 @@ _INSERT_IF_OURS = (
 # A crash of the server may lose the last events of a running step, never those of a run's end:
 # what is written after them, and waited for, takes them along.
 _QUICKLY = "SET LOCAL synchronous_commit TO off; "
+_STATES = frozenset(kind.value for kind in EVENT_TYPE_TO_PIPELINE_RUN_STATUS)
 _TAGGED = {*ASSET_EVENTS, *ASSET_CHECK_EVENTS}
 """Events that are also stored elsewhere than in the log."""
 
@@ -106,9 +108,11 @@ class WarmPostgresEventLogStorage(PostgresEventLogStorage):
 
     Attributes:
         fence: by what this process holds the step that it runs; None where no other may have it.
+        group: what holds events back that are stored with others; None where each is stored alone.
     """
 
     fence: Fence | None = None
+    group: EventGroup | None = None
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -121,14 +125,31 @@ class WarmPostgresEventLogStorage(PostgresEventLogStorage):
         """As Dagster's own does, in one statement and without telling listeners, who are gone."""
         kind = event.dagster_event_type if event.is_dagster_event else None
         if kind in _TAGGED:
+            if self.group is not None:
+                self.group.flush()
             super().store_event(event)
-            return
-        statement, row = _INSERT, self._event_to_row(event)
+        elif self.group is None:
+            self._insert_all([self._event_to_row(event)])
+        else:
+            self.group.add(self._event_to_row(event))
+
+    def hold(self, kinds: Collection[str]) -> EventGroup:
+        """Hold events of these types back from now on; for a process that works for one run."""
+        self.group = EventGroup(kinds, self._insert_all)
+        return self.group
+
+    def _insert_all(self, rows: Sequence[Row]) -> None:
+        """Store events with one question to the server, all of them or none."""
+        insert, held_by = _INSERT, {}
         if self.fence is not None:
-            statement, row = _INSERT_IF_OURS, {**row, **self.fence.values()}
-        if kind not in EVENT_TYPE_TO_PIPELINE_RUN_STATUS:
-            statement = _QUICKLY + statement
-        if not self._execute(statement, row):
+            insert, held_by = _INSERT_IF_OURS, dict(self.fence.values())
+        statements, values = [], {}
+        for number, row in enumerate(rows):
+            named = {**row, **held_by}
+            statements.append(insert % {name: f"%({name}_{number})s" for name in named})
+            values.update({f"{name}_{number}": value for name, value in named.items()})
+        quickly = "" if any(row["dagster_event_type"] in _STATES for row in rows) else _QUICKLY
+        if not self._execute(quickly + "; ".join(statements), values):
             wait_to_be_killed()
 
     def is_ours(self) -> bool:

@@ -15,7 +15,7 @@ import sqlite3
 import tempfile
 import threading
 import types
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +44,7 @@ from flowtoy_dagster.engine.dagster_private.storage import (
     runs,
     schedules,
 )
+from flowtoy_dagster.engine.storage.event_groups import EventGroup, Row
 from flowtoy_dagster.engine.storage.sqlite_connections import (
     BUSY_SECONDS,
     Engines,
@@ -66,9 +67,14 @@ _EMPTY_SHARD = f"empty-{dg.__version__}.shard"
 
 
 class WarmEventLogStorage(SqliteEventLogStorage):
-    """Dagster's event log in SQLite, with its connections kept."""
+    """Dagster's event log in SQLite, with its connections kept.
+
+    Attributes:
+        group: what holds events back that are stored with others; None where each is stored alone.
+    """
 
     _obs: Any
+    group: EventGroup | None = None
 
     def __init__(self, base_dir: str, inst_data: ConfigurableClassData | None = None) -> None:
         self._engines = Engines()
@@ -128,11 +134,24 @@ class WarmEventLogStorage(SqliteEventLogStorage):
     def store_event(self, event: EventLogEntry) -> None:
         """As Dagster's own does; what goes into the run's database alone goes there directly."""
         if event.is_dagster_event and event.dagster_event_type in _MIRRORED:
+            if self.group is not None:
+                self.group.flush()
             super().store_event(event)
             return
         row = self._event_to_row(event)
         row["timestamp"] = row["timestamp"].isoformat(sep=" ", timespec="microseconds")
-        self._writers.insert(event.run_id, _INSERT, row)
+        if self.group is None:
+            self._writers.insert(event.run_id, _INSERT, [row])
+        else:
+            self.group.add(row)
+
+    def hold(self, kinds: Collection[str]) -> EventGroup:
+        """Hold events of these types back from now on; for a process that works for one run."""
+        self.group = EventGroup(kinds, self._insert_all)
+        return self.group
+
+    def _insert_all(self, rows: Sequence[Row]) -> None:
+        self._writers.insert(rows[0]["run_id"], _INSERT, rows)
 
     def _open_writer(self, run_id: str) -> sqlite3.Connection:
         with self._connect(run_id):

@@ -1,10 +1,11 @@
 """Connections of this process to SQLite files, kept until others have been used more lately."""
 
+import contextlib
 import os
 import sqlite3
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import sqlalchemy as db
@@ -74,13 +75,28 @@ class _Writer:
         self._connection: sqlite3.Connection | None = connection
         self._lock = threading.Lock()
 
-    def insert(self, statement: str, row: Mapping[str, Any]) -> bool:
-        """Insert a row, unless the connection has been closed; whether it was there."""
+    def insert(self, statement: str, rows: Sequence[Mapping[str, Any]]) -> bool:
+        """Insert rows, unless the connection has been closed; whether it was there."""
         with self._lock:
             if self._connection is None:
                 return False
-            self._connection.execute(statement, row)
+            if len(rows) == 1:
+                self._connection.execute(statement, rows[0])
+            else:
+                self._insert_all(self._connection, statement, rows)
             return True
+
+    def _insert_all(
+        self, connection: sqlite3.Connection, statement: str, rows: Sequence[Mapping[str, Any]]
+    ) -> None:
+        connection.execute("BEGIN IMMEDIATE")
+        try:
+            connection.executemany(statement, rows)
+            connection.execute("COMMIT")
+        except BaseException:
+            with contextlib.suppress(sqlite3.Error):  # a full disk has ended it already
+                connection.execute("ROLLBACK")
+            raise
 
     def close(self) -> None:
         """Close the connection; letting go of it would not: it is part of a cycle."""
@@ -103,9 +119,9 @@ class Writers:
         self._writers: OrderedDict[str, _Writer] = OrderedDict()
         self._pid = os.getpid()
 
-    def insert(self, run_id: str, statement: str, row: Mapping[str, Any]) -> None:
-        """Insert a row into a run's database, as a transaction of its own."""
-        while not self._get(run_id).insert(statement, row):
+    def insert(self, run_id: str, statement: str, rows: Sequence[Mapping[str, Any]]) -> None:
+        """Insert rows into a run's database, as a transaction of their own."""
+        while not self._get(run_id).insert(statement, rows):
             """Another thread needed so many others that this one was closed meanwhile."""
 
     def _get(self, run_id: str) -> _Writer:

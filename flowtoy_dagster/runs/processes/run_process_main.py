@@ -60,8 +60,8 @@ class _Requests:
 
 
 def _carry(request: dict[str, Any]) -> None:
-    from flowtoy_dagster.engine.storage.console_log import configure_log
     from flowtoy_dagster.engine.storage.instances import job_of, same_instance
+    from flowtoy_dagster.engine.storage.logs.console_log import configure_log
     from flowtoy_dagster.runs.create import QUIET
     from flowtoy_dagster.runs.run import follow
 

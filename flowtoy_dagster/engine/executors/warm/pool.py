@@ -306,13 +306,14 @@ class WorkerPool:
             return
         step_key = worker.step_key
         assert step_key is not None, f"a report of worker {worker.number}, which runs no step"
-        if kind == "event":
-            yield StepEvent(step_key, content)
+        if kind == "events":
+            yield from (StepEvent(step_key, event) for event in content)
         else:
             worker.step_key = None
-            error, worker.retiring = content
+            events, error, worker.retiring = content
             if worker.retiring:
                 self._drop(worker)
+            yield from (StepEvent(step_key, event) for event in events)
             yield StepDone(step_key, error)
 
     def _lose(self, worker: _Worker) -> Iterator[Report]:

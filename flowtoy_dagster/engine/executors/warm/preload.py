@@ -35,7 +35,7 @@ import dagster._utils.test.definitions
 import upath.implementations.local
 
 import flowtoy_dagster.engine.executors.warm.worker
-import flowtoy_dagster.engine.storage.compute_logs
+import flowtoy_dagster.engine.storage.logs.compute_logs
 import flowtoy_dagster.engine.storage.sqlite
 import flowtoy_dagster.providers.env
 import flowtoy_dagster.providers.process.provider

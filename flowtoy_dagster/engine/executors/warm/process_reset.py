@@ -7,6 +7,9 @@ import signal
 import socket
 import sys
 import threading
+
+# That of `signal` tries each handler as the name of one, for 64 signals, twice a step.
+from _signal import getsignal  # type: ignore[import-not-found]
 from collections.abc import Mapping
 from types import TracebackType
 from typing import Any
@@ -16,7 +19,7 @@ from typing_extensions import Self
 _OF_THE_RUN = frozenset({signal.SIGINT, signal.SIGTERM})
 """The signals by which a run is interrupted; they are not forgotten."""
 
-
+_SIGNALS = tuple(sorted(signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP}))
 _OF_THE_STORE = ("fsspecIO", "asyncio_")
 """Threads of fsspec, which reads and writes objects: one for all, and those that look up hosts."""
 
@@ -51,9 +54,7 @@ class Isolation:
         self._streams = (sys.stdin, sys.stdout, sys.stderr)
         self._threads = set(threading.enumerate())
         self._signals = {
-            number: signal.getsignal(number)
-            for number in signal.valid_signals()
-            if number not in (signal.SIGKILL, signal.SIGSTOP)
+            number: getsignal(number) for number in _SIGNALS
         }
         self._blocked = signal.pthread_sigmask(signal.SIG_BLOCK, ())
         self._socket_timeout = socket.getdefaulttimeout()
@@ -87,7 +88,7 @@ class Isolation:
         for number in blocked & self._signals.keys() - _OF_THE_RUN:
             signal.signal(number, signal.SIG_IGN)  # this drops it where it waits
         for number, handler in self._signals.items():
-            if signal.getsignal(number) is not handler and handler is not None:
+            if getsignal(number) is not handler and handler is not None:
                 signal.signal(number, handler)
         signal.pthread_sigmask(signal.SIG_SETMASK, self._blocked)
 

@@ -23,16 +23,12 @@ from dagster import (
 )
 
 from flowtoy_dagster.engine.dagster_private.execution import (
-    ContextCreationData,
     ExecuteRunWithPlanIterable,
-    ExecutionContextManager,
     ExecutionPlan,
     ExecutionStep,
-    IJob,
     InstanceRef,
     KnownExecutionState,
     PastExecutionState,
-    PlanExecutionContextManager,
     ReconstructableJob,
     RepositoryLoadData,
     ResolvedRunConfig,
@@ -40,33 +36,24 @@ from flowtoy_dagster.engine.dagster_private.execution import (
     StepHandle,
     StepOutputHandle,
     create_execution_plan,
-    execution_context_event_generator,
-    get_required_resource_keys_to_init,
     inner_plan_execution_iterator,
     serializable_error_info_from_exc_info,
 )
 from flowtoy_dagster.engine.executors.hosted import HostedCompute
 from flowtoy_dagster.engine.executors.scheduling.halting import is_of_flow
-from flowtoy_dagster.engine.executors.scheduling.rebound import rebound
 from flowtoy_dagster.engine.executors.warm.process_reset import Isolation
-from flowtoy_dagster.engine.executors.warm.quiet_resources import quiet_resources
+from flowtoy_dagster.engine.executors.warm.reports import Reports
+from flowtoy_dagster.engine.executors.warm.step_contexts import StepContexts
 from flowtoy_dagster.engine.fence import Fence
-from flowtoy_dagster.engine.storage.console_log import configure_log
 from flowtoy_dagster.engine.storage.instances import event_log_of, instance_of
+from flowtoy_dagster.engine.storage.logs.compute_logs import DirectComputeLogManager
+from flowtoy_dagster.engine.storage.logs.console_log import configure_log
 from flowtoy_dagster.providers.process_tree import adopt_orphans
 from flowtoy_dagster.steps.context import Host
 from flowtoy_dagster.steps.state.deadline import exit_uninterruptible
 
 _ORPHAN_GRACE = 2.5
 """Seconds between TERM and KILL for commands whose run is gone."""
-_STORED_ALONE = frozenset(
-    kind.value for kind in (
-        dg.DagsterEventType.STEP_WORKER_STARTED, dg.DagsterEventType.LOGS_CAPTURED,
-        dg.DagsterEventType.STEP_INPUT, dg.DagsterEventType.LOADED_INPUT,
-        dg.DagsterEventType.HANDLED_OUTPUT,
-    )
-)
-"""Events of a flow's steps from which nothing follows in the run's process, which gets none."""
 STEPS_BEFORE_RENEWAL = 500
 """Steps after which a worker is replaced, so that what providers leak stays bounded."""
 
@@ -165,38 +152,14 @@ def main(descriptor: int) -> None:
     configure_log()
     # A parent that is gone reads no more: there is nobody left to tell.
     with contextlib.suppress(BrokenPipeError), instance_of(setup.instance) as instance:
-        reports = _Reports(connection)
+        logs = instance.compute_log_manager
+        if isinstance(logs, DirectComputeLogManager):
+            logs.keep_pump()
+        reports = Reports(connection)
         _serve(reports, _Worker(setup, instance, host, reports))
 
 
-class _Reports:
-    """The connection to the parent; threads of a step may report, too, as long as it runs."""
-
-    def __init__(self, connection: Connection) -> None:
-        self._connection = connection
-        self._lock = threading.Lock()
-        self._running = False
-
-    def next_step(self) -> tuple[str, "StepTask"]:
-        """The next step to run; raises EOFError where there is none."""
-        found: tuple[str, StepTask] = self._connection.recv()
-        self._running = True
-        return found
-
-    def tell(self, event: DagsterEvent) -> None:
-        """Report an event of the step that runs; once it has ended, nobody hears it."""
-        with self._lock:
-            if self._running:
-                self._connection.send(("event", event))
-
-    def end(self, error: Any, retiring: bool) -> None:
-        """Report that the step has ended."""
-        with self._lock:
-            self._running = False
-            self._connection.send(("done", (error, retiring)))
-
-
-def _serve(reports: _Reports, worker: "_Worker") -> None:
+def _serve(reports: Reports, worker: "_Worker") -> None:
     """Run the steps that come, until the parent has no more or the worker has had enough."""
     for count in range(1, STEPS_BEFORE_RENEWAL + 1):
         try:
@@ -205,9 +168,11 @@ def _serve(reports: _Reports, worker: "_Worker") -> None:
             return
         error, retiring = None, count == STEPS_BEFORE_RENEWAL
         try:
-            for event in worker.run(step_key, task):
-                if event.event_type_value not in _STORED_ALONE or not worker.of_flow:
+            try:
+                for event in worker.run(step_key, task):
                     reports.tell(event)
+            finally:
+                reports.store()
         except (KeyboardInterrupt, DagsterExecutionInterruptedError):
             error, retiring = serializable_error_info_from_exc_info(sys.exc_info()), True
         except BaseException:  # noqa: BLE001 - the parent decides what becomes of it
@@ -232,42 +197,9 @@ def _watch_parent(descriptor: int, host: Host) -> None:
     os._exit(0)
 
 
-def _context_events(
-    *arguments: Any, resolved: ResolvedRunConfig
-) -> Iterator[Any]:
-    def create_data(
-        job: IJob,
-        plan: ExecutionPlan,
-        run_config: Mapping[str, object],
-        run: DagsterRun,
-        instance: DagsterInstance,
-    ) -> ContextCreationData:
-        definition = job.get_definition()
-        return ContextCreationData(
-            job=job,
-            resolved_run_config=resolved,
-            dagster_run=run,
-            executor_def=definition.executor_def,
-            instance=instance,
-            resource_keys_to_init=get_required_resource_keys_to_init(plan, definition),
-            execution_plan=plan,
-        )
-
-    # The generator resolves the run's configuration anew for each step: 15 of 27 ms of CPU.
-    generate = rebound(execution_context_event_generator, create_context_creation_data=create_data)
-    yield from generate(*arguments)
-
-
-class _StepContextManager(PlanExecutionContextManager):
-    """The context of one step, made from what its worker has resolved for all."""
-
-    def __init__(self, worker: "_Worker", plan: ExecutionPlan) -> None:
-        ExecutionContextManager.__init__(self, worker.step_context_events(plan))
-
-
 class _Worker:
     def __init__(
-        self, setup: WorkerSetup, instance: DagsterInstance, host: Host, reports: _Reports
+        self, setup: WorkerSetup, instance: DagsterInstance, host: Host, reports: Reports
     ) -> None:
         self.setup = setup
         self.host = host
@@ -299,17 +231,16 @@ class _Worker:
         """Whether the steps are a flow's, of which less is to be told than of others."""
         return is_of_flow(self.whole.plan)
 
-    def step_context_events(self, plan: ExecutionPlan) -> Iterator[Any]:
-        """What sets a step's context up: Dagster's own generator, given what was resolved."""
-        return _context_events(
+    @cached_property
+    def _contexts(self) -> StepContexts:
+        setup = self.setup
+        return StepContexts(
             self.job,
-            plan,
-            self.setup.run.run_config,
-            self.setup.run,
+            setup.run,
             self.instance,
-            self.setup.retry_mode.for_inner_plan(),
-            quiet_resources if self.of_flow else None,
-            resolved=self.whole.resolved,
+            setup.retry_mode.for_inner_plan(),
+            self.whole.resolved,
+            of_flow=self.of_flow,
         )
 
     def run(self, step_key: str, task: StepTask) -> Iterator[DagsterEvent]:
@@ -325,10 +256,12 @@ class _Worker:
                 metadata={"pid": MetadataValue.text(str(os.getpid()))},
                 step_key=step_key,
             )
+            if self.of_flow:
+                self.reports.in_groups(event_log_of(self.instance))
             plan = self._plan_for(step_key, task)
             self._host_step(step_key, host, self.setup.began)
             yield from ExecuteRunWithPlanIterable(
-                plan, inner_plan_execution_iterator, _StepContextManager(self, plan)
+                plan, inner_plan_execution_iterator, self._contexts.of(plan)
             )
         self.tainted = isolation.tainted
 
@@ -349,6 +282,7 @@ class _Worker:
             compute.host = host
             compute.began = began
             compute.tell = self.reports.tell
+            compute.begin = self.reports.flush
 
     def _plan_for(self, step_key: str, task: StepTask) -> ExecutionPlan:
         """The plan of one step, taken out of the whole plan, which is built once."""

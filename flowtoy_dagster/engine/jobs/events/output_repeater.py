@@ -2,7 +2,7 @@
 
 import os
 
-from flowtoy_dagster.engine.storage.log_bound import LogBound
+from flowtoy_dagster.engine.storage.logs.log_bound import LogBound
 from flowtoy_dagster.steps.state.mask import MaskedStreams, StepMask
 
 

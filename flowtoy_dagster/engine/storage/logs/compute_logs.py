@@ -2,7 +2,6 @@
 
 import contextlib
 import os
-import select
 import sys
 import threading
 from collections.abc import Iterator, Mapping, Sequence
@@ -16,6 +15,7 @@ from flowtoy_dagster.engine.dagster_private.storage import (
     ConfigurableClassData,
     LocalComputeLogManager,
 )
+from flowtoy_dagster.engine.storage.logs.log_pump import Pumps
 from flowtoy_dagster.steps.state.mask import SharedMask, StepMask
 from flowtoy_dagster.store.files import make_private_folder
 from flowtoy_dagster.store.shared.shared_files import (
@@ -30,6 +30,8 @@ from flowtoy_dagster.store.store import Store
 _alone = threading.RLock()
 """Held while a step's output is captured: steps in several threads share the descriptors."""
 _CHUNK = 1 << 16
+_CHUNKS_AT_ONCE = 32
+"""More than a pipe holds, so that one who prints without a pause can't hold up the step's end."""
 _DISCARDED = b"(what this step printed is not kept: its secret outputs are not known)\n"
 
 
@@ -59,6 +61,11 @@ class DirectComputeLogManager(LocalComputeLogManager):
         super().__init__(*args, **kwargs)
         self._captures: list[_Capture] = []
         self._shared: Store | None = None
+        self._pumps = Pumps()
+
+    def keep_pump(self) -> None:
+        """Have one thread for all that is captured in this process, until its end."""
+        self._pumps.keep()
 
     def mask_with(self, mask: StepMask) -> None:
         """Hide what a step knows to be secret in everything that is captured now."""
@@ -67,9 +74,10 @@ class DirectComputeLogManager(LocalComputeLogManager):
 
     @contextlib.contextmanager
     def capture_logs(self, log_key: Sequence[str]) -> Iterator[CapturedLogContext]:
-        paths = [self.get_captured_local_path(log_key, kind) for kind in ("out", "err")]
+        out = self.get_captured_local_path(log_key, "out")
+        paths = [out, f"{out.removesuffix('out')}err"]
         make_private_folder(Path(paths[0]).parent)
-        with self._uploaded(paths), _alone, _Capture(paths) as capture:
+        with self._uploaded(paths), _alone, _Capture(paths, self._pumps) as capture:
             self._captures.append(capture)
             try:
                 yield CapturedLogContext(log_key)
@@ -111,28 +119,28 @@ class _Capture:
 
     Args:
         paths: the files for stdout and stderr.
+        pumps: has what moves what comes while the block runs.
     """
 
-    def __init__(self, paths: Sequence[str]) -> None:
+    def __init__(self, paths: Sequence[str], pumps: Pumps) -> None:
         self._files = [
             os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600) for path in paths
         ]
+        self._pumps = pumps
         self._held = [b"", b""]
-        self._done = threading.Event()
         self.mask = SharedMask()
 
     def __enter__(self) -> Self:
         _flush()
         pipes = [os.pipe(), os.pipe()]
-        self._ends = [read for read, _ in pipes]
-        self._wake, self._waker = os.pipe()
+        self.ends: Sequence[int] = [read for read, _ in pipes]
         self._kept = [os.dup(1), os.dup(2)]
         for descriptor, (read, write) in zip((1, 2), pipes, strict=True):
             os.set_blocking(read, False)
             os.dup2(write, descriptor)
             os.close(write)
-        self._thread = threading.Thread(target=self._pump, daemon=True)
-        self._thread.start()
+        self._emptying = self._pumps.emptying(self)
+        self._emptying.__enter__()
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -140,39 +148,31 @@ class _Capture:
         for descriptor, kept in zip((1, 2), self._kept, strict=True):
             os.dup2(kept, descriptor)
             os.close(kept)
-        self._done.set()
-        os.write(self._waker, b"\0")
-        self._thread.join()
-        for descriptor in (*self._ends, *self._files, self._wake, self._waker):
+        self._emptying.__exit__(None, None, None)
+        # What a child that was left behind still prints is not waited for.
+        for end in self.ends:
+            self.drain(end)
+        self._write_held()
+        for descriptor in (*self.ends, *self._files):
             os.close(descriptor)
 
-    def _pump(self) -> None:
-        open_ends = set(self._ends)
-        while open_ends:
-            # What may be the beginning of a secret is held back until more comes, or the end.
-            ready, _, _ = select.select([*open_ends, self._wake], [], [])
-            done = self._done.is_set()
-            for end in [e for e in open_ends if done or e in ready]:
-                # What a child that was left behind still prints is not waited for.
-                if not self._drain(end) or done:
-                    open_ends.discard(end)
-        self._write_held()
-
-    def _drain(self, end: int) -> bool:
-        """Move what is there into the file; False at the pipe's end."""
-        index = self._ends.index(end)
-        while True:
+    def drain(self, end: int) -> bool:
+        """Move what is there into the file, or the first part; False at the pipe's end."""
+        index = self.ends.index(end)
+        for _ in range(_CHUNKS_AT_ONCE):
             try:
                 data = os.read(end, _CHUNK)
             except BlockingIOError:
-                return True
+                break
             if not data:
                 return False
+            # What may be the beginning of a secret is held back until more comes, or the end.
             data = self._held[index] + data
             waits = self.mask.is_holding or self.mask.is_discarding
             held = len(data) if waits else self.mask.held_back(data)
             self._held[index] = data[len(data) - held :] if held else b""
             self._write(index, data[: len(data) - held])
+        return True
 
     def _write_held(self) -> None:
         for index, data in enumerate(self._held):

@@ -1,0 +1,63 @@
+"""Events of a step that are stored together: in one transaction, and not in one each.
+
+A small step has seven events. What a run costs on several workers is to a good part that each of
+them waits for the others' transactions.
+"""
+
+import contextlib
+import signal
+import threading
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from typing import Any
+
+Row = Mapping[str, Any]
+"""What is stored of an event, by column."""
+_INTERRUPTING = (signal.SIGINT, signal.SIGTERM, signal.SIGALRM)
+
+
+class EventGroup:
+    """Holds rows of some events back until another event is stored, or until `flush`.
+
+    Nothing may follow from an event that is held back: whoever is to act on it has it from
+    somebody who has called `flush` before.
+
+    Args:
+        kinds: the types of the events that are held back.
+        store: stores rows in their order, all of them or none.
+    """
+
+    def __init__(self, kinds: Collection[str], store: Callable[[Sequence[Row]], None]) -> None:
+        self._kinds = kinds
+        self._store = store
+        self._lock = threading.Lock()
+        self._rows: list[Row] = []
+
+    def add(self, row: Row) -> None:
+        """Store a row after all that are held back, or hold it back, too."""
+        with self._lock:
+            self._rows.append(row)
+        if row["dagster_event_type"] not in self._kinds:
+            self.flush()
+
+    def flush(self) -> None:
+        """Store what is held back; where that fails, it is held back still."""
+        with _uninterrupted(), self._lock:
+            if self._rows:
+                self._store(self._rows)
+                self._rows = []
+
+    def empty(self) -> bool:
+        """Hold nothing back any more; whether nothing was."""
+        with self._lock:
+            rows, self._rows = self._rows, []
+        return not rows
+
+
+@contextlib.contextmanager
+def _uninterrupted() -> Iterator[None]:
+    """Let no signal raise between a transaction's end and the note that it has ended."""
+    blocked = signal.pthread_sigmask(signal.SIG_BLOCK, _INTERRUPTING)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, blocked)

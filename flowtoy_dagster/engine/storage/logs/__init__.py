@@ -1,0 +1,1 @@
+"""What steps print: captured, bounded, and shown on the console."""
