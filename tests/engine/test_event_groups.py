@@ -12,7 +12,12 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
-from flowtoy_dagster.engine.storage.event_groups import EventGroup, Row
+from flowtoy_dagster.engine.storage.event_groups import (
+    EventGroup,
+    Row,
+    group_for,
+    stored_together,
+)
 from flowtoy_dagster.engine.storage.sqlite import WarmEventLogStorage
 
 HELD = ("STEP_START", "STEP_SUCCESS")
@@ -94,7 +99,7 @@ def test_a_group_is_stored_whole_or_not_at_all(tmp_path: Path) -> None:
     with dg.DagsterInstance.ephemeral() as instance:
         log = WarmEventLogStorage(str(tmp_path))
         log.register_instance(instance)
-        group = log.hold(HELD)
+        log.group = group = EventGroup(HELD, log.insert)
         run_id = "00000000-0000-0000-0000-000000000001"
 
         def started(step: str) -> dg.EventLogEntry:
@@ -120,3 +125,41 @@ def test_a_group_is_stored_whole_or_not_at_all(tmp_path: Path) -> None:
         group.flush()
         assert stored() == ["a", "b", "c"]
         log.dispose()
+
+
+class Log:
+    """Where events are stored, as storages are."""
+
+    def __init__(self) -> None:
+        self.group: EventGroup | None = None
+        self.stored: list[list[Row]] = []
+
+    def insert(self, rows: Sequence[Row]) -> None:
+        self.stored.append(list(rows))
+
+    def store(self, found: Row) -> None:
+        group = group_for(self)
+        if group is None:
+            self.insert([found])
+        else:
+            group.add(found)
+
+
+def test_a_block_stores_its_own_events_together_and_nobody_elses() -> None:
+    log, other = Log(), Log()
+    with stored_together(log, HELD):
+        log.store(row("STEP_START", 1))
+        thread = threading.Thread(target=log.store, args=[row("STEP_START", 2)])
+        thread.start()
+        thread.join()
+        other.store(row("STEP_START", 3))
+        log.store(row("STEP_START", 4))
+    log.store(row("STEP_START", 5))
+    assert log.stored == [[row("STEP_START", 2)],
+                          [row("STEP_START", 1), row("STEP_START", 4)], [row("STEP_START", 5)]]
+    assert other.stored == [[row("STEP_START", 3)]]
+
+
+def test_where_another_class_stores_events_each_is_stored_alone() -> None:
+    with stored_together(object(), HELD):
+        """Nothing is held back."""

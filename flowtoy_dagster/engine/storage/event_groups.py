@@ -8,7 +8,8 @@ import contextlib
 import signal
 import threading
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from typing import Any
+from contextvars import ContextVar
+from typing import Any, Protocol
 
 Row = Mapping[str, Any]
 """What is stored of an event, by column."""
@@ -51,6 +52,44 @@ class EventGroup:
         with self._lock:
             rows, self._rows = self._rows, []
         return not rows
+
+
+class Grouping(Protocol):
+    """Where a process stores events."""
+
+    group: EventGroup | None
+
+    def insert(self, rows: Sequence[Row]) -> None:
+        """Store rows in their order, all of them or none."""
+
+
+_together: ContextVar[tuple[Any, EventGroup] | None] = ContextVar("together", default=None)
+
+
+@contextlib.contextmanager
+def stored_together(log: Any, kinds: Collection[str]) -> Iterator[None]:
+    """Store the events of these types together that come from a block, at its end.
+
+    Args:
+        log: a `Grouping`; where another class stores events, each is stored alone.
+        kinds: the types of the events.
+    """
+    if not hasattr(log, "group"):
+        yield
+        return
+    group = EventGroup(kinds, log.insert)
+    before = _together.set((log, group))
+    try:
+        yield
+    finally:
+        _together.reset(before)
+        group.flush()
+
+
+def group_for(log: Grouping) -> EventGroup | None:
+    """What holds events back that are stored there now; None where each is stored alone."""
+    found = _together.get()
+    return found[1] if found is not None and found[0] is log else log.group
 
 
 @contextlib.contextmanager

@@ -13,7 +13,7 @@ import os
 import threading
 import time
 import weakref
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
@@ -44,7 +44,7 @@ from flowtoy_dagster.engine.dagster_private.storage import (
     DagsterStorage,
 )
 from flowtoy_dagster.engine.fence import OURS, Fence, wait_to_be_killed
-from flowtoy_dagster.engine.storage.event_groups import EventGroup, Row
+from flowtoy_dagster.engine.storage.event_groups import EventGroup, Row, group_for
 from flowtoy_dagster.errors import HomeError
 from flowtoy_dagster.masking.mask import STORAGE_VARIABLE, Mask, storage_secrets
 
@@ -108,7 +108,7 @@ class WarmPostgresEventLogStorage(PostgresEventLogStorage):
 
     Attributes:
         fence: by what this process holds the step that it runs; None where no other may have it.
-        group: what holds events back that are stored with others; None where each is stored alone.
+        group: what holds events back in a process that works for one run.
     """
 
     fence: Fence | None = None
@@ -124,21 +124,17 @@ class WarmPostgresEventLogStorage(PostgresEventLogStorage):
     def store_event(self, event: EventLogEntry) -> None:
         """As Dagster's own does, in one statement and without telling listeners, who are gone."""
         kind = event.dagster_event_type if event.is_dagster_event else None
+        group = group_for(self)
         if kind in _TAGGED:
-            if self.group is not None:
-                self.group.flush()
+            if group is not None:
+                group.flush()
             super().store_event(event)
-        elif self.group is None:
-            self._insert_all([self._event_to_row(event)])
+        elif group is None:
+            self.insert([self._event_to_row(event)])
         else:
-            self.group.add(self._event_to_row(event))
+            group.add(self._event_to_row(event))
 
-    def hold(self, kinds: Collection[str]) -> EventGroup:
-        """Hold events of these types back from now on; for a process that works for one run."""
-        self.group = EventGroup(kinds, self._insert_all)
-        return self.group
-
-    def _insert_all(self, rows: Sequence[Row]) -> None:
+    def insert(self, rows: Sequence[Row]) -> None:
         """Store events with one question to the server, all of them or none."""
         insert, held_by = _INSERT, {}
         if self.fence is not None:

@@ -15,7 +15,7 @@ import sqlite3
 import tempfile
 import threading
 import types
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -44,7 +44,7 @@ from flowtoy_dagster.engine.dagster_private.storage import (
     runs,
     schedules,
 )
-from flowtoy_dagster.engine.storage.event_groups import EventGroup, Row
+from flowtoy_dagster.engine.storage.event_groups import EventGroup, Row, group_for
 from flowtoy_dagster.engine.storage.sqlite_connections import (
     BUSY_SECONDS,
     Engines,
@@ -70,7 +70,7 @@ class WarmEventLogStorage(SqliteEventLogStorage):
     """Dagster's event log in SQLite, with its connections kept.
 
     Attributes:
-        group: what holds events back that are stored with others; None where each is stored alone.
+        group: what holds events back in a process that works for one run.
     """
 
     _obs: Any
@@ -133,24 +133,21 @@ class WarmEventLogStorage(SqliteEventLogStorage):
 
     def store_event(self, event: EventLogEntry) -> None:
         """As Dagster's own does; what goes into the run's database alone goes there directly."""
+        group = group_for(self)
         if event.is_dagster_event and event.dagster_event_type in _MIRRORED:
-            if self.group is not None:
-                self.group.flush()
+            if group is not None:
+                group.flush()
             super().store_event(event)
             return
         row = self._event_to_row(event)
         row["timestamp"] = row["timestamp"].isoformat(sep=" ", timespec="microseconds")
-        if self.group is None:
-            self._writers.insert(event.run_id, _INSERT, [row])
+        if group is None:
+            self.insert([row])
         else:
-            self.group.add(row)
+            group.add(row)
 
-    def hold(self, kinds: Collection[str]) -> EventGroup:
-        """Hold events of these types back from now on; for a process that works for one run."""
-        self.group = EventGroup(kinds, self._insert_all)
-        return self.group
-
-    def _insert_all(self, rows: Sequence[Row]) -> None:
+    def insert(self, rows: Sequence[Row]) -> None:
+        """Store events of one run, all of them or none."""
         self._writers.insert(rows[0]["run_id"], _INSERT, rows)
 
     def _open_writer(self, run_id: str) -> sqlite3.Connection:

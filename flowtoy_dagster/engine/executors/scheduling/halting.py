@@ -34,10 +34,13 @@ from flowtoy_dagster.engine.executors.scheduling.steady_waits import (
     SteadyExecution,
     give_up_claims,
 )
+from flowtoy_dagster.engine.storage.event_groups import stored_together
+from flowtoy_dagster.engine.storage.instances import event_log_of
 from flowtoy_dagster.engine.tags import DONE, HALT_TAG, ORDER_TAG, RESULT
 
 # A step whose `continue` edges alone lead to a failed one must start.
 _OUTPUTS_ALONE = StepDependencyConfig(require_upstream_step_success=False)
+_SKIPPED = frozenset({DagsterEventType.STEP_SKIPPED.value})
 _NOT_WANTED = "no step that it depends on has failed"
 FLOW_EXECUTION: dict[str, Any] = {
     "retries": RetryMode.ENABLED,
@@ -259,11 +262,17 @@ class HaltingExecution(SteadyExecution):
     ) -> Iterator[DagsterEvent]:
         self._update()
         while self._held_back:
-            key, reason = next(iter(self._held_back.items()))
-            del self._held_back[key]
-            self._in_flight.add(key)
-            yield _held_back_event(job_context.for_step(self.get_step_by_key(key)), reason)
-            self.mark_skipped(key)
+            found = dict(self._held_back)
+            with stored_together(event_log_of(job_context.instance), _SKIPPED):
+                events = [
+                    _held_back_event(job_context.for_step(self.get_step_by_key(key)), reason)
+                    for key, reason in found.items()
+                ]
+            for key, event in zip(found, events, strict=True):
+                del self._held_back[key]
+                self._in_flight.add(key)
+                yield event
+                self.mark_skipped(key)
             self._update()
         yield from super().plan_events_iterator(job_context)
 

@@ -49,8 +49,8 @@ class Reports:
         if self._held:
             return
         self._unwanted, self._held = _STORED_ALONE, _AT_BEGIN_OR_END
-        if hasattr(log, "hold"):
-            self._group = log.hold(_AT_BEGIN_OR_END)
+        if hasattr(log, "group"):
+            log.group = self._group = EventGroup(_AT_BEGIN_OR_END, log.insert)
 
     def next_step(self) -> tuple[str, Any]:
         """The next step to run, and what it must know; raises EOFError where there is none."""
