@@ -14,8 +14,9 @@ from typing import Any, get_args, get_type_hints
 import typer
 from typer.models import OptionInfo
 
-from flowtoy_dagster.cli.app import app
+from flowtoy_dagster.cli.app import make_app
 
+app = make_app()
 PAGE = Path(__file__).parent / "reference" / "cli.md"
 
 HEAD = """\

@@ -76,9 +76,11 @@ def _follow(descriptors: list[int]) -> None:
 def main() -> None:
     """Import, serve, and end as the command that was asked for."""
     del sys.path[0]  # this folder
+    from flowtoy_dagster.cli.app import make_app
     from flowtoy_dagster.engine.executors.warm.forkserver_process import import_for_workers
     from flowtoy_dagster.engine.executors.warm.pool import DEFINITIONS, ENTRY, PRELOAD
 
+    make_app()  # imports all commands
     import_for_workers((*MODULES, PRELOAD, DEFINITIONS), ENTRY)
     # A Ctrl-C is for pytest, which then lets this process end.
     signal.signal(signal.SIGINT, signal.SIG_IGN)

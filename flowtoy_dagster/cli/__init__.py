@@ -36,10 +36,10 @@ def main() -> NoReturn:
     from flowtoy_dagster.terminal import say
 
     try:
-        from flowtoy_dagster.cli.app import app
+        from flowtoy_dagster.cli.app import app_for
 
         watch_stdout()
-        code = _code_of(app)
+        code = _code_of(app_for(sys.argv[1:]))
         sys.stdout.flush()
     except BrokenPipeError:
         # The reader of our output has closed it.

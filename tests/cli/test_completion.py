@@ -9,7 +9,7 @@ import pytest
 from typer.testing import CliRunner
 
 from flowtoy_dagster import run_flow
-from flowtoy_dagster.cli.app import app
+from flowtoy_dagster.cli.app import make_app
 
 FLOW = """\
 name: shop
@@ -39,7 +39,7 @@ def offered(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], 
         words = line.split(" ")
         variables = {"_FLOWTOY_COMPLETE": "complete_bash", "COMP_WORDS": line,
                      "COMP_CWORD": str(len(words) - 1)}
-        done = CliRunner().invoke(app, [], prog_name="flowtoy", env=variables)
+        done = CliRunner().invoke(make_app(), [], prog_name="flowtoy", env=variables)
         assert not done.stderr
         return done.stdout.split()
 

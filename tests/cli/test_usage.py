@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from flowtoy_dagster.cli.app import app
+from flowtoy_dagster.cli.app import make_app
 from flowtoy_dagster.cli.shared.serving import Door
 from flowtoy_dagster.errors import UsageError
 from flowtoy_dagster.flow.schema.durations import seconds_of_span
@@ -31,14 +31,14 @@ CALLS = {
 
 @pytest.mark.parametrize("call", CALLS)
 def test_a_wrong_call_says_what_to_write(call: str) -> None:
-    done = CliRunner(env={"TERM": "dumb", "COLUMNS": "200"}).invoke(app, call.split())
+    done = CliRunner(env={"TERM": "dumb", "COLUMNS": "200"}).invoke(make_app(), call.split())
     assert done.exit_code == 2
     assert CALLS[call] in " ".join(done.output.replace("│", " ").split())
 
 
 def test_a_retry_of_a_file_says_that_the_run_comes_first() -> None:
     with pytest.raises(UsageError) as told:
-        app(["retry", "f.yaml", "last:shop"], standalone_mode=False)
+        make_app()(["retry", "f.yaml", "last:shop"], standalone_mode=False)
     assert str(told.value) == (
         "'f.yaml' is a file, and the run comes first\n    flowtoy retry last:shop f.yaml"
     )
@@ -57,7 +57,7 @@ def test_an_empty_folder_is_not_the_current_one(
     arguments: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    done = CliRunner(env={"TERM": "dumb", "COLUMNS": "200"}).invoke(app, arguments)
+    done = CliRunner(env={"TERM": "dumb", "COLUMNS": "200"}).invoke(make_app(), arguments)
     assert (done.exit_code, list(tmp_path.iterdir())) == (2, [])
     assert "the name of the folder is empty; . is the current one" in done.output
 
@@ -66,13 +66,14 @@ def test_an_empty_folder_is_not_the_current_one(
 def test_a_span_that_is_none_says_what_to_write(since: str) -> None:
     reason = f"--since: '{since}' is not a span of time\n    write such as 30m, 12h"
     with pytest.raises(UsageError, match=reason):
-        app(["runs", "--since", since], standalone_mode=False)
+        make_app()(["runs", "--since", since], standalone_mode=False)
 
 
 @pytest.mark.usefixtures("made_home")
 @pytest.mark.parametrize("call", ["--since 99999999999999d", "--limit 99999999999999999999"])
 def test_a_number_of_any_size_is_answered(call: str) -> None:
-    done = CliRunner(env={"TERM": "dumb", "COLUMNS": "200"}).invoke(app, ["runs", *call.split()])
+    runner = CliRunner(env={"TERM": "dumb", "COLUMNS": "200"})
+    done = runner.invoke(make_app(), ["runs", *call.split()])
     assert done.exit_code in (0, 2), done.output
     assert done.exit_code == 0 or "expected at most" in done.output
 
@@ -81,7 +82,8 @@ def test_a_number_of_any_size_is_answered(call: str) -> None:
     "call", ["", "run", "runs", "runs show", "runs open", "runs prune", "pools set", "webui"]
 )
 def test_help_shows_no_types_of_python(call: str) -> None:
-    done = CliRunner(env={"TERM": "dumb", "COLUMNS": "120"}).invoke(app, [*call.split(), "--help"])
+    runner = CliRunner(env={"TERM": "dumb", "COLUMNS": "120"})
+    done = runner.invoke(make_app(), [*call.split(), "--help"])
     assert "--help" in done.output
     assert not re.search("<(bool|str|int|list)", done.output)
 
