@@ -41,9 +41,9 @@ from flowtoy_dagster.engine.dagster_private.execution import (
 )
 from flowtoy_dagster.engine.executors.hosted import HostedCompute
 from flowtoy_dagster.engine.executors.scheduling.halting import is_of_flow
+from flowtoy_dagster.engine.executors.warm.contexts.step_contexts import StepContexts
 from flowtoy_dagster.engine.executors.warm.process_reset import Isolation
 from flowtoy_dagster.engine.executors.warm.reports import Reports
-from flowtoy_dagster.engine.executors.warm.step_contexts import StepContexts
 from flowtoy_dagster.engine.fence import Fence
 from flowtoy_dagster.engine.storage.instances import event_log_of, instance_of
 from flowtoy_dagster.engine.storage.logs.compute_logs import DirectComputeLogManager

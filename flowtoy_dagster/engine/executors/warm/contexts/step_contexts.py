@@ -26,7 +26,7 @@ from flowtoy_dagster.engine.dagster_private.execution import (
     get_required_resource_keys_to_init,
 )
 from flowtoy_dagster.engine.executors.scheduling.rebound import rebound
-from flowtoy_dagster.engine.executors.warm.kept_resources import KeptResources
+from flowtoy_dagster.engine.executors.warm.contexts.kept_resources import KeptResources
 
 
 class StepContexts:
