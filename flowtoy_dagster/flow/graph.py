@@ -209,6 +209,7 @@ class Flow:
         notifications: the calls that are made when a run has ended.
         schedules: when Dagster starts it by itself.
         folder: where its first file is; None where nothing of the flow depends on it.
+        files: what it was merged from, as absolute paths; none where it came from no file.
         values: what the parameters are, once somebody has chosen.
         warnings: what may not be as it is meant, in file order.
         written: the tree that it was read from, with the places of everything.
@@ -225,6 +226,7 @@ class Flow:
     notifications: tuple[Notification, ...] = ()
     schedules: tuple[ScheduleConfig, ...] = ()
     folder: str | None = None
+    files: tuple[str, ...] = field(default=(), compare=False, repr=False)
     values: Values | None = None
     warnings: tuple[Problem, ...] = ()
     written: Node | None = field(default=None, compare=False, repr=False)

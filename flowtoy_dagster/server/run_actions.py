@@ -21,12 +21,13 @@ from flowtoy_dagster.runs.processes.background_run import launch_background
 from flowtoy_dagster.runs.processes.dagster_launcher import FlowtoyRunLauncher
 from flowtoy_dagster.runs.retry import plan_retry
 from flowtoy_dagster.runs.shown.choosing import ChoiceError, choose
+from flowtoy_dagster.server.changed_file import flow_now
 from flowtoy_dagster.server.dagster_web import flow_job
 from flowtoy_dagster.server.status_api import Endpoint, error_response, json_response
 
 ACTIONS = "/flow/actions"
 """Where actions are posted; the guard must know that it is writable."""
-_KEYS = {"action", "run", "step", "params"}
+_KEYS = {"action", "run", "step", "params", "flow"}
 
 
 @dataclass(frozen=True)
@@ -38,12 +39,14 @@ class Wish:
         run: the id of a run.
         step: with `retry`, the step from which on everything is run.
         params: with `again`, the texts of the parameters that are to be another than in that run.
+        flow: with `again`, `then` for the flow that ran, `now` for what its files hold now.
     """
 
     action: str
     run: str
     step: str | None
     params: Mapping[str, str | None]
+    flow: str = "then"
 
     @classmethod
     def read(cls, body: bytes) -> Wish:
@@ -54,7 +57,7 @@ class Wish:
         """
         found = loads(body, unique_keys=True)
         if not isinstance(found, dict) or not found.keys() <= _KEYS:
-            raise ValueError("an action is a mapping of action, run, step and params")
+            raise ValueError("an action is a mapping of action, run, step, params and flow")
         step, params = found.get("step"), found.get("params", {})
         if not isinstance(found.get("run"), str) or not isinstance(step, (str, type(None))):
             raise ValueError("run and step are texts")
@@ -62,7 +65,10 @@ class Wish:
             isinstance(text, (str, type(None))) for text in params.values()
         ):
             raise ValueError("params is a mapping of texts")
-        return cls(str(found.get("action")), found["run"], step, params)
+        flow = found.get("flow", "then")
+        if flow not in ("then", "now"):
+            raise ValueError("flow is 'then' or 'now'")
+        return cls(str(found.get("action")), found["run"], step, params, flow)
 
 
 class RunActions:
@@ -96,11 +102,17 @@ class RunActions:
                 return self._retry(wish)
         if wish.action == "again":
             with self._lock:
-                before = self._history.flow(self._history.find(wish.run), to_run=True)
-                return self._launch(choose(before, wish.params))
+                return self._launch(choose(self._chosen(wish), wish.params))
         if wish.action == "cancel":
             return self._cancel(wish.run)
         raise ValueError(f"there is no action '{wish.action}'")
+
+    def _chosen(self, wish: Wish) -> Flow:
+        """What is run again: what ran, or what its files hold now."""
+        run = self._history.find(wish.run)
+        if wish.flow == "now":
+            return flow_now(self._history.flow(run))
+        return self._history.flow(run, to_run=True)
 
     def _retry(self, wish: Wish) -> str:
         parent = self._history.find(wish.run)

@@ -21,6 +21,7 @@ from flowtoy_dagster.runs.history import History
 from flowtoy_dagster.runs.live_view import RunView
 from flowtoy_dagster.runs.shown.choosing import fields_of
 from flowtoy_dagster.runs.wanted import WantedRuns
+from flowtoy_dagster.server.changed_file import files_now
 from flowtoy_dagster.server.status_api import HEADERS, AnswerError, Endpoint, json_response
 
 MOST_VIEWS = 8
@@ -74,9 +75,15 @@ class RunReader:
         return view
 
     def form(self, wanted: str) -> dict[str, Any]:
-        """The parameters of the flow of a run, with the values that it had."""
+        """The parameters of the flow of a run, with the values that it had.
+
+        `now` has the same of its files, where they have changed since.
+        """
         self.view(wanted)
-        return {"params": fields_of(self._history.flow(self._history.find(wanted)))}
+        flow = self._history.flow(self._history.find(wanted))
+        now = files_now(flow)
+        changed = now.document() if now is not None and now.told is not None else None
+        return {"params": fields_of(flow), "now": changed}
 
 
 def run_routes(reader: RunReader) -> list[BaseRoute]:

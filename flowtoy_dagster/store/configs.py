@@ -94,7 +94,7 @@ class ConfigStore:
             HomeError: it can't be written.
         """
         reference = self.save(flow.name, flow.config, flow.folder)
-        places = packed(flow.written) if flow.written is not None else None
+        places = packed(flow.written, flow.files) if flow.written is not None else None
         if places is not None:
             key, data = f"{reference}{_PLACES}", dumps(places)
             if self._store.exists(key) and self._store.read(key) == data:

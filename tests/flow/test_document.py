@@ -15,9 +15,8 @@ from hypothesis import strategies as st
 from json_values import json_values
 
 from flowtoy_dagster.errors import ConfigError, Location
-from flowtoy_dagster.flow.compile.resolve import merge_configurations
 from flowtoy_dagster.flow.files.loading import read_files
-from flowtoy_dagster.flow.files.nodes import Mark, Node, from_plain, merge
+from flowtoy_dagster.flow.files.nodes import Mark, Node, from_plain, merge, merge_configurations
 from flowtoy_dagster.flow.files.yaml_reader import (
     MAX_DEPTH,
     MAX_FILE_BYTES,

@@ -124,6 +124,8 @@ PARAMS = [
         ("note", "string", None, "", None)]
 ] + [{"name": "api_token", "type": "string", "description": "", "secret": True, "required": True,
       "nullable": False, "variable": "API_TOKEN", "given": False}]
+NOW = {"files": ["/srv/flows/shop.yaml"], "usable": True, "params": [*PARAMS[:2], PARAMS[-1]],
+       "told": "shop.yaml differs from what ran: orders, details"}
 LOG = {"position": "9.9", "parts": [
     {"capture": 0, "stream": "stdout", "text": "loading 1200 rows\n" * 30, "is_cut": True},
     {"capture": 1, "stream": "stderr", "text": STDERR, "is_cut": False}]}
@@ -153,7 +155,8 @@ def _site(document: Any, features: dict[str, bool]) -> Starlette:
         return JSONResponse({"error": "run aaaaaaaa has ended already"}, 409)
 
     of_run = {"status": status, "outputs": lambda _: JSONResponse({"users": {"rows": [1, 2]}}),
-              "log": log, "items": listed, "form": lambda _: JSONResponse({"params": PARAMS})}
+              "log": log, "items": listed,
+              "form": lambda _: JSONResponse({"params": PARAMS, "now": NOW})}
     return Starlette(routes=[
         *page_routes("/", **features),
         Route("/status", status),

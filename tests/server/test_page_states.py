@@ -96,6 +96,9 @@ def test_every_state_fits_its_window_and_can_be_read(
     page.locator("table.runs").wait_for()
     visitor.check("runs")
     page.locator("#again").click()
+    page.get_by_label("full").wait_for()
+    page.get_by_label("Run the file as it is now").check()
+    assert page.get_by_label("full").count() == 0
     page.get_by_label("limit").fill("x")
     page.get_by_role("button", name="Run", exact=True).click()
     page.get_by_text("a value is missing").wait_for()

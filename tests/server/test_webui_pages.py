@@ -87,7 +87,8 @@ def test_a_run_is_watched_fixed_run_again_and_ended_on_the_page(
     # Why it failed comes first, once for each step, with what stderr tells besides.
     failures = page.locator("#failures li")
     assert failures.count() == 1
-    assert failures.inner_text() == "broken sh exited with code 1: no such table"
+    place = f"{tmp_path}/flow.yaml:9:5"
+    assert failures.inner_text() == f"broken sh exited with code 1: no such table {place}"
     page.wait_for_function("document.querySelectorAll('#steps .lane .attempt').length == 4")
     failures.get_by_role("button").click()
     page.locator(".log", has_text="attempt 2, stderr").wait_for()
@@ -125,6 +126,13 @@ def test_a_run_is_watched_fixed_run_again_and_ended_on_the_page(
     assert form.get_by_label("day").input_value() == "monday"
     form.get_by_role("button", name="Run").click()
     form.get_by_text(f"expected a whole number, got {show('many')}").wait_for()
+    # The file has changed since: it is run as it is now.
+    page.keyboard.press("Escape")
+    file = tmp_path / "flow.yaml"
+    file.write_text(file.read_text().replace("echo {{ params.day }}", "echo now {{ params.day }}"))
+    page.locator("#again").click()
+    form.get_by_text("flow.yaml differs from what ran: one").wait_for()
+    form.get_by_label("Run the file as it is now").check()
     form.get_by_label("limit").fill("7")
     form.get_by_label("day").fill("friday")
     form.get_by_role("button", name="Run").click()
@@ -132,7 +140,7 @@ def test_a_run_is_watched_fixed_run_again_and_ended_on_the_page(
     again = served.wait_for_run("succeeded")["dagster_run_id"]
     watched.wait_for_state("succeeded")
     assert page.url.endswith(again)
-    assert served.ask("/outputs").json["one"] == {"text": "friday 7 ***\n"}
+    assert served.ask("/outputs").json["one"] == {"text": "now friday 7 ***\n"}
 
     # The runs before and after, and what each of them is.
     page.locator("#tab-runs").click()

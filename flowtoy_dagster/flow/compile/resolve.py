@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -26,7 +26,7 @@ from flowtoy_dagster.flow.compile.validate import (
     salvage,
 )
 from flowtoy_dagster.flow.files.loading import Document
-from flowtoy_dagster.flow.files.nodes import KeyPath
+from flowtoy_dagster.flow.files.nodes import KeyPath, merge_configurations
 from flowtoy_dagster.flow.files.suggestions import nearest
 from flowtoy_dagster.flow.graph import Flow, InputKind, Notification, Source, Step, Until
 from flowtoy_dagster.flow.schema.fields import STATIC, is_free
@@ -57,16 +57,6 @@ def build_flow(document: Document, catalog: Catalog) -> Flow:
     if errors := draft.problems.errors:
         raise ConfigError([*errors, *replaced_steps(errors, document)])
     return flow
-
-
-def merge_configurations(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
-    """Deep-merge: mappings key by key, anything else replaces (language 1.1)."""
-    merged = dict(base)
-    for key, value in over.items():
-        here = merged.get(key)
-        both = isinstance(here, dict) and isinstance(value, dict)
-        merged[key] = merge_configurations(here, value) if both else value  # type: ignore[arg-type]
-    return merged
 
 
 @dataclass(frozen=True)
@@ -125,7 +115,7 @@ class _Builder:
                 for draft, view in zip(self.draft.notifications, notified, strict=True)
             ),
             schedules=self.draft.schedules,
-            folder=folder_of(self.draft, self.runner),
+            folder=folder_of(self.draft, self.runner), files=self.draft.document.files,
             warnings=tuple(sorted(self.draft.problems.warnings, key=lambda warning: warning.order)),
             written=self.draft.document.root,
         )

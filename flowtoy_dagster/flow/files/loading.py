@@ -14,7 +14,7 @@ from typing import Any
 from flowtoy_dagster.errors import ConfigError, Location, Problem, system_reason
 from flowtoy_dagster.flow.files.missing_file import missing_file_hint
 from flowtoy_dagster.flow.files.nodes import Mark, Node, from_plain, merge
-from flowtoy_dagster.flow.files.saved_places import located
+from flowtoy_dagster.flow.files.saved_places import located, merged_files
 from flowtoy_dagster.flow.files.yaml_reader import MAX_FILE_BYTES, read_document
 
 STDIN = "-"
@@ -31,11 +31,13 @@ class Document:
         default_name: the name that it has where it gives none.
         folder: where its first file is; the working directory where it is no file. None where
             that was deleted.
+        files: the files that it was merged from, as absolute paths; none where it is no file.
     """
 
     root: Node
     default_name: str
     folder: str | None = None
+    files: tuple[str, ...] = ()
 
 
 def read_files(paths: Sequence[str | Path]) -> Document:
@@ -80,7 +82,8 @@ def merged(parts: Sequence[Node], paths: Sequence[str | Path]) -> Document:
     root = functools.reduce(merge, parts)
     if first == STDIN:
         return Document(root, "stdin", _absolute("."))
-    return Document(root, Path(first).stem, _absolute(os.path.dirname(first) or "."))
+    files = () if STDIN in paths else tuple(os.path.abspath(path) for path in paths)
+    return Document(root, Path(first).stem, _absolute(os.path.dirname(first) or "."), files)
 
 
 def read_mapping(config: Mapping[str, Any], places: Any = None) -> Document:
@@ -99,7 +102,7 @@ def read_mapping(config: Mapping[str, Any], places: Any = None) -> Document:
         root = from_plain(config, mark) if places is None else located(config, places, mark)
     except ValueError as error:
         raise ConfigError([Problem(f"the configuration can't be read: {error}")]) from None
-    return Document(root, "flow", _absolute("."))
+    return Document(root, "flow", _absolute("."), merged_files(places))
 
 
 def _absolute(folder: str) -> str | None:

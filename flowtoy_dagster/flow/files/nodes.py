@@ -6,6 +6,7 @@ of its key. Merging works on nodes, so positions survive it.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -86,6 +87,16 @@ def merge(base: Node, over: Node) -> Node:
     for key, node in over.value.items():
         merged[key] = merge(merged[key], node) if key in merged else node
     return Node(merged, over.mark if over.value else base.mark, over.key_mark or base.key_mark)
+
+
+def merge_configurations(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
+    """Deep-merge: mappings key by key, anything else replaces (language 1.1)."""
+    merged = dict(base)
+    for key, value in over.items():
+        here = merged.get(key)
+        both = isinstance(here, dict) and isinstance(value, dict)
+        merged[key] = merge_configurations(here, value) if both else value  # type: ignore[arg-type]
+    return merged
 
 
 _DEEPEST = 200

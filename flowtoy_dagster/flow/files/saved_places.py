@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from typing import Any
 
 from flowtoy_dagster.errors import Location
@@ -12,15 +13,16 @@ _SECTIONS = ("flow", "sources")
 """What steps can fail by."""
 
 
-def packed(root: Node) -> dict[str, Any] | None:
+def packed(root: Node, merged: Sequence[str] = ()) -> dict[str, Any] | None:
     """The places of the steps and the sources; None for what came from no file.
 
     Args:
         root: a configuration.
+        merged: the files that it was merged from.
 
     Returns:
-        `files`, with absolute paths, and `places`: of a value the number of its file, its line and
-        its column, then the places of what is in it, if anything is.
+        `merged`; `files`, with absolute paths, and `places`: of a value the number of its file, its
+        line and its column, then the places of what is in it, if anything is.
     """
     if root.mark.location.line < 1:
         return None
@@ -37,7 +39,18 @@ def packed(root: Node) -> dict[str, Any] | None:
 
     found = {key: node for key in _SECTIONS if (node := root.child(key)) is not None}
     places = {key: place(node) for key, node in found.items()}
-    return {"files": list(files), "places": places}
+    return {"merged": list(merged), "files": list(files), "places": places}
+
+
+def merged_files(saved: Any) -> tuple[str, ...]:
+    """The files that a configuration was merged from; none where that was not kept.
+
+    Args:
+        saved: what `packed` gave.
+    """
+    found = saved.get("merged") if isinstance(saved, dict) else None
+    is_usable = isinstance(found, list) and all(isinstance(file, str) for file in found)
+    return tuple(found) if is_usable and found else ()
 
 
 def located(config: dict[str, Any], saved: Any, elsewhere: Mark) -> Node:

@@ -16,8 +16,8 @@ export async function openForm(address, run, open) {
   dialog.replaceChildren(title, make("p", "quiet", "…"));
   dialog.showModal();
   try {
-    const { params } = await askJson(address);
-    dialog.replaceChildren(title, new Form(params, run, open).element);
+    const { params, now } = await askJson(address);
+    dialog.replaceChildren(title, new Form(params, now, run, open).element);
     dialog.querySelector("input, select, textarea, button.first")?.focus();
   } catch (error) {
     dialog.replaceChildren(title, make("p", "outage", `The parameters can't be read: ${error.message}`), buttons());
@@ -33,27 +33,58 @@ function buttons(first) {
 
 class Form {
   #fields;
+  #params;
   #run;
   #open;
+  #flow = "then"; // or "now": what the files hold now
 
-  constructor(params, run, open) {
+  constructor(params, now, run, open) {
+    this.#params = { then: params, now: now?.params ?? [] };
     this.#run = run;
     this.#open = open;
-    this.#fields = params.map((param) => new Field(param));
     this.element = make("form");
     this.element.noValidate = true; // the server checks, and says why
     this.trouble = make("p", "outage");
     this.trouble.setAttribute("role", "alert");
     this.trouble.hidden = true;
-    const told = params.length
-      ? "All steps run. Fields that you do not change have the values of this run."
-      : "All steps run. This flow has no parameters.";
+    this.told = make("p", "quiet");
+    this.holder = make("div");
     this.submit = make("button", "first", "Run");
-    this.element.append(make("p", "quiet", told), this.trouble, ...this.#fields.map((field) => field.element), buttons(this.submit));
+    this.element.append(...(now ? this.#makeChoice(now) : []), this.told, this.trouble, this.holder, buttons(this.submit));
+    this.#fill();
     this.element.addEventListener("submit", (event) => {
       event.preventDefault();
       this.#send();
     });
+  }
+
+  #fill() {
+    const params = this.#params[this.#flow];
+    this.#fields = params.map((param) => new Field(param));
+    this.holder.replaceChildren(...this.#fields.map((field) => field.element));
+    write(this.told, params.length
+      ? "All steps run. Fields that you do not change have the values of this run."
+      : "All steps run. This flow has no parameters.");
+    this.trouble.hidden = true;
+  }
+
+  // The files of the flow have changed since: what is to run?
+  #makeChoice({ told, usable }) {
+    if (!usable) return [make("p", "quiet", `What ran then is run. ${told}`)];
+    const set = make("fieldset", "choice");
+    set.append(make("legend", "", told));
+    for (const [flow, text] of [["then", "Run what ran then"], ["now", "Run the file as it is now"]]) {
+      const label = make("label", "none");
+      const input = make("input");
+      input.type = "radio";
+      input.name = "flow";
+      input.value = flow;
+      input.checked = flow === this.#flow;
+      input.addEventListener("change", () => { this.#flow = flow; this.#fill(); });
+      label.append(input, ` ${text}`);
+      set.append(label);
+    }
+    return [set];
   }
 
   async #send() {
@@ -66,7 +97,7 @@ class Form {
     this.trouble.hidden = true;
     this.submit.disabled = true;
     try {
-      const run = await act("again", this.#run, { params });
+      const run = await act("again", this.#run, { params, flow: this.#flow });
       $("form").close();
       this.#open(run);
     } catch (error) {
