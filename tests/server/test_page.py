@@ -61,7 +61,7 @@ def test_the_page_follows_a_run(
         expect(page).to_have_title(re.compile("shop import – failed"))
         expect(state_of(page, "orders").locator(".told .attempt")).to_have_text("attempt 2")
         expect(page.locator("#failures li").first).to_have_text(
-            "orders sh exited with code 3: no orders"
+            re.compile(r"^orders sh exited with code 3: no orders \S+/[\w.]+\.yaml:\d+:\d+$")
         )
         expect(state_of(page, "report").locator(".why")).to_have_text("'orders' failed")
         # From the keyboard too.
