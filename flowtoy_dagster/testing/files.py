@@ -170,7 +170,7 @@ class _Checker:
         found = self._flow.by_name.get(name)
         if found is None:
             hint = nearest(name, self._flow.by_name).hint
-            self._error(path, f"the flow has no step '{name}'", hint, key=key)
+            self._error(path, f"there is no step '{name}'", hint, key=key)
         return found
 
     def _check_outputs(self) -> None:

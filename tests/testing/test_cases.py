@@ -232,7 +232,7 @@ def test_the_runs_time_passes_on_the_virtual_clock(
 
 WRONG = [
     ("  - {name: x, mocks: {}}", "mocks", "unknown key 'mocks'"),
-    ("  - {name: x, mock: {b: {}}}", "b:", "the flow has no step 'b'"),
+    ("  - {name: x, mock: {b: {}}}", "b:", "there is no step 'b'"),
     ("  - {name: x, mock: {a: {jsn: 1}}}", "jsn", "unknown key 'jsn'"),
     ("  - {name: x, mock: {a: {status: ok}}}", "ok", "whole number"),
     ("  - {name: x, mock: {a: {json: 1, text: b}}}", "{json", "an answer has one body"),

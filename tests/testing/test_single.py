@@ -111,7 +111,7 @@ def test_a_step_alone_prints_its_outputs_or_fails(
     }
     with pytest.raises(UsageError, match="depends on 'login'\n    give --with RUN"):
         call(commands.step, "rows", ["flow.yaml"])
-    with pytest.raises(UsageError, match="no step 'logn'\n    did you mean 'login'"):
+    with pytest.raises(UsageError, match="there is no step 'logn'\n    did you mean 'login'"):
         call(commands.step, "logn", ["flow.yaml"])
     with pytest.raises(UsageError, match="has no items"):
         call(commands.step, "login", ["flow.yaml"], item="x")

@@ -121,7 +121,7 @@ def _chosen(flow: Flow, name: str) -> Step:
 
     found = flow.by_name.get(name)
     if found is None:
-        raise UsageError(f"the flow has no step '{name}'\n    {nearest(name, flow.by_name).hint}")
+        raise UsageError(f"there is no step '{name}'\n    {nearest(name, flow.by_name).hint}")
     return found
 
 
