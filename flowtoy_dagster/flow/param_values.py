@@ -187,11 +187,13 @@ class SeenParams:
         values: by name.
         missing: for each that has none, why.
         secrets: the texts that are secret among the values.
+        public: those that are none, as their parameters say with `secret: false`.
     """
 
     values: Mapping[str, Any] = field(default_factory=dict)
     missing: Mapping[str, str] = field(default_factory=dict)
     secrets: frozenset[str] = frozenset()
+    public: frozenset[str] = frozenset()
 
     def why_missing(self, name: str) -> str:
         """Why a parameter has no value."""
@@ -215,7 +217,10 @@ def see_params(flow: Flow, environment: Mapping[str, str]) -> SeenParams:
         else:
             missing[param.name] = f"the parameter '{param.name}' {problem}"
     secrets = [value for name, value in found.items() if flow.params[name].secret]
-    return SeenParams(found, missing, frozenset(texts_in(secrets)))
+    public = [v for name, v in found.items() if flow.params[name].config.secret is False]
+    hidden = frozenset(texts_in(secrets))
+    shown = frozenset(text for value in public for text in texts_in(value))
+    return SeenParams(found, missing, hidden, shown - hidden)
 
 
 def _seen(

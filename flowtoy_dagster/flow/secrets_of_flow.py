@@ -36,8 +36,9 @@ class FlowSecrets:
         for name, value in environment.items():
             if name in self._mentioned or self._reads_any_variable:
                 values |= set(secret_values_in({name: value}))
-        values |= see_params(self._flow, environment).secrets
-        return self._written.including(values | deployment_secrets(environment))
+        params = see_params(self._flow, environment)
+        values |= self._written | params.secrets | deployment_secrets(environment)
+        return Mask(values, params.public)
 
     @functools.cached_property
     def variables(self) -> frozenset[str]:
@@ -69,8 +70,8 @@ class FlowSecrets:
         return [*named, *others]
 
     @functools.cached_property
-    def _written(self) -> Mask:
-        return Mask(value for value in secret_values_in(self._config) if not is_template(value))
+    def _written(self) -> frozenset[str]:
+        return frozenset(v for v in secret_values_in(self._config) if not is_template(v))
 
     @functools.cached_property
     def _mentioned(self) -> frozenset[str]:

@@ -181,13 +181,17 @@ class Mask:
 
     Args:
         values: the secrets; those that are too short are left out, and everyday words.
+        public: what is no secret, although it may stand under the name of one.
     """
 
-    def __init__(self, values: Iterable[str] = ()) -> None:
+    def __init__(self, values: Iterable[str] = (), public: Iterable[str] = ()) -> None:
+        self._public = frozenset(public)
         self._values = frozenset(
             value
             for value in values
-            if len(value) >= SHORTEST and value.strip().lower() not in _EVERYDAY
+            if len(value) >= SHORTEST
+            and value.strip().lower() not in _EVERYDAY
+            and value not in self._public
         )
 
     @property
@@ -201,7 +205,7 @@ class Mask:
     def including(self, values: Iterable[str]) -> Mask:
         """A mask that knows more."""
         more = frozenset(values) - self._values
-        return Mask(self._values | more) if more else self
+        return Mask(self._values | more, self._public) if more else self
 
     def text(self, text: str) -> str:
         """A text without the secrets."""

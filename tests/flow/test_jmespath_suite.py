@@ -1,8 +1,8 @@
 """The official compliance suite of JMESPath (language 7.2).
 
 `tests/data/jmespath_suite.json` is the copy of it in jmespath.py, under the MIT licence of that
-package, which is in the file. For another edition, set JMESPATH_SUITE to the folder `tests` of a clone of
-https://github.com/jmespath/jmespath.test, which has no licence of its own.
+package, which is in the file. For another edition, set JMESPATH_SUITE to the folder `tests` of a
+clone of https://github.com/jmespath/jmespath.test, which has no licence of its own.
 """
 
 from __future__ import annotations

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from flowtoy_dagster.errors import ConfigError
+from flowtoy_dagster.flow.param_values import bind, see_params
 from flowtoy_dagster.flow.secrets_of_flow import FlowSecrets
 from flowtoy_dagster.loader import load_flow
 from flowtoy_dagster.steps.attempts import StepOutcome, run_step
@@ -205,3 +206,28 @@ def test_a_value_that_is_no_secret_is_shown_in_a_configuration_error() -> None:
     with pytest.raises(ConfigError, match="expected a whole number, got 'many'"):
         load_flow({"flow": [step], "params": {"max_tokens": {"type": "integer",
                                                             "default": "many"}}})
+
+
+def test_a_parameter_switches_off_the_names_of_variables_and_keys(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    # language 13.1
+    monkeypatch.setenv("PAGE_TOKEN", "page-two-of-seven")
+    params = {
+        "page": {"type": "string", "env": "PAGE_TOKEN", "secret": False},
+        "other": {"type": "string", "secret": True, "default": "word-of-a-secret"},
+        "both": {"type": "string", "secret": False, "default": "word-of-a-secret"},
+    }
+    flow = load_flow({"params": params, "flow": [{
+        "name": "it",
+        "source": {"type": "process", "env": {"SORT_TOKEN": "{{ params.page }}"},
+                   "command": ["echo", "{{ params.page }}", "{{ params.both }}"]},
+        "output": [{"name": "said", "value": "stdout"}],
+    }]})
+    flow = bind(flow)
+    known = FlowSecrets(flow).mask(os.environ)
+    run = RunInfo("r1", "f", lambda: 0.0, see_params(flow, os.environ))
+    outcome = run_step(StepContext(flow.step("it"), run, mask=StepMask(known)), {}, {})
+    # What is declared secret stays so, whatever else has the same value.
+    said = outcome.shown(outcome.outputs, outcome.mask)["said"]
+    assert said == "page-two-of-seven ***\n"
