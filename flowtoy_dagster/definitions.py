@@ -85,7 +85,7 @@ def build_definitions(
     """The flows in files and folders, to be merged with other definitions of a code location.
 
     Call it in a function that is decorated with `dagster.definitions`: then what a run executes
-    is fixed when it is made. A flow that can't be loaded becomes a job that tells what is wrong.
+    is fixed when it is made. A flow that can't be loaded becomes a job that reports what is wrong.
 
     Args:
         paths: files, and folders of which all flows are taken; see `discovery`.

@@ -157,5 +157,5 @@ def text_tuple(value: Any, attribute: str) -> tuple[str, ...]:
     """
     is_collection = isinstance(value, Collection) and not isinstance(value, (str, bytes))
     if not is_collection or not all(isinstance(item, str) for item in value):
-        raise KindUnusable(f"has a '{attribute}' that is no list of texts: {value!r}")
+        raise KindUnusable(f"has a '{attribute}' that is not a list of texts: {value!r}")
     return tuple(value)

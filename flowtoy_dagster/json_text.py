@@ -78,7 +78,7 @@ def dumps(value: Any) -> bytes:
     """A value as compact JSON on one line.
 
     Raises:
-        JsonError: JSON can't hold it; tells the path in it.
+        JsonError: JSON can't hold it; names the path in it.
     """
     try:
         written = orjson.dumps(value, option=_OPTIONS)

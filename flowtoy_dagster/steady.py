@@ -19,7 +19,7 @@ def monotonic_place() -> str:
     """Where the monotonic clock is the same: a start of the machine, a namespace of time.
 
     Returns:
-        an empty text where the system does not tell.
+        an empty text where the system does not know.
     """
     try:
         boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()

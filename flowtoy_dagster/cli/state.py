@@ -94,7 +94,7 @@ def set_state(
             from flowtoy_dagster.errors import UsageError
 
             raise UsageError(
-                f"'{value}' is no number, and the cursor of '{step}' is one\n"
+                f"'{value}' is not a number, and the cursor of '{step}' is one\n"
                 "    --text stores it as text"
             )
         number = None if is_text else number

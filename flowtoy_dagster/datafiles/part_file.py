@@ -1,4 +1,4 @@
-"""A file that is written beside its place, and put there when it is whole."""
+"""A file that is written next to its place, and moved there when it is complete."""
 
 from __future__ import annotations
 
@@ -135,7 +135,7 @@ def sync_folder(folder: Path) -> None:
 
 
 def remove_abandoned(path: Path) -> None:
-    """Remove what killed writers of a file have left beside it."""
+    """Remove what killed writers of a file have left next to it."""
     name = glob.escape(f".{path.name[:_LONGEST_HINT]}.")
     for left in path.parent.glob(f"{name}*{PART_SUFFIX}"):
         with contextlib.suppress(OSError):

@@ -154,7 +154,7 @@ def open_source(place: str) -> BinaryIO:
     path = local_path(place)
     if path is not None:
         if not stat.S_ISREG(path.stat().st_mode):
-            raise PlaceError("it is no regular file")
+            raise PlaceError("it is not a regular file")
         return open(path, "rb")
     unusable = why_unusable(place)
     if unusable is not None:
@@ -188,9 +188,9 @@ class _LocalTarget:
         try:
             target.parent.mkdir(parents=True, exist_ok=True)
         except (FileExistsError, NotADirectoryError):
-            raise PlaceError(f"a part of the path '{path.parent}' is no folder") from None
+            raise PlaceError(f"a part of the path '{path.parent}' is not a folder") from None
         if target.exists() and not target.is_file():
-            raise PlaceError(f"'{path}' is no regular file")
+            raise PlaceError(f"'{path}' is not a regular file")
         if target.exists() and not os.access(target, os.W_OK):
             raise PlaceError(f"'{path}' is read-only")
         remove_abandoned(target)

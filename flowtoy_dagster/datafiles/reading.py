@@ -121,7 +121,7 @@ def _csv_records(facts: FileFacts, file: BinaryIO) -> Iterator[dict[str, str]]:
         raise PlaceError(f"the file '{facts.path}' is not CSV in UTF-8: {error}") from None
     finally:
         csv.field_size_limit(before)
-        with contextlib.suppress(ValueError):  # whoever has opened the file has closed it
+        with contextlib.suppress(ValueError):  # it was closed where it was opened
             text.detach()
 
 

@@ -42,7 +42,7 @@ class RecordWriter(ABC):
         """There are no more."""
 
     def close(self) -> None:  # noqa: B027 - there may be nothing to do
-        """Let go of what it holds beside the file."""
+        """Release what it holds besides the file."""
 
 
 def line_of(record: Any, number: int) -> bytes:
@@ -93,8 +93,8 @@ class TableWriter(RecordWriter):
             self.count += 1
             if not isinstance(record, Mapping):
                 raise FormatError(
-                    f"record {self.count:,} is no mapping, so it has no columns; 'format: jsonl' "
-                    "takes records of any type"
+                    f"record {self.count:,} is not a mapping, so it has no columns; "
+                    "'format: jsonl' takes records of any type"
                 )
             new = [key for key in record if key not in self.columns]
             if new and self._fixed:

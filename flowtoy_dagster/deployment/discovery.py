@@ -2,7 +2,7 @@
 
 Every YAML file of a folder is a flow, but for four kinds:
 
-- `NAME.ANYTHING.yaml` beside `NAME.yaml` is an override: it is merged over that flow, several of
+- `NAME.ANYTHING.yaml` next to `NAME.yaml` is an override: it is merged over that flow, several of
   them in the order of their names.
 - `flow.yaml` names its flow for the folder that it is in.
 - `*.test.yaml` are tests of flows.

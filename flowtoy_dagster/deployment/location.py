@@ -95,7 +95,7 @@ class FlowLocation:
     """Some flows of a code location.
 
     Args:
-        key: what tells them from other flows in the location.
+        key: what distinguishes them from other flows in the location.
         find: finds their files.
         maker: makes their jobs.
         strict: whether a flow that can't be loaded is an error, not a job that reports it.

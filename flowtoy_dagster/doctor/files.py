@@ -46,7 +46,7 @@ def _answer_of(url: str) -> Health:
         try:
             steadily(lambda: system.ls(path, detail=False))
         except FileNotFoundError:
-            # Nothing is there yet, or no bucket; who may see the prefix alone can't tell.
+            # Nothing is there yet, or no bucket; access to the prefix alone does not show which.
             with contextlib.suppress(PermissionError):
                 steadily(lambda: system.ls(bucket, detail=False))
     except FileNotFoundError:

@@ -40,7 +40,7 @@ def free_space(folder: Path) -> str:
 
 
 def is_on_network(folder: Path) -> bool:
-    """Whether a folder is on a file system of the network, as far as the system tells."""
+    """Whether a folder is on a file system of the network, as far as the system knows."""
     real = folder.resolve()
     mounts = [part for part in psutil.disk_partitions(all=True)
               if real.is_relative_to(part.mountpoint)]

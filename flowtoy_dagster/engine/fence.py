@@ -36,6 +36,6 @@ class Fence:
 
 
 def wait_to_be_killed() -> None:
-    """Do nothing more: whoever runs this process ends it, or it ends itself."""
+    """Do nothing more: the parent ends this process, or it ends itself."""
     time.sleep(KILLED_WITHIN)
     os._exit(1)

@@ -73,7 +73,7 @@ def _where(key: str, value: str, then: Schema | None) -> Schema:
 
 
 def _source_keys(name: str, parts: Schema) -> Schema | None:
-    """The keys of a source of a type; None where its kind does not tell."""
+    """The keys of a source of a type; None where its kind does not say."""
     properties = _provider_keys(name, parts)
     if properties is None:
         return None
@@ -112,7 +112,7 @@ def _of_type(name: str) -> Schema:
 
 
 def _keys_of(part: str, names: list[str], parts: Schema, *, all_keys: bool = False) -> Schema:
-    """The request keys of providers, or all of their keys, beside anything else.
+    """The request keys of providers, or all of their keys, besides anything else.
 
     Args:
         part: the name under which the keys are added to the parts.

@@ -130,7 +130,7 @@ class Writer(GenerateJsonSchema):
         return {"anyOf": [super().int_schema(schema), quoted]}
 
     def is_instance_schema(self, schema: Any) -> JsonSchemaValue:
-        """A value that is no JSON is written in a form of its own."""
+        """A value that is not JSON is written in a form of its own."""
         return {}
 
     def default_schema(self, schema: Any) -> JsonSchemaValue:

@@ -26,7 +26,7 @@ class OutputKind:
         takes_value: whether an output may have a `value`.
         needs_value: whether it must have one, where it may.
         value_is_text: whether the value must be text.
-        template_names: the names that its templates know beside `flows`, `steps` and so on.
+        template_names: the names that its templates know besides `flows`, `steps` and so on.
         options_model: checks the keys of an output that are this type's own; None where it has
             none. Their templates are rendered before the call.
         item_options: the options that must differ from item to item of a repeated step.
@@ -111,7 +111,7 @@ def output_kind_of(name: str, loaded: Any) -> OutputKind:
     """
     found = instance_of(OutputKind, loaded)
     if found is None:
-        raise KindUnusable("is no flowtoy_dagster.OutputKind")
+        raise KindUnusable("is not a flowtoy_dagster.OutputKind")
     kind = copy.copy(found)
     needed = "open" if kind.streams else "extract"
     if getattr(type(kind), needed) is getattr(OutputKind, needed):

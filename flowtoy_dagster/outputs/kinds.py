@@ -98,7 +98,7 @@ class InstalledOutputs:
         return OutputTraits(kind.can_be_secret, kind.item_options)
 
     def template_names(self, type_name: str) -> Collection[str] | None:
-        """What these templates know beside the roots; None where any name may be missing."""
+        """What these templates know besides the roots; None where any name may be missing."""
         try:
             return OUTPUTS[type_name].template_names
         except (KeyError, KindUnusable):

@@ -79,7 +79,7 @@ def _view(template: str, view: ResultView) -> Any:
         for name in ENVELOPE:
             setattr(seen, name, envelope[name])
         return seen
-    # A number or null can't have the envelope's names beside its value.
+    # A number or null can't have the envelope's names besides its value.
     return _MappingView({}, envelope) if _looks_into_result(template) else data
 
 

@@ -22,10 +22,10 @@ Fate = Literal["runs", "skipped", "fails", "open"]
 
 @dataclass(frozen=True)
 class Outlook:
-    """Whether a step will run, as far as its conditions tell.
+    """Whether a step will run, as far as its conditions say.
 
     Attributes:
-        fate: `open` where only the run can tell.
+        fate: `open` where only the run decides.
         reason: why it is skipped, or fails.
         decided_by: the parameters and variables that its condition looks at.
     """

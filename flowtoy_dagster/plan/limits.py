@@ -15,7 +15,7 @@ def workers_of(flow: Flow, given: int | None) -> tuple[int, str]:
 
 
 def limits_of_run(flow: Flow) -> Iterator[str]:
-    """The limits of a whole run, beside its workers."""
+    """The limits of a whole run, besides its workers."""
     if flow.runner.timeout is not None:
         yield f"the run ends after {_span(flow.runner.timeout)}"
     if flow.runner.executor is not None:

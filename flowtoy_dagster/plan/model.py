@@ -48,12 +48,12 @@ class PlannedStep:
         type: the provider's.
         call: what it calls as written, in a few words.
         for_each: what it is repeated for, where it is.
-        fate: `runs`, `skipped`, `fails`, or `open` where only the run can tell.
+        fate: `runs`, `skipped`, `fails`, or `open` where only the run decides.
         reason: why it is skipped, or fails.
         condition: its `when`.
         decided_by: the parameters and variables that decide its condition.
         waits: the steps before it.
-        limits: what bounds it, beside the limit of the whole run.
+        limits: what bounds it, besides the limit of the whole run.
         retry: what a retry would do with it: `reused`, or `runs` and why.
     """
 

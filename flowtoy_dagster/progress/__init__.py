@@ -27,7 +27,7 @@ class Progress(Protocol):
         """
 
     def show(self, change: Change) -> None:
-        """Tell one change."""
+        """Show one change."""
 
     def stop(self) -> None:
         """The run has ended, or never began: others may write to the terminal again."""

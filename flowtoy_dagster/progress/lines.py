@@ -42,10 +42,10 @@ class ProgressLines:
         self._started = time.monotonic()
 
     def show(self, change: Change) -> None:
-        """Tell one change."""
+        """Show one change."""
         items = change.step.items
         if change.is_progress and items is not None and items.ended == items.total:
-            return  # the step's end follows, and tells the same
+            return  # the step's end follows, and says the same
         for line in change_lines(change, self._width, self._flow):
             self._print(line)
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 def change_lines(change: Change, width: int, flow: Flow | None = None) -> Iterator[str]:
-    """The lines that tell a change: one, and more for a failure.
+    """The lines for a change: one, and more for a failure.
 
     Args:
         change: what has happened.

@@ -41,7 +41,7 @@ class ResultView:
         content: what a JMESPath expression is applied to.
         own_names: where `content` is not the data itself: the names in the data by which an
             expression means the data.
-        text_of: where the call gave text that is no JSON: what it is the text of, such as `stdout`.
+        text_of: where the call gave text that is not JSON: what has this text, such as `stdout`.
     """
 
     result: ProviderResult
@@ -130,7 +130,7 @@ class ProviderKind:
     def template_names(
         self, configuration: Mapping[str, Any], complete: bool
     ) -> Collection[str] | None:
-        """The names that the configuration's templates know beside `flows`, `steps` and so on.
+        """The names that the configuration's templates know besides `flows`, `steps` and so on.
 
         Args:
             configuration: as written.
@@ -256,7 +256,7 @@ def _check_attributes(kind: ProviderKind) -> None:
         raise KindUnusable("has no 'provider': name the class whose instances are called")
     model = kind.configuration_model
     if model is not None and not (isinstance(model, type) and issubclass(model, BaseModel)):
-        raise KindUnusable(f"has a 'configuration_model' that is no pydantic model: {model!r}")
+        raise KindUnusable(f"has a 'configuration_model' that is not a pydantic model: {model!r}")
     if kind.request_keys is not None:
         kind.request_keys = text_tuple(kind.request_keys, "request_keys")
     kind.payload_keys = text_tuple(kind.payload_keys, "payload_keys")

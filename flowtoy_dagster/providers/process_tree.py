@@ -3,7 +3,7 @@
 `timeout`, `sudo`, `setsid` and shells with job control leave the command's process group, so it is
 not enough. A process belongs to a command that is its ancestor, or that leads its session; and in
 a worker, which adopts orphans, so does a child that came while the command ran, unless another
-command ran at that time, too: then only its session tells whose it is.
+command ran at that time, too: then only its session shows whose it is.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ def adopt_orphans() -> None:
 
 
 def children() -> list[int]:
-    """The child processes of this one, where the system tells."""
+    """The child processes of this one, where the system knows."""
     found: list[int] = []
     with contextlib.suppress(OSError):
         # The system has them by the thread that has started each.

@@ -145,7 +145,7 @@ def _send(history: History, flow: Flow, status: RunStatus, notification: Notific
 
 
 def _facts(status: RunStatus, started: float) -> dict[str, Any]:
-    """What templates know of the run, beside its id, its name and its start."""
+    """What templates know of the run, besides its id, its name and its start."""
     failed = [name for name, step in status.steps.items() if step.state == "failed"]
     reasons = [f"'{name}': {status.steps[name].error}" for name in failed]
     ended = status.ended_at or time.time()

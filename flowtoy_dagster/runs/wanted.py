@@ -39,7 +39,7 @@ class WantedRuns:
     def filter(
         self, tag: str, flows: list[str], statuses: Sequence[dg.DagsterRunStatus] = ()
     ) -> dg.RunsFilter:
-        """What Dagster's storage can tell apart: all but the state.
+        """What Dagster's storage can filter by: all but the state.
 
         A run that was interrupted is still a running one there.
 

@@ -32,7 +32,7 @@ _WAY_BACK = """<link rel="stylesheet" href="/flow/back.css">
 <a id="flowtoy-back" href="{url}">← flowtoy's page</a>
 """
 POLL = 2000
-"""Milliseconds after which pages look for what no subscription tells them."""
+"""Milliseconds after which pages look for what no subscription reports."""
 
 
 def flow_location() -> ManagedGrpcPythonEnvCodeLocationOrigin:

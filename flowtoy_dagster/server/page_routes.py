@@ -1,4 +1,4 @@
-"""The routes of flowtoy's own small page, which shows what the status API tells."""
+"""The routes of flowtoy's own small page, which shows what the status API has."""
 
 from __future__ import annotations
 

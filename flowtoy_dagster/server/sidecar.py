@@ -1,4 +1,4 @@
-"""The status API of a run, served by a process beside the one that carries the run.
+"""The status API of a run, served by another process than the one that executes the run.
 
 Readers must not slow the run, and threads of one process would: they share Python's lock. So a
 process is forked off, before there are threads, and is given less of the processors than the
@@ -34,7 +34,7 @@ class StatusServer:
 
     Args:
         pid: the process.
-        lifeline: a pipe that tells it which run to show; when it closes, the process ends.
+        lifeline: a pipe that says which run to show; when it closes, the process ends.
     """
 
     def __init__(self, pid: int, lifeline: int) -> None:
@@ -127,7 +127,7 @@ def _stand_back() -> None:
 
 
 class _Parent:
-    """What the parent tells, and whether it lives: when it doesn't, this process ends."""
+    """What the parent sends, and whether it lives: when it doesn't, this process ends."""
 
     def __init__(self, descriptor: int) -> None:
         self._descriptor = descriptor

@@ -51,7 +51,7 @@ class StatusSource(Protocol):
 
 
 def status_routes(source: StatusSource) -> list[BaseRoute]:
-    """The routes of the status API, for an application of their own or beside others."""
+    """The routes of the status API, for an application of their own or among others."""
     reading = asyncio.Lock()
     pace = _Pace()
 
@@ -102,7 +102,7 @@ class _Pace:
         """Wait until it is one's turn; no time at all, where not many ask.
 
         Args:
-            receive: tells when the reader is gone; it then takes no turn.
+            receive: says when the reader is gone; it then takes no turn.
 
         Raises:
             _Gone: the reader has closed its connection.

@@ -92,7 +92,7 @@ def run_step(
     """Run a step once.
 
     Args:
-        context: the step, and everything that the attempt needs beside the flow.
+        context: the step, and everything that the attempt needs besides the flow.
         sources: the flow's named sources.
         upstream: the steps that it depends on, by written name.
 

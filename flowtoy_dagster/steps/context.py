@@ -123,7 +123,7 @@ class StepContext:
         attempt: which attempt this is, from 1.
         poll: which call of `until` this is, from 0.
         item: what an attempt of a step that is repeated works on; None for others.
-        loop: what a step that is repeated is given beside.
+        loop: what a step that is repeated is given in addition.
         deadline: when it must have ended, in seconds of the monotonic clock.
         mask: hides what is secret, and learns what else is.
         output: takes what commands print, as it comes.
@@ -143,7 +143,7 @@ class StepContext:
         takers: are handed the records that the call reads, page by page. A stage before the call
             adds one for this attempt alone: another attempt reads from the first page again.
         tracker: finds the new value of the step's cursor in the records, before others get them.
-        keeps_records: whether the result must list the records beside.
+        keeps_records: whether the result must list the records, too.
         sinks: by name, the outputs that are written while the call reads.
         files: makes the folder in which the run keeps files that the step, or an item of it by its
             key, writes, and gives it; None where there is no such place.

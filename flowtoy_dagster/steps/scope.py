@@ -54,7 +54,7 @@ class RunInfo:
         started_at: gives the seconds since 1970; asked only where a template wants it.
         params: the values of the flow's parameters.
         root_id: the first of the runs of which it is a retry; its own where it is none.
-        ended: what templates know of a run that has ended, beside its id, name and start.
+        ended: what templates know of a run that has ended, besides its id, name and start.
         failed: gives the names of the steps that have failed so far.
         state: gives `succeeded`, `failed` or `cancelled`: how the run stands so far.
         folder: where the flow is.

@@ -178,7 +178,7 @@ class ConfigStore:
         A code location refers to them for as long as it is loaded; no run has a trace of that.
 
         Args:
-            location: what tells the location from others.
+            location: what distinguishes the location from others.
             references: the references of the configurations.
 
         Raises:

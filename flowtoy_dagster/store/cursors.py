@@ -1,6 +1,6 @@
 """Cursor values of steps with `incremental`: one small piece for each, in the home (language 22).
 
-A value is replaced only by whoever knows the version that is there. What is read is verified: a
+A value is replaced only by a process that knows the current version. What is read is verified: a
 damaged piece is an error, never a step that begins from the start again.
 """
 
@@ -48,7 +48,7 @@ class DamagedCursor:
         reason: why it can't be read.
         flow: the flow's name; None where it can't be told, as for the next two.
         step: the step's name.
-        key: tells several values of one step apart.
+        key: identifies one of several values of a step.
     """
 
     place: str

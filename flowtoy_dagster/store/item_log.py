@@ -1,7 +1,7 @@
 """The results of a repeated step's items: a line each, appended when the item has ended.
 
 A killed process leaves the lines of the items that had ended. A line that is cut, or can't be read,
-counts as absent: its item is run again. Each attempt of the step begins with a line that tells how
+counts as absent: its item is run again. Each attempt of the step begins with a line that says how
 many items there are; the last such line and what follows it are what the step's record refers to.
 """
 

@@ -116,7 +116,7 @@ class StepRecord:
 
     @property
     def hidden(self) -> frozenset[str]:
-        """The names of the outputs that are secret as a whole; records of 0.1.0 tell none."""
+        """The names of the outputs that are secret as a whole; records of 0.1.0 have none."""
         return frozenset(self.header.get("hidden") or ())
 
     def secrets_with(self, marked: Iterable[str]) -> set[str]:

@@ -1,4 +1,4 @@
-"""The records of steps in a store: one piece a step, with the results of its items beside it."""
+"""The records of steps in a store: one piece a step, with the results of its items next to it."""
 
 from __future__ import annotations
 

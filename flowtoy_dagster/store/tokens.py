@@ -2,8 +2,8 @@
 (language 21.5).
 
 Each token is a piece of a store and has a lock of its own. Its name is a hash of the facts that
-decide which token it is, with a key that is kept beside the tokens, so that a name tells nothing of
-the secrets among the facts. No name has a full stop: see `records._quoted`.
+decide which token it is, with a key that is kept next to the tokens, so that a name says nothing
+about the secrets among the facts. No name has a full stop: see `records._quoted`.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ class TokenStore:
             key = self._known_key()
             return None if key is None else self._read(_name(key, facts))
         except OSError:
-            return None  # whoever asks for a new one is told why
+            return None  # a request for a new one reports why
 
     @contextlib.contextmanager
     def held(self, facts: bytes) -> Iterator[_HeldToken]:

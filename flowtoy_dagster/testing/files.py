@@ -194,7 +194,8 @@ class _Checker:
             for key in written:
                 if key != "items":
                     hint = "a mock has either 'items' or the answer of all items"
-                    self._error((*path, key), f"'{key}' stands beside 'items'", hint, key=True)
+                    message = f"'{key}' can't be used together with 'items'"
+                    self._error((*path, key), message, hint, key=True)
             by_key = written["items"]
             if not isinstance(by_key, dict):
                 message = f"expected a mapping of answers by key, got {show(by_key)}"

@@ -108,7 +108,7 @@ class RunPage(App[int]):
 
     @property
     def status(self) -> RunStatus:
-        """How the run stands, as it was told last."""
+        """How the run stands, as it was reported last."""
         return self._news.status
 
     @property

@@ -71,7 +71,7 @@ class RunElsewhere:
         return None if found is None else laid_out(found)
 
     def printed(self, step: str) -> None:
-        """Nothing: a status API does not tell what steps print."""
+        """Nothing: a status API does not have what steps print."""
 
     def cancel(self) -> None:
         """Nothing: who watches does not decide."""

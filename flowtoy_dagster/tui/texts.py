@@ -63,7 +63,7 @@ def title(status: RunStatus, now: float, doing: str) -> Text:
     Args:
         status: how the run stands.
         now: seconds since 1970.
-        doing: what is happening that the state does not tell.
+        doing: what is happening, besides the state.
     """
     state = doing or status.verdict
     shown: RunState = "failed" if status.has_failures else status.state
@@ -125,7 +125,7 @@ def items_bar(items: ItemsStatus, length: int) -> Text:
 
 
 def state_text(step: StepStatus, status: RunStatus) -> Text:
-    """What is known of a step beside its outputs: above all, why it failed."""
+    """What is known of a step besides its outputs: above all, why it failed."""
     text = Text()
     if step.error:
         text.append(f"{plain(step.error)}\n\n", style_of(step.state))
@@ -182,8 +182,8 @@ def outputs_text(step: StepStatus, outputs: str | None) -> Text:
 def log_text(printed: tuple[Printed, ...] | None) -> Text:
     """What a step has printed."""
     if printed is None:
-        return Text("a status API does not tell what steps print;\n"
-                    "flowtoy runs logs does, where the run is carried", "dim")
+        return Text("a status API does not have what steps print;\n"
+                    "flowtoy runs logs does, where the run is executed", "dim")
     if not any(part.text for part in printed):
         return Text("nothing printed", "dim")
     text = Text()

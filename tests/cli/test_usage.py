@@ -24,7 +24,7 @@ CALLS = {
     "run --log-level loud f.yaml":
         "for '--log-level': 'loud' is not one of 'debug', 'info', 'warning', 'error'.",
     "run -v f.yaml": "No such option: -v; for more of the log, write --log-level info",
-    "run --dry-run f.yaml": "No such option: --dry-run; `flowtoy plan` tells what a run would do",
+    "run --dry-run f.yaml": "No such option: --dry-run; `flowtoy plan` shows what a run would do",
     "run --max-worker 3 f.yaml": "No such option: --max-worker (Possible options: --max-workers",
 }  # fmt: skip
 

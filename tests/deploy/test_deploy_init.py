@@ -71,7 +71,7 @@ def test_where_something_exists_nothing_is_written(
 
 
 def test_a_folder_that_cannot_be_made_says_where_and_what_to_do() -> None:
-    with pytest.raises(UsageError, match=r"'/dev/null' is no folder; nothing was"):
+    with pytest.raises(UsageError, match=r"'/dev/null' is not a folder; nothing was"):
         init(Path("/dev/null/server"))
     with pytest.raises(UsageError, match=r"can't write /proc/server/\S+: .+\n    name a folder"):
         init(Path("/proc/server"))

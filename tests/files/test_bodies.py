@@ -156,8 +156,8 @@ def test_a_file_of_a_command_goes_to_a_path(run_source: Run, tmp_path: Path) -> 
 
 NOT_TAKEN = {
     "a link": ("ln -s /etc/passwd f", "'f' is a link; the file itself is needed"),
-    "a folder": ("mkdir f", "'f' is no regular file"),
-    "a FIFO": ("mkfifo f", "'f' is no regular file"),
+    "a folder": ("mkdir f", "'f' is not a regular file"),
+    "a FIFO": ("mkfifo f", "'f' is not a regular file"),
 }
 
 

@@ -86,7 +86,7 @@ def test_what_has_no_columns_is_an_error_that_names_the_record(
     write_pages: Write, folder: Path, format_: str
 ) -> None:
     error = write_pages([[{"a": 1}], [7]], {"format": format_}).error or ""
-    assert error.startswith("output 'out0': record 2 is no mapping, so it has no columns")
+    assert error.startswith("output 'out0': record 2 is not a mapping, so it has no columns")
     assert list(folder.iterdir()) == []
 
 

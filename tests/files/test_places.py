@@ -84,7 +84,7 @@ def test_what_is_no_file_is_not_written_to(
         path = tmp_path / "fifo" if special == "a FIFO" else path
     outcome = write_pages(PAGES, {**LINES, "path": str(path)})
     assert outcome.error == (
-        f"output 'out0': the file can't be written: '{path}' is no regular file"
+        f"output 'out0': the file can't be written: '{path}' is not a regular file"
     )
 
 
@@ -94,7 +94,7 @@ def test_a_folder_that_can_not_be_made_is_an_error_before_the_call(
     (tmp_path / "file").write_text("")
     called: list[Any] = [RuntimeError("called")]
     outcome = write_pages(called, {**LINES, "path": str(tmp_path / "file" / "x.jsonl")})
-    reason = f"a part of the path '{tmp_path / 'file'}' is no folder"
+    reason = f"a part of the path '{tmp_path / 'file'}' is not a folder"
     assert outcome.error == f"output 'out0': the file can't be written: {reason}"
 
 

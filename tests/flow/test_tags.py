@@ -76,7 +76,7 @@ def test_a_step_can_not_set_what_flowtoy_reads_of_steps(tag: str, tmp_path: Any)
 
 def test_a_pool_is_no_tag(tmp_path: Any) -> None:
     (problem,) = problems(flow_with(step="dagster/concurrency_key: db"), tmp_path)
-    assert problem.hint == "write 'pool: db' beside 'tags'"
+    assert problem.hint == "write 'pool: db' next to 'tags'"
 
 
 def test_tags_that_can_be_used_reach_dagster(tmp_path: Any) -> None:

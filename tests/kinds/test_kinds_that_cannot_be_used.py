@@ -107,8 +107,8 @@ def error_of(flow: str, tmp_path: Path) -> tuple[str, str]:
     ("kind", "why"),
     [
         ("no-make", "(odd:NoMake) has no 'provider': name the class whose instances are called"),
-        ("keys", "(odd:Keys) has a 'request_keys' that is no list of texts: 'path'"),
-        ("model", "(odd:Model) has a 'configuration_model' that is no pydantic model"),
+        ("keys", "(odd:Keys) has a 'request_keys' that is not a list of texts: 'path'"),
+        ("model", "(odd:Model) has a 'configuration_model' that is not a pydantic model"),
         ("init", "(odd:Init) can't be made: LookupError: no licence"),
         ("number", "(odd:number) is neither a class with a method 'call' nor a ProviderKind"),
         ("lost", "(nowhere:Kind) fails to import: ModuleNotFoundError: No module named 'nowhere'"),
@@ -143,7 +143,7 @@ def test_a_provider_whose_check_fails_is_an_error_at_the_step(
     ("output", "place", "message"),
     [
         ("type: no-extract", "1:56", "(odd:NoExtract) has no method 'extract'"),
-        ("type: number", "1:56", "(odd:number) is no flowtoy_dagster.OutputKind"),
+        ("type: number", "1:56", "(odd:number) is not a flowtoy_dagster.OutputKind"),
         ("type: lost", "1:56", "(nowhere:Kind) fails to import: ModuleNotFoundError"),
         ("type: bad-check, value: a", "1:40", "can't check this: LookupError: the grammar is gone"),
     ],
@@ -162,8 +162,8 @@ def test_an_output_type_that_cannot_be_used_is_an_error_at_the_output(
     ("name", "message"),
     [
         ("no-build", "(odd:NoBuild) has no method 'build'"),
-        ("bad-options", "(odd:BadOptions) has an 'options_model' that is no pydantic model"),
-        ("number", "(odd:number) is no flowtoy_dagster.ExecutorKind"),
+        ("bad-options", "(odd:BadOptions) has an 'options_model' that is not a pydantic model"),
+        ("number", "(odd:number) is not a flowtoy_dagster.ExecutorKind"),
         ("lost", "(nowhere:Kind) fails to import: ModuleNotFoundError: No module named 'nowhere'"),
     ],
 )

@@ -94,7 +94,7 @@ def test_one_that_raises_fails_the_step_with_its_words(server: Server) -> None:
          ("auth", "provider")),
         ({"provider": "my_signing"}, "expected 'package.module:Class', got 'my_signing'",
          ("auth", "provider")),
-        ({"provider": "my_signing:not_a_class"}, "'my_signing:not_a_class' is no class",
+        ({"provider": "my_signing:not_a_class"}, "'my_signing:not_a_class' is not a class",
          ("auth", "provider")),
         ({"provider": "my_signing:Signed"},
          "'my_signing:Signed' does not take these keys: missing a required argument: 'key'",

@@ -279,7 +279,7 @@ FAILS = {
         "offset", {**OFFSET, "total_path": "count"},
         "page 1: 'total_path' (count) found nothing: the page's keys are 'items', 'total'",
     ),
-    "total that is no number": Fails(
+    "total that is not a number": Fails(
         "offset", TOTAL, "page 1: 'total_path' (total) must find a whole number, and found 'many'",
         {1: changed(total="many")},
     ),
@@ -315,7 +315,7 @@ FAILS = {
         "cursor", CURSOR, "page 2: the server closed the connection in the middle of the answer",
         {2: paged.cut},
     ),
-    "a page that is no JSON": Fails(
+    "a page that is not JSON": Fails(
         "cursor", CURSOR, "page 2: the answer says it is JSON but is not: unexpected end of data "
         "at line 1 column 2", {2: paged.body(b"{")},
     ),

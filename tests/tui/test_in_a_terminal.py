@@ -170,7 +170,7 @@ def test_a_run_elsewhere_is_watched_by_its_status_api(
         shown = tmux.until("›✗ second", "cat exited with code 1: cat: absent")
         assert "Retry" not in shown
         tmux.press("Up")
-        tmux.until("a status API does not tell what steps print")
+        tmux.until("a status API does not have what steps print")
         tmux.press("Right", "Right")  # past the chart
         tmux.until('"text": "free')
         tmux.press("q")

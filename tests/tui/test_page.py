@@ -305,7 +305,7 @@ def test_a_run_elsewhere_goes_on_when_it_is_left() -> None:
 
     async def look(page: RunPage, pilot: Any) -> None:
         await pilot.press("c", "r", "left", "left")
-        await shows(page, pilot, "a status API does not tell what steps print")
+        await shows(page, pilot, "a status API does not have what steps print")
         await pilot.press("q")
 
     assert on_page(source, look).return_value == 0

@@ -1,1 +1,1 @@
-"""Commands for whoever writes a flow: they call nothing and never import Dagster by themselves."""
+"""Commands for authors of flows: they call nothing and never import Dagster by themselves."""

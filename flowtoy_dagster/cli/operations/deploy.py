@@ -77,7 +77,7 @@ def _check(folder: Path, names: Iterable[str]) -> None:
         for above in path.parents:
             if os.path.lexists(above):
                 if not above.is_dir():
-                    raise UsageError(f"can't write {path}: '{above}' is no folder; nothing was "
+                    raise UsageError(f"can't write {path}: '{above}' is not a folder; nothing was "
                                      "written\n    name another folder")
                 break
 

@@ -14,7 +14,7 @@ _OPTIONS = {
     "-v": "for more of the log, write --log-level info",
     "--verbose": "for more of the log, write --log-level info",
     "-d": "for more of the log, write --log-level debug",
-    "--dry-run": "`flowtoy plan` tells what a run would do, and calls nothing",
+    "--dry-run": "`flowtoy plan` shows what a run would do, and calls nothing",
     "--check": "`flowtoy validate` checks a flow without running it",
     "-p": "values of parameters are given by --param NAME=VALUE",
     "--set": "values of parameters are given by --param NAME=VALUE",

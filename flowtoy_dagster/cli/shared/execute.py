@@ -114,7 +114,7 @@ class _LateTerm:
     """SIGTERM that comes when the run has ended and its outputs are printed.
 
     It can't cancel the run any more. So the first is only reported, for the outputs to be whole and
-    the exit code to tell how the run ended; another one ends the process.
+    the exit code to say how the run ended; another one ends the process.
     """
 
     def __init__(self) -> None:

@@ -81,7 +81,7 @@ def _open(door: Door) -> None:
 
     def work() -> None:
         if not open_page(door.url("/"), secret=door.token is not None):
-            tell("there is no browser to open the page with")
+            tell("no browser was found to open the page")
 
     # A browser that runs in the terminal returns when it is left.
     threading.Thread(target=work, daemon=True).start()

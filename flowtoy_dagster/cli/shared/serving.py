@@ -1,4 +1,4 @@
-"""What commands that serve something share; the status API beside a run, and after it."""
+"""What commands that serve something share; the status API during a run, and after it."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ class Door:
         from flowtoy_dagster.store.files import write_whole
 
         if file.is_symlink() or (file.exists() and not file.is_file()):
-            raise UsageError(f"can't write '{file}': it is no regular file")
+            raise UsageError(f"can't write '{file}': it is not a regular file")
         try:
             write_whole(file.absolute(), f"{self.url('/')}\n".encode())
         except OSError as error:
@@ -102,7 +102,7 @@ def tell(text: str) -> None:
 
 
 def status_server(door: Door) -> StatusServer:
-    """A process that serves the status of a run, beside the one that carries it.
+    """A process that serves the status of a run, next to the one that executes it.
 
     To be called after the workers' server was forked off, and before there are threads.
     """

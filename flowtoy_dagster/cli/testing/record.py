@@ -27,7 +27,7 @@ def record_test(name: str, flows: Sequence[str], params: Sequence[str]) -> None:
 
     Args:
         name: the test's.
-        flows: the files of the flow; the test file stands beside the last.
+        flows: the files of the flow; the test file is next to the last.
         params: values of parameters, as `--param` has them.
 
     Raises:
@@ -52,7 +52,7 @@ def record_test(name: str, flows: Sequence[str], params: Sequence[str]) -> None:
     for line in differing:
         say(f"    {line}")
     if differing:
-        say("    with the recorded answers the flow comes to something else: edit the test")
+        say("    with the recorded answers the flow has another result: edit the test")
         raise typer.Exit(FlowtoyError.exit_code)
 
 

@@ -79,7 +79,7 @@ class ExecutorKind:
         """
 
     def examine(self, *, is_wanted: bool) -> Iterable[Health]:
-        """What `flowtoy doctor` tells of what the executor needs: its broker, its workers.
+        """What `flowtoy doctor` reports of what the executor needs: its broker, its workers.
 
         Ask only what is configured, and write nothing.
 
@@ -115,11 +115,11 @@ def executor_kind_of(name: str, loaded: Any) -> ExecutorKind:
     """
     found = instance_of(ExecutorKind, loaded)
     if found is None:
-        raise KindUnusable("is no flowtoy_dagster.ExecutorKind")
+        raise KindUnusable("is not a flowtoy_dagster.ExecutorKind")
     kind = copy.copy(found)
     if type(kind).build is ExecutorKind.build:
         raise KindUnusable("has no method 'build'")
     if not (isinstance(kind.options_model, type) and issubclass(kind.options_model, BaseModel)):
-        raise KindUnusable("has an 'options_model' that is no pydantic model")
+        raise KindUnusable("has an 'options_model' that is not a pydantic model")
     kind.name = name
     return kind

@@ -10,7 +10,7 @@ STEP = "broken"
 
 
 def placeholder_job(job_name: str, flow_name: str, error: str) -> dg.JobDefinition:
-    """A job that tells what is wrong, and fails with it.
+    """A job that reports what is wrong, and fails with it.
 
     Args:
         job_name: the name that the flow's job would have.

@@ -1,4 +1,4 @@
-"""What an op does: run its step, keep the record, and tell Dagster how it went."""
+"""What an op does: run its step, keep the record, and report to Dagster how it went."""
 
 import logging
 import os
@@ -233,7 +233,7 @@ class StepCompute(HostedCompute):
         return recording.attempt(made)
 
     def _loop(self, context: dg.OpExecutionContext) -> Loop:
-        """What a repeated step is given beside."""
+        """What a repeated step is given in addition."""
         key = context.op_handle.name
         before = reusable_runs(context.run, key, context.instance.get_run_by_id)
         log = _records(context).item_log(context.run_id, key, before)
@@ -257,7 +257,7 @@ class StepCompute(HostedCompute):
         attempt: StepContext,
         upstream: Mapping[str, StepRecord],
     ) -> Generator[Any, None, StepOutcome]:
-        """Run a repeated step, and tell how far it is; returns its outcome."""
+        """Run a repeated step, and report how far it is; returns its outcome."""
         mask = attempt.mask.current
         watched = Watched(
             lambda: self._run(context, attempt, upstream),
@@ -307,14 +307,14 @@ class StepCompute(HostedCompute):
             limit += grace
         if self.began is not None:
             return limit - (time.monotonic() - self.began)
-        # The worker is Dagster's: only the history tells when the run began.
+        # The worker is Dagster's: only the history says when the run began.
         now = run_time(context.run.tags, context.run_id)
         return min(limit, limit - (now - started()))
 
     def _teller(
         self, context: dg.OpExecutionContext, mask: StepMask
     ) -> Callable[[str], None]:
-        """What tells in the run's history what the step waits for."""
+        """What reports in the run's history what the step waits for."""
         step_context = context.get_step_execution_context()
 
         def tell(text: str) -> None:

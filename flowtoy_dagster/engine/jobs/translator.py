@@ -48,8 +48,8 @@ class StepSpec:
     """How a step appears in Dagster: what `FlowTranslator.step_spec` returns.
 
     Attributes:
-        description: shown beside the op; its first line in the graph.
-        tags: the op's tags, beside those that flowtoy needs itself.
+        description: shown next to the op; its first line in the graph.
+        tags: the op's tags, besides those that flowtoy needs itself.
         kind: the word on the op's badge; by default the provider's type.
         pool: the concurrency pool in which the step runs.
         retry: how often a failed step is tried again, as the language writes it (10.1); by

@@ -194,7 +194,7 @@ class _KeptConnections:
 
     def __init__(self, conn_string: str, inst_data: ConfigurableClassData | None = None) -> None:
         self._engines = Engines()
-        super().__init__(conn_string, inst_data)  # type: ignore[call-arg] # of the storage beside
+        super().__init__(conn_string, inst_data)  # type: ignore[call-arg] # of the other storage
 
     @contextlib.contextmanager
     def connect(self) -> Iterator[Connection]:
@@ -202,7 +202,7 @@ class _KeptConnections:
             yield connection
 
     def dispose(self) -> None:
-        super().dispose()  # type: ignore[misc] # of the storage beside
+        super().dispose()  # type: ignore[misc] # of the other storage
         self._engines.close()
 
 

@@ -20,7 +20,7 @@ class RunWatch(PatternMatchingEventHandler):
     """Calls back with each new event of a run.
 
     Dagster's own looks at the database's file alone. That does not change while connections to it
-    are kept: what they write is in the log beside it, for long.
+    are kept: what they write is in the log next to it, for long.
 
     Args:
         storage: where the events are.

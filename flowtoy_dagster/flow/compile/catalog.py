@@ -49,7 +49,7 @@ class ProviderCatalog(Protocol):
     def template_names(
         self, type_name: str, configuration: Mapping[str, Any], complete: bool
     ) -> Collection[str] | None:
-        """What a configuration's templates know beside the roots.
+        """What a configuration's templates know besides the roots.
 
         Args:
             type_name: the provider's type, which may be unknown.
@@ -118,7 +118,7 @@ class OutputCatalog(Protocol):
         """What outputs of a type may be; it may be unknown."""
 
     def template_names(self, type_name: str) -> Collection[str] | None:
-        """What these templates know beside the roots; None where any name may be missing."""
+        """What these templates know besides the roots; None where any name may be missing."""
 
 
 class ExecutorCatalog(Protocol):

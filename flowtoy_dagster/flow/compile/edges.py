@@ -55,7 +55,7 @@ class StepView:
 
     @property
     def item_names(self) -> Collection[str] | None:
-        """What all its templates know beside the roots; None where that can't be told."""
+        """What all its templates know besides the roots; None where that can't be told."""
         if "for_each" in self.step.broken:
             return None
         for_each = self.step.config.for_each
@@ -63,7 +63,7 @@ class StepView:
 
     @property
     def own_names(self) -> Collection[str] | None:
-        """What the templates of an attempt know beside the roots; those of its policy don't."""
+        """What the templates of an attempt know besides the roots; those of its policy don't."""
         if "incremental" in self.step.broken:
             return None
         return _joined(self.item_names, () if self.step.config.incremental is None else _CURSOR)
@@ -313,7 +313,7 @@ class _Connector:
             template: one of the configuration's.
             path: where it stands.
             reason: why its step depends on what it mentions.
-            names: what it knows beside the roots; None where any name may be missing.
+            names: what it knows besides the roots; None where any name may be missing.
         """
         pending, seen = [template], {template}
         while pending:

@@ -102,7 +102,7 @@ def _unknown_key(
     known = [*_keys(_model_at(model, loc[:-1])), *outer_keys]
     hint = nearest(name, known).hint
     if name in known:
-        hint = "it stands beside a source's 'type', and can't be overridden"
+        hint = "it belongs next to a source's 'type', and can't be overridden"
     return Finding(loc, f"unknown key '{name}'", hint, key=True)
 
 

@@ -60,7 +60,7 @@ class Draft:
     """The valid parts of a document; `problems` has the errors and warnings found so far.
 
     `param_names` has the parameters whose declaration has a mistake too; None where it can't be
-    told which there are.
+    shown the known ones.
     """
 
     document: Document

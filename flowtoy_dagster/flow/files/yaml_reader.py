@@ -176,7 +176,7 @@ class _Builder:
         return self._sizes[id(node)]
 
     def _stop(self, node: yaml.Node, message: str) -> NoReturn:
-        # What contains an anchor that refers to itself is as large as it was told already.
+        # What contains an anchor that refers to itself is as large as it was already.
         if not self.problems:
             self.reject(node.start_mark, message)
         raise ConfigError(self.problems)

@@ -83,7 +83,7 @@ class ForEachConfig(Strict):
     Attributes:
         iterated: the list or mapping, or a template that gives one.
         name: how templates call the item.
-        key: a template that tells items apart; by default their position.
+        key: a template that identifies an item; by default their position.
         concurrency: how many items are worked on at once; by default as many as the run has
             workers.
         max_failures: how many items may fail, or which share of them.
@@ -101,7 +101,7 @@ class ForEachConfig(Strict):
 
     @property
     def names(self) -> Collection[str]:
-        """The names that the step's templates know beside the roots."""
+        """The names that the step's templates know besides the roots."""
         return (self.name, LOOP) if self.batch is None else (self.name, LOOP, BATCH)
 
     def tolerates(self, failed: int, total: int) -> bool:

@@ -90,7 +90,7 @@ class IncrementalConfig(Strict):
         order: whether the largest or the smallest value counts.
         on_cursor_value_missing: what is done with a record that has no cursor value.
         commit: whether the value is stored when the run ends, or with the step.
-        key: tells several stored values of one step apart, such as one for each tenant.
+        key: identifies one of several stored values of a step, such as one for each tenant.
         secret: whether the values are hidden where they are shown.
     """
 

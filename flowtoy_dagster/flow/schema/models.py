@@ -143,7 +143,7 @@ def gather_configuration(value: dict[str, Any], own_keys: tuple[str, ...]) -> di
         raise ValueError("'configuration' must be a mapping")
     for key in short:
         if key in (written or {}):
-            message = f"'{key}' is given both beside 'configuration' and in it"
+            message = f"'{key}' is given both next to 'configuration' and in it"
             raise Misplaced(message, (key,), "keep one of the two")
     if short or written is None:
         own["configuration"] = {**(written or {}), **short}
@@ -217,7 +217,7 @@ class StepConfig(Strict):
         incremental: loads only what is new since the last run.
         input: a request, or a payload for the call.
         output: what is extracted from the result, for other steps.
-        depends_on: steps that come before it, beside those that templates name.
+        depends_on: steps that come before it, besides those that templates name.
         when: an expression; false skips the step.
         run_if: whether it runs after failures, too.
         on_error: what follows when it fails.

@@ -116,7 +116,7 @@ class Param:
         return int(value) if whole else value
 
     def why_not(self, value: Any) -> str | None:
-        """Why it can't have a value, or None where it can; does not tell what is secret."""
+        """Why it can't have a value, or None where it can; without secret values."""
         if value is None and self.may_be_null:
             return None
         problem = why_not(self.config.type, value, self.config.enum)
@@ -126,7 +126,7 @@ class Param:
         """The value that a text stands for, as its type says.
 
         Raises:
-            ValueError: it stands for none; does not tell what is secret.
+            ValueError: it stands for none; the message has no secret value.
         """
         kind = self.config.type
         value: Any = text

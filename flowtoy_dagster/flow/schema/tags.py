@@ -58,7 +58,7 @@ def _check(
             )
         if key == "dagster/concurrency_key" and checks is _STEP_TAGS:
             message = f"the tag '{key}' is not used: a step's pool has a key of its own"
-            raise Misplaced(message, (key,), f"write 'pool: {value}' beside 'tags'")
+            raise Misplaced(message, (key,), f"write 'pool: {value}' next to 'tags'")
         expected = checks[key](value) if key in checks else None
         if expected is not None:
             message = f"the tag '{key}' must be {expected}, got {show(value)}"

@@ -15,7 +15,7 @@ FLOW = "flow"
 FLOW_WORDS = ("dir",)
 """What `flow` has: the folder of the flow's first file."""
 OUTPUT_NAMES = ("result", "status", "meta")
-"""What templates of outputs know beside the roots."""
+"""What templates of outputs know besides the roots."""
 ITEM = "item"
 """What templates of a step with `for_each` call the item, where the step gives it no name."""
 BATCH = "batch"

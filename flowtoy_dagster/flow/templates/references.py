@@ -131,7 +131,7 @@ def free_names(source: str) -> Mapping[str, int]:
 
 
 def words_of(source: str) -> frozenset[str]:
-    """All names that a template looks up, whoever gives them.
+    """All names that a template looks up, whatever defines them.
 
     Args:
         source: a template that `references` takes.

@@ -118,7 +118,7 @@ def _selection_findings(value: Any, format_: str) -> list[Finding]:
         return [Finding(("value",), message)]
     if "{{" in value:
         hint = "'value' selects records by JMESPath"
-        return [Finding(("value",), "'value' of a file is no template", hint)]
+        return [Finding(("value",), "'value' of a file is not a template", hint)]
     try:
         check_jmespath(value)
     except ValueError as error:

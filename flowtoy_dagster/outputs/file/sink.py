@@ -153,7 +153,7 @@ class RecordSink(FileSink):
         self._writer.take(records)
 
     def _selected(self, data: Any) -> list[Any]:
-        """The records of a page, or of data that is no list of records by itself."""
+        """The records of a page, or of data that is not a list of records by itself."""
         expression = self.task.value
         if expression is not None:
             try:
@@ -169,7 +169,7 @@ class RecordSink(FileSink):
             return data
         hint = "; 'value' says where they are" if isinstance(data, dict) else ""
         hint = "; 'format: raw' takes it as it is" if isinstance(data, str) else hint
-        raise FormatError(f"what the step gives is no list of records{hint}")
+        raise FormatError(f"what the step gives is not a list of records{hint}")
 
     def finish(self, result: ResultView, is_read: bool) -> Any:
         with self.reasons():

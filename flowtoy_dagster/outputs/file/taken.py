@@ -86,5 +86,5 @@ class TakenFileSink(FileSink):
             os.close(folder)
         if not stat.S_ISREG(os.fstat(found).st_mode):
             os.close(found)
-            raise PlaceError(f"'{self._name}' is no regular file")
+            raise PlaceError(f"'{self._name}' is not a regular file")
         return found

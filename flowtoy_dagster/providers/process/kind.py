@@ -24,7 +24,7 @@ from flowtoy_dagster.providers.process.provider import (
 from flowtoy_dagster.providers.process.shell_only import word_findings
 
 PAYLOAD_NAMES = ("input", "json", "raw", "jmespath")
-"""What templates of a command know beside the roots, where it takes its payload by them."""
+"""What templates of a command know besides the roots, where it takes its payload by them."""
 DATA_NAMES = frozenset({"stdout", "stderr", "returncode", "json"})
 _SWITCH = TypeAdapter(bool)
 _OF_PAYLOADS = "only templates of a command with 'pass_to: template' have it"

@@ -185,7 +185,7 @@ class RestProvider:
             exchange = Exchange(settings.auth, tokens, make, hide)
             answer = self._answer(exchange, now, request, url)
         except NoAnswerError as error:
-            # By this a step's `retry.on` tells failures apart.
+            # A step's `retry.on` distinguishes failures by this.
             kind = "timeout" if str(error).startswith(TIMED_OUT) else "connection"
             return _failed(str(error), {"failure": kind, "sent": error.sent})
         except TokenError as error:

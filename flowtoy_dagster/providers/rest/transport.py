@@ -194,7 +194,7 @@ class _Exchange(threading.Thread):
         return is_dropped(error) and method in _IDEMPOTENT and not fresh
 
     def told(self, error: Exception) -> Exception:
-        """The error as the provider tells it; a mistake of ours as it is."""
+        """The error as the provider reports it; a bug of ours as it is."""
         call = self.call
         progress = Progress(call.label, self.url, call.timeout, self.answering, self.redirected)
         words = plain_words(error, progress)
@@ -273,7 +273,7 @@ _current: ContextVar[_Exchange] = ContextVar("flowtoy_rest_exchange")
 
 
 class _Http(HTTPConnection):
-    """A connection that tells the exchange it serves of its socket."""
+    """A connection that gives its socket to the exchange that it serves."""
 
     def connect(self) -> None:
         exchange = _current.get()

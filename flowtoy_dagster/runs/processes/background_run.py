@@ -48,7 +48,7 @@ class BackgroundRun:
 
     @property
     def ended(self) -> bool:
-        """Whether its process has ended, and the history tells how."""
+        """Whether its process has ended, and the history says how."""
         return self._ended.is_set()
 
     def wait(self, timeout: float | None = None) -> bool:

@@ -69,7 +69,7 @@ def _carry(request: dict[str, Any]) -> None:
     _prepare(request["saved"], request["run_config"])
     with same_instance(request["instance"]) as instance:
         run = instance.get_run_by_id(request["run_id"])
-        assert run is not None, "the run is created before its worker hears of it"
+        assert run is not None, "the run is created before its worker learns of it"
         # A run that was started on a page may not say where Dagster is to log; nowhere, then.
         run = run._replace(run_config={"loggers": QUIET, **run.run_config})
         threading.Thread(target=_watch, args=(instance, run), daemon=True).start()

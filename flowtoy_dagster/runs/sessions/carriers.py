@@ -13,7 +13,7 @@ from flowtoy_dagster.engine.jobs.limits import free_slots
 from flowtoy_dagster.runs.sessions.sessions import Carrier, Session, carrier_of, session_id
 
 SESSION_TAG = "flowtoy/session"
-INTERRUPTED = "interrupted: the process that carried this run is gone"
+INTERRUPTED = "interrupted: the process that executed this run is gone"
 CLOSED_UNSEEN = "interrupted: closed by `flowtoy runs repair`, without its process being seen"
 UNFINISHED = (
     DagsterRunStatus.NOT_STARTED,
@@ -45,7 +45,7 @@ def is_interrupted(instance: dg.DagsterInstance, run: dg.DagsterRun) -> bool:
     """Whether it is certain that the process of a run is gone, and the run had not ended."""
     if run.is_finished or carrier(run) is not Carrier.GONE:
         return False
-    # It may have ended since the run was read, and told so.
+    # It may have ended since the run was read, and reported that.
     current = instance.get_run_by_id(run.run_id)
     return current is not None and not current.is_finished
 
@@ -77,7 +77,7 @@ def unseen(run: dg.DagsterRun) -> str:
     session = Session.parse(session_of(run) or "")
     place = session.place if session else "an unknown process"
     return (
-        f"run {run.run_id[:8]} is carried by {place}, which can't be seen from here\n"
+        f"run {run.run_id[:8]} is executed by {place}, which can't be seen from here\n"
         f"    if that process is gone, `flowtoy runs repair {run.run_id[:8]}` closes the run,"
         " and `flowtoy retry` can go on from it"
     )

@@ -81,8 +81,8 @@ def choose(flow: Flow, texts: Mapping[str, str | None]) -> Flow:
         texts: by name, as somebody writes them; None for null.
 
     Raises:
-        ChoiceError: with a reason for each parameter that is wrong or missing; does not tell what
-            is secret.
+        ChoiceError: with a reason for each parameter that is wrong or missing; without secret
+            values.
         ConfigError: a value that nobody has chosen is wrong.
     """
     values, wrong = dict[str, Any](), dict[str, str]()

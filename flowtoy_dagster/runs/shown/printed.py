@@ -77,9 +77,9 @@ def _offsets(position: str) -> list[tuple[int | None, int | None]]:
     try:
         pairs = [tuple(map(int, pair.split("."))) for pair in position.split(",")]
     except ValueError:
-        raise UsageError(f"'{position[:40]}' is no position in what was printed") from None
+        raise UsageError(f"'{position[:40]}' is not a position in what was printed") from None
     if len(pairs) > _MOST_CAPTURES or any(len(pair) != 2 or min(pair) < 0 for pair in pairs):
-        raise UsageError(f"'{position[:40]}' is no position in what was printed")
+        raise UsageError(f"'{position[:40]}' is not a position in what was printed")
     return [(out, err) for out, err in pairs]
 
 

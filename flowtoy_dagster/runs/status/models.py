@@ -48,7 +48,7 @@ class CursorStatus:
         start_value: where the step began; None where that is not known.
         last_value: the same without the lag.
         value: the new value.
-        key: tells several values of one step apart; empty where there is one.
+        key: identifies one of several values of a step; empty where there is one.
     """
 
     state: CursorState

@@ -1,6 +1,6 @@
 """The status document: how a run stands, as JSON, and back again. No Dagster in here.
 
-Its schema is `status.schema.json`, beside this file.
+Its schema is `status.schema.json`, next to this file.
 """
 
 from __future__ import annotations

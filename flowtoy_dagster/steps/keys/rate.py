@@ -20,7 +20,7 @@ from flowtoy_dagster.steps.rate_headers import pause_wanted
 
 
 def rate_key(source: Source) -> str:
-    """What tells a source from others in a home: its name, its type, and what it calls.
+    """What distinguishes a source from others in a home: its name, its type, and what it calls.
 
     Flows share the rate of a source that is the same in these. Its credentials, and settings such
     as timeouts, don't matter.

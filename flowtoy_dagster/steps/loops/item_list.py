@@ -32,7 +32,7 @@ class ItemList:
     Attributes:
         settings: `for_each` with its templates rendered.
         values: what the items are.
-        keys: what tells them apart; None where it is their position.
+        keys: what distinguishes them; None where it is their position.
     """
 
     settings: ForEachConfig
@@ -60,7 +60,7 @@ class ItemList:
 
         Args:
             index: its place.
-            more: what `loop` has beside its place.
+            more: what `loop` has besides its place.
         """
         loop = {"index": index + 1, "index0": index, "length": len(self.values), **more}
         names = {self.settings.name: self.values[index], LOOP: Names(loop, _why_not_in_loop)}
@@ -189,7 +189,7 @@ def _key_text(value: Any, index: int) -> str:
     if not key.strip():
         raise StepError(f"for_each.key of item {index}: it is empty")
     if not key.isascii() and key.encode("utf-8", "replace").decode() != key:
-        raise StepError(f"for_each.key of item {index}: it has characters that are no Unicode")
+        raise StepError(f"for_each.key of item {index}: it has characters that are not Unicode")
     return key
 
 

@@ -28,7 +28,7 @@ class StoredCursor:
     Attributes:
         flow: the flow's name.
         step: the step's name.
-        key: tells several values of one step apart; empty where there is one.
+        key: identifies one of several values of a step; empty where there is one.
         value: as the server gave it; None after a reset.
         version: another one each time that something is stored.
         run_id: the run that stored it; None where a person did.
@@ -144,7 +144,7 @@ class CursorTracker:
         except CursorError as error:
             if self._is_secret:
                 raise StepError(
-                    f"incremental: record {self._count}: its value is no cursor, or can't be "
+                    f"incremental: record {self._count}: its value is not a cursor, or can't be "
                     "compared with those before; it is secret, and not shown"
                 ) from None
             hint = ""

@@ -21,7 +21,7 @@ class Item:
 
     Attributes:
         index: its place, from 0.
-        key: what tells it apart from the others.
+        key: what distinguishes it from the others.
         names: what the names in templates stand for that only this item's have.
     """
 
@@ -91,7 +91,7 @@ class ItemCounts:
         return replace(self, reused=self.reused + result.reused, **more)
 
     def facts(self) -> dict[str, int]:
-        """What `steps.<name>.counts` tells."""
+        """What `steps.<name>.counts` has."""
         return {
             "total": self.total,
             "succeeded": self.succeeded,

@@ -66,7 +66,7 @@ class RateStore:
     Args:
         folder: where the files are; made when it is needed.
         clock: seconds of a clock that all processes share.
-        wall: seconds since 1970; tells what time has passed where the clock began anew.
+        wall: seconds since 1970; says what time has passed where the clock began anew.
         place: where the clock is the same.
     """
 
@@ -136,7 +136,7 @@ class RateStore:
         state = file.read() or _State(self._place, seen=now, seen_wall=self._wall())
         shift = 0.0
         if state.place != self._place:
-            # The machine was started again: only the wall clock tells how long ago that was.
+            # The machine was started again: only the wall clock says how long ago that was.
             passed = max(0.0, self._wall() - state.seen_wall)
             shift = now - passed - state.seen
         if state.latest + shift > now:

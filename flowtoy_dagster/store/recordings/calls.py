@@ -44,7 +44,7 @@ def folder_of(context: StepContext) -> str:
     if context.item is None:
         return folder
     shown = mask.text(context.item.key)
-    # What is hidden in two keys may be all that tells them apart.
+    # What is hidden in two keys may be the only difference between them.
     suffix = "" if shown == context.item.key else f"~{context.item.index}"
     return f"{folder}/items/{quoted(shown)}{suffix}"
 

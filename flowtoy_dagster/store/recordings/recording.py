@@ -156,7 +156,7 @@ def _read(path: Path) -> dict[str, Any]:
     except ValueError as error:
         raise UnreadableRecordingError(f"'{path}' is not JSON: {error}") from None
     if not isinstance(found, dict):
-        raise UnreadableRecordingError(f"'{path}' is no file of a recording")
+        raise UnreadableRecordingError(f"'{path}' is not a file of a recording")
     return found
 
 

@@ -19,7 +19,7 @@ class Replayer:
 
     Args:
         recording: what calls are answered from.
-        note: is told of each call that is not in the recording, or differs.
+        note: called with each call that is not in the recording, or differs.
     """
 
     def __init__(self, recording: Recording, note: Callable[[str], None]) -> None:

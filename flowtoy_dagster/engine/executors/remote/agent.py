@@ -71,7 +71,7 @@ class _Held:
 
 @dataclass(frozen=True)
 class _End:
-    """What is to be told of a step that has ended."""
+    """What is to be reported of a step that has ended."""
 
     message: Message
     error: str | None
@@ -189,12 +189,12 @@ class Agent:
         if renewal is None:
             held.gone, wanted = "it was given to another worker", "kill"
         elif renewal.is_orphan and time.monotonic() > self._judging_from:
-            held.gone, wanted = "the process that carries the run was not seen", "kill"
+            held.gone, wanted = "the process that executes the run was not seen", "kill"
         elif renewal.stop is not None:
             wanted = renewal.stop
         else:
             return
-        # One that is to be killed is told again: it may have had no process yet.
+        # One that is to be killed is signalled again: it may have had no process yet.
         if wanted == "kill" or held.stopped != wanted:
             held.stopped = wanted
             self._pool.send_signal(label, _SIGNALS[wanted])

@@ -100,7 +100,7 @@ class Database:
         return len(self.rows(statement, values))
 
     def listen(self, *channels: str) -> None:
-        """Be told of notifications."""
+        """Listen to notifications."""
         self._channels += channels
         for channel in channels:
             self.rows(f'LISTEN "{channel}"')

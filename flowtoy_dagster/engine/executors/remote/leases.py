@@ -129,7 +129,7 @@ class Renewal:
 
     Attributes:
         stop: `interrupt` or `kill` where the run wants its end.
-        is_orphan: whether the process that carries the run was not seen for too long.
+        is_orphan: whether the process that executes the run was not seen for too long.
     """
 
     stop: str | None
@@ -156,7 +156,7 @@ class Standing:
 
 
 def run_channel(run_id: str) -> str:
-    """The channel by which a run's carrier is told that a step has ended."""
+    """The channel by which a run's carrier learns that a step has ended."""
     return f"flowtoy_run_{run_id}"
 
 

@@ -29,7 +29,7 @@ from flowtoy_dagster.engine.executors.warm.worker import StepTask
 logger = logging.getLogger("flowtoy.step")
 
 TELL_AFTER = 10.0
-"""Seconds after which a run tells that a step waits for a worker."""
+"""Seconds after which a run reports that a step waits for a worker."""
 SEND_AGAIN = 20.0
 """Seconds after which the message of a step that nobody has claimed is sent again."""
 LONGEST_PAUSE = 60.0
@@ -245,7 +245,7 @@ class RemotePool:
         return StepDone(turn.step_key, error)
 
     def _remind(self, turn: _Turn) -> None:
-        """Send the message again of a step that nobody has claimed, and tell of it."""
+        """Send the message again of a step that nobody has claimed, and report it."""
         now = time.monotonic()
         if now - turn.sent_at > turn.pause:
             turn.sent_at, turn.pause = now, min(2 * turn.pause, LONGEST_PAUSE)

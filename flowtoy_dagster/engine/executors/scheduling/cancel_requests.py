@@ -31,7 +31,7 @@ def request_cancel(instance: DagsterInstance, run_id: str) -> str:
 
 
 def is_requested(run: DagsterRun, request: str) -> bool:
-    """Whether a request is there still: whoever stores a state of the run may overwrite it."""
+    """Whether a request is there still: storing a state of the run may overwrite it."""
     return run.tags.get(CANCEL_TAG) == request
 
 

@@ -4,7 +4,7 @@ It comes about in one of two ways. A parent that may have threads (a web server,
 starts a new Python that imports what workers need. The command line, which has none, imports
 first and forks the server off before it opens anything: one import serves both.
 
-The server forks a worker for each request and tells the parent how each worker ended. It has a
+The server forks a worker for each request and reports to the parent how each worker ended. It has a
 session of its own, so a Ctrl-C in the terminal reaches the parent alone, which then decides. When
 the parent is gone, however it went, the server ends its workers and itself.
 """
@@ -106,7 +106,7 @@ class ForkServer:
             theirs.close()
         # From here on we wait for the process ourselves, as for one that was forked.
         process.returncode = 0
-        # Where it has ended already, waiting for it tells why.
+        # Where it has ended already, waiting for it shows why.
         with contextlib.suppress(OSError):
             ours.sendall(request.encode() + b"\n")
         return cls(ours, process.pid, ready=False)

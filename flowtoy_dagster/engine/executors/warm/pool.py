@@ -38,7 +38,7 @@ def fork_off_server(modules: Iterable[str] = ()) -> None:
     Only for a process that is ours from its start, before it opens anything.
 
     Args:
-        modules: imported beside what every run needs.
+        modules: imported besides what every run needs.
     """
     if not _forked_off:
         preload = (PRELOAD, DEFINITIONS, *modules_to_preload(), *modules_of_files(), *modules)

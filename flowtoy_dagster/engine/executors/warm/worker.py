@@ -79,7 +79,7 @@ class WorkerSetup:
 
 @dataclass(frozen=True)
 class StepTask:
-    """What one step must know beside its key.
+    """What one step must know besides its key.
 
     Attributes:
         attempts: how often it was tried before.
@@ -150,7 +150,7 @@ def main(descriptor: int) -> None:
         with contextlib.suppress(OSError):  # deleted since; commands report it where they need it
             os.chdir(setup.directory)
     configure_log()
-    # A parent that is gone reads no more: there is nobody left to tell.
+    # A parent that is gone reads no more: nobody is left to report to.
     with contextlib.suppress(BrokenPipeError), instance_of(setup.instance) as instance:
         logs = instance.compute_log_manager
         if isinstance(logs, DirectComputeLogManager):
@@ -228,7 +228,7 @@ class _Worker:
 
     @cached_property
     def of_flow(self) -> bool:
-        """Whether the steps are a flow's, of which less is to be told than of others."""
+        """Whether the steps are a flow's, of which less is reported than of others."""
         return is_of_flow(self.whole.plan)
 
     @cached_property

@@ -11,7 +11,7 @@ from flowtoy_dagster.engine.tags import WAITS_FOR
 
 
 def waiting_event(step_context: Any, text: str) -> DagsterEvent:
-    """An event, stored already, that tells what a step waits for.
+    """An event, stored already, that says what a step waits for.
 
     Args:
         step_context: Dagster's context of the step.
@@ -22,7 +22,7 @@ def waiting_event(step_context: Any, text: str) -> DagsterEvent:
 
 
 def waits_for(event: DagsterEvent) -> str | None:
-    """What such an event tells; None for other events."""
+    """The text of such an event; None for other events."""
     if not event.is_engine_event or not event.event_specific_data:
         return None
     found = event.engine_event_data.metadata.get(WAITS_FOR)

@@ -1,4 +1,4 @@
-"""What is done when the steps of a run have ended, in whatever way, by whoever carries the run."""
+"""What the process that executes a run does when its steps have ended, however they did."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any

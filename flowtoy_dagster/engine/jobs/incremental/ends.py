@@ -29,7 +29,7 @@ class CursorEnd:
         start_value: where the step began.
         last_value: the same without the lag.
         value: the new value; None where there is none.
-        key: tells several values of one step apart.
+        key: identifies one of several values of a step.
     """
 
     step: str
@@ -57,7 +57,7 @@ class CursorEnd:
 
 
 def cursor_event(context: Any, ends: Sequence[CursorEnd]) -> DagsterEvent:
-    """An event, stored already, that tells what has become of cursors.
+    """An event, stored already, that says what has become of cursors.
 
     Args:
         context: Dagster's context of the run or of a step.
@@ -68,14 +68,14 @@ def cursor_event(context: Any, ends: Sequence[CursorEnd]) -> DagsterEvent:
 
 
 def cursor_check(end: CursorEnd) -> ExpectationResult:
-    """An event of a step that tells what has become of its cursor."""
+    """An event of a step that says what has become of its cursor."""
     return check_event(
         end.state != "held", CURSORS, bounded(end.words), {CURSORS: _facts([end])}
     )
 
 
 def cursor_ends(event: DagsterEvent) -> Iterable[CursorEnd]:
-    """What such events tell; nothing for other events."""
+    """What such events say; nothing for other events."""
     metadata = None
     if event.is_engine_event and event.event_specific_data:
         metadata = event.engine_event_data.metadata

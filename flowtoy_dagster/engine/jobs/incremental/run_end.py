@@ -30,7 +30,7 @@ logger = logging.getLogger("flowtoy.store")
 class CursorsAtEnd:
     """Stores the cursors of a flow's steps when a run of it ends.
 
-    Called by whoever carries the run, when its steps have ended, however they have.
+    Called by the process that executes the run, when its steps have ended, however they have.
 
     Args:
         flow: what is run.

@@ -83,11 +83,11 @@ class DirectComputeLogManager(LocalComputeLogManager):
                 yield CapturedLogContext(log_key)
             finally:
                 self._captures.remove(capture)
-        # The file's being there tells that no more will come.
+        # The file exists: no more will come.
         ended = self.get_captured_local_path(log_key, "complete")
         os.close(os.open(ended, os.O_WRONLY | os.O_CREAT, 0o600))
         if self._shared is not None:
-            with contextlib.suppress(OSError):  # it was told above
+            with contextlib.suppress(OSError):  # it was reported above
                 self._shared.put(self._key(ended), b"")
 
     def read_path(

@@ -38,7 +38,7 @@ def warn_of_plain_scalars(
         if reason is not None:
             names = [part for part in (*path, *place) if isinstance(part, str)]
             if any(is_secret_name(name) for name in names[2:]):
-                reason = "this value is no text for YAML 1.1"
+                reason = "this value is not text in YAML 1.1"
             problems.warning((*path, *place), reason, "put it in quotes, if text is meant")
 
 

@@ -43,7 +43,7 @@ class NameCheck:
         self._providers = providers
         written = draft.document.root.child("sources")
         named = written.value if written else None
-        # If it is no mapping at all, that is the error, and no name is wrong because of it.
+        # If it is not a mapping at all, that is the error, and no name is wrong because of it.
         self._told = named is not None and not isinstance(named, dict)
         self._sources = frozenset(named if isinstance(named, dict) else ())
 
@@ -53,7 +53,7 @@ class NameCheck:
         Args:
             template: one that `references` takes.
             path: where it stands.
-            names: what it knows beside the roots; None where any name may be missing.
+            names: what it knows besides the roots; None where any name may be missing.
         """
         for name, line in free_names(template).items():
             if names is None or name in names or (name,) in asked_names(template):

@@ -105,9 +105,9 @@ def unusable(answer: Answer, data: Any, wanted: str) -> TokenError:
         names = ", ".join(f"'{key}'" for key in list(data)[:12])
         what = f"has no {wanted}: its keys are {names or 'none'}"
     elif data is None:
-        what = f"is no JSON ('{answer.media_type}')"
+        what = f"is not JSON ('{answer.media_type}')"
     else:
-        what = f"has no {wanted}: it is no JSON mapping"
+        what = f"has no {wanted}: it is not a JSON mapping"
     return TokenError(f"the answer of {name_of(answer)} {what}", answer, is_final=True)
 
 
@@ -154,5 +154,5 @@ def _number(value: Any) -> float | None:
 
 def _warn(value: Any, hide: Callable[[str], str]) -> None:
     shown = hide(str(value))[:40]
-    words = "the end of a token is given as %r, which is no time: it is used until a 401"
+    words = "the end of a token is given as %r, which is not a time: it is used until a 401"
     logger.warning(words, shown)

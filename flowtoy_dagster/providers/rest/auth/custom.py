@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 class CustomAuth(Auth):
     """An object that is called with each request before it is sent, and returns it.
 
-    Keys beside `provider` are given to the class.
+    Keys besides `provider` are given to the class.
 
     Attributes:
         provider: the class, as module:Class.
@@ -106,7 +106,7 @@ def _load(name: str) -> Callable[..., Any]:
             raise Misplaced(message, (), at_key=False)
         loaded = getattr(loaded, part)
     if not callable(loaded):
-        raise Misplaced(f"'{name}' is no class", (), at_key=False)
+        raise Misplaced(f"'{name}' is not a class", (), at_key=False)
     made: Callable[..., Any] = loaded
     return made
 

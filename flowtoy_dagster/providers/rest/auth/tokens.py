@@ -51,9 +51,9 @@ class Token:
     Attributes:
         value: what is sent.
         got_at: when it was asked for.
-        expires_at: its end; None where none is known: then a 401 tells it.
+        expires_at: its end; None where it is unknown, until a 401.
         refresh: what the next one is asked for with, where the server gave one.
-        variant: what it was asked for, beside the facts that name it.
+        variant: what it was asked for, besides the facts that name it.
     """
 
     value: str

@@ -99,7 +99,7 @@ class RequestContents(Strict):
 
     @property
     def has_other_body(self) -> bool:
-        """Whether there is a body that is no JSON."""
+        """Whether there is a body that is not JSON."""
         return self.json_body is None and bool(self._bodies())
 
 

@@ -17,7 +17,7 @@ class Cookies:
     """The cookies of one call: of its pages, its redirects and its token.
 
     Args:
-        learn: is told of values that are secret.
+        learn: called with values that are secret.
     """
 
     def __init__(self, learn: Callable[[Iterable[str]], None]) -> None:

@@ -22,7 +22,7 @@ _LONGEST_FIELD = 256 * 1024 * 1024
 
 
 class BodyError(Exception):
-    """A body is not what `decode` says; tells where."""
+    """A body is not what `decode` says; names the place."""
 
 
 def _codings(value: Any) -> Any:

@@ -205,7 +205,7 @@ class _Total:
         """Take the total of a page.
 
         Raises:
-            PageError: it is no number, or smaller than before.
+            PageError: it is not a number, or smaller than before.
         """
         if self._path is None:
             return
