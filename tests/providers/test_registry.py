@@ -109,6 +109,9 @@ def test_what_a_call_needs_is_missed_only_where_it_is_complete(kind: str) -> Non
     [
         (Source("process", {"command": ["ls", "-l"], "args": ["x"]}), "ls (2 arguments)"),
         (Source("process", {"command": "ls"}), "ls"),
+        (Source("process", {"command": "ls {{ a | b }}"}), "ls (1 argument)"),
+        (Source("process", {"command": "for x in a b; do echo $x; done"}), "shell command: for …"),
+        (Source("process", {"command": "ls /srv", "shell": True}), "shell command: ls …"),
         (Source("env", {"vars": ["A", "B"]}), "environment variables A, B"),
         (Source("other", {}), "the provider 'other'"),
     ],

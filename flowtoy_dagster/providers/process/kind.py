@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Mapping
 from typing import Any
 
@@ -15,7 +16,12 @@ from flowtoy_dagster.providers.base import ProviderResult
 from flowtoy_dagster.providers.kind import ProviderKind, ResultView
 from flowtoy_dagster.providers.process.answers import ProcessAnswer
 from flowtoy_dagster.providers.process.code_warnings import code_findings
-from flowtoy_dagster.providers.process.command import CommandLine, prepare
+from flowtoy_dagster.providers.process.command import (
+    CommandLine,
+    needs_shell,
+    prepare,
+    take_out_templates,
+)
 from flowtoy_dagster.providers.process.provider import (
     ProcessConfiguration,
     ProcessProvider,
@@ -27,6 +33,7 @@ PAYLOAD_NAMES = ("input", "json", "raw", "jmespath")
 """What templates of a command know besides the roots, where it takes its payload by them."""
 DATA_NAMES = frozenset({"stdout", "stderr", "returncode", "json"})
 _SWITCH = TypeAdapter(bool)
+_HOLE = re.compile("\0([0-9]+)\0")
 _OF_PAYLOADS = "only templates of a command with 'pass_to: template' have it"
 
 _ON_A_STEP = "write 'source: process' and 'input: {command: ...}'"
@@ -68,9 +75,16 @@ class ProcessKind(ProviderKind):
         return PAYLOAD_NAMES if by_names else ()
 
     def describe(self, configuration: Mapping[str, Any]) -> str:
-        """The program, and how many arguments it gets."""
+        """The program, and how many arguments it gets; of a shell's script, the first word."""
         command = configuration.get("command")
-        words = command.split() if isinstance(command, str) else [text(w) for w in command or ()]
+        if isinstance(command, str):
+            pieces, templates = take_out_templates(command)
+            words = [_HOLE.sub(lambda hole: templates[int(hole[1])], one) for one in pieces.split()]
+            is_script = needs_shell(pieces) or _is_switched(configuration.get("shell"), to=True)
+            if is_script and len(words) > 1:
+                return f"shell command: {words[0]} …"
+        else:
+            words = [text(word) for word in command or ()]
         more = len(words) - 1 + len(configuration.get("args") or ())
         told = f"{more} argument{'' if more == 1 else 's'}"
         return f"{words[0]} ({told})" if words and more else " ".join(words)
