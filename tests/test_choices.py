@@ -123,7 +123,7 @@ def test_what_a_run_shows_of_the_choices(
         ),
         pytest.param(
             "flow: [{name: a, source: rest, input: {url: '{{ flow.b.x }}'}}]",
-            "did you mean 'flows'?", id="unknown name",
+            "outputs of steps are under 'flows'", id="unknown name",
         ),
         pytest.param(
             "flow: [{name: a, source: rest, input: {url: '{% include \"x\" %}'}}]",

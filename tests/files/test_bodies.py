@@ -124,9 +124,9 @@ def test_what_a_command_prints(run_source: Run) -> None:
 @pytest.mark.parametrize(
     ("printed", "why"),
     [
-        ('{"items": []}', "no list of records; 'value' says where they are"),
-        ("text", "no list of records; 'format: raw' takes it as it is"),
-        ("7", "no list of records"),
+        ('{"items": []}', "not a list of records; 'value' says where they are"),
+        ("text", "not a list of records; 'format: raw' takes it as it is"),
+        ("7", "not a list of records"),
     ],
 )
 def test_what_is_no_list_of_records_is_an_error(run_source: Run, printed: str, why: str) -> None:

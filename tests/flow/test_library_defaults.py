@@ -72,7 +72,7 @@ TEMPLATES: dict[str, list[tuple[str, Any]]] = {
         ("{{ rows | map('string') }}", ["1", "2"]), ("{{ rows | select('odd') }}", [1]),
         ("{{ range(2) }}", [0, 1]), ("{{ {'a': 1}.items() }}", [["a", 1]]),
     ],
-    "what is no data": [
+    "values that are not data": [
         ("{{ s.upper }}", Wrong("it is not data")), ("{{ namespace(a=1) }}", Wrong("not data")),
         ("{{ cycler(1) }}", Wrong("not data")),
     ],

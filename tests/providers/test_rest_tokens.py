@@ -397,7 +397,7 @@ def test_a_life_that_is_none_does_not_stop_a_call(
     with caplog.at_level(logging.WARNING, "flowtoy.rest"):
         assert all(run(api.url, api.auth, tokens).succeeded for _ in range(2))
     assert len(api.forms) == 1
-    assert ("no time" in caplog.text) == is_warned
+    assert ("not a time" in caplog.text) == is_warned
 
 
 def test_a_home_that_can_not_be_written_keeps_no_token(

@@ -248,7 +248,7 @@ def test_configurations_that_are_damaged_or_gone_count_as_absent(
     assert shared_url() == f"s3://{name}"
     configs = configs_of(home)
     reference = configs.save("a", {"flow": []})
-    assert configs.read(reference) == ("a", {"flow": []})
+    assert configs.read(reference)[:2] == ("a", {"flow": []})
     client.put_object(Bucket=name, Key=f"flowtoy-configs/{reference}.json", Body=b"{}")
     assert configs.read(reference) is None
     configs.delete_unused(lambda: ())

@@ -30,6 +30,7 @@ from flowtoy_dagster.flow.files.nodes import KeyPath, merge_configurations
 from flowtoy_dagster.flow.files.suggestions import nearest
 from flowtoy_dagster.flow.graph import Flow, InputKind, Notification, Source, Step, Until
 from flowtoy_dagster.flow.schema.fields import STATIC, is_free
+from flowtoy_dagster.flow.schema.incremental import NOT_WITH_ITEMS
 from flowtoy_dagster.flow.schema.models import (
     OnError,
     OutputConfig,
@@ -177,15 +178,8 @@ class _Builder:
     def _check_incremental(self) -> None:
         for step in self.draft.steps:
             if step.config.incremental is not None and step.config.for_each is not None:
-                message = (
-                    "'incremental' and 'for_each' can't be on one step: it stores one value, and "
-                    "items have none of their own"
-                )
-                hint = (
-                    "load all that is new in a step without 'for_each', and repeat the step after "
-                    "it; or run the flow once for each value, with 'key: {{ params.NAME }}'"
-                )
-                self.draft.problems.error((*step.path, "incremental"), message, hint, key=True)
+                place = (*step.path, "incremental")
+                self.draft.problems.error(place, *NOT_WITH_ITEMS, key=True)
 
     def _check_runner(self) -> None:
         options = self.runner.executor_options
