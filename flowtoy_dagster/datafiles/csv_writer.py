@@ -17,7 +17,7 @@ class CsvWriter(TableWriter):
         super().__init__(columns, folder)
         self._write = write
 
-    def finish(self) -> None:
+    def write_table(self) -> None:
         if self.columns:
             self._write(_row(self.columns))
         for batch in self.batches():

@@ -144,7 +144,7 @@ class ParquetWriter(TableWriter):
         for key, value in record.items():
             self._shapes.setdefault(str(key), Shape()).look(value, self.count, str(key))
 
-    def finish(self) -> None:
+    def write_table(self) -> None:
         shapes = {name: self._shapes.get(name, Shape()) for name in self.columns}
         fits = {name for name, s in shapes.items() if s.has_empty_mappings or _has_float(s)}
         fields = {name: shape.arrow() for name, shape in shapes.items()}

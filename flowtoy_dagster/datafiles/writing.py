@@ -39,7 +39,11 @@ class RecordWriter(ABC):
         """
 
     def finish(self) -> None:  # noqa: B027 - there may be nothing to do
-        """There are no more."""
+        """There are no more.
+
+        Raises:
+            FormatError: the format can't hold them.
+        """
 
     def close(self) -> None:  # noqa: B027 - there may be nothing to do
         """Release what it holds besides the file."""
@@ -109,6 +113,18 @@ class TableWriter(RecordWriter):
 
     def look(self, record: Mapping[str, Any]) -> None:
         """Note what must be known of a record before the first one is written."""
+
+    def finish(self) -> None:
+        if self.count and not self.columns:
+            raise FormatError(
+                "none of the records has a key, so there are no columns to count them by; "
+                "'format: jsonl' takes such records"
+            )
+        self.write_table()
+
+    @abstractmethod
+    def write_table(self) -> None:
+        """Write the records that were taken; there is a column, or no record."""
 
     def batches(self) -> Iterator[list[dict[str, Any]]]:
         """The records that were taken, some at a time."""

@@ -140,6 +140,16 @@ def test_what_has_no_type_in_parquet_is_an_error(
     assert list(folder.iterdir()) == []
 
 
+@pytest.mark.parametrize("format_", ["csv", "parquet"])
+def test_records_without_a_column_are_an_error(
+    write_pages: Write, folder: Path, format_: str
+) -> None:
+    # A file of no columns has no records for whoever reads it.
+    outcome = write_pages([[{}], [{}]], {"format": format_})
+    assert (outcome.error or "").startswith("output 'out0': none of the records has a key, so")
+    assert list(folder.iterdir()) == []
+
+
 def test_parquet_without_records_is_a_file(write_pages: Write) -> None:
     assert parquet(write_pages([[]], {"format": "parquet"})).num_rows == 0
 
