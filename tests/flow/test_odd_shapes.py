@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -65,3 +66,20 @@ def test_a_shape_that_is_odd_is_an_error_in_words(shape: str) -> None:
         load_flow(config)
     assert message in str(told.value)
     assert "set_int_max_str_digits" not in str(told.value)
+
+
+def test_a_missing_file_leads_to_flows_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("other.yaml", "other.test.yaml"):
+        Path(name).write_text("flow: []")
+    Path("gone.yaml").symlink_to("nowhere.yaml")
+    hints = {
+        "gone.yaml": "it is a link to 'nowhere.yaml', which does not exist",
+        "zzz": "YAML files here: 'gone.yaml', 'other.yaml'",
+    }
+    for path, hint in hints.items():
+        with pytest.raises(ConfigError) as told:
+            load_flow(path)
+        assert str(told.value).endswith(f"\n    {hint}")

@@ -6,6 +6,7 @@ import os
 import re
 from pathlib import Path
 
+from flowtoy_dagster.flow.files.suffixes import OF_TESTS, YAML
 from flowtoy_dagster.flow.files.suggestions import nearest
 
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
@@ -16,9 +17,14 @@ def missing_file_hint(path: str) -> str | None:
     """A hint for a file that does not exist: one with a similar name, or those in the folder."""
     if _URL.match(path):
         return "only files can be read, and - for standard input"
+    if os.path.islink(path):
+        return f"it is a link to '{os.readlink(path)}', which does not exist"
     folder = Path(path).parent
     try:
-        names = sorted(name for name in os.listdir(folder) if name.endswith((".yaml", ".yml")))
+        names = sorted(
+            name for name in os.listdir(folder)
+            if name.endswith(YAML) and not name.endswith(OF_TESTS)
+        )
     except OSError:
         return None
     shown = {name: str(folder / name) for name in names}
