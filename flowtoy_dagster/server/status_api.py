@@ -148,7 +148,7 @@ class Endpoint:
     """Answers one method, and says in JSON what is wrong with anything else, in whatever app.
 
     Args:
-        answer: gives the answer; its errors are told in JSON.
+        answer: gives the answer; its errors are JSON.
         method: `GET`, which answers HEAD too, or `POST`.
     """
 

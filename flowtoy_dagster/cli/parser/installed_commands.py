@@ -78,7 +78,7 @@ class Commands(TyperGroup):
         return super().get_params(ctx)
 
     def invoke(self, ctx: Any) -> Any:
-        """Call the command; what is wrong with its arguments is told in our words."""
+        """Call the command; errors of its arguments are reported in our words."""
         try:
             return super().invoke(ctx)
         except PARSER_ERROR as error:

@@ -1,4 +1,4 @@
-"""The places of a configuration's values as plain data, to be kept beside the configuration."""
+"""The places of a configuration's values as plain data, to be stored next to the configuration."""
 
 from __future__ import annotations
 

@@ -28,7 +28,7 @@ INCREMENTAL = "incremental"
 INCREMENTAL_WORDS = ("start_value", "last_value")
 """What `incremental` has."""
 CURSOR_NAMES = ("records", "response")
-"""What the template of a new cursor value knows beside what outputs see."""
+"""What the template of a new cursor value knows besides what outputs see."""
 ANSWER_NAMES = ("response", "headers", "status_code")
 """What conditions of `response_actions` know: the answer's data, its headers, its status."""
 PAGE_NAMES = ("response", "records", "headers")

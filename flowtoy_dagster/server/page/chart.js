@@ -214,7 +214,7 @@ class Row {
     write(this.glyph, GLYPHS[step.state] ?? "?");
     write(this.word, step.state);
     write(this.attempt, step.attempt > 1 ? `attempt ${step.attempt}` : "");
-    // Why steps failed is told above all steps, and with the chosen one.
+    // Why steps failed is shown above all steps, and with the chosen one.
     write(this.why, step.state === "skipped" ? step.notes[0] ?? "" : step.waits_for ?? "");
     this.items.hidden = !step.items;
     if (step.items) {

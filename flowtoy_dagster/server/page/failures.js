@@ -2,8 +2,8 @@
 
 import { $, make, makeButton, number, write } from "./dom.js";
 
-const OPEN = 3; // failures that are told in full
-const MOST = 12; // and those that are told at all
+const OPEN = 3; // failures that are shown in full
+const MOST = 12; // and those that are shown at all
 
 export const noteOf = (step, label) =>
   step.notes.slice(1).find((note) => note.startsWith(`${label}: `))?.slice(label.length + 2) ?? "";

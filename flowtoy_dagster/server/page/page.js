@@ -163,7 +163,7 @@ function choose(name, jump = false) {
 
 const isNarrow = matchMedia("(max-width: 900px)");
 
-// Beside the steps where there is room for both; else in the place of the chosen step.
+// Next to the steps if there is room for both; else in the place of the chosen step.
 function placePanel() {
   const row = isNarrow.matches && !$("chart").hidden ? chart.rowOf(panel.step) : null;
   const home = row ?? document.querySelector(".sides");
@@ -268,7 +268,7 @@ setInterval(() => {
 try {
   await readFeatures();
 } catch {
-  // Then there are none; what is wrong is told below.
+  // Then there are none; the error is shown below.
 }
 $("tab-runs").hidden = !features.runs;
 selectView("chart");
