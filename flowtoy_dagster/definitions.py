@@ -15,7 +15,7 @@ from flowtoy_dagster.engine.jobs.translator import FlowTranslator
 from flowtoy_dagster.engine.storage.home import home_folder
 from flowtoy_dagster.errors import HomeError, RunError
 from flowtoy_dagster.flow.graph import Flow
-from flowtoy_dagster.loader import Config, load_flow
+from flowtoy_dagster.loader import Config, load_flow, load_saved_flow
 from flowtoy_dagster.store.configs import configs_of
 
 
@@ -33,7 +33,8 @@ def build_job(
         config: a path, several paths, a mapping, or a flow that was loaded before.
         name: the job's name; by default the flow's, made a Dagster name.
         tags: added to the flow's own.
-        executor: what runs the steps; by default what the flow's `runner.executor` names.
+        executor: any executor of Dagster's, with its configuration; by default what the flow's
+            `runner.executor` names.
         translator: how steps appear in Dagster.
 
     Raises:
@@ -63,7 +64,7 @@ def saved_flow(reference: str, home: str | None = None) -> Flow:
     saved = configs_of(folder).read(Path(reference).stem)
     if saved is None:
         raise RunError(f"the configuration {reference} is not in {folder}")
-    return load_flow(saved.config, saved.name, folder=saved.folder)
+    return load_saved_flow(saved.config, saved.name, folder=saved.folder)
 
 
 def rebuild_arguments(home: Path, reference: str) -> tuple[str, ...]:
@@ -88,7 +89,7 @@ def build_definitions(
     is fixed when it is made. A flow that can't be loaded becomes a job that reports what is wrong.
 
     Args:
-        paths: files, and folders of which all flows are taken; see `discovery`.
+        paths: files, and folders of which all flows are taken; one or several.
         tags: added to the tags of each job.
         executor: what runs the steps; by default what each flow's `runner.executor` names.
         translator: how steps appear in Dagster.

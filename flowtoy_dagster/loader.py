@@ -25,31 +25,41 @@ from flowtoy_dagster.providers.kinds import InstalledProviders
 Config = str | Path | Sequence[str | Path] | Mapping[str, Any]
 
 
-def load_flow(
-    config: Config, name: str | None = None, *, folder: str | None = None, places: Any = None
-) -> Flow:
+def load_flow(config: Config, name: str | None = None) -> Flow:
     """Read a configuration and check all of it.
 
     Args:
         config: a path, several paths (merged left to right) or a mapping.
         name: the flow's name where the configuration gives none; by default the first
             file's stem.
-        folder: the flow's folder; by default that of the first file, or the working directory
-            where the configuration is a mapping.
-        places: of a mapping that came from files, where its values are in them, as it was kept.
 
     Raises:
-        ConfigError: with every problem there is.
+        ConfigError: with all errors.
     """
     if isinstance(config, Mapping):
-        document = read_mapping(config, places)
+        document = read_mapping(config)
     else:
         document = read_files([config] if isinstance(config, (str, Path)) else config)
     if name is not None:
         document = replace(document, default_name=name)
-    if folder is not None:
-        document = replace(document, folder=folder)
     return flow_of_document(document)
+
+
+def load_saved_flow(
+    config: Mapping[str, Any], name: str, *, folder: str | None = None, places: Any = None
+) -> Flow:
+    """The flow of a configuration that was saved, to be run.
+
+    Args:
+        config: the merged configuration.
+        name: the flow's name where the configuration gives none.
+        folder: the flow's folder; None where nothing depends on it.
+        places: where its values are in the files that it came from, as it was kept.
+
+    Raises:
+        ConfigError: it can't run here.
+    """
+    return flow_of_document(_saved_document(config, name, folder, places))
 
 
 def flow_of_document(document: Document) -> Flow:
@@ -72,11 +82,17 @@ def load_old_flow(
         folder: the flow's folder; None where nothing depends on it.
         places: where its values are in the files that it came from, as it was kept.
     """
-    document = replace(read_mapping(config, places), default_name=name, folder=folder)
+    document = _saved_document(config, name, folder, places)
     catalog = InstalledKinds(
         _OnceInstalledProviders(), _OnceInstalledOutputs(), _OnceInstalledExecutors()
     )
     return build_flow(document, catalog)
+
+
+def _saved_document(
+    config: Mapping[str, Any], name: str, folder: str | None, places: Any
+) -> Document:
+    return replace(read_mapping(config, places), default_name=name, folder=folder)
 
 
 @dataclass(frozen=True)

@@ -80,6 +80,14 @@ def test_the_reference_of_keys_is_up_to_date() -> None:
     assert page == module("generate_schema").page(), "run: python docs/generate_schema.py"
 
 
+@pytest.mark.parametrize("name", ["status-api.md", "python-api.md"])
+def test_the_generated_parts_of_references_are_up_to_date(name: str) -> None:
+    page = DOCS / "reference" / name
+    written = page.read_text("utf-8")
+    assert "<!-- generated: " in written
+    assert written == module("generate_api").text_of(page), "run: python docs/generate_api.py"
+
+
 def test_the_list_for_language_models_is_up_to_date() -> None:
     text = (DOCS / "llms.txt").read_text("utf-8")
     assert text == module("generate_llms").text(), "run: python docs/generate_llms.py"

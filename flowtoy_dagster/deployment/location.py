@@ -27,7 +27,7 @@ from flowtoy_dagster.engine.jobs.translator import FlowTranslator
 from flowtoy_dagster.engine.storage.home import open_home
 from flowtoy_dagster.errors import ConfigError, HomeError, RunError
 from flowtoy_dagster.flow.graph import Flow, worker_count
-from flowtoy_dagster.loader import load_flow
+from flowtoy_dagster.loader import load_flow, load_saved_flow
 from flowtoy_dagster.store.configs import SavedConfig, configs_of
 
 BROKEN = "broken"
@@ -165,7 +165,7 @@ class FlowLocation:
         found = self._config(name, saved)
         if BROKEN in found.config:
             return MadeFlow(placeholder_job(name, saved.name, found.config[BROKEN]))
-        return self._make(load_flow(found.config, saved.name, folder=found.folder), name)
+        return self._make(load_saved_flow(found.config, saved.name, folder=found.folder), name)
 
     def _load_all(self, key: str) -> None:
         for files in self._find():

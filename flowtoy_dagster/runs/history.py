@@ -24,7 +24,7 @@ from flowtoy_dagster.engine.tags import CONFIG_TAG, FAILURES_TAG, FLOW_TAG
 from flowtoy_dagster.errors import HomeError, RunError, UsageError
 from flowtoy_dagster.flow.graph import Flow, halts_run, tolerated_by
 from flowtoy_dagster.flow.places import failure_place
-from flowtoy_dagster.loader import load_flow, load_old_flow
+from flowtoy_dagster.loader import load_old_flow, load_saved_flow
 from flowtoy_dagster.runs.sessions.carriers import INTERRUPTED, is_interrupted, session_of
 from flowtoy_dagster.runs.status.event_reader import (
     FOLLOWED,
@@ -214,7 +214,7 @@ class History:
         if saved is None:
             raise RunError(f"the configuration of run {run.run_id} is not in {self.home}")
         name, config, *more = saved
-        load = partial(load_flow if to_run else load_old_flow, config, name)
+        load = partial(load_saved_flow if to_run else load_old_flow, config, name)
         return with_values_of(load(folder=more[0], places=more[1]), run, self.instance)
 
     def _reference(self, run: dg.DagsterRun) -> str | None:

@@ -123,7 +123,10 @@ def run_flow(
 
     Raises:
         ConfigError: the configuration can't run, or a parameter's value is missing or wrong.
+        UsageError: `max_workers` is below 1, or a recording can't be used.
         HomeError: the home folder can't be used.
+        RunError: the run can't be carried out: its history can't be written, its workers can't
+            start.
         RunInterrupted: Ctrl-C or SIGTERM; carries the run as it ended.
     """
     flow = config if isinstance(config, Flow) else load_flow(config)
