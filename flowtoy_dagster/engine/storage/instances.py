@@ -54,16 +54,18 @@ class QuietInstance(dg.DagsterInstance):
             event = event._replace(timestamp=offset + time.monotonic())
         super().handle_new_event(event, **options)
 
+    def remember_clock(self, run: dg.DagsterRun) -> None:
+        """Take the clock of a run from here: it need not be looked up at its first event."""
+        self._latest = run.run_id, offset_of(run.tags, run.run_id)
+
     def _offset(self, run_id: str) -> float | None:
         """From the monotonic clock to a run's; that of the latest run is remembered."""
-        known, offset = self._latest
-        if known != run_id:
+        if self._latest[0] != run_id:
             run = self.get_run_by_id(run_id) if run_id else None
             if run is None:
                 return None
-            offset = offset_of(run.tags, run_id)
-            self._latest = run_id, offset
-        return offset
+            self.remember_clock(run)
+        return self._latest[1]
 
     def dispose(self) -> None:
         """Close the instance, and its handlers."""

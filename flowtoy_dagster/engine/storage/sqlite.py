@@ -62,6 +62,7 @@ _INSERT = (
     "(run_id, event, dagster_event_type, timestamp, step_key, asset_key, partition) VALUES "
     "(:run_id, :event, :dagster_event_type, :timestamp, :step_key, :asset_key, :partition)"
 )
+_HAS_EVENTS = "SELECT 1 FROM sqlite_master WHERE name = 'event_logs'"
 _migrating = threading.RLock()
 _EMPTY_SHARD = f"empty-{dg.__version__}.shard"
 
@@ -151,13 +152,12 @@ class WarmEventLogStorage(SqliteEventLogStorage):
         self._writers.insert(rows[0]["run_id"], _INSERT, rows)
 
     def _open_writer(self, run_id: str) -> sqlite3.Connection:
-        with self._connect(run_id):
-            """Makes the database ready."""
+        path = self.path_for_shard(run_id)
+        if not _is_there(path):
+            with self._connect(run_id):
+                """Makes the database ready."""
         connection = sqlite3.connect(
-            self.path_for_shard(run_id),
-            timeout=BUSY_SECONDS,
-            isolation_level=None,
-            check_same_thread=False,
+            path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False
         )
         # With WAL a power cut may lose the last events, and never corrupts the file.
         connection.execute("PRAGMA synchronous=NORMAL")
@@ -279,12 +279,18 @@ class WarmStorage(DagsterSqliteStorage):
         return cls(inst_data=inst_data, **config_value)
 
 
+def _is_there(path: str) -> bool:
+    """Whether a file is a database with the table of events; without a library's engine for it."""
+    if not os.path.exists(path):
+        return False
+    with contextlib.closing(sqlite3.connect(path, timeout=BUSY_SECONDS)) as opened:
+        return opened.execute(_HAS_EVENTS).fetchone() is not None
+
+
 def _has_events(engine: Engine) -> bool:
     """Whether a database has the table of events."""
     with engine.connect() as connection:
-        found = connection.exec_driver_sql(
-            "SELECT 1 FROM sqlite_master WHERE name = 'event_logs'"
-        ).first()
+        found = connection.exec_driver_sql(_HAS_EVENTS).first()
     return found is not None
 
 

@@ -47,6 +47,7 @@ from flowtoy_dagster.engine.executors.scheduling.cancel_requests import CancelRe
 from flowtoy_dagster.engine.executors.scheduling.closing import grace_of
 from flowtoy_dagster.engine.executors.scheduling.halting import HaltingExecution
 from flowtoy_dagster.engine.executors.scheduling.steady_waits import SteadyClaims
+from flowtoy_dagster.engine.executors.scheduling.width import steps_at_once
 from flowtoy_dagster.engine.executors.warm.forkserver_client import (
     ForkServerError,
     WorkerStartError,
@@ -106,6 +107,8 @@ class WarmExecutor(MultiprocessExecutor):
                 )
             )
             pool = stack.enter_context(self._pool(plan_context, execution_plan))
+            waits = execution_plan.get_executable_step_deps()
+            pool.grow(steps_at_once(waits, self._max_concurrent))
             execution = _Execution(self, plan_context, execution_plan, active, pool)
             yield from execution.events(self._max_concurrent)
         yield DagsterEvent.engine_event(
@@ -161,7 +164,6 @@ class _Execution:
         self._dynamic = any(
             not isinstance(step, ExecutionStep) for step in plan.step_dict.values()
         )
-        pool.grow(len(plan.step_handles_to_execute))
 
     def events(self, limit: int) -> Iterator[DagsterEvent]:
         """Every event of the run's steps, as it comes."""

@@ -45,7 +45,7 @@ from flowtoy_dagster.engine.executors.warm.contexts.step_contexts import StepCon
 from flowtoy_dagster.engine.executors.warm.process_reset import Isolation
 from flowtoy_dagster.engine.executors.warm.reports import Reports
 from flowtoy_dagster.engine.fence import Fence
-from flowtoy_dagster.engine.storage.instances import event_log_of, instance_of
+from flowtoy_dagster.engine.storage.instances import QuietInstance, event_log_of, instance_of
 from flowtoy_dagster.engine.storage.logs.compute_logs import DirectComputeLogManager
 from flowtoy_dagster.engine.storage.logs.console_log import configure_log
 from flowtoy_dagster.providers.process_tree import adopt_orphans
@@ -155,6 +155,8 @@ def main(descriptor: int) -> None:
         logs = instance.compute_log_manager
         if isinstance(logs, DirectComputeLogManager):
             logs.keep_pump()
+        if isinstance(instance, QuietInstance):
+            instance.remember_clock(setup.run)
         reports = Reports(connection)
         _serve(reports, _Worker(setup, instance, host, reports))
 
