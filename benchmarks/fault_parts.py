@@ -77,16 +77,6 @@ class Counted:
         self.calls.clear()
         self.reached, self.go, self.held = threading.Event(), threading.Event(), held
 
-    def callers(self) -> list[psutil.Process]:
-        """The processes that have a call open."""
-        found = []
-        for process in psutil.process_iter():
-            with contextlib.suppress(psutil.Error):
-                if process.pid != os.getpid() and any(
-                    one.raddr and one.raddr.port == self.port for one in process.net_connections()
-                ):
-                    found.append(process)
-        return found
 
 
 class Door:
@@ -177,6 +167,16 @@ class Deployment:
         self.workers.append(worker)
         wait_until(lambda: "takes up to" in log.read_text(), log.read_text())
         return worker
+
+    def callers(self) -> list[psutil.Process]:
+        """The processes of workers that have a call open."""
+        found = []
+        for process in (each for worker in self.workers for each in family(worker)):
+            with contextlib.suppress(psutil.Error):
+                connections = process.net_connections("tcp4")
+                if any(one.raddr and one.raddr.port == self.counted.port for one in connections):
+                    found.append(process)
+        return found
 
     def worker_of(self, process: psutil.Process) -> psutil.Popen:
         """The worker that has a process."""

@@ -65,12 +65,12 @@ class End:
 
 def kill_step(deployed: Deployment, run_id: str) -> None:
     """The process that runs the step is killed."""
-    kill(deployed.counted.callers())
+    kill(deployed.callers())
 
 
 def kill_agent(deployed: Deployment, run_id: str) -> None:
     """The worker is killed, and what it has forked is left."""
-    (caller,) = deployed.counted.callers()
+    (caller,) = deployed.callers()
     worker = deployed.worker_of(caller)
     kill([worker])
     _replace(deployed, worker)
@@ -78,7 +78,7 @@ def kill_agent(deployed: Deployment, run_id: str) -> None:
 
 def lose_machine(deployed: Deployment, run_id: str) -> None:
     """The worker and all that it has started are gone at once."""
-    (caller,) = deployed.counted.callers()
+    (caller,) = deployed.callers()
     worker = deployed.worker_of(caller)
     kill(family(worker))
     _replace(deployed, worker)
@@ -86,7 +86,7 @@ def lose_machine(deployed: Deployment, run_id: str) -> None:
 
 def stop_worker(deployed: Deployment, run_id: str) -> None:
     """The worker and its steps are stopped for 14 s, and go on."""
-    (caller,) = deployed.counted.callers()
+    (caller,) = deployed.callers()
     stopped = family(deployed.worker_of(caller))
     for each in stopped:
         each.suspend()
@@ -170,11 +170,15 @@ def _fits(name: str, engine: str, files: str) -> bool:
 
 
 def _row(deployed: Deployment, name: str, repeats: int) -> int:
+    from flowtoy_dagster.errors import RunInterrupted
+
     ends: list[End | str] = []
     for _ in range(repeats):
         deployed.workers = [each for each in deployed.workers if each.is_running()]
         try:
             found = OTHERS[name](deployed) if name in OTHERS else _one(deployed, FAULTS[name])
+        except RunInterrupted:
+            raise
         except Exception as error:  # noqa: BLE001 - the row says so
             traceback.print_exc()
             found = f"{type(error).__name__}: {error}"
@@ -336,7 +340,7 @@ def kill_carrier(deployed: Deployment) -> End:
     began = time.monotonic()
     carrier.kill()
     carrier.wait()
-    wait_until(lambda: not deployed.counted.callers(), "its step ends on the worker")
+    wait_until(lambda: not deployed.callers(), "its step ends on the worker")
     seconds = time.monotonic() - began
     with History() as history:
         done = retry_run(history, plan_retry(history, history.find("last")), 4)

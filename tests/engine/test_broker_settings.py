@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import importlib.util
+import logging
 import subprocess
 import sys
 from pathlib import Path
@@ -149,6 +151,22 @@ def test_doctor_reports_a_broker_that_does_not_answer(monkeypatch: pytest.Monkey
     assert "the broker that FLOWTOY_BROKER names does not answer: " in found.text
     assert "p4ssw0rd" not in found.text
     assert found.fix == "start it, or correct FLOWTOY_BROKER"
+
+
+@pytest.mark.parametrize(("error", "is_shown"), [
+    (asyncio.CancelledError(), False), (ConnectionRefusedError(), False), (ValueError("no"), True),
+])
+def test_a_run_shows_no_traceback_of_dask_where_its_scheduler_is_away(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch, error: BaseException,
+    is_shown: bool,
+) -> None:
+    sender = pytest.importorskip("flowtoy_dagster.engine.executors.brokers.dask.sender")
+    monkeypatch.setattr(sender, "Client", lambda *_, **__: None)
+    sender.DaskSender("tcp://127.0.0.1:1")
+    logger = logging.getLogger("distributed.client")
+    monkeypatch.setattr(logger, "propagate", True)
+    logger.error("lost", exc_info=error)
+    assert bool(caplog.records) == is_shown
 
 
 def test_what_a_dask_scheduler_imports_is_light() -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import itertools
+import logging
 from typing import Any
 
 from distributed import Client
@@ -12,6 +14,22 @@ from flowtoy_dagster.engine.executors.remote.message import Message
 
 CONNECT_TIMEOUT = 4.0
 """Seconds in which a scheduler must answer."""
+_LOST = (asyncio.CancelledError, OSError)
+
+
+class _WithoutLostConnections(logging.Filter):
+    """Leaves out that a connection is lost: a run reports it itself, once and without a traceback.
+
+    Dask's client tries to connect again until it is closed, and logs that it was interrupted then.
+    """
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Whether a record is about something else."""
+        kind = record.exc_info[0] if record.exc_info else None
+        return kind is None or not issubclass(kind, _LOST)
+
+
+_WITHOUT_LOST_CONNECTIONS = _WithoutLostConnections()
 
 
 class DaskSender:
@@ -22,6 +40,8 @@ class DaskSender:
     """
 
     def __init__(self, address: str) -> None:
+        # The same filter is added once.
+        logging.getLogger("distributed.client").addFilter(_WITHOUT_LOST_CONNECTIONS)
         self._client = Client(
             address, set_as_default=False, timeout=CONNECT_TIMEOUT, name="flowtoy"
         )
