@@ -6,13 +6,15 @@ import contextlib
 import os
 import signal
 import time
+from enum import Enum
 
 import dagster as dg
 
 from flowtoy_dagster.engine.executors.scheduling.cancel_requests import (
-    is_requested,
     request_cancel,
+    request_of,
 )
+from flowtoy_dagster.engine.tags import CONFIG_TAG
 from flowtoy_dagster.errors import FlowtoyError, RunError, UsageError
 from flowtoy_dagster.runs.history import History
 from flowtoy_dagster.runs.sessions.carriers import (
@@ -29,6 +31,14 @@ PATIENCE = 15.0
 """Seconds that a run has to end once it was asked to."""
 
 
+class Asked(Enum):
+    """How the process that carries a run was asked to end it."""
+
+    NOBODY = "there is none that could be"
+    BY_SIGNAL = "it is on this machine"
+    BY_REQUEST = "it is elsewhere, and looks for requests"
+
+
 def cancel_run(history: History, run: dg.DagsterRun) -> None:
     """End a run and wait until it has ended.
 
@@ -38,11 +48,12 @@ def cancel_run(history: History, run: dg.DagsterRun) -> None:
     """
     if run.is_finished:
         raise UsageError(f"run {run.run_id[:8]} has ended already")
-    request: str | None = None
+    is_requested = False
     # What queued or launched it knows how to end it, where that was not this command line.
     if carrier(run) is not None or not _ended_by_launcher(history, run):
-        request = ask_to_end(history.instance, run)
-    _tell_other_end(_ended(history, run, PATIENCE + _grace(history, run), request))
+        is_requested = ask_to_end(history.instance, run) is Asked.BY_REQUEST
+    patience = PATIENCE + _grace(history, run)
+    _tell_other_end(_ended(history, run, patience, is_requested=is_requested))
 
 
 def _ended_by_launcher(history: History, run: dg.DagsterRun) -> bool:
@@ -61,7 +72,7 @@ def _grace(history: History, run: dg.DagsterRun) -> float:
 
 
 def _ended(
-    history: History, run: dg.DagsterRun, patience: float, request: str | None
+    history: History, run: dg.DagsterRun, patience: float, *, is_requested: bool
 ) -> dg.DagsterRun | None:
     """Wait until a run has ended; gives it as it is then, or None where it was deleted."""
     deadline = time.monotonic() + patience
@@ -72,8 +83,9 @@ def _ended(
         if is_interrupted(history.instance, current):
             close_run(history.instance, current, cancelled=True)
             continue
-        if request and not is_requested(current, request):
-            request = request_cancel(history.instance, run.run_id)
+        if is_requested and request_of(current) is None:
+            # Who stored a state of the run meanwhile has written its tags as they were before.
+            request_cancel(history.instance, run.run_id)
         time.sleep(0.1)
     raise RunError(_not_ended(run, patience))
 
@@ -97,22 +109,20 @@ def _tell_other_end(run: dg.DagsterRun | None) -> None:
         raise RunError(f"run {run.run_id[:8]} {state} before it could be cancelled")
 
 
-def ask_to_end(instance: dg.DagsterInstance, run: dg.DagsterRun) -> str | None:
+def ask_to_end(instance: dg.DagsterInstance, run: dg.DagsterRun) -> Asked:
     """Ask the process that carries a run to end it, wherever it is.
 
     Nothing else is stored here: the process does that, so that a run which is ending ends as it
     does.
-
-    Returns:
-        the request, empty where a signal was sent; None where the process is certainly gone.
     """
     found = carrier(run)
-    if found is Carrier.GONE:
-        return None
+    if found is Carrier.GONE or (found is None and CONFIG_TAG not in run.tags):
+        return Asked.NOBODY  # no job of ours: nothing in it looks for requests
     if found is not Carrier.ALIVE:
-        return request_cancel(instance, run.run_id)
+        request_cancel(instance, run.run_id)
+        return Asked.BY_REQUEST
     session = Session.parse(session_of(run) or "")
     assert session is not None, "a process that lives has a session"
     with contextlib.suppress(ProcessLookupError):
         os.kill(session.process, signal.SIGTERM)
-    return ""
+    return Asked.BY_SIGNAL

@@ -12,7 +12,7 @@ from typing_extensions import Self
 from flowtoy_dagster.engine.storage.instances import instance_facts
 from flowtoy_dagster.engine.storage.run_clock import CLOCK_TAG, clock_tag
 from flowtoy_dagster.engine.tags import CONFIG_TAG, GRACE_TAG
-from flowtoy_dagster.runs.cancel import ask_to_end
+from flowtoy_dagster.runs.cancel import Asked, ask_to_end
 from flowtoy_dagster.runs.processes.background_run import BackgroundRun
 from flowtoy_dagster.runs.processes.run_process import RunProcess
 from flowtoy_dagster.runs.sessions.carriers import SESSION_TAG, session_tag
@@ -97,7 +97,7 @@ class FlowtoyRunLauncher(RunLauncher[DagsterInstance], ConfigurableClass):
             own.cancel()
             return True
         run = self._instance.get_run_by_id(run_id)
-        return run is not None and ask_to_end(self._instance, run) is not None
+        return run is not None and ask_to_end(self._instance, run) is not Asked.NOBODY
 
     @property
     def is_idle(self) -> bool:

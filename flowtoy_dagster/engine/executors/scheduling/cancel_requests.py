@@ -23,16 +23,15 @@ INTERVAL = 1.0
 logger = logging.getLogger("flowtoy")
 
 
-def request_cancel(instance: DagsterInstance, run_id: str) -> str:
-    """Ask who carries a run to end it; each request counts as one interrupt. Gives its id."""
-    request = f"{uuid.uuid4().hex}/{run_id}"
-    instance.add_run_tags(run_id, {CANCEL_TAG: request})
-    return request
+def request_cancel(instance: DagsterInstance, run_id: str) -> None:
+    """Ask who carries a run to end it; each request counts as one interrupt."""
+    instance.add_run_tags(run_id, {CANCEL_TAG: f"{uuid.uuid4().hex}/{run_id}"})
 
 
-def is_requested(run: DagsterRun, request: str) -> bool:
-    """Whether a request is there still: storing a state of the run may overwrite it."""
-    return run.tags.get(CANCEL_TAG) == request
+def request_of(run: DagsterRun) -> str | None:
+    """The latest request to end a run; None where there is none, or only one of its parent."""
+    found = run.tags.get(CANCEL_TAG)
+    return found if found is not None and found.endswith(f"/{run.run_id}") else None
 
 
 class CancelRequests:
@@ -55,11 +54,9 @@ class CancelRequests:
             return False
         try:
             run = self._instance.get_run_by_id(self._run.run_id)
-            found = run.tags.get(CANCEL_TAG) if run is not None else None
+            found = request_of(run) if run is not None else None
             if run is None or found in (None, self._seen):
                 return False
-            if not str(found).endswith(f"/{run.run_id}"):
-                return False  # its parent's
             self._seen = found
             if not run.is_finished and not _is_canceling(run):
                 # Dagster calls a run canceled only if somebody has asked for it.
