@@ -112,8 +112,8 @@ class Stock:
         config = {"broker": broker, "backend": back}
         self._config.write_text(yaml.safe_dump({"execution": {"config": config}}))
         self._variables = {
-            **environment(), "DAGSTER_HOME": str(home), "DATABASE": database,
-            "PYTHONPATH": str(home),
+            **environment(), "DAGSTER_HOME": str(home), "PYTHONPATH": str(home),
+            "DATABASE": database.replace("://", "+psycopg2://", 1),
         }
         self._log = home / "workers.log"
 

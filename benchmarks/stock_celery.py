@@ -4,8 +4,6 @@ It is executed by a Python that has dagster-celery and not flowtoy, from a copy 
 its parameters: see `remote.py`.
 """
 
-from __future__ import annotations
-
 import json
 import subprocess
 from pathlib import Path
