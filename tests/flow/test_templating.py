@@ -138,6 +138,29 @@ def test_a_missing_name_may_be_tested(template: str, expected: Any) -> None:
 @pytest.mark.parametrize(
     ("template", "message"),
     [
+        ("{{ flows.a.x[3].id }}", "flows.a.x is a number, and has no [3]"),
+        ("n: {{ flows.a['my key'].q }}", "flows.a['my key'] is null, and has no 'q'"),
+        ("{{ 1 + flows.a.m.nope.z }}", "flows.a.m: there is no key 'nope'; the keys are 'k'"),
+        ("{{ flows.a.rows[3].id }}", "flows.a.rows: '3' is not in a list of 1 items"),
+        ("{{ flows.a.x[3] | default(none) }}{{ flows.a.m.k.v }}",
+         "flows.a.m.k is text, and has no 'v'"),
+        ("{% for row in flows.a.rows %}{{ row.x }}{% endfor %}",
+         "there is no key 'x'; the keys are 'id'"),
+        ("{{ params.nobody.x }}", "it was not given"),
+    ],
+)
+def test_an_error_of_a_part_names_the_reference(template: str, message: str) -> None:
+    # language 6.4
+    values = {"x": 1, "rows": [{"id": 1}], "m": {"k": "v"}, "my key": None}
+    context = {"flows": {"a": values}, "params": Names({}, lambda name: "it was not given")}
+    with pytest.raises(TemplateError) as raised:
+        render(template, context)
+    assert raised.value.message == message
+
+
+@pytest.mark.parametrize(
+    ("template", "message"),
+    [
         ("{{ flos }}", "'flos' is not a name; did you mean 'flows'?"),
         ("{{ {'a': 1}.b }}", "there is no key 'b'; the keys are 'a'"),
         ("{{ [1][3] }}", "'3' is not in a list of 1 items"),

@@ -16,6 +16,7 @@ from jinja2 import nodes
 from flowtoy_dagster.errors import TemplateError
 from flowtoy_dagster.flow.templates.bounds import BUDGET, Rounds
 from flowtoy_dagster.flow.templates.jinja import environment, lenient_environment
+from flowtoy_dagster.flow.templates.missing_parts import missing_part
 from flowtoy_dagster.flow.templates.python_words import in_plain_words
 from flowtoy_dagster.flow.templates.values import native, plain, text, to_json
 
@@ -94,7 +95,7 @@ def render(source: str, context: Mapping[str, Any], *, lenient: bool = False) ->
     except jinja2.exceptions.SecurityError as error:
         raise TemplateError(f"not allowed in a template: {error}") from None
     except (jinja2.TemplateError, ArithmeticError, LookupError, TypeError, ValueError) as error:
-        raise TemplateError(_message_of(error)) from None
+        raise TemplateError(_message_of(error, source, context)) from None
     except (RecursionError, MemoryError) as error:
         raise TemplateError(f"too large or too deep: {type(error).__name__}") from None
     except TemplateError:
@@ -103,9 +104,10 @@ def render(source: str, context: Mapping[str, Any], *, lenient: bool = False) ->
         raise TemplateError(f"{type(error).__name__}: {error}".rstrip(": ")) from None
 
 
-def _message_of(error: Exception) -> str:
+def _message_of(error: Exception, source: str, context: Mapping[str, Any]) -> str:
     if isinstance(error, jinja2.UndefinedError) and error.message:
-        return error.message  # why the name is missing, as `Names` has said it
+        # Why the name is missing, as `Names` has said it; or what has no such part.
+        return missing_part(source, context, error.message) or error.message
     if isinstance(error, TypeError):
         return in_plain_words(str(error))
     return str(error) or type(error).__name__
