@@ -297,7 +297,7 @@ FAILS = {
     ),
     "stop_when that fails": Fails(
         "cursor", {**CURSOR, "stop_when": "response.nothing > 3"},
-        "page 1: 'stop_when': there is no key 'nothing'; the keys are 'items', 'meta'",
+        "page 1: 'stop_when': response: there is no key 'nothing'; the keys are 'items', 'meta'",
     ),
     "429 on page 3, for ever": Fails(
         "cursor", CURSOR, "page 3: HTTP status 429: {{\"error\": \"no\"}}",

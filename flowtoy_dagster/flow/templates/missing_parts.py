@@ -38,6 +38,8 @@ def missing_part(source: str, context: Mapping[str, Any], message: str) -> str |
                 reference = _written(node.node)
                 if isinstance(held, (Mapping, list)):
                     return f"{reference}: {message}"
+                if found._undefined_hint:
+                    return None
                 part = _part(node)
                 shown = part if part.startswith("[") else f"'{part}'"
                 return f"{reference} is {_kind(held)}, and has no {shown}"
