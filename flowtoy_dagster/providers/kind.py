@@ -219,8 +219,20 @@ def plain_data(value: Any) -> Any:
     if value is None or isinstance(value, (str, int, float, bool)):
         return value
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return plain_data({f.name: getattr(value, f.name) for f in dataclasses.fields(value)})
+        return plain_data(what_counts(value))
     return f"<{type(value).__name__}>"
+
+
+def what_counts(value: Any) -> Any:
+    """What makes a dataclass equal to another one, by field; of a single field its value.
+
+    An expression about an answer is its text: the variables and outputs that it may use are no part
+    of the call.
+    """
+    fields = [field.name for field in dataclasses.fields(value) if field.compare]
+    if len(fields) == 1:
+        return getattr(value, fields[0])
+    return {name: getattr(value, name) for name in fields}
 
 
 class _ClassKind(ProviderKind):

@@ -6,13 +6,14 @@ import contextlib
 import dataclasses
 import hashlib
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 from flowtoy_dagster.errors import StepError
 from flowtoy_dagster.flow.graph import Step
 from flowtoy_dagster.json_text import JsonError, dumps, dumps_checked
+from flowtoy_dagster.providers.kind import what_counts
 from flowtoy_dagster.steps.chain import Failed, Outcome, Skipped, Succeeded
 from flowtoy_dagster.steps.context import StepContext, Work
 from flowtoy_dagster.steps.keys.when import check_needs
@@ -244,15 +245,21 @@ def call_hash(context: StepContext) -> str:
         an empty text where JSON can't hold what is called.
     """
     step, work = context.step, context.work
-    configuration = {
-        key: dataclasses.asdict(value) if dataclasses.is_dataclass(value) else value  # type: ignore[arg-type]
-        for key, value in work.configuration.items()
-    }
+    configuration = _compared(work.configuration)
     try:
         text = dumps([step.source.type, configuration, work.payload, _written_outputs(step)])
     except JsonError:
         return ""
     return hashlib.sha256(text).hexdigest()[:_HASH_LENGTH]
+
+
+def _compared(value: Any) -> Any:
+    """A configuration with plain data in place of what templates were made of."""
+    if isinstance(value, Mapping):
+        return {key: _compared(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_compared(item) for item in value]
+    return _compared(what_counts(value)) if dataclasses.is_dataclass(value) else value
 
 
 def _written_outputs(step: Step) -> list[Any]:
