@@ -3,6 +3,7 @@
 Spans between two of its times are right, whatever becomes of the machine's clock meanwhile.
 """
 
+import functools
 import os
 import time
 from pathlib import Path
@@ -15,8 +16,11 @@ def steady_time() -> float:
     return _OFFSET + time.monotonic()
 
 
+@functools.cache
 def monotonic_place() -> str:
     """Where the monotonic clock is the same: a start of the machine, a namespace of time.
+
+    A process never changes it.
 
     Returns:
         an empty text where the system does not know.
