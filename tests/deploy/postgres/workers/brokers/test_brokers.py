@@ -142,8 +142,11 @@ def test_a_message_that_is_delivered_twice_or_late_or_is_none_changes_nothing(
           - {{name: one, source: {{type: process, command: [sh, -c, "echo call >> {calls}"]}}}}
     """)
     answers = list(EXECUTORS[deployment.executor].examine(is_wanted=False))
-    assert {one.state for one in answers} == {"ok"}
-    assert [one.part for one in answers] == ["broker", *["workers"] * len(deployment.workers)]
+    assert [one.state for one in answers if one.part == "broker"] == ["ok"]
+    # Workers of other tests may be among them.
+    listening = [one for one in answers if "from queue 'default'" in one.text]
+    assert len(listening) >= len(deployment.workers)
+    assert {(one.part, one.state) for one in listening} == {("workers", "ok")}
     sender = EXECUTORS[deployment.executor].open_sender()
 
     def deliver(run_id: str) -> None:
