@@ -65,15 +65,17 @@ flow:
 
 
 class Api:
-    """An API whose first answer is that it has no time, and that counts what it is asked."""
+    """An API that has no time for the first login, and that counts what it is asked."""
 
     def __init__(self) -> None:
         self.asked = 0
+        self.logins = 0
 
     def __call__(self, asked: Any) -> tuple[int, Mapping[str, str], bytes]:
         self.asked += 1
         headers = {"Content-Type": "application/json", "Set-Cookie": f"sid={SECRETS[3]}"}
-        if self.asked == 1:
+        self.logins += asked.path == "/login"
+        if asked.path == "/login" and self.logins == 1:
             return 503, headers, b"{}"
         if asked.path == "/login":
             body: Any = {"token": SECRETS[1], "pin": int(SECRETS[2]), "at": self.asked}
