@@ -183,9 +183,9 @@ def _try_item(context: StepContext) -> ItemAttempt:
 
 def fail_step(context: StepContext, failure: Failed) -> StepOutcome:
     """The outcome of a failed attempt, under the step's policy: whether another should follow."""
-    not_repeated = context.work.not_repeated
     try:
         delay, most = _next_attempt(context, failure)
+        not_repeated = context.work.not_repeated  # which that has found out
     except StepError as error:
         delay, most = None, 0
         not_repeated = f"it is not tried again, because of its settings: {error.message}"

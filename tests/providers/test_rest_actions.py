@@ -106,7 +106,7 @@ def test_a_condition_that_is_none_fails_the_step(api: PagedApi) -> None:
          "did you mean 'status_code'?"),
         ({"when": "recods", "action": "fail"}, "'recods' is not a name",
          "there are: 'response', 'headers', 'status_code', 'flows', 'steps', 'sources', 'params', "
-         "'env', 'run'"),
+         "'env', 'run', 'flow'"),
     ],
 )  # fmt: skip
 def test_a_mistake_in_an_action_is_found_before_the_run(

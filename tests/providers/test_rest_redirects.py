@@ -85,7 +85,8 @@ def test_headers_go_along_on_the_same_host(server: Server) -> None:
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
 def test_credentials_stay_with_their_host(server: Server, status: int) -> None:
     context: Any = SimpleNamespace(
-        mask=StepMask(), deadline=None, tokens=None, parts=None, exchanges=None
+        mask=StepMask(), deadline=None, tokens=None, parts=None, exchanges=None,
+        folder=None,
     )
     context.mask.learn(["learned!"])
     with serving() as other:
