@@ -158,19 +158,20 @@ def test_a_terminal_shows_a_line_for_each_step_and_what_failed_above_them(
     # A failure shows the step, what was called, the reason and the last lines of stderr; it and
     # what workers log stand above the lines of the steps.
     failure = next(i for i, line in enumerate(told) if "  bad   failed after " in line)
-    assert told[failure + 1 : failure + 4] == [
+    assert told[failure + 1 : failure + 5] == [
         "    called: sh (2 arguments)",
         "    reason: sh exited with code 3: no paper",
         "    stderr: no paper",
+        "    place:  flow.yaml:7:5",
     ]
-    assert "WARNING flowtoy.loud: a warning from a worker" in told[:5]
-    rows = [re.sub(r"\d+\.\d s", "1.0 s", line) for line in told[5:9]]
+    assert "WARNING flowtoy.loud: a warning from a worker" in told[:6]
+    rows = [re.sub(r"\d+\.\d s", "1.0 s", line) for line in told[6:10]]
     assert rows == [
         "✓ held  succeeded in 1.0 s", "✗ bad   failed after 1.0 s", "✓ loud  succeeded in 1.0 s",
         "✓ last  succeeded in 1.0 s",
     ]
     # The outputs come when nothing is drawn any more.
-    assert told[9:] == [
+    assert told[10:] == [
         "{", '  "held": {', '    "text": "free\\n"', "  },", '  "bad": null,', '  "loud": {},',
         '  "last": {}', "}",
     ]
@@ -198,8 +199,9 @@ def test_an_interrupt_leaves_the_terminal_as_it_was(
     shown.type(b"\x03")
     assert shown.finish() == 130, shown.shown
     lines = [re.sub(r"\d+\.\d s", "1.0 s", line) for line in shown.shown.splitlines()]
-    assert lines[1:3] == ["    reason: interrupted", "✗ long   failed after 1.0 s"]
-    assert lines[3] == "- after  skipped: the run was interrupted"
+    assert lines[1:3] == ["    reason: interrupted", "    place:  flow.yaml:3:5"]
+    assert lines[3] == "✗ long   failed after 1.0 s"
+    assert lines[4] == "- after  skipped: the run was interrupted"
     assert lines[-2].startswith("cancelled: 0 succeeded, 1 failed, 1 skipped in 1.0 s; ")
     assert lines[-1].startswith("interrupted: run ")
     assert shown.screen.cursor.x == 0

@@ -6,6 +6,7 @@ import os
 import signal
 import sqlite3
 import threading
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -58,21 +59,25 @@ def test_what_could_not_be_stored_is_held_back_still() -> None:
     assert group.empty()
 
 
-def test_an_interrupt_while_rows_are_stored_comes_after_they_are_noted() -> None:
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGALRM])
+def test_an_interrupt_while_rows_are_stored_comes_after_they_are_noted(number: int) -> None:
     stored: list[Row] = []
 
     def store(rows: Sequence[Row]) -> None:
-        os.kill(os.getpid(), signal.SIGINT)
+        signal.raise_signal(number)
+        os.kill(os.getpid(), number)  # whatever thread takes it
+        time.sleep(0.01)
         stored.extend(rows)
 
     group = EventGroup(HELD, store)
     group.add(row("STEP_START"))
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    before = signal.signal(number, signal.default_int_handler)
     try:
         with pytest.raises(KeyboardInterrupt):
             group.flush()
+        assert signal.getsignal(number) is signal.default_int_handler
     finally:
-        signal.signal(signal.SIGINT, before)
+        signal.signal(number, before)
     assert stored == [row("STEP_START")]
     group.flush()
     assert stored == [row("STEP_START")]

@@ -96,6 +96,7 @@ class SimulatedRun:
             status=DagsterRunStatus.STARTED,
         )
         self._instance = SimpleNamespace(
+            event_log_storage=SimpleNamespace(),
             get_run_by_id=lambda run_id: self._run, add_run_tags=lambda run_id, tags: None,
             get_run_record_by_id=lambda run_id: None,
             root_directory=str(folder), compute_log_manager=None,
@@ -143,7 +144,7 @@ class SimulatedRun:
     def _end(self, active: HaltingExecution, key: str) -> None:
         step = self._flow.step(self._names[key])
         compute = StepCompute(
-            self._flow, step, self._secrets, has_tolerant_dependents(self._flow, step)
+            self._flow, step, self._secrets, has_tolerant_dependents(self._flow, step), False
         )
         compute.host, compute.began = _HOST, 0.0
         inputs: dict[str, Callable[[], StepRecord]] = {

@@ -218,7 +218,7 @@ def test_a_flow_that_ran_before_is_shown_without_its_packages() -> None:
     flow = load_old_flow(
         {"flow": [{"name": "a", "source": "gone", "output": [{"name": "x", "type": "gone"}],
                    "input": {"x": 1}}],
-         "runner": {"executor": "gone", "executor_options": {"x": 1}}}, "old", None
+         "runner": {"executor": "gone", "executor_options": {"x": 1}}}, "old"
     )  # fmt: skip
     assert flow.step("a").outputs[0].type == "gone"
 

@@ -1,7 +1,6 @@
 """Events of a step that are stored together: in one transaction, and not in one each.
 
-A small step has seven events. What a run costs on several workers is to a good part that each of
-them waits for the others' transactions.
+A small step has six events. With a transaction for each, workers wait for each other's.
 """
 
 import contextlib
@@ -19,8 +18,8 @@ _INTERRUPTING = (signal.SIGINT, signal.SIGTERM, signal.SIGALRM)
 class EventGroup:
     """Holds rows of some events back until another event is stored, or until `flush`.
 
-    Nothing may follow from an event that is held back: whoever is to act on it has it from
-    somebody who has called `flush` before.
+    Call `flush` before an event is given to anybody who acts on it: what was reported must be
+    stored.
 
     Args:
         kinds: the types of the events that are held back.
@@ -94,9 +93,24 @@ def group_for(log: Grouping) -> EventGroup | None:
 
 @contextlib.contextmanager
 def _uninterrupted() -> Iterator[None]:
-    """Let no signal raise between a transaction's end and the note that it has ended."""
-    blocked = signal.pthread_sigmask(signal.SIG_BLOCK, _INTERRUPTING)
+    """Let no signal raise between a transaction's end and the note that it has ended.
+
+    The handlers are called after the block. A mask of signals would not do: another thread may take
+    a signal, and its handler runs in the main thread all the same.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield  # handlers do not run here
+        return
+    handlers = {number: signal.getsignal(number) for number in _INTERRUPTING}
+    came: list[tuple[int, Any]] = []
+    for number, handler in handlers.items():
+        if callable(handler):
+            signal.signal(number, lambda *taken: came.append(taken))
     try:
         yield
     finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
+        for number, handler in handlers.items():
+            if callable(handler):
+                signal.signal(number, handler)
+        for late, frame in came:
+            handlers[signal.Signals(late)](late, frame)  # type: ignore[operator, misc]

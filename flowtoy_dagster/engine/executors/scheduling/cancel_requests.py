@@ -46,7 +46,7 @@ class CancelRequests:
         self._instance = instance
         self._run = run
         self._seen: str | None = None
-        self._due = time.monotonic()
+        self._due = time.monotonic() + INTERVAL
 
     def heard(self) -> bool:
         """Whether there is a new one; looks once in a second."""

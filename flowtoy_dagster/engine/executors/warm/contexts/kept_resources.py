@@ -22,13 +22,13 @@ from flowtoy_dagster.engine.dagster_private.execution import (
 
 
 class KeptResources:
-    """In the place of Dagster's `resource_initialization_manager`; a failure is an event still."""
+    """Replaces Dagster's `resource_initialization_manager`; a failure is still an event."""
 
     def __init__(self) -> None:
         self._builder: _KeptBuilder | None = None
 
     def __call__(self, **arguments: Any) -> EventGenerationManager[ScopedResourcesBuilder]:
-        """What gives the resources of the step that runs."""
+        """What gives a step its resources."""
         return EventGenerationManager(self._events(arguments), ScopedResourcesBuilder)
 
     def _events(self, arguments: dict[str, Any]) -> Iterator[Any]:
