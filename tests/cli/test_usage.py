@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 import socket
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -94,3 +96,17 @@ def test_help_shows_no_types_of_python(call: str) -> None:
 def test_spans_may_be_long(given: str, seconds: float) -> None:
     assert seconds_of_span(given) == seconds
 
+
+
+def test_a_command_imports_no_other_command() -> None:
+    program = """
+import sys, typer.main
+from flowtoy_dagster.cli.app import COMMANDS, app_for
+print(list(typer.main.get_command(app_for(["validate", "flow.yaml"])).commands))
+modules = {command.place.partition(":")[0] for command in COMMANDS.values()}
+print([name for name in modules if f"flowtoy_dagster.cli.{name}" in sys.modules])
+for others in ([], ["--help"], ["--debug", "run"], ["unknown"]):
+    assert set(typer.main.get_command(app_for(others)).commands) == set(COMMANDS), others
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert done.stdout.splitlines() == ["['validate']", "['validate']"], done.stderr
