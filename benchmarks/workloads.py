@@ -150,13 +150,6 @@ def queries(count: int, data: str) -> Flow:
     return flow({"data": command("cat", data)}, copied)
 
 
-def invalid() -> Flow:
-    """Ten steps, of which one has a mistake."""
-    mistaken = wide(10)
-    mistaken["flow"][5]["source"] = "nop"
-    return mistaken
-
-
 def write_data(path: Path) -> None:
     """Write the JSON file of the cpu workload."""
     rows: list[Flow] = []
