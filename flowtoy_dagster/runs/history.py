@@ -213,9 +213,9 @@ class History:
         saved = self.configs.read(reference, with_places=True) if reference else None
         if saved is None:
             raise RunError(f"the configuration of run {run.run_id} is not in {self.home}")
-        name, config, *more = saved
-        load = partial(load_saved_flow if to_run else load_old_flow, config, name)
-        return with_values_of(load(folder=more[0], places=more[1]), run, self.instance)
+        load = load_saved_flow if to_run else load_old_flow
+        flow = load(saved.config, saved.name, folder=saved.folder, places=saved.places)
+        return with_values_of(flow, run, self.instance)
 
     def _reference(self, run: dg.DagsterRun) -> str | None:
         """The hash of the configuration that a run executes."""

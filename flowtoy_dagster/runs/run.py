@@ -18,6 +18,7 @@ from dagster import DagsterEvent
 
 from flowtoy_dagster.engine.dagster_private.execution import ReconstructableJob
 from flowtoy_dagster.engine.executors.kinds import executor_of
+from flowtoy_dagster.engine.executors.scheduling.cancel_requests import note_cancel
 from flowtoy_dagster.engine.executors.warm.executor import STOP_MESSAGE, iterate_run
 from flowtoy_dagster.engine.jobs.limits import free_slots, has_pools
 from flowtoy_dagster.engine.storage.logs.console_log import dagster_level
@@ -246,7 +247,7 @@ def follow(
             for event in iterate_run(job, run, instance):
                 if _tells_of_interrupt(event) and not interrupted:
                     interrupted = True
-                    _report_canceling(instance, run)
+                    note_cancel(instance, instance.get_run_by_id(run.run_id) or run)
                 take_in(event)
         except KeyboardInterrupt:
             interrupted = True
@@ -266,13 +267,6 @@ def finished_run(
         if record is not None:
             known |= record.secrets_with(secret_outputs(flow, name))
     return FlowRun(status, history.home, base.including(known), records)
-
-
-def _report_canceling(instance: dg.DagsterInstance, run: dg.DagsterRun) -> None:
-    """Store that somebody wants the end of a run: else Dagster does not call it canceled."""
-    current = instance.get_run_by_id(run.run_id)
-    if current is None or current.status != dg.DagsterRunStatus.CANCELING:
-        instance.report_run_canceling(run)
 
 
 def _tells_of_interrupt(event: DagsterEvent) -> bool:

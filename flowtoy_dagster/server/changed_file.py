@@ -48,10 +48,10 @@ def files_now(before: Flow) -> FilesNow | None:
         None where the flow came from no file, or a file is not there any more.
     """
     files = before.files
-    if not files or not all(map(os.path.isfile, files)):
+    if not _is_there(files):
         return None
     try:
-        now = replace(load_flow(files), values=before.values)
+        now = _loaded(before)
     except ConfigError as error:
         first = str(error).splitlines()[0]
         return FilesNow(files, None, f"{_names(files)} can't run as it is now: {first}")
@@ -65,8 +65,16 @@ def flow_now(before: Flow) -> Flow:
         UsageError: they are not there.
         ConfigError: they hold no flow that can run.
     """
-    if files_now(before) is None:
+    if not _is_there(before.files):
         raise UsageError("the file of this run is not there any more: run what ran")
+    return _loaded(before)
+
+
+def _is_there(files: tuple[str, ...]) -> bool:
+    return bool(files) and all(map(os.path.isfile, files))
+
+
+def _loaded(before: Flow) -> Flow:
     return replace(load_flow(before.files), values=before.values)
 
 

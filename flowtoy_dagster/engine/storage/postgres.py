@@ -13,10 +13,10 @@ import os
 import threading
 import time
 import weakref
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import dagster
 import sqlalchemy as db
@@ -33,7 +33,7 @@ from dagster_postgres.utils import (
     get_token_provider_from_config,
     pg_url_from_config,
 )
-from sqlalchemy.engine import Connection, Engine
+from sqlalchemy.engine import Connection, CursorResult, Engine
 from sqlalchemy.exc import ArgumentError, DBAPIError, DisconnectionError, OperationalError
 
 from flowtoy_dagster.engine.dagster_private.storage import (
@@ -49,6 +49,7 @@ from flowtoy_dagster.errors import HomeError
 from flowtoy_dagster.masking.mask import STORAGE_VARIABLE, Mask, storage_secrets
 
 logger = logging.getLogger("flowtoy.storage")
+T = TypeVar("T")
 
 CONNECTING = {
     "connect_timeout": 10,
@@ -154,17 +155,25 @@ class WarmPostgresEventLogStorage(PostgresEventLogStorage):
 
     def _execute(self, statement: str, values: Mapping[str, Any]) -> int:
         """Execute a statement; gives how many rows it inserted or found."""
+        return self._exchanged(statement, values, lambda found: found.rowcount)
+
+    def _exchanged(
+        self, statements: str, values: Mapping[str, Any], take: Callable[[CursorResult[Any]], T]
+    ) -> T:
+        """What `take` finds in the result of statements."""
         try:
-            return self._execute_once(statement, values)
+            return self._exchanged_once(statements, values, take)
         except DBAPIError as error:
             if not error.connection_invalidated:
                 raise
-            # The server was started anew since the last event.
-            return self._execute_once(statement, values)
+            # The server was started anew since the last exchange.
+            return self._exchanged_once(statements, values, take)
 
-    def _execute_once(self, statement: str, values: Mapping[str, Any]) -> int:
+    def _exchanged_once(
+        self, statements: str, values: Mapping[str, Any], take: Callable[[CursorResult[Any]], T]
+    ) -> T:
         with self._connect() as connection:
-            return connection.exec_driver_sql(statement, dict(values)).rowcount
+            return take(connection.exec_driver_sql(statements, dict(values)))
 
     def rows(self, statements: str, values: Mapping[str, Any]) -> list[tuple[Any, ...]]:
         """Execute statements of flowtoy's own, together or not at all; gives the last one's rows.
@@ -178,19 +187,11 @@ class WarmPostgresEventLogStorage(PostgresEventLogStorage):
         """
         with self._asking:  # so that one connection does for all threads
             try:
-                return self._rows_once(statements, values)
-            except DBAPIError as error:
-                if not error.connection_invalidated:
-                    raise _unusable(error, self.postgres_url) from None
-            try:
-                return self._rows_once(statements, values)
+                return self._exchanged(
+                    statements, values, lambda found: [tuple(row) for row in found]
+                )
             except DBAPIError as error:
                 raise _unusable(error, self.postgres_url) from None
-
-    def _rows_once(self, statements: str, values: Mapping[str, Any]) -> list[tuple[Any, ...]]:
-        with self._connect() as connection:
-            found = connection.exec_driver_sql(statements, dict(values))
-            return [tuple(row) for row in found]
 
     def dispose(self) -> None:
         super().dispose()

@@ -13,7 +13,7 @@ import time
 import uuid
 from collections.abc import Iterator
 
-from dagster import DagsterInstance, DagsterRun
+from dagster import DagsterInstance, DagsterRun, DagsterRunStatus
 
 CANCEL_TAG = "flowtoy/cancel"
 """The tag of a run that somebody wants to end: an id of the request, and the run's, because a
@@ -32,6 +32,17 @@ def request_of(run: DagsterRun) -> str | None:
     """The latest request to end a run; None where there is none, or only one of its parent."""
     found = run.tags.get(CANCEL_TAG)
     return found if found is not None and found.endswith(f"/{run.run_id}") else None
+
+
+def note_cancel(instance: DagsterInstance, run: DagsterRun) -> None:
+    """Store that somebody wants the end of a run: else Dagster does not call it canceled.
+
+    Args:
+        instance: where the run is.
+        run: the run as it is now.
+    """
+    if run.status != DagsterRunStatus.CANCELING:
+        instance.report_run_canceling(run)
 
 
 class CancelRequests:
@@ -58,9 +69,8 @@ class CancelRequests:
             if run is None or found in (None, self._seen):
                 return False
             self._seen = found
-            if not run.is_finished and not _is_canceling(run):
-                # Dagster calls a run canceled only if somebody has asked for it.
-                self._instance.report_run_canceling(run)
+            if not run.is_finished:
+                note_cancel(self._instance, run)
         except Exception as error:  # noqa: BLE001 - the run goes on where its history does not answer
             logger.debug("can't look for requests to cancel: %s", type(error).__name__)
             return False
@@ -88,7 +98,3 @@ class CancelRequests:
         finally:
             ended.set()
             watcher.join()
-
-
-def _is_canceling(run: DagsterRun) -> bool:
-    return run.status.value == "CANCELING"
