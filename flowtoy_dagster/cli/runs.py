@@ -65,7 +65,7 @@ def list_runs(
     if context.invoked_subcommand is not None:
         return
     from flowtoy_dagster.runs.history import History
-    from flowtoy_dagster.runs.wanted import WantedRuns
+    from flowtoy_dagster.runs.wanted.filters import WantedRuns
 
     wanted = WantedRuns(flow, state, _moment_before(since))
     with History() as history:
@@ -269,8 +269,9 @@ def repair_runs(
     The process of a run on another machine or in another container can't be seen from here. The
     id of such a run closes it, even if it still goes on.
     """
-    from flowtoy_dagster.runs.history import LAST, History
+    from flowtoy_dagster.runs.history import History
     from flowtoy_dagster.runs.repair import repair_all, repair_run
+    from flowtoy_dagster.runs.wanted.names import LAST
 
     with History() as history:
         if run is not None:

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, Protocol, cast
 
 from flowtoy_dagster.datafiles.part_file import PartFile, remove_abandoned
+from flowtoy_dagster.working_directory import DELETED, absolute
 
 PRIVATE = 0o600
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
@@ -106,7 +107,8 @@ def local_path(place: str) -> Path | None:
     """The path of a place on this machine; None for others.
 
     Raises:
-        PlaceError: it is a `file:` URL of another machine, or no path.
+        PlaceError: it is a `file:` URL of another machine, or no path, or a relative path where the
+            working directory was deleted.
     """
     scheme = scheme_of(place)
     if scheme not in (None, "file"):
@@ -119,7 +121,10 @@ def local_path(place: str) -> Path | None:
         path = urllib.parse.unquote(parts.path)
     if not path or "\0" in path:
         raise PlaceError("the path is empty" if not path else "the path holds a NUL character")
-    return Path(os.path.abspath(path))
+    found = absolute(path)
+    if found is None:
+        raise PlaceError(f"{DELETED}, and '{path}' is a relative path")
+    return Path(found)
 
 
 def open_target(place: str, *, private: bool = False) -> Target:

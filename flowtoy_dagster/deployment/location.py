@@ -29,6 +29,7 @@ from flowtoy_dagster.errors import ConfigError, HomeError, RunError
 from flowtoy_dagster.flow.graph import Flow, worker_count
 from flowtoy_dagster.loader import load_flow, load_saved_flow
 from flowtoy_dagster.store.configs import SavedConfig, configs_of
+from flowtoy_dagster.working_directory import working_directory
 
 BROKEN = "broken"
 """The one key of what is saved of a flow that can't be loaded: what is wrong with it."""
@@ -173,7 +174,7 @@ class FlowLocation:
         if not self._flows:
             _LOG.warning("no flow was found: %s names files and folders", PATH_VARIABLE)
         else:
-            here = json.dumps([key, os.getcwd(), *map(os.environ.get, VARIABLES)])
+            here = json.dumps([key, working_directory(), *map(os.environ.get, VARIABLES)])
             self._configs.hold(here, (saved.reference for saved in self._flows.values()))
 
     def _key(self, name: str) -> tuple[Path, str, SavedFlow]:

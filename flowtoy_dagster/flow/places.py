@@ -12,6 +12,7 @@ from flowtoy_dagster.flow.files.suggestions import nearest
 from flowtoy_dagster.flow.graph import Flow, Step
 from flowtoy_dagster.flow.templates.references import TemplateMistake, needed
 from flowtoy_dagster.flow.templates.render import is_template
+from flowtoy_dagster.working_directory import working_directory
 
 _OUTPUT = re.compile(r"output '([^']+)':")
 _FIELD = re.compile(r"([a-z_]+(?:\.[\w-]+|\[\d+\])*):")
@@ -57,20 +58,13 @@ def failure_place(flow: Flow, name: str, reason: str) -> str | None:
         place = node.mark.location if node is not None and node.mark.location.line > 0 else None
     if place is None or place.file.startswith("<"):
         return None if place is None else str(place)
-    return f"{os.path.join(_here(), place.file)}:{place.line}:{place.column}"
+    return f"{os.path.join(working_directory() or '', place.file)}:{place.line}:{place.column}"
 
 
 def shown_place(place: str) -> str:
     """A place for people: relative to the working directory, where it is below that."""
-    here = _here().rstrip("/")
+    here = (working_directory() or "").rstrip("/")
     return place.removeprefix(f"{here}/") if here else place
-
-
-def _here() -> str:
-    try:
-        return os.getcwd()
-    except OSError:  # it was deleted
-        return ""
 
 
 def _paths(flow: Flow, step: Step, reason: str) -> Iterator[KeyPath]:

@@ -15,7 +15,6 @@ from flowtoy_dagster.definitions import rebuild_arguments, rebuild_job
 from flowtoy_dagster.engine.dagster_private.execution import ReconstructableJob
 from flowtoy_dagster.engine.executors.kinds import check_executor, executor_of
 from flowtoy_dagster.engine.executors.warm.executor import retry_plan
-from flowtoy_dagster.engine.executors.warm.process_reset import working_directory
 from flowtoy_dagster.engine.executors.warm.worker import prepare
 from flowtoy_dagster.engine.jobs.dagster_names import step_keys
 from flowtoy_dagster.engine.jobs.limits import describe_limits, free_slots, has_pools
@@ -41,6 +40,7 @@ from flowtoy_dagster.runs.sessions.carriers import (
 from flowtoy_dagster.store.configs import configs_of
 from flowtoy_dagster.store.recordings.recording import Recording
 from flowtoy_dagster.store.records import records_of
+from flowtoy_dagster.working_directory import DELETED, working_directory
 
 logger = logging.getLogger("flowtoy")
 
@@ -97,7 +97,7 @@ def create_run(
         ValueError: a tag has a value that Dagster can't use.
     """
     if working_directory() is None:
-        raise UsageError("the working directory is deleted\n    change to one that exists")
+        raise UsageError(f"{DELETED}\n    change to one that exists")
     check_executor(flow)
     given = check_run_tags(tags or {})
     flow = bound(flow)

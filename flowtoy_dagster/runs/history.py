@@ -21,7 +21,7 @@ from flowtoy_dagster.engine.storage.address import reason_of
 from flowtoy_dagster.engine.storage.home import CONFIG_FILE, open_home
 from flowtoy_dagster.engine.storage.instances import open_instance as open_as_configured
 from flowtoy_dagster.engine.tags import CONFIG_TAG, FAILURES_TAG, FLOW_TAG
-from flowtoy_dagster.errors import HomeError, RunError, UsageError
+from flowtoy_dagster.errors import HomeError, RunError
 from flowtoy_dagster.flow.graph import Flow, halts_run, tolerated_by
 from flowtoy_dagster.flow.places import failure_place
 from flowtoy_dagster.loader import load_old_flow, load_saved_flow
@@ -34,7 +34,8 @@ from flowtoy_dagster.runs.status.event_reader import (
     settle,
 )
 from flowtoy_dagster.runs.status.models import WITH_FAILURES, RunStatus, StepStatus
-from flowtoy_dagster.runs.wanted import WantedRuns
+from flowtoy_dagster.runs.wanted.filters import WantedRuns
+from flowtoy_dagster.runs.wanted.names import named_run
 from flowtoy_dagster.store.configs import configs_of
 from flowtoy_dagster.store.cursors import cursors_of
 from flowtoy_dagster.store.files import is_still, opened_folder
@@ -44,7 +45,6 @@ from flowtoy_dagster.store.shared.shared_files import LOGS_FOLDER, shared_store
 from flowtoy_dagster.store.store import open_store
 
 ALL_STEPS = "(all steps)"
-LAST, FAILED, _EMPTY = "last", "failed", ("", "last:", "failed:")
 
 
 @dataclass(frozen=True)
@@ -170,34 +170,16 @@ class History:
         Raises:
             UsageError: there is none, or several begin so, or it is a run of something else.
         """
-        word, _, flow = wanted.partition(":")
-        if wanted in _EMPTY:
-            raise UsageError(f"'{wanted}' names no run\n    write an id, last or last:FLOW")
-        if word in (LAST, FAILED):
-            return self._latest(word, flow or None)
-        exact = self.instance.get_run_by_id(wanted)
-        if exact is not None:
-            if FLOW_TAG not in exact.tags:
-                raise UsageError(f"run '{wanted}' is not a run of a flow; Dagster's tools show it")
-            return exact
-        found = [run for run in self.own_runs() if run.run_id.startswith(wanted)]
-        if len(found) == 1:
-            return found[0]
-        if found:
-            ids = ", ".join(run.run_id[:12] for run in found[:5])
-            raise UsageError(f"several runs begin with '{wanted}': {ids}")
-        what = f"retry last {wanted}" if wanted.endswith((".yaml", ".yml")) else ""
-        hint = f"the run comes first: flowtoy {what}" if what else "flowtoy runs lists them"
-        raise UsageError(f"there is no run '{wanted}'\n    {hint}")
+        return named_run(self, wanted)
 
-    def _latest(self, word: str, flow: str | None) -> dg.DagsterRun:
-        state = FAILED if word == FAILED else None
-        found = self.runs(1, WantedRuns(flow, state))
-        if found:
-            return self.find(found[0].run_id)
-        what = "failed run" if state else "run"
-        told = "yet" if flow is None else f"of a flow '{flow}'\n    flowtoy runs lists them"
-        raise UsageError(f"there is no {what} {told}")
+    def by_id(self, run_id: str) -> dg.DagsterRun | None:
+        """The run of an id, of a flow or not; None where there is none."""
+        return self.instance.get_run_by_id(run_id)
+
+    def latest(self, wanted: WantedRuns) -> dg.DagsterRun | None:
+        """The newest run of a flow that is wanted, as it is stored; None where there is none."""
+        found = self.runs(1, wanted)
+        return self.by_id(found[0].run_id) if found else None
 
     def flow(self, run: dg.DagsterRun, *, to_run: bool = False) -> Flow:
         """The flow as it was when the run was made.
@@ -248,9 +230,14 @@ class History:
         tolerated = {step.name: tolerated_by(flow, step) for step in flow.steps}
         status = self._blank_status(run, flow)
         closing = {step.name for step in flow.steps if step.is_closing}
-        moved = {s.name for s in flow.steps if s.incremental and s.incremental.commit == "run"}
-        names, place = names_by_key(flow), partial(failure_place, flow)
-        return StatusBuilder(status, names, halting, tolerated, closing, moved, place)
+        moved = {
+            step.name for step in flow.steps
+            if step.incremental is not None and step.incremental.commit == "run"
+        }
+        return StatusBuilder(
+            status, names_by_key(flow), halting, tolerated, closing, moved,
+            place=partial(failure_place, flow),
+        )
 
     def _blank_status(self, run: dg.DagsterRun, flow: Flow) -> RunStatus:
         steps = {
@@ -274,9 +261,10 @@ class History:
         for step in before.values():
             step.reused = True
             if step.state not in ("succeeded", "skipped"):
-                left = f"it was left out; in run {parent.run_id[:8]} it "
-                left += f"failed: {step.error}" if step.state == "failed" else "did not end"
-                step.state, step.error, step.cursor = "skipped", left, None
+                end = f"failed: {step.error}" if step.state == "failed" else "did not end"
+                step.state = "skipped"
+                step.error = f"it was left out; in run {parent.run_id[:8]} it {end}"
+                step.cursor = None
         return {name: before[name] for name, key in keys.items() if key not in executed}
 
     def record(self, run: dg.DagsterRun, step_key: str) -> StepRecord | None:

@@ -20,7 +20,7 @@ from flowtoy_dagster.errors import RunError, UsageError
 from flowtoy_dagster.runs.history import History
 from flowtoy_dagster.runs.live_view import RunView
 from flowtoy_dagster.runs.shown.choosing import fields_of
-from flowtoy_dagster.runs.wanted import WantedRuns
+from flowtoy_dagster.runs.wanted.filters import WantedRuns
 from flowtoy_dagster.server.changed_file import files_now
 from flowtoy_dagster.server.status_api import HEADERS, AnswerError, Endpoint, json_response
 

@@ -17,7 +17,7 @@ from flowtoy_dagster.runs.history import History
 from flowtoy_dagster.runs.run import finished_run
 from flowtoy_dagster.runs.sessions.carriers import INTERRUPTED, SESSION_TAG
 from flowtoy_dagster.runs.sessions.sessions import session_id
-from flowtoy_dagster.runs.wanted import WantedRuns
+from flowtoy_dagster.runs.wanted.filters import WantedRuns
 
 pytestmark = pytest.mark.usefixtures("made_home")
 

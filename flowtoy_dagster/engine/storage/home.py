@@ -14,6 +14,7 @@ from flowtoy_dagster.engine.storage.address import STORAGE_MODULE, check_storage
 from flowtoy_dagster.errors import HomeError, system_reason
 from flowtoy_dagster.masking.mask import STORAGE_VARIABLE
 from flowtoy_dagster.store.files import make_private_folder, write_whole
+from flowtoy_dagster.working_directory import DELETED
 
 CONFIG_FILE = "dagster.yaml"
 
@@ -90,7 +91,7 @@ def _absolute(folder: Path) -> Path:
         raise HomeError(_NO_USER_HOME) from None
     except FileNotFoundError:
         raise HomeError(
-            f"the home folder {folder} can't be found: the working directory is deleted\n"
+            f"the home folder {folder} can't be found: {DELETED}\n"
             "    set FLOWTOY_HOME to an absolute path"
         ) from None
 

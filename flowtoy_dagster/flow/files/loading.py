@@ -16,6 +16,7 @@ from flowtoy_dagster.flow.files.missing_file import missing_file_hint
 from flowtoy_dagster.flow.files.nodes import Mark, Node, from_plain, merge
 from flowtoy_dagster.flow.files.saved_places import located, merged_files
 from flowtoy_dagster.flow.files.yaml_reader import MAX_FILE_BYTES, read_document
+from flowtoy_dagster.working_directory import absolute
 
 STDIN = "-"
 NO_FILE = "<mapping>"
@@ -81,9 +82,9 @@ def merged(parts: Sequence[Node], paths: Sequence[str | Path]) -> Document:
     first = str(paths[0])
     root = functools.reduce(merge, parts)
     if first == STDIN:
-        return Document(root, "stdin", _absolute("."))
+        return Document(root, "stdin", absolute("."))
     files = () if STDIN in paths else tuple(os.path.abspath(path) for path in paths)
-    return Document(root, Path(first).stem, _absolute(os.path.dirname(first) or "."), files)
+    return Document(root, Path(first).stem, absolute(os.path.dirname(first) or "."), files)
 
 
 def read_mapping(config: Mapping[str, Any], places: Any = None) -> Document:
@@ -102,14 +103,7 @@ def read_mapping(config: Mapping[str, Any], places: Any = None) -> Document:
         root = from_plain(config, mark) if places is None else located(config, places, mark)
     except ValueError as error:
         raise ConfigError([Problem(f"the configuration can't be read: {error}")]) from None
-    return Document(root, "flow", _absolute("."), merged_files(places))
-
-
-def _absolute(folder: str) -> str | None:
-    try:
-        return os.path.abspath(folder)
-    except OSError:  # the working directory was deleted
-        return None
+    return Document(root, "flow", absolute("."), merged_files(places))
 
 
 def _read_file(path: str, first_order: int) -> Node:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from typing import Any
 
 from flowtoy_dagster.errors import Location
 from flowtoy_dagster.flow.files.nodes import Mark, Node
+from flowtoy_dagster.working_directory import absolute
 
 _SECTIONS = ("flow", "sources")
 """What steps can fail by."""
@@ -86,7 +86,5 @@ def located(config: dict[str, Any], saved: Any, elsewhere: Mark) -> Node:
 
 
 def _absolute(file: str) -> str:
-    try:
-        return file if file.startswith("<") else os.path.abspath(file)
-    except OSError:  # the working directory was deleted
-        return file
+    """A file from the root, as far as that is known; what is no file, such as `<stdin>`, stays."""
+    return file if file.startswith("<") else absolute(file) or file

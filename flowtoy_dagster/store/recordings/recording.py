@@ -13,6 +13,7 @@ from typing import Any, Literal
 from flowtoy_dagster.errors import RunError, UsageError, system_reason
 from flowtoy_dagster.json_text import loads
 from flowtoy_dagster.store.files import make_private_folder, write_whole
+from flowtoy_dagster.working_directory import DELETED, absolute
 
 Mode = Literal["record", "replay"]
 FORMAT = 1
@@ -161,8 +162,12 @@ def _read(path: Path) -> dict[str, Any]:
 
 
 def to_record(folder: str | Path) -> Recording:
-    """A recording that a run will make."""
-    return Recording(Path(os.path.abspath(folder)), "record")
+    """A recording that a run will make.
+
+    Raises:
+        UsageError: where the path starts was deleted.
+    """
+    return Recording(_absolute(folder), "record")
 
 
 def to_replay(folder: str | Path) -> Recording:
@@ -171,9 +176,16 @@ def to_replay(folder: str | Path) -> Recording:
     Raises:
         UsageError: there is none.
     """
-    found = Recording(Path(os.path.abspath(folder)), "replay")
+    found = Recording(_absolute(folder), "replay")
     found.check()
     return found
+
+
+def _absolute(folder: str | Path) -> Path:
+    found = absolute(os.fspath(folder))
+    if found is None:
+        raise UsageError(f"{DELETED}: '{folder}' can't be found\n    write an absolute path")
+    return Path(found)
 
 
 def started_at(recording: Recording) -> float | None:

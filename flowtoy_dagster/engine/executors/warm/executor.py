@@ -59,10 +59,10 @@ from flowtoy_dagster.engine.executors.warm.pool import (
     StepLost,
     WorkerPool,
 )
-from flowtoy_dagster.engine.executors.warm.process_reset import working_directory
 from flowtoy_dagster.engine.executors.warm.worker import StepTask, WorkerSetup
 from flowtoy_dagster.engine.tags import STEP_TAG
 from flowtoy_dagster.errors import RunError
+from flowtoy_dagster.working_directory import working_directory
 
 INTERRUPT_CHECK = 0.25
 """Seconds after which a waiting executor looks whether it was interrupted."""

@@ -16,20 +16,14 @@ from typing import Any
 
 from typing_extensions import Self
 
+from flowtoy_dagster.working_directory import working_directory
+
 _OF_THE_RUN = frozenset({signal.SIGINT, signal.SIGTERM})
 """The signals by which a run is interrupted; they are not forgotten."""
 
 _SIGNALS = tuple(sorted(signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP}))
 _OF_THE_STORE = ("fsspecIO", "asyncio_")
 """Threads of fsspec, which reads and writes objects: one for all, and those that look up hosts."""
-
-
-def working_directory() -> str | None:
-    """The working directory of this process; None where it was deleted."""
-    try:
-        return os.getcwd()
-    except OSError:
-        return None
 
 
 class Isolation:
