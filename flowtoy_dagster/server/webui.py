@@ -160,6 +160,8 @@ class _Session:
         self._web: DagsterWeb | None = None
         self._server: Any = None
         self._threads: list[threading.Thread] = []
+        self._ended_at = 0.0
+        """When the runs that went on were asked to end."""
 
     @property
     def _latest(self) -> str:
@@ -265,6 +267,7 @@ class _Session:
         self._ending.expect()
         if self._server is not None:
             self._server.should_exit = True
+        self._ended_at = time.time()
         going_on = self._launcher.cancel_all()
         closer = self._start(self._web.close) if self._web is not None else None
         while not self._launcher.is_idle and time.monotonic() < deadline:
@@ -287,11 +290,7 @@ class _Session:
         The history decides, as it does for everybody who looks later: a run that was finished,
         whose process had yet to end, was not interrupted.
         """
-        from dagster import DagsterRunStatus
-
-        over = (DagsterRunStatus.SUCCESS, DagsterRunStatus.FAILURE)
-        runs = [self._history.instance.get_run_by_id(run_id) for run_id in going_on]
-        interrupted = [run.run_id for run in runs if run is not None and run.status not in over]
+        interrupted = [run_id for run_id in going_on if self._was_interrupted(run_id)]
         if interrupted:
             ids = ", ".join(run_id[:8] for run_id in interrupted)
             raise RunInterrupted(f"interrupted: run {ids} is cancelled")
@@ -299,3 +298,16 @@ class _Session:
             return True
         run = self._history.instance.get_run_by_id(self._launcher.latest)
         return run is not None and run.is_success
+
+    def _was_interrupted(self, run_id: str) -> bool:
+        """Whether our end ended a run, and not somebody's cancel before it."""
+        from dagster import DagsterRunStatus
+
+        record = self._history.instance.get_run_record_by_id(run_id)
+        if record is None:
+            return False
+        status = record.dagster_run.status
+        if status is DagsterRunStatus.CANCELED:
+            # Its process was on this machine, so it has our clock.
+            return record.end_time is None or record.end_time >= self._ended_at
+        return status not in (DagsterRunStatus.SUCCESS, DagsterRunStatus.FAILURE)

@@ -193,6 +193,22 @@ def test_a_run_can_be_cancelled_from_elsewhere_while_the_server_goes_on(
     assert served.end() == 1
 
 
+def test_a_run_that_was_cancelled_before_the_servers_end_was_not_ended_by_it(
+    serving: Callable[..., Serving], tmp_path: Path, flowtoy: Callable[..., Any],
+    write: Callable[..., Path],
+) -> None:
+    waits = f"while [ ! -e {tmp_path}/go ]; do sleep 0.02; done"
+    # The run's process goes on when the run is over: it notifies.
+    notify = [{"on": "cancelled", "source": {"type": "process", "command": ["sh", "-c", waits]}}]
+    write(f"notify: {json.dumps(notify)}\nflow:\n" + gated("waits", tmp_path))
+    served = serving("webui", "flow.yaml", "--port", "0")
+    served.wait_for(waits="running")
+    assert flowtoy("cancel", "last").code == 0
+    served.wait_for_run("cancelled")
+    assert served.end() == 1
+    assert "interrupted" not in served.stderr
+
+
 # runtime 5
 def test_a_file_that_is_edited_while_its_flow_runs_changes_nothing_until_it_is_loaded_again(
     serving: Callable[..., Serving], tmp_path: Path, write: Callable[..., Path],
