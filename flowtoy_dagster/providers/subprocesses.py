@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import IO
 
+from flowtoy_dagster.interrupts import uninterrupted
 from flowtoy_dagster.providers.process_tree import ProcessTree, started
 
 KILL_AFTER = 5.0
@@ -29,13 +30,28 @@ class Processes:
     """The commands that run now, each with all that it has started."""
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
+        # A signal's handler may come while its own thread holds it.
+        self._lock = threading.RLock()
         self._trees: frozenset[ProcessTree] = frozenset()
+        self._closed = False
 
-    def add(self, tree: ProcessTree) -> None:
-        """A command has started."""
+    def start(
+        self, start: Callable[[], subprocess.Popen[bytes]]
+    ) -> tuple[subprocess.Popen[bytes], ProcessTree]:
+        """Start a command: from its first moment `end_all` knows of it.
+
+        Args:
+            start: starts it, as the leader of a session and of a process group.
+
+        Raises:
+            OSError: it could not be started, or nothing may start any more.
+        """
         with self._lock:
+            if self._closed:
+                raise ChildProcessError("its process is being ended")
+            process, tree = started(start)
             self._trees |= {tree}
+        return process, tree
 
     def discard(self, tree: ProcessTree) -> None:
         """A command has ended, and nothing of it is left to end."""
@@ -44,7 +60,8 @@ class Processes:
 
     def end_all(self, grace: float) -> None:
         """End every command: TERM, and KILL after `grace` seconds. Safe in a signal handler."""
-        trees = self._trees
+        with self._lock:
+            trees = self._trees
         if grace:
             for tree in trees:
                 tree.signal(signal.SIGTERM)
@@ -53,6 +70,12 @@ class Processes:
                 time.sleep(0.05)
         for tree in trees:
             tree.end(0)
+
+    def close(self, grace: float) -> None:
+        """The same, and none starts any more."""
+        with self._lock:
+            self._closed = True
+        self.end_all(grace)
 
 
 @dataclass(frozen=True)
@@ -99,22 +122,26 @@ def run_command(
     Raises:
         OSError: it could not be started.
     """
-    process, tree = started(lambda: _start(argv, stdin is not None, variables, cwd))
-    (running := processes or Processes()).add(tree)
-    conversation = _Conversation(process, tree, stdin, max_output_bytes, tee)
+    running = processes or Processes()
+    conversation: _Conversation | None = None
     try:
+        # An interrupt in the middle would leave a command that nobody knows of.
+        with uninterrupted():
+            process, tree = running.start(lambda: _start(argv, stdin is not None, variables, cwd))
+            conversation = _Conversation(process, tree, stdin, max_output_bytes, tee)
         reason = conversation.run(timeout, deadline)
         if reason is not None:
             conversation.end()
         out, err = map(bytes, conversation.received.values())
         return Finished(process.pid, process.wait(), out, err, reason)
     except BaseException:
-        conversation.end()
+        if conversation is not None:
+            conversation.end()
         raise
     finally:
-        running.discard(tree)
-        conversation.close()
-        tree.forget()
+        if conversation is not None:
+            running.discard(conversation.tree)
+            conversation.close()
 
 
 def _start(
@@ -160,7 +187,7 @@ class _Conversation:
         tee: Tee | None,
     ) -> None:
         self.process = process
-        self._tree = tree
+        self.tree = tree
         self.received = {"stdout": bytearray(), "stderr": bytearray()}
         self._limit = limit
         self._tee = tee
@@ -237,17 +264,24 @@ class _Conversation:
 
     def end(self) -> None:
         """TERM to all that the command has started, and KILL to what is left of it."""
-        self._tree.end(KILL_AFTER)
+        try:
+            self.tree.end(KILL_AFTER)
+        except BaseException:
+            # Interrupted once more: nothing of it may be left all the same.
+            with uninterrupted(), contextlib.suppress(subprocess.TimeoutExpired):
+                self.tree.end(0)
+                self.process.wait(LINGER)
+            raise
         self.process.wait()
 
     def close(self) -> None:
+        """Nothing of the command is left to end."""
         for pipe in (self.process.stdin, self.process.stdout, self.process.stderr):
             if pipe is not None:
                 with contextlib.suppress(OSError):
                     pipe.close()
         self._selector.close()
-
-
+        self.tree.forget()
 
 
 def signal_name(number: int) -> str:

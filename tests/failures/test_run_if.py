@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
 from flowtoy_dagster import run_flow
@@ -268,6 +269,8 @@ def test_an_always_step_in_the_runs_own_process_outlives_the_first_interrupt(
     assert status.state == "cancelled"
     assert (tmp_path / "closed").exists() == (how == "once")
     assert not (tmp_path / "running").exists()
+    lines = [each.cmdline() for each in psutil.Process().children()]
+    assert not [line for line in lines if "closing" in " ".join(line)]
 
 
 def test_an_interrupt_between_two_steps_leaves_the_always_steps(tmp_path: Path) -> None:

@@ -4,15 +4,15 @@ A small step has six events. With a transaction for each, workers wait for each 
 """
 
 import contextlib
-import signal
 import threading
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextvars import ContextVar
 from typing import Any, Protocol
 
+from flowtoy_dagster.interrupts import uninterrupted
+
 Row = Mapping[str, Any]
 """What is stored of an event, by column."""
-_INTERRUPTING = (signal.SIGINT, signal.SIGTERM, signal.SIGALRM)
 
 
 class EventGroup:
@@ -41,7 +41,8 @@ class EventGroup:
 
     def flush(self) -> None:
         """Store what is held back; where that fails, it is held back still."""
-        with _uninterrupted(), self._lock:
+        # Between a transaction's end and the note that it has ended.
+        with uninterrupted(), self._lock:
             if self._rows:
                 self._store(self._rows)
                 self._rows = []
@@ -89,28 +90,3 @@ def group_for(log: Grouping) -> EventGroup | None:
     """What holds events back that are stored there now; None where each is stored alone."""
     found = _together.get()
     return found[1] if found is not None and found[0] is log else log.group
-
-
-@contextlib.contextmanager
-def _uninterrupted() -> Iterator[None]:
-    """Let no signal raise between a transaction's end and the note that it has ended.
-
-    The handlers are called after the block. A mask of signals would not do: another thread may take
-    a signal, and its handler runs in the main thread all the same.
-    """
-    if threading.current_thread() is not threading.main_thread():
-        yield  # handlers do not run here
-        return
-    handlers = {number: signal.getsignal(number) for number in _INTERRUPTING}
-    came: list[tuple[int, Any]] = []
-    for number, handler in handlers.items():
-        if callable(handler):
-            signal.signal(number, lambda *taken: came.append(taken))
-    try:
-        yield
-    finally:
-        for number, handler in handlers.items():
-            if callable(handler):
-                signal.signal(number, handler)
-        for late, frame in came:
-            handlers[signal.Signals(late)](late, frame)  # type: ignore[operator, misc]

@@ -185,7 +185,7 @@ def _serve(reports: Reports, worker: "_Worker") -> None:
 
 
 def _end_at_once(host: Host) -> None:
-    host.processes.end_all(0)
+    host.processes.close(0)
     os._exit(128 + signal.SIGTERM)
 
 
@@ -195,7 +195,7 @@ def _watch_parent(descriptor: int, host: Host) -> None:
     poll.register(descriptor, getattr(select, "POLLRDHUP", select.POLLHUP))
     poll.poll()
     host.cancelled.set()
-    host.processes.end_all(_ORPHAN_GRACE)
+    host.processes.close(_ORPHAN_GRACE)
     os._exit(0)
 
 

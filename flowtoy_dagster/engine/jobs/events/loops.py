@@ -64,8 +64,7 @@ class Watched:
         finally:
             if not self._ended.is_set():
                 self._loop.stopping.set()
-                self._end()
-                self._ended.wait(_END_WITHIN)
+                self._end_commands()
         thread.join()
         if self._loop.progress.counts.total:
             yield progress_event(self._loop, self._mask)
@@ -77,6 +76,13 @@ class Watched:
         """What came of the step, when all events have been given."""
         assert self._outcome is not None
         return self._outcome
+
+    def _end_commands(self) -> None:
+        # An item may be about to start another.
+        latest = time.monotonic() + _END_WITHIN
+        while not self._ended.is_set() and time.monotonic() < latest:
+            self._end()
+            self._ended.wait(_LOOK)
 
     def _work(self) -> None:
         try:
