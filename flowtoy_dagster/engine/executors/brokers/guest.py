@@ -17,12 +17,16 @@ class GuestAgent:
     Args:
         listens: the queues that the host takes from, with a comma between them.
         slots: how many steps run at once.
+        deployment: the identity of the deployment, from whose queues the host takes.
         on_failure: called where the agent has ended by an error: the host must end, too.
     """
 
-    def __init__(self, listens: str, slots: int, on_failure: Callable[[], object]) -> None:
+    def __init__(
+        self, listens: str, slots: int, deployment: str, on_failure: Callable[[], object]
+    ) -> None:
         self._listens = listens
         self._slots = slots
+        self._deployment = deployment
         self._on_failure = on_failure
         self._inbox = Inbox()
         self._agent: Agent | None = None
@@ -69,7 +73,8 @@ class GuestAgent:
 
     def _run(self) -> None:
         try:
-            with open_agent(lambda _: self._inbox, self._listens, self._slots) as agent:
+            inbox, deployment = self._inbox, self._deployment
+            with open_agent(lambda _: inbox, self._listens, self._slots, deployment) as agent:
                 self._agent = agent
                 agent.run(self._ready.set)
         except BaseException as error:  # noqa: BLE001 - threads of the host wait for this one

@@ -7,7 +7,7 @@ import os
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, ClassVar
 
-from flowtoy_dagster.engine.executors.brokers.outbox import listeners_name
+from flowtoy_dagster.engine.executors.brokers.outbox import listeners_name, queue_name
 from flowtoy_dagster.engine.executors.remote.workers import RemoteKind
 from flowtoy_dagster.errors import HomeError
 from flowtoy_dagster.health import Health, fault_of
@@ -48,8 +48,9 @@ class BrokerKind(RemoteKind):
     def transport(self, database: Database) -> Transport:
         """The broker, as a run sees it."""
         from flowtoy_dagster.engine.executors.brokers.outbox import Outbox
+        from flowtoy_dagster.engine.executors.remote.deployment import deployment_of
 
-        return Outbox(self.name, self.variable, self.open_sender)
+        return Outbox(self.name, self.variable, deployment_of(database), self.open_sender)
 
     def address(self) -> str:
         """The broker's address.
@@ -98,7 +99,7 @@ class BrokerKind(RemoteKind):
             hidden = plain(Mask(deployment_secrets(os.environ)).text(reason))
             text = f"the broker that {self.variable} names does not answer: {hidden}"
             return Health(PART, "fault", text, f"start it, or correct {self.variable}")
-        return Health(PART, "ok", f"the broker that {self.variable} names answers")
+        return Health(PART, "ok", f"the broker that {self.variable} names answers{_whose()}")
 
     def check_home(self) -> None:
         """See that the extra is installed, the broker's address is set, and the history shared.
@@ -121,3 +122,15 @@ class BrokerKind(RemoteKind):
                 f"the executor '{self.name}' needs packages that are not installed\n"
                 f"    pip install 'flowtoy-dagster[{self.extra},postgres]'"
             )
+
+
+def _whose() -> str:
+    """Which queues of the broker are this deployment's, where that is known."""
+    from flowtoy_dagster.engine.storage.address import is_supported
+
+    if not is_supported():
+        return ""
+    from flowtoy_dagster.engine.executors.remote.deployment import known_deployment
+
+    known = known_deployment()
+    return f"; this deployment's queues are {queue_name(known, '*')}" if known else ""

@@ -16,6 +16,8 @@ from flowtoy_dagster.terminal import plain
 
 logger = logging.getLogger("flowtoy.step")
 
+QUEUE_PREFIX = "flowtoy."
+"""What is before the names of queues in a broker, which others may use, too."""
 PAUSE = 2.0
 """Seconds between two attempts to reach a broker."""
 SLOW = 5.0
@@ -28,7 +30,7 @@ class Sender(Protocol):
     """A connection to a broker. Its methods raise what they like."""
 
     def send(self, message: Message, queue: str) -> None:
-        """Send a message to the workers of a queue."""
+        """Send a message to a queue, given its name of `queue_name`."""
 
     def close(self) -> None:
         """Close the connection."""
@@ -40,14 +42,16 @@ class Outbox:
     Args:
         executor: the name of the executor, by which agents call its queues.
         variable: the environment variable that has the broker's address.
+        deployment: the identity of the deployment, whose queues these are.
         open_sender: connects to it.
     """
 
     def __init__(
-        self, executor: str, variable: str, open_sender: Callable[[], Sender]
+        self, executor: str, variable: str, deployment: str, open_sender: Callable[[], Sender]
     ) -> None:
         self._executor = executor
         self._variable = variable
+        self._deployment = deployment
         self._open_sender = open_sender
         self._changed = threading.Condition()
         self._waiting: dict[tuple[Message, str], None] = {}
@@ -60,7 +64,7 @@ class Outbox:
     def submit(self, message: Message, queue: str) -> None:
         """Send a message to the workers of a queue, as soon as the broker takes it."""
         with self._changed:
-            self._waiting[message, queue] = None
+            self._waiting[message, queue_name(self._deployment, queue)] = None
             self._changed.notify_all()
 
     def trouble(self) -> str | None:
@@ -125,6 +129,14 @@ class Outbox:
 def listeners_name(executor: str, queue: str) -> str:
     """What a queue of an executor is called where agents show that they listen."""
     return f"{executor}:{queue}"
+
+
+def queue_name(deployment: str, queue: str) -> str:
+    """What a queue of a deployment is called in a broker, as a queue or as a resource of Dask.
+
+    An identity has no dot, so no queue of one deployment is called like that of another.
+    """
+    return f"{QUEUE_PREFIX}{deployment}.{queue}"
 
 
 def _close(sender: Sender | None) -> None:

@@ -24,6 +24,8 @@ CONNECTING = {**STORAGE_CONNECTING, "keepalives_idle": 10, "tcp_user_timeout": 1
 """How a connection is made where the address says nothing else: leases are shorter than that
 of a storage may be away."""
 PAUSE = 0.3
+_LOCK = 0x666C6F78
+"""Held by the process that makes tables."""
 _GONE = (psycopg2.OperationalError, psycopg2.InterfaceError)
 _AGAIN = (psycopg2.errors.DeadlockDetected, psycopg2.errors.SerializationFailure)
 
@@ -98,6 +100,24 @@ class Database:
     def count(self, statement: str, values: Sequence[Any] | None = None) -> int:
         """Execute a statement that returns a row for each row it changed; gives how many."""
         return len(self.rows(statement, values))
+
+    def make_tables(self, last: str, statements: str) -> None:
+        """Make tables and indexes, unless they are there; for processes that do so at once.
+
+        Args:
+            last: the name of what is made last.
+            statements: make them.
+
+        Raises:
+            psycopg2.Error: they can't be made.
+        """
+        if self.rows("SELECT to_regclass(%s) IS NOT NULL", [last])[0][0]:
+            return
+        self.rows(f"SELECT pg_advisory_lock({_LOCK})")
+        try:
+            self.rows(statements)
+        finally:
+            self.rows(f"SELECT pg_advisory_unlock({_LOCK})")
 
     def listen(self, *channels: str) -> None:
         """Listen to notifications."""

@@ -24,7 +24,6 @@ CARRIER_LEASE = 15.0
 CARRIER_RENEWAL = 1.0
 WAKE_CHANNEL = "flowtoy_wake"
 """Tells agents that something is to be done: a step to take, or one to end."""
-_LOCK = 0x666C6F78
 _TABLES = """
 CREATE TABLE IF NOT EXISTS flowtoy_leases (
     run_id text NOT NULL, turn integer NOT NULL,
@@ -43,7 +42,7 @@ CREATE TABLE IF NOT EXISTS flowtoy_queue (
     id bigserial, PRIMARY KEY (run_id, turn));
 CREATE INDEX IF NOT EXISTS flowtoy_queue_order ON flowtoy_queue (queue, id);
 """
-_THERE = "SELECT to_regclass('flowtoy_queue_order') IS NOT NULL"
+_LAST = "flowtoy_queue_order"
 _FORGET_OLD = (
     "DELETE FROM flowtoy_leases WHERE seen < clock_timestamp() - interval '1 day'",
     "DELETE FROM flowtoy_agents WHERE seen < clock_timestamp() - interval '1 day'",
@@ -173,12 +172,7 @@ class Leases:
     def __init__(self, database: Database) -> None:
         self._database = database
         try:
-            if not database.rows(_THERE)[0][0]:
-                database.rows(f"SELECT pg_advisory_lock({_LOCK})")
-                try:
-                    database.rows(_TABLES)
-                finally:
-                    database.rows(f"SELECT pg_advisory_unlock({_LOCK})")
+            database.make_tables(_LAST, _TABLES)
         except psycopg2.Error as error:
             reason = str(error).strip().partition("\n")[0]
             raise HomeError(f"the tables of workers can't be made: {reason}") from None

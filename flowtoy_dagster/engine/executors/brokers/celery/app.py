@@ -8,8 +8,6 @@ from celery import Celery
 
 EXECUTOR = "celery"
 TASK = "flowtoy.step"
-QUEUE_PREFIX = "flowtoy."
-"""What is before a queue's name in the broker, which others may use, too."""
 CONNECT_TIMEOUT = 4.0
 """Seconds in which a broker must answer."""
 _SETTINGS: dict[str, Any] = {
@@ -27,7 +25,6 @@ _SETTINGS: dict[str, Any] = {
     "worker_send_task_events": False,
     "worker_hijack_root_logger": False,
     "worker_redirect_stdouts": False,
-    "task_default_queue": f"{QUEUE_PREFIX}default",
     "task_serializer": "json",
     "accept_content": ["json"],
 }

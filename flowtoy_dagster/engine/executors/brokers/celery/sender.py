@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from flowtoy_dagster.engine.executors.brokers.celery.app import (
     CONNECT_TIMEOUT,
-    QUEUE_PREFIX,
     TASK,
     make_app,
 )
@@ -25,10 +24,10 @@ class CelerySender:
         self._producer = self._app.amqp.Producer(self._connection)
 
     def send(self, message: Message, queue: str) -> None:
-        """Send a message to the workers of a queue."""
+        """Send a message to a queue, given its name of `queue_name`."""
         text = message.encode()
         self._app.send_task(
-            TASK, (text,), producer=self._producer, queue=QUEUE_PREFIX + queue, retry=False,
+            TASK, (text,), producer=self._producer, queue=queue, retry=False,
             ignore_result=True, argsrepr="", kwargsrepr="",
         )
 

@@ -10,6 +10,7 @@ import warnings
 from typing import Any
 
 from celery import Celery, bootsteps
+from celery.app.amqp import Queues
 from celery.concurrency.thread import TaskPool
 from celery.exceptions import Reject, SecurityWarning
 from celery.signals import setup_logging
@@ -18,14 +19,15 @@ from celery.worker.consumer import Consumer
 
 from flowtoy_dagster.engine.executors.brokers.celery.app import (
     EXECUTOR,
-    QUEUE_PREFIX,
     TASK,
     make_app,
 )
 from flowtoy_dagster.engine.executors.brokers.guest import GuestAgent
 from flowtoy_dagster.engine.executors.brokers.inbox import NotTakenError
-from flowtoy_dagster.engine.executors.brokers.outbox import listeners_name
+from flowtoy_dagster.engine.executors.brokers.outbox import QUEUE_PREFIX, listeners_name, queue_name
 from flowtoy_dagster.engine.executors.remote.agent import fork_off_workers
+from flowtoy_dagster.engine.executors.remote.deployment import deployment_here
+from flowtoy_dagster.engine.executors.remote.workers import DEFAULT_QUEUE
 from flowtoy_dagster.engine.storage.home import open_home
 from flowtoy_dagster.errors import FlowtoyError, UsageError
 from flowtoy_dagster.terminal import say
@@ -60,6 +62,7 @@ class AgentStep(bootsteps.StartStopStep):  # type: ignore[misc]
     """The part of Celery's worker that starts and ends the agent."""
 
     guest: GuestAgent | None = None
+    deployment = ""
 
     def start(self, parent: Any) -> None:
         """Start the agent, unless it was before the worker."""
@@ -67,7 +70,8 @@ class AgentStep(bootsteps.StartStopStep):  # type: ignore[misc]
             if not issubclass(parent.pool_cls, TaskPool):
                 raise UsageError("a worker for flowtoy needs the pool 'threads': leave -P out")
             if self.guest is None:
-                self.guest = _guest(_queues_of(parent.app), parent.concurrency)
+                queues = _queues_of(parent.app, self.deployment)
+                self.guest = _guest(queues, parent.concurrency, self.deployment)
                 self.guest.start()
         except FlowtoyError as error:
             say(f"error: {error}")
@@ -102,20 +106,31 @@ class AgentStep(bootsteps.StartStopStep):  # type: ignore[misc]
             self.guest.stop()
 
 
-def worker_app(address: str, guest: GuestAgent | None = None) -> Celery:
+def worker_app(address: str, deployment: str, guest: GuestAgent | None = None) -> Celery:
     """The application of a worker.
 
     Args:
         address: of the broker.
+        deployment: the identity of the deployment, from whose queues it takes.
         guest: an agent that has been started; by default the worker starts one.
     """
     app = make_app(address)
+    app.conf.task_default_queue = queue_name(deployment, DEFAULT_QUEUE)
+
+    class OwnQueues(Queues):  # type: ignore[misc]
+        def new_missing(self, name: str) -> Any:
+            # `-Q` names queues as flows do, after the prefix; they are those of this deployment.
+            short = name.removeprefix(QUEUE_PREFIX)
+            own = short != name and not name.startswith(queue_name(deployment, ""))
+            return super().new_missing(queue_name(deployment, short) if own else name)
+
+    app.amqp.queues_cls = OwnQueues
     found: list[AgentStep] = []
 
     class OwnStep(AgentStep):
         def __init__(self, parent: Any, **options: Any) -> None:
             super().__init__(parent, **options)
-            self.guest = guest
+            self.guest, self.deployment = guest, deployment
             found.append(self)
 
     def step(text: str) -> None:
@@ -139,14 +154,15 @@ def serve(address: str, queue: str, slots: int) -> None:
     """
     open_home()
     fork_off_workers()
-    guest = _guest([queue], slots)
+    deployment = deployment_here()
+    guest = _guest([queue], slots, deployment)
     guest.start()
     setup_logging.connect(_log_as_flowtoy)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", SecurityWarning)  # of root, who must trust the broker
-        worker = worker_app(address, guest).Worker(
+        worker = worker_app(address, deployment, guest).Worker(
             hostname=f"flowtoy-{uuid.uuid4().hex[:8]}@{socket.gethostname()}",
-            pool="threads", concurrency=slots, queues=[QUEUE_PREFIX + queue],
+            pool="threads", concurrency=slots, queues=[queue_name(deployment, queue)],
             without_gossip=True, without_mingle=True, quiet=True,
             loglevel=logging.getLogger("flowtoy").level, consumer_cls=SteadyConsumer,
         )
@@ -156,19 +172,20 @@ def serve(address: str, queue: str, slots: int) -> None:
         raise SystemExit(1)
 
 
-def _guest(queues: list[str], slots: int) -> GuestAgent:
+def _guest(queues: list[str], slots: int, deployment: str) -> GuestAgent:
     listens = ",".join(listeners_name(EXECUTOR, queue) for queue in queues)
-    return GuestAgent(listens, slots, _end_worker)
+    return GuestAgent(listens, slots, deployment, _end_worker)
 
 
 def _end_worker() -> None:
     state.should_stop = 1
 
 
-def _queues_of(app: Celery) -> list[str]:
+def _queues_of(app: Celery, deployment: str) -> list[str]:
     """The queues that a worker takes from, as flows call them."""
+    prefix = queue_name(deployment, "")
     names = list(app.amqp.queues.consume_from)
-    return [name[len(QUEUE_PREFIX):] for name in names if name.startswith(QUEUE_PREFIX)]
+    return [name[len(prefix):] for name in names if name.startswith(prefix)]
 
 
 def _log_as_flowtoy(**_: Any) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 
 from distributed import Client
 
-from flowtoy_dagster.engine.executors.brokers.dask.tasks import RESOURCE_PREFIX, run_step
+from flowtoy_dagster.engine.executors.brokers.dask.tasks import run_step
 from flowtoy_dagster.engine.executors.remote.message import Message
 
 CONNECT_TIMEOUT = 4.0
@@ -49,7 +49,7 @@ class DaskSender:
         self._numbers = itertools.count()
 
     def send(self, message: Message, queue: str) -> None:
-        """Have a worker of a queue get a message.
+        """Have a worker of a queue get a message, given the queue's name of `queue_name`.
 
         Raises:
             ConnectionError: the scheduler is away.
@@ -62,7 +62,7 @@ class DaskSender:
         self._futures.append(self._client.submit(
             run_step, message.encode(), pure=False, retries=0,
             key=f"flowtoy-{message.run_id}-{message.turn}-{next(self._numbers)}-{id(self)}",
-            resources={RESOURCE_PREFIX + queue: 1},
+            resources={queue: 1},
         ))
 
     def close(self) -> None:

@@ -7,8 +7,6 @@ from typing import Any
 EXECUTOR = "dask"
 PLUGIN = "flowtoy"
 """The name of the plugin of Dask's worker that has the agent."""
-RESOURCE_PREFIX = "flowtoy."
-"""What is before a queue's name: workers have so many of that resource as they have slots."""
 
 
 def run_step(text: str) -> None:

@@ -11,14 +11,11 @@ from typing import Any
 from distributed import Worker, WorkerPlugin
 from distributed.core import Status
 
-from flowtoy_dagster.engine.executors.brokers.dask.tasks import (
-    EXECUTOR,
-    PLUGIN,
-    RESOURCE_PREFIX,
-)
+from flowtoy_dagster.engine.executors.brokers.dask.tasks import EXECUTOR, PLUGIN
 from flowtoy_dagster.engine.executors.brokers.guest import GuestAgent
-from flowtoy_dagster.engine.executors.brokers.outbox import listeners_name
+from flowtoy_dagster.engine.executors.brokers.outbox import QUEUE_PREFIX, listeners_name, queue_name
 from flowtoy_dagster.engine.executors.remote.agent import fork_off_workers
+from flowtoy_dagster.engine.executors.remote.deployment import deployment_here
 from flowtoy_dagster.engine.storage.home import open_home
 from flowtoy_dagster.errors import UsageError
 from flowtoy_dagster.terminal import say
@@ -44,15 +41,21 @@ async def add_agent(worker: Worker) -> GuestAgent:
         UsageError: the worker has no resource by which a queue is named.
         HomeError: the home or the database can't be used.
     """
-    resources: dict[str, float] = worker.state.total_resources
-    queues = [
-        name[len(RESOURCE_PREFIX):] for name in resources if name.startswith(RESOURCE_PREFIX)
-    ]
-    if not queues:
+    slots = {
+        name[len(QUEUE_PREFIX):]: worker.state.total_resources[name]
+        for name in worker.state.total_resources if name.startswith(QUEUE_PREFIX)
+    }
+    if not slots:
         raise UsageError(
-            f"the worker takes from no queue\n    add --resources '{RESOURCE_PREFIX}default=4'"
+            f"the worker takes from no queue\n    add --resources '{QUEUE_PREFIX}default=4'"
         )
-    guest = _guest(queues, worker.state.nthreads, worker)
+    deployment = await asyncio.to_thread(deployment_here)
+    # The scheduler does not know the worker yet; it learns of those of this deployment alone.
+    for resources in (worker.state.total_resources, worker.state.available_resources):
+        for queue, count in slots.items():
+            del resources[QUEUE_PREFIX + queue]
+            resources[queue_name(deployment, queue)] = count
+    guest = _guest(list(slots), worker.state.nthreads, deployment, worker)
     await asyncio.to_thread(guest.start)
     await worker.plugin_add(AgentPlugin(guest), name=PLUGIN)
     return guest
@@ -79,18 +82,22 @@ def serve(address: str, queue: str, slots: int) -> None:
     open_home()
     fork_off_workers()
     _log_as_flowtoy()
+    deployment = deployment_here()
     with tempfile.TemporaryDirectory(prefix="flowtoy-dask-") as folder:
-        asyncio.run(_Host(address, queue, slots, folder).run())
+        asyncio.run(_Host(address, queue, slots, folder, deployment).run())
 
 
 class _Host:
     """Workers of Dask, one after another, for one agent: each ends with its connection."""
 
-    def __init__(self, address: str, queue: str, slots: int, folder: str) -> None:
+    def __init__(
+        self, address: str, queue: str, slots: int, folder: str, deployment: str
+    ) -> None:
         self._address = address
         self._queue = queue
         self._slots = slots
         self._folder = folder
+        self._deployment = deployment
         self._ended = asyncio.Event()
 
     async def run(self) -> None:
@@ -103,7 +110,7 @@ class _Host:
             self._ended.set()
 
         self._guest = guest = GuestAgent(
-            listeners_name(EXECUTOR, self._queue), self._slots,
+            listeners_name(EXECUTOR, self._queue), self._slots, self._deployment,
             lambda: loop.call_soon_threadsafe(fail),
         )
         await asyncio.to_thread(guest.start)
@@ -125,7 +132,7 @@ class _Host:
         worker = Worker(
             self._address,
             nthreads=self._slots,
-            resources={RESOURCE_PREFIX + self._queue: self._slots},
+            resources={queue_name(self._deployment, self._queue): self._slots},
             plugins=(AgentPlugin(self._guest),),
             local_directory=self._folder,
             memory_limit=0,
@@ -157,14 +164,14 @@ class _Host:
         ended.cancel()
 
 
-def _guest(queues: list[str], slots: int, worker: Worker) -> GuestAgent:
+def _guest(queues: list[str], slots: int, deployment: str, worker: Worker) -> GuestAgent:
     listens = ",".join(listeners_name(EXECUTOR, queue) for queue in queues)
     loop = asyncio.get_running_loop()
 
     def end() -> None:
         asyncio.run_coroutine_threadsafe(worker.close(), loop)
 
-    return GuestAgent(listens, slots, end)
+    return GuestAgent(listens, slots, deployment, end)
 
 
 def _log_as_flowtoy() -> None:

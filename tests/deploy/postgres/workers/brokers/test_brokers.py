@@ -14,7 +14,9 @@ import psutil
 import pytest
 
 from flowtoy_dagster import run_flow
+from flowtoy_dagster.engine.executors.brokers.outbox import queue_name
 from flowtoy_dagster.engine.executors.kinds import EXECUTORS
+from flowtoy_dagster.engine.executors.remote.deployment import deployment_here
 from flowtoy_dagster.engine.executors.remote.message import Message
 from flowtoy_dagster.loader import load_flow, with_executor
 from flowtoy_dagster.runs.history import History
@@ -142,16 +144,19 @@ def test_a_message_that_is_delivered_twice_or_late_or_is_none_changes_nothing(
           - {{name: one, source: {{type: process, command: [sh, -c, "echo call >> {calls}"]}}}}
     """)
     answers = list(EXECUTORS[deployment.executor].examine(is_wanted=False))
-    assert [one.state for one in answers if one.part == "broker"] == ["ok"]
+    (broker,) = (one for one in answers if one.part == "broker")
+    assert broker.state == "ok"
+    assert broker.text.endswith(f"queues are {queue_name(deployment_here(), '*')}")
     # Workers of other tests may be among them.
     listening = [one for one in answers if "from queue 'default'" in one.text]
     assert len(listening) >= len(deployment.workers)
     assert {(one.part, one.state) for one in listening} == {("workers", "ok")}
     sender = EXECUTORS[deployment.executor].open_sender()
+    queue = queue_name(deployment_here(), "default")
 
     def deliver(run_id: str) -> None:
         for turn in (1, 1, 7):
-            sender.send(Message(run_id, turn), "default")
+            sender.send(Message(run_id, turn), queue)
 
     try:
         runs: list[str] = []
