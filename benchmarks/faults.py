@@ -249,10 +249,10 @@ def _flow(deployed: Deployment, prefix: str = "", **options: Any) -> Path:
 
 
 def _send(deployed: Deployment, run_id: str) -> None:
+    from flowtoy_dagster.engine.executors.brokers.deployment import deployment_here
     from flowtoy_dagster.engine.executors.brokers.outbox import queue_name
     from flowtoy_dagster.engine.executors.kinds import EXECUTORS
     from flowtoy_dagster.engine.executors.remote.database import Database
-    from flowtoy_dagster.engine.executors.remote.deployment import deployment_here
     from flowtoy_dagster.engine.executors.remote.message import Message
     from flowtoy_dagster.engine.executors.remote.workers import PostgresQueue
 

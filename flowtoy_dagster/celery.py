@@ -2,7 +2,7 @@
 
 from flowtoy_dagster.engine.executors.brokers.celery.kind import CeleryKind
 from flowtoy_dagster.engine.executors.brokers.celery.worker import worker_app
-from flowtoy_dagster.engine.executors.remote.deployment import deployment_here
+from flowtoy_dagster.engine.executors.brokers.deployment import deployment_here
 from flowtoy_dagster.errors import FlowtoyError
 from flowtoy_dagster.terminal import say
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from functools import partial
 
+from flowtoy_dagster.engine.executors.brokers.deployment import check_deployment
 from flowtoy_dagster.engine.executors.brokers.inbox import Inbox, NotTakenError
 from flowtoy_dagster.engine.executors.remote.agent import Agent, open_agent
 from flowtoy_dagster.engine.executors.remote.message import Message
@@ -73,8 +75,8 @@ class GuestAgent:
 
     def _run(self) -> None:
         try:
-            inbox, deployment = self._inbox, self._deployment
-            with open_agent(lambda _: inbox, self._listens, self._slots, deployment) as agent:
+            inbox, check = self._inbox, partial(check_deployment, self._deployment)
+            with open_agent(lambda _: inbox, self._listens, self._slots, check) as agent:
                 self._agent = agent
                 agent.run(self._ready.set)
         except BaseException as error:  # noqa: BLE001 - threads of the host wait for this one

@@ -47,8 +47,8 @@ class BrokerKind(RemoteKind):
 
     def transport(self, database: Database) -> Transport:
         """The broker, as a run sees it."""
+        from flowtoy_dagster.engine.executors.brokers.deployment import deployment_of
         from flowtoy_dagster.engine.executors.brokers.outbox import Outbox
-        from flowtoy_dagster.engine.executors.remote.deployment import deployment_of
 
         return Outbox(self.name, self.variable, deployment_of(database), self.open_sender)
 
@@ -130,7 +130,7 @@ def _whose() -> str:
 
     if not is_supported():
         return ""
-    from flowtoy_dagster.engine.executors.remote.deployment import known_deployment
+    from flowtoy_dagster.engine.executors.brokers.deployment import known_deployment
 
     known = known_deployment()
     return f"; this deployment's queues are {queue_name(known, '*')}" if known else ""

@@ -20,7 +20,6 @@ from typing import Any
 import dagster as dg
 
 from flowtoy_dagster.engine.executors.remote.database import Database, DatabaseAwayError
-from flowtoy_dagster.engine.executors.remote.deployment import deployment_of
 from flowtoy_dagster.engine.executors.remote.leases import (
     CARRIER_LEASE,
     RENEWAL,
@@ -43,10 +42,9 @@ from flowtoy_dagster.engine.executors.warm.worker import StepTask
 from flowtoy_dagster.engine.fence import Fence
 from flowtoy_dagster.engine.storage.home import open_home
 from flowtoy_dagster.engine.storage.instances import open_instance
-from flowtoy_dagster.errors import HomeError
-from flowtoy_dagster.masking.mask import STORAGE_VARIABLE
 from flowtoy_dagster.terminal import say
 
+OnReturn = Callable[[Database], object]
 UNREACHABLE = 30.0
 """Seconds without the database after which an agent kills its steps: another may run them."""
 AWAY_PAUSE = 0.5
@@ -91,13 +89,13 @@ class Agent:
         setups: what workers must know of runs.
         listens: the queues that it takes from, with a comma between them; for others to see.
         slots: how many steps run at once.
-        deployment: the identity of the deployment whose queues in a broker these are; None where
-            they are in the database.
+        on_return: called where the database was away and answers again; what it raises ends the
+            agent.
     """
 
     def __init__(
         self, leases: Leases, database: Database, intake: Intake, setups: Setups,
-        listens: str, slots: int, deployment: str | None = None,
+        listens: str, slots: int, on_return: OnReturn = lambda _: None,
     ) -> None:
         self._leases = leases
         self._database = database
@@ -105,7 +103,7 @@ class Agent:
         self._setups = setups
         self._listens = listens
         self._slots = slots
-        self._deployment = deployment
+        self._on_return = on_return
         self._pool = WorkerPool(None, slots)
         self._host = socket.gethostname()
         self._holder = f"{self._host}/{os.getpid()}/{uuid.uuid4().hex}"
@@ -185,20 +183,11 @@ class Agent:
         if self._connected != self._database.connected or now - self._renewed_at > _MISSED:
             # The database was away, or we were: who carries a run had no time to renew.
             self._connected, self._judging_from = self._database.connected, now + CARRIER_LEASE
-            self._check_deployment()
+            self._on_return(self._database)
         self._renewed_at = now
         for label, held in self._held.items():
             self._judge(label, held, renewed.get(held.claim.message))
         self._pool.keep(self._setups.in_use())
-
-    def _check_deployment(self) -> None:
-        """See that the database that came back is still that of the queues.
-
-        Raises:
-            HomeError: it is another one; a worker of its queues is to be started.
-        """
-        if self._deployment not in (None, deployment_of(self._database)):
-            raise HomeError(f"the database that {STORAGE_VARIABLE} names is another one now")
 
     def _judge(self, label: str, held: _Held, renewal: Renewal | None) -> None:
         """Send a step's process a signal, where there is a reason to."""
@@ -278,7 +267,7 @@ class Agent:
 @contextlib.contextmanager
 def open_agent(
     open_intake: Callable[[Database], Intake], listens: str, slots: int,
-    deployment: str | None = None,
+    on_return: OnReturn = lambda _: None,
 ) -> Iterator[Agent]:
     """An agent with the home of this machine, in this thread.
 
@@ -286,7 +275,7 @@ def open_agent(
         open_intake: makes the intake, given the agent's connection.
         listens: the queues that it takes from, with a comma between them.
         slots: how many steps run at once.
-        deployment: as `Agent` has it.
+        on_return: as `Agent` has it.
 
     Raises:
         HomeError: the home or the database can't be used.
@@ -297,7 +286,7 @@ def open_agent(
         leases = Leases(database)
         yield Agent(
             leases, database, open_intake(database), Setups(instance, home), listens, slots,
-            deployment,
+            on_return,
         )
 
 

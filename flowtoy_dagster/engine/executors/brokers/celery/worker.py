@@ -22,11 +22,11 @@ from flowtoy_dagster.engine.executors.brokers.celery.app import (
     TASK,
     make_app,
 )
+from flowtoy_dagster.engine.executors.brokers.deployment import deployment_here
 from flowtoy_dagster.engine.executors.brokers.guest import GuestAgent
 from flowtoy_dagster.engine.executors.brokers.inbox import NotTakenError
 from flowtoy_dagster.engine.executors.brokers.outbox import QUEUE_PREFIX, listeners_name, queue_name
 from flowtoy_dagster.engine.executors.remote.agent import fork_off_workers
-from flowtoy_dagster.engine.executors.remote.deployment import deployment_here
 from flowtoy_dagster.engine.executors.remote.workers import DEFAULT_QUEUE
 from flowtoy_dagster.engine.storage.home import open_home
 from flowtoy_dagster.errors import FlowtoyError, UsageError

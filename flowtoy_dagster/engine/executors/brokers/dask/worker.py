@@ -12,10 +12,10 @@ from distributed import Worker, WorkerPlugin
 from distributed.core import Status
 
 from flowtoy_dagster.engine.executors.brokers.dask.tasks import EXECUTOR, PLUGIN
+from flowtoy_dagster.engine.executors.brokers.deployment import deployment_here
 from flowtoy_dagster.engine.executors.brokers.guest import GuestAgent
 from flowtoy_dagster.engine.executors.brokers.outbox import QUEUE_PREFIX, listeners_name, queue_name
 from flowtoy_dagster.engine.executors.remote.agent import fork_off_workers
-from flowtoy_dagster.engine.executors.remote.deployment import deployment_here
 from flowtoy_dagster.engine.storage.home import open_home
 from flowtoy_dagster.errors import UsageError
 from flowtoy_dagster.terminal import say

@@ -14,9 +14,9 @@ import psutil
 import pytest
 
 from flowtoy_dagster import run_flow
+from flowtoy_dagster.engine.executors.brokers.deployment import deployment_here
 from flowtoy_dagster.engine.executors.brokers.outbox import queue_name
 from flowtoy_dagster.engine.executors.kinds import EXECUTORS
-from flowtoy_dagster.engine.executors.remote.deployment import deployment_here
 from flowtoy_dagster.engine.executors.remote.message import Message
 from flowtoy_dagster.loader import load_flow, with_executor
 from flowtoy_dagster.runs.history import History

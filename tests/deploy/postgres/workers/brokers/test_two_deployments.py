@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 
 from flowtoy_dagster import run_flow
+from flowtoy_dagster.engine.executors.brokers.deployment import deployment_here, deployment_of
 from flowtoy_dagster.engine.executors.remote import pool
 from flowtoy_dagster.engine.executors.remote.database import Database
-from flowtoy_dagster.engine.executors.remote.deployment import deployment_here, deployment_of
 from flowtoy_dagster.engine.executors.remote.message import LONGEST, Message
 
 pytestmark = pytest.mark.filterwarnings("ignore:Class `ExpectationResult`:DeprecationWarning")

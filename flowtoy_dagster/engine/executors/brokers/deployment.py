@@ -12,6 +12,7 @@ import psycopg2
 from flowtoy_dagster.engine.executors.remote.database import Database, DatabaseAwayError
 from flowtoy_dagster.engine.health.database import reading
 from flowtoy_dagster.errors import HomeError
+from flowtoy_dagster.masking.mask import STORAGE_VARIABLE
 
 Rows = Callable[[str, Any], list[tuple[Any, ...]]]
 _TABLE = "flowtoy_deployments"
@@ -60,6 +61,17 @@ def deployment_here() -> str:
             return deployment_of(database)
         except DatabaseAwayError as error:
             raise HomeError(str(error)) from None
+
+
+def check_deployment(deployment: str, database: Database) -> None:
+    """See that a database that was away is still that of a worker's queues.
+
+    Raises:
+        HomeError: it is another one; a worker of its queues is to be started.
+        DatabaseAwayError: it does not answer.
+    """
+    if deployment_of(database) != deployment:
+        raise HomeError(f"the database that {STORAGE_VARIABLE} names is another one now")
 
 
 def known_deployment() -> str | None:
