@@ -7,12 +7,12 @@ from pathlib import Path
 import pytest
 
 from flowtoy_dagster.datafiles.places import PlaceError, local_path
+from flowtoy_dagster.datafiles.working_directory import absolute, working_directory
 from flowtoy_dagster.errors import UsageError
 from flowtoy_dagster.flow.files.saved_places import packed
 from flowtoy_dagster.flow.places import failure_place, shown_place
 from flowtoy_dagster.loader import load_flow
 from flowtoy_dagster.store.recordings.recording import to_record, to_replay
-from flowtoy_dagster.working_directory import absolute, working_directory
 
 FLOW = "flow: [{name: one, source: env, output: [{name: of, value: HOME}]}]\n"
 
@@ -42,7 +42,7 @@ def test_a_flow_is_loaded_by_its_absolute_path(deleted: Path) -> None:
     place = failure_place(flow, "one", "output 'of': not there")
     assert place == f"{path}:1:60"
     assert shown_place(place) == place
-    assert load_flow({"flow": []}).folder is None
+    assert load_flow({"flow": [{"name": "one", "source": "env"}]}).folder is None
 
 
 @pytest.mark.parametrize("make", [to_record, to_replay])

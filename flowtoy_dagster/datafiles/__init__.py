@@ -1,1 +1,3 @@
-"""Files of records: where they are, how they are written whole, and how they are read."""
+"""Files of records: where they are, how they are written whole, and how they are read.
+
+Also what every floor asks of paths: the working directory."""

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, Protocol, cast
 
 from flowtoy_dagster.datafiles.part_file import PartFile, remove_abandoned
-from flowtoy_dagster.working_directory import DELETED, absolute
+from flowtoy_dagster.datafiles.working_directory import DELETED, absolute
 
 PRIVATE = 0o600
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")

@@ -15,6 +15,7 @@ from typing import NamedTuple
 
 import dagster as dg
 
+from flowtoy_dagster.datafiles.working_directory import working_directory
 from flowtoy_dagster.deployment.discovery import PATH_VARIABLE, VARIABLES, FlowFiles
 from flowtoy_dagster.engine.executors.kinds import build_executor
 from flowtoy_dagster.engine.jobs.broken_flow_job import placeholder_job
@@ -29,7 +30,6 @@ from flowtoy_dagster.errors import ConfigError, HomeError, RunError
 from flowtoy_dagster.flow.graph import Flow, worker_count
 from flowtoy_dagster.loader import load_flow, load_saved_flow
 from flowtoy_dagster.store.configs import SavedConfig, configs_of
-from flowtoy_dagster.working_directory import working_directory
 
 BROKEN = "broken"
 """The one key of what is saved of a flow that can't be loaded: what is wrong with it."""

@@ -11,6 +11,7 @@ from typing import Any
 
 import dagster as dg
 
+from flowtoy_dagster.datafiles.working_directory import DELETED, working_directory
 from flowtoy_dagster.definitions import rebuild_arguments, rebuild_job
 from flowtoy_dagster.engine.dagster_private.execution import ReconstructableJob
 from flowtoy_dagster.engine.executors.kinds import check_executor, executor_of
@@ -40,7 +41,6 @@ from flowtoy_dagster.runs.sessions.carriers import (
 from flowtoy_dagster.store.configs import configs_of
 from flowtoy_dagster.store.recordings.recording import Recording
 from flowtoy_dagster.store.records import records_of
-from flowtoy_dagster.working_directory import DELETED, working_directory
 
 logger = logging.getLogger("flowtoy")
 
