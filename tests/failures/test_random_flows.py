@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -108,6 +109,26 @@ def test_flows_end_as_the_model_says_in_any_order(
             )
         if what == "ends" and run.states[name] == "failed":
             failed.add(name)
+
+
+# language 19.3
+@pytest.mark.parametrize("condition", [None, ("lost", "succeeded")])
+@pytest.mark.parametrize("fails", [True, False])
+def test_a_step_for_failures_waits_for_what_decides_whether_a_lost_step_was_lost_to_a_failure(
+    fails: bool, condition: tuple[str, str] | None, tmp_path: Path
+) -> None:
+    steps = [
+        Planned("first", fails=fails),
+        Planned("lost", depends_on=("first",)),
+        Planned("told", depends_on=("lost",), when=condition, run_if="failure"),
+        Planned("halts", fails=True),
+    ]
+    ends = iter(["halts", "first", "told"])
+    run = SimulatedRun(load_flow(as_flow(steps)), tmp_path, 2, lambda under_way: next(ends))
+    run.carry_out()
+    Model(steps).check_order(run.states, run.happened)
+    end = "unwanted" if condition else "succeeded"
+    assert run.states["told"] == (end if fails else "skipped")
 
 
 def check(

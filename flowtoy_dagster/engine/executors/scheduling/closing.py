@@ -64,18 +64,30 @@ class ClosingSteps:
         start: list[str] = []
         leave: list[str] = []
         for key in [key for key, needed in self.waiting.items() if needed <= ended]:
-            del self.waiting[key]
             # In a retry that runs nothing of what it waits for, it was wanted before.
-            wanted = self._kinds[key] == "always" or not self._waits[key]
-            wanted = wanted or self._is_wanted(key, has_failed, is_lost)
+            wanted: bool | None = self._kinds[key] == "always" or not self._waits[key]
+            wanted = wanted or self._is_wanted(key, ended, has_failed, is_lost)
+            if wanted is None:
+                continue
+            del self.waiting[key]
             (start if wanted else leave).append(key)
         return start, leave
 
     def _is_wanted(
-        self, key: str, has_failed: Callable[[str], bool], is_lost: Callable[[str], bool]
-    ) -> bool:
-        """Whether what a step waits for failed, or was lost to a failure at any distance."""
+        self,
+        key: str,
+        ended: set[str],
+        has_failed: Callable[[str], bool],
+        is_lost: Callable[[str], bool],
+    ) -> bool | None:
+        """Whether what a step waits for failed, or was lost to a failure at any distance.
+
+        Returns:
+            None where that is not known yet: what was lost to a halt waited for a step that is
+            still running, and may fail.
+        """
         pending, seen = list(self._waits[key]), set()
+        is_known = True
         while pending:
             before = pending.pop()
             if has_failed(before):
@@ -83,7 +95,9 @@ class ClosingSteps:
             if before not in seen and is_lost(before):
                 seen.add(before)
                 pending += self._waits.get(before, ())
-        return False
+            elif before not in ended:
+                is_known = False
+        return False if is_known else None
 
     @property
     def always(self) -> set[str]:
