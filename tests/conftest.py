@@ -64,6 +64,7 @@ def _load(name: str, folder: str = "tests") -> None:
 _load("json_values")
 _load("ports")
 _load("s3_server")
+_load("gcs_server")
 _load("programs")
 _load("shop_api", "examples")
 
@@ -373,4 +374,13 @@ def s3_variables() -> Iterator[dict[str, str]]:
     from s3_server import s3_server
 
     with s3_server() as variables:
+        yield variables
+
+
+@pytest.fixture(scope="session")
+def gcs_variables() -> Iterator[dict[str, str]]:
+    """The variables of clients of a server of Google's storage: one for all tests."""
+    from gcs_server import gcs_server
+
+    with gcs_server() as variables:
         yield variables

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, BinaryIO
 
-from flowtoy_dagster.datafiles.places import PlaceError, open_source
+from flowtoy_dagster.datafiles.places import PlaceError, open_source, reason_of
 
 _CHUNK = 1 << 20
 
@@ -65,8 +65,9 @@ def open_unchanged(facts: FileFacts) -> BinaryIO:
     except PlaceError as error:
         raise PlaceError(f"the file '{facts.path}' can't be read: {error}") from None
     except Exception as error:  # noqa: BLE001 - whatever a file system raises
-        reason = getattr(error, "strerror", None) or f"{type(error).__name__}: {error}"
-        raise PlaceError(f"the file '{facts.path}' can't be read: {reason}") from None
+        raise PlaceError(
+            f"the file '{facts.path}' can't be read: {reason_of(error)}"
+        ) from None
     try:
         found, size = hashlib.sha256(), 0
         while chunk := file.read(_CHUNK):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import logging
 import os
 import re
 import secrets
@@ -22,6 +23,7 @@ _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
 _BLOCK = 8 << 20
 """Bytes of a part of an upload; S3 takes 10,000 parts and none below 5 MiB but the last."""
 _CHUNK = 1 << 20
+_LASTING_STATUS = (400, 401, 403)
 
 
 class PlaceError(Exception):
@@ -44,6 +46,28 @@ class Target(Protocol):
         """Let nothing of it remain."""
 
 
+def _by_fsspec(scheme: str) -> Any:
+    """The file system that fsspec has for a scheme; it remembers no listing."""
+    import fsspec
+
+    return fsspec.filesystem(scheme, use_listings_cache=False)
+
+
+def _google_storage(scheme: str) -> Any:
+    """Google's object store, by its JSON API alone.
+
+    What `fsspec.filesystem` gives asks another API, with credentials of its own, what kind of
+    bucket it has, and others see an object of a zonal bucket before it is whole.
+    """
+    from gcsfs.core import GCSFileSystem
+
+    log = logging.getLogger("gcsfs")
+    if not log.handlers:
+        # What it raises is reported; its tracebacks are not to appear on stderr.
+        log.addHandler(logging.NullHandler())
+    return GCSFileSystem(use_listings_cache=False)
+
+
 @dataclass(frozen=True)
 class _Remote:
     """A kind of place that fsspec knows.
@@ -53,12 +77,14 @@ class _Remote:
         extra: the extra of flowtoy that brings the package.
         open_target: opens a file system's file to be written.
         more: what the package imports when it is used.
+        system: makes the file system of a scheme.
     """
 
     module: str
     extra: str
     open_target: Callable[[Any, str], Target]
     more: tuple[str, ...] = ()
+    system: Callable[[str], Any] = _by_fsspec
 
 
 def scheme_of(place: str) -> str | None:
@@ -178,11 +204,27 @@ def open_source(place: str) -> BinaryIO:
 
 
 def file_system(place: str) -> tuple[Any, str]:
-    """The file system of a URL, and the path in it; nothing of it is remembered for later."""
-    import fsspec
-
+    """The file system of a URL that can be used, and the path in it; nothing of it is remembered
+    for later.
+    """
     scheme, _, key = place.partition("://")
-    return fsspec.filesystem(scheme.lower(), use_listings_cache=False), key
+    return _REMOTE[scheme.lower()].system(scheme.lower()), key
+
+
+def is_lasting(error: Exception) -> bool:
+    """Whether what a file system raised stays so: nothing is there, or there is no access."""
+    if isinstance(error, (FileNotFoundError, PermissionError)):
+        return True
+    # Other packages have the status of HTTP, or no more than its name.
+    return getattr(error, "code", None) in _LASTING_STATUS or str(error).startswith("Forbidden")
+
+
+def reason_of(error: Exception) -> str:
+    """What a file system raised, in words and on one line."""
+    reason = getattr(error, "strerror", None)
+    if not reason and isinstance(error, FileNotFoundError):
+        reason = "there is no such bucket or object"
+    return " ".join(str(reason or f"{type(error).__name__}: {error}").split())
 
 
 class _LocalTarget:
@@ -261,6 +303,6 @@ class _RenamedTarget:
 
 _REMOTE = {
     "s3": _Remote("s3fs", "s3", _UploadTarget, ("aiobotocore.session",)),
-    "gs": _Remote("gcsfs", "gcs", _UploadTarget),
+    "gs": _Remote("gcsfs", "gcs", _UploadTarget, ("gcsfs.core",), _google_storage),
     "memory": _Remote("fsspec", "s3", _RenamedTarget),
 }

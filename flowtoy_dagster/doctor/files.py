@@ -57,5 +57,5 @@ def _answer_of(url: str) -> Health:
                       "correct the access key, or the rights to the bucket")
     except OSError as error:
         return Health(PART, "fault", f"{url} can't be read: {error}",
-                      "check the endpoint (AWS_ENDPOINT_URL) and the network")
+                      "check the endpoint (such as AWS_ENDPOINT_URL) and the network")
     return Health(PART, "ok", f"{url} answers")

@@ -38,11 +38,19 @@ def bucket(
     return client, name
 
 
-@pytest.fixture(params=["s3", "memory"])
-def store(request: pytest.FixtureRequest, tmp_path: Path) -> ObjectStore:
+@pytest.fixture(params=["s3", "gs", "memory"])
+def store(
+    request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> ObjectStore:
     """A store in each kind of place."""
     if request.param == "memory":
         url = f"memory://b{abs(hash(request.node.name)):x}/prefix"
+    elif request.param == "gs":
+        for variable, value in request.getfixturevalue("gcs_variables").items():
+            monkeypatch.setenv(variable, value)
+        bucket = f"b{abs(hash(request.node.name)):x}"
+        object_store.file_system("gs://")[0].mkdir(bucket)
+        url = f"gs://{bucket}/prefix"
     else:
         url = f"s3://{request.getfixturevalue('bucket')[1]}/prefix"
     return ObjectStore(url, FolderStore(tmp_path / "local"))
@@ -163,6 +171,29 @@ def test_a_store_that_is_away_is_waited_for(
     assert store.read("a") == b"1"
 
 
+class _WithStatus(Exception):
+    """As gcsfs raises it."""
+
+    code = 401
+
+
+@pytest.mark.parametrize(
+    "error", [OSError("Forbidden: https://host/o\nno access"), _WithStatus("no access")]
+)
+def test_what_the_store_will_never_allow_is_not_waited_for(
+    error: Exception, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    def deny(place: str) -> Any:
+        raise error
+
+    monkeypatch.setattr(object_store, "file_system", deny)
+    monkeypatch.setattr(logging.getLogger("flowtoy"), "propagate", True)
+    with pytest.raises(PermissionError, match="no access"):
+        ObjectStore("memory://b/p", FolderStore(tmp_path)).put("a", b"1")
+    assert caplog.records == []
+
+
 @pytest.mark.parametrize(
     ("value", "told"),
     [
@@ -194,7 +225,7 @@ FLOW: dict[str, Any] = {
         },
         {
             "name": "each", "source": "process",
-            "for_each": "{{ flows.rows.file | records }}",
+            "for_each": {"in": "{{ flows.rows.file | records }}", "concurrency": 1},
             "input": {"command": ["echo", "{{ item.id }}"]},
             "output": [{"name": "text", "value": "stdout"}],
         },

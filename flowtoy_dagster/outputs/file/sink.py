@@ -21,6 +21,7 @@ from flowtoy_dagster.datafiles.places import (
     local_path,
     missing_package,
     open_target,
+    reason_of,
 )
 from flowtoy_dagster.datafiles.writing import FormatError, RecordWriter
 from flowtoy_dagster.errors import StepError, TemplateError
@@ -90,10 +91,9 @@ class FileSink(Sink):
         except PlaceError as error:
             raise StepError(f"output '{name}': the file can't be written: {error}") from None
         except Exception as error:  # noqa: BLE001 - whatever a file system raises
-            reason = getattr(error, "strerror", None) or f"{type(error).__name__}: {error}"
-            reason = " ".join(str(reason).split())
             raise StepError(
-                f"output '{name}': the file '{self._place}' can't be written: {reason}", "raised"
+                f"output '{name}': the file '{self._place}' can't be written: {reason_of(error)}",
+                "raised",
             ) from None
 
     def write(self, data: bytes) -> None:

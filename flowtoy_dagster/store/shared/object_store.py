@@ -8,6 +8,7 @@ store is one of the database that `FLOWTOY_STORAGE` names, or else of this machi
 from __future__ import annotations
 
 import contextlib
+import errno
 import logging
 import os
 import shutil
@@ -23,8 +24,10 @@ from typing_extensions import Self
 from flowtoy_dagster.datafiles.places import (
     PlaceError,
     file_system,
+    is_lasting,
     open_source,
     open_target,
+    reason_of,
 )
 from flowtoy_dagster.masking.mask import STORAGE_VARIABLE
 from flowtoy_dagster.store.shared.database_lock import database_lock
@@ -222,11 +225,11 @@ def steadily(call: Callable[[], _T]) -> _T:
     while True:
         try:
             return call()
-        except (FileNotFoundError, PermissionError):
-            raise
         except PlaceError as error:
             raise OSError(str(error)) from None
         except Exception as error:
+            if is_lasting(error):
+                raise _as_os_error(error) from None
             reason = " ".join(f"{error}".split()) or type(error).__name__
             now = time.monotonic()
             if give_up_at is None:
@@ -235,3 +238,12 @@ def steadily(call: Callable[[], _T]) -> _T:
             if now >= give_up_at:
                 raise OSError(f"the store of files does not answer: {reason}") from error
         time.sleep(PAUSE)
+
+
+def _as_os_error(error: Exception) -> OSError:
+    """An error that lasts; one without words gets some."""
+    if isinstance(error, FileNotFoundError):
+        return error if error.strerror else FileNotFoundError(errno.ENOENT, reason_of(error))
+    if isinstance(error, PermissionError):
+        return error
+    return PermissionError(errno.EACCES, reason_of(error))

@@ -22,8 +22,10 @@ _OF_THE_RUN = frozenset({signal.SIGINT, signal.SIGTERM})
 """The signals by which a run is interrupted; they are not forgotten."""
 
 _SIGNALS = tuple(sorted(signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP}))
-_OF_THE_STORE = ("fsspecIO", "asyncio_")
-"""Threads of fsspec, which reads and writes objects: one for all, and those that look up hosts."""
+_OF_THE_STORE = ("fsspecIO", "asyncio_", "gcsfs-deferred-close")
+"""Threads of fsspec and gcsfs, which read and write objects: one for all, those that look up hosts,
+and the one that closes files.
+"""
 
 
 class Isolation:
