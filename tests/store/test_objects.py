@@ -171,14 +171,14 @@ def test_a_store_that_is_away_is_waited_for(
     assert store.read("a") == b"1"
 
 
-class _WithStatus(Exception):
+class _StatusError(Exception):
     """As gcsfs raises it."""
 
     code = 401
 
 
 @pytest.mark.parametrize(
-    "error", [OSError("Forbidden: https://host/o\nno access"), _WithStatus("no access")]
+    "error", [OSError("Forbidden: https://host/o\nno access"), _StatusError("no access")]
 )
 def test_what_the_store_will_never_allow_is_not_waited_for(
     error: Exception, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,

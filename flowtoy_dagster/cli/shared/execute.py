@@ -37,8 +37,12 @@ def prepare_process(flow: Flow, max_workers: int | None) -> None:
     import_quickly(PRELOAD, "flowtoy_dagster.runs.run")
 
     from flowtoy_dagster.runs.create import prepare_run
+    from flowtoy_dagster.store.shared.shared_files import shared_url
 
-    prepare_run(flow, max_workers)
+    # A client of an object store has threads, and a process with threads can't be forked safely:
+    # then workers build the run's job.
+    if shared_url() is None:
+        prepare_run(flow, max_workers)
     executor.prepare(modules_for_calls(step.source for step in flow.steps))
 
 

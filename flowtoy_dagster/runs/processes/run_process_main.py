@@ -99,9 +99,12 @@ def _prepare(saved: list[str] | None, run_config: dict[str, Any]) -> None:
     from flowtoy_dagster.engine.executors.warm.pool import fork_off_server
     from flowtoy_dagster.engine.executors.warm.worker import prepare
     from flowtoy_dagster.providers.kinds import modules_for_calls
+    from flowtoy_dagster.store.shared.shared_files import shared_url
 
-    if saved is None:
-        fork_off_server()  # somebody else's job, which may want it
+    if saved is None or shared_url() is not None:
+        # Somebody else's job, which may want it; or it is in an object store, whose client has
+        # threads, and a process with threads can't be forked safely.
+        fork_off_server()
         return
     flow = saved_flow(*saved)
     executor = executor_of(flow.runner)
