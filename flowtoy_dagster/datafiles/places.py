@@ -15,10 +15,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, Protocol, cast
 
+from flowtoy_dagster.datafiles.modes import mode_in
 from flowtoy_dagster.datafiles.part_file import PartFile, remove_abandoned
 from flowtoy_dagster.datafiles.working_directory import DELETED, absolute
 
-PRIVATE = 0o600
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
 _BLOCK = 8 << 20
 """Bytes of a part of an upload; S3 takes 10,000 parts and none below 5 MiB but the last."""
@@ -158,7 +158,8 @@ def open_target(place: str, *, private: bool = False) -> Target:
 
     Args:
         place: a path or URL.
-        private: whether a new file is its owner's alone.
+        private: whether a new file is its owner's alone, or of the group that its folder is for;
+            the folder must exist.
 
     Raises:
         PlaceError: nothing can be written there.
@@ -169,7 +170,7 @@ def open_target(place: str, *, private: bool = False) -> Target:
         raise PlaceError("; ".join(part for part in unusable if part))
     path = local_path(place)
     if path is not None:
-        return _LocalTarget(path, PRIVATE if private else None)
+        return _LocalTarget(path, mode_in(path.parent) if private else None)
     remote = _REMOTE[scheme_of(place) or ""]
     system, key = file_system(place)
     return remote.open_target(system, key)

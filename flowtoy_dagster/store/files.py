@@ -9,10 +9,15 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import BinaryIO
 
+from flowtoy_dagster.datafiles.modes import (
+    GROUP_FOLDER,
+    PRIVATE,
+    PRIVATE_FOLDER,
+    is_for_group,
+    open_in_mode,
+    patiently,
+)
 from flowtoy_dagster.datafiles.part_file import PART_SUFFIX, PartFile, is_abandoned, sync_folder
-
-PRIVATE = 0o600
-PRIVATE_FOLDER = 0o700
 
 
 @contextlib.contextmanager
@@ -52,19 +57,18 @@ def write_whole(path: Path, data: bytes | Iterable[bytes], mode: int = PRIVATE) 
             file.writelines(data)
 
 
-def line_file(path: Path, mode: int = PRIVATE) -> BinaryIO:
+def line_file(path: Path) -> BinaryIO:
     """A file to append lines to, each of which is there when it is written.
 
     A line that a killed writer has begun is ended first.
 
     Args:
         path: where the file is or is to be. The folder must exist.
-        mode: its permissions where it is made, whatever the umask.
 
     Raises:
         OSError: it can't be written.
     """
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, mode)
+    descriptor = open_in_mode(path, os.O_RDWR | os.O_APPEND)
     try:
         size = os.fstat(descriptor).st_size
         if size and os.pread(descriptor, 1, size - 1) != b"\n":
@@ -92,7 +96,7 @@ def locked_file(path: Path, *, alone: bool) -> Iterator[BinaryIO]:
     Raises:
         OSError: the file can't be opened.
     """
-    with open(os.open(path, os.O_RDWR | os.O_CREAT, PRIVATE), "rb") as file:
+    with open(open_in_mode(path, os.O_RDWR), "rb") as file:
         # Some file systems have no locks.
         with contextlib.suppress(OSError):
             fcntl.flock(file, fcntl.LOCK_EX if alone else fcntl.LOCK_SH)
@@ -113,13 +117,31 @@ def make_private_folder(folder: Path) -> None:
     # Not by `parents`: that gives the folders above the umask's mode.
     if not folder.parent.exists():
         make_private_folder(folder.parent)
+    _make_folder(folder, PRIVATE_FOLDER)
+
+
+def make_own_folder(folder: Path) -> None:
+    """Make a folder as `make_private_folder` does, or for the group that the one above is for.
+
+    Raises:
+        OSError: it can't be made.
+    """
+    if not folder.parent.exists():
+        make_own_folder(folder.parent)
+    if is_for_group(folder.parent):
+        patiently(lambda: _make_folder(folder, GROUP_FOLDER))
+    else:
+        _make_folder(folder, PRIVATE_FOLDER)
+
+
+def _make_folder(folder: Path, mode: int) -> None:
     try:
-        folder.mkdir(mode=PRIVATE_FOLDER)
+        folder.mkdir(mode=mode)
     except FileExistsError:
         if not folder.is_dir():
             raise
         return
-    folder.chmod(PRIVATE_FOLDER)  # the umask may have taken away more
+    folder.chmod(mode)  # the umask may have taken away more
     sync_folder(folder.parent)
 
 

@@ -16,12 +16,12 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import BinaryIO
 
+from flowtoy_dagster.datafiles.modes import PRIVATE_FOLDER, is_for_group, mode_in
 from flowtoy_dagster.errors import UsageError
 from flowtoy_dagster.store.files import (
-    PRIVATE_FOLDER,
     line_file,
     locked_file,
-    make_private_folder,
+    make_own_folder,
     remove_parts,
     whole_file,
 )
@@ -150,6 +150,8 @@ class Store(ABC):
 class FolderStore(Store):
     """A store in a folder of this machine; files are 0600 and folders 0700.
 
+    In a folder that is for a group (mode 2770), files are 0660 and folders 2770.
+
     Args:
         folder: made when something is put into it.
     """
@@ -160,19 +162,19 @@ class FolderStore(Store):
 
     def writer(self, key: str) -> AbstractContextManager[BinaryIO]:  # noqa: D102 - see Store
         path = self._path(key)
-        make_private_folder(path.parent)
-        if path.parent.stat().st_mode & 0o077:
+        make_own_folder(path.parent)
+        if path.parent.stat().st_mode & 0o077 and not is_for_group(path.parent):
             path.parent.chmod(PRIVATE_FOLDER)
-        return whole_file(path)
+        return whole_file(path, mode_in(path.parent))
 
     def appender(self, key: str) -> BinaryIO:  # noqa: D102 - see Store
         path = self._path(key)
-        make_private_folder(path.parent)
+        make_own_folder(path.parent)
         return line_file(path)
 
     def folder(self, key: str) -> Path:  # noqa: D102 - see Store
         path = self._path(key)
-        make_private_folder(path)
+        make_own_folder(path)
         return path
 
     def open(self, key: str) -> BinaryIO:  # noqa: D102 - see Store
@@ -202,7 +204,7 @@ class FolderStore(Store):
         self, key: str | None = None, *, alone: bool
     ) -> Iterator[None]:
         path = self._folder / _LOCK if key is None else self._lock_of(key)
-        make_private_folder(path.parent)
+        make_own_folder(path.parent)
         with locked_file(path, alone=alone):
             yield
 

@@ -12,7 +12,7 @@ import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from flowtoy_dagster.store.files import PRIVATE
+from flowtoy_dagster.datafiles.modes import open_in_mode
 
 _QUEUE = "queue"
 """The lock of the call that gets the next free slot."""
@@ -103,7 +103,7 @@ class _Lock:
     """A lock on a file, held by this object: not by its process, nor by its thread."""
 
     def __init__(self, path: Path) -> None:
-        self._file = open(os.open(path, os.O_RDWR | os.O_CREAT, PRIVATE), "rb")  # noqa: SIM115
+        self._file = open(open_in_mode(path, os.O_RDWR), "rb")  # noqa: SIM115
 
     def take(self, *, alone: bool) -> bool:
         """Take it, if nobody holds it; others may hold it too who don't want it alone."""

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
+import stat
 import urllib.parse
 from pathlib import Path
 
+from flowtoy_dagster.datafiles.modes import is_for_group, patiently
 from flowtoy_dagster.datafiles.places import modules_of, scheme_of, why_unusable
 from flowtoy_dagster.errors import HomeError, system_reason
 from flowtoy_dagster.store.shared.object_store import ObjectStore
@@ -98,5 +101,43 @@ def _check(folder: Path) -> None:
         raise HomeError(
             f"the folder {folder} belongs to another user (uid {facts.st_uid}): that user could\n"
             "    have this command execute anything\n"
-            f"    set {FILES_VARIABLE} to a folder of the user that runs flowtoy on all machines"
+            f"    set {FILES_VARIABLE} to a folder of the user that runs flowtoy on all machines,\n"
+            "    or to one of root with the mode 2770, of a group that all these users are in"
         )
+    for one in (folder, *_folders_in(folder)):
+        _check_use(folder, one)
+
+
+def _check_use(shared: Path, folder: Path) -> None:
+    """See that this user can use a folder, the shared one or one in it."""
+    def use() -> None:
+        if not os.access(folder, os.R_OK | os.W_OK | os.X_OK) and os.path.lexists(folder):
+            raise PermissionError
+
+    try:
+        if is_for_group(shared):
+            patiently(use)  # another user may just be making it
+        else:
+            use()
+    except PermissionError:
+        raise _not_shared(shared, folder) from None
+
+
+def _folders_in(folder: Path) -> list[Path]:
+    """The folders of stores, and of what steps print."""
+    with contextlib.suppress(OSError), os.scandir(folder) as found:
+        return [Path(one) for one in found if one.name.startswith("flowtoy-") or
+                one.name == LOGS_FOLDER]
+    return []
+
+
+def _not_shared(folder: Path, part: Path) -> HomeError:
+    facts = part.stat()
+    return HomeError(
+        f"{part} (uid {facts.st_uid}, gid {facts.st_gid}, mode "
+        f"{stat.S_IMODE(facts.st_mode):04o}) can't be used by this user (uid {os.geteuid()}, gid "
+        f"{', '.join(map(str, sorted({os.getegid(), *os.getgroups()})))})\n"
+        "    run flowtoy as one user on all machines, or let users of one group share the folder:\n"
+        f"    chown root {folder} && chgrp -R GROUP {folder} && chmod -R u=rwX,g=rwX,o= {folder}\n"
+        f"    && find {folder} -type d -exec chmod 2770 {{}} +"
+    )

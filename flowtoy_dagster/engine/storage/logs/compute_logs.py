@@ -10,6 +10,7 @@ from typing import Any
 
 from typing_extensions import Self
 
+from flowtoy_dagster.datafiles.modes import open_in_mode
 from flowtoy_dagster.engine.dagster_private.storage import (
     CapturedLogContext,
     ConfigurableClassData,
@@ -17,7 +18,7 @@ from flowtoy_dagster.engine.dagster_private.storage import (
 )
 from flowtoy_dagster.engine.storage.logs.log_pump import Pumps
 from flowtoy_dagster.steps.state.mask import SharedMask, StepMask
-from flowtoy_dagster.store.files import make_private_folder
+from flowtoy_dagster.store.files import make_own_folder
 from flowtoy_dagster.store.shared.shared_files import (
     LOGS_FOLDER,
     shared_folder,
@@ -76,7 +77,7 @@ class DirectComputeLogManager(LocalComputeLogManager):
     def capture_logs(self, log_key: Sequence[str]) -> Iterator[CapturedLogContext]:
         out = self.get_captured_local_path(log_key, "out")
         paths = [out, f"{out.removesuffix('out')}err"]
-        make_private_folder(Path(paths[0]).parent)
+        make_own_folder(Path(paths[0]).parent)
         with self._uploaded(paths), _alone, _Capture(paths, self._pumps) as capture:
             self._captures.append(capture)
             try:
@@ -85,7 +86,7 @@ class DirectComputeLogManager(LocalComputeLogManager):
                 self._captures.remove(capture)
         # The file exists: no more will come.
         ended = self.get_captured_local_path(log_key, "complete")
-        os.close(os.open(ended, os.O_WRONLY | os.O_CREAT, 0o600))
+        os.close(open_in_mode(Path(ended), os.O_WRONLY))
         if self._shared is not None:
             with contextlib.suppress(OSError):  # it was reported above
                 self._shared.put(self._key(ended), b"")
@@ -124,7 +125,7 @@ class _Capture:
 
     def __init__(self, paths: Sequence[str], pumps: Pumps) -> None:
         self._files = [
-            os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600) for path in paths
+            open_in_mode(Path(path), os.O_WRONLY | os.O_APPEND) for path in paths
         ]
         self._pumps = pumps
         self._held = [b"", b""]

@@ -8,7 +8,7 @@ import subprocess
 import sys
 import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -78,6 +78,7 @@ class Machines:
         address: of the database.
         server: the server of databases.
         working_folder: where workers start; by default `folder`.
+        prefix: a command that workers are arguments of.
     """
 
     folder: Path
@@ -86,6 +87,7 @@ class Machines:
     server: Any
     workers: list[Worker] = field(default_factory=list)
     working_folder: Path | None = None
+    prefix: Sequence[str] = ()
 
     wait_until = staticmethod(wait_until)
     patience = PATIENCE
@@ -115,7 +117,7 @@ class Machines:
         log = self.folder / f"{name}.log"
         with open(log, "wb") as file:
             process = subprocess.Popen(
-                [sys.executable, "-m", module, *arguments],
+                [*self.prefix, sys.executable, "-m", module, *arguments],
                 stdin=subprocess.DEVNULL, stdout=file, stderr=file,
                 cwd=self.working_folder or self.folder,
                 env={**os.environ, **self.environment(name), **variables},
