@@ -13,17 +13,11 @@ from dagster import DagsterExecutionInterruptedError
 
 from flowtoy_dagster.engine.executors.hosted import HostedCompute
 from flowtoy_dagster.engine.fence import wait_to_be_killed
-from flowtoy_dagster.engine.jobs.events.event_text import (
-    CHECK,
-    SKIPPED,
-    bounded,
-    code_block,
-    large_outputs,
-    noted,
-)
-from flowtoy_dagster.engine.jobs.events.loops import Watched, item_table, workers_of
+from flowtoy_dagster.engine.jobs.events.event_text import large_outputs
+from flowtoy_dagster.engine.jobs.events.loops import Watched, workers_of
 from flowtoy_dagster.engine.jobs.events.output_repeater import OutputRepeater
 from flowtoy_dagster.engine.jobs.events.run_facts import RunFacts, or_never_ran
+from flowtoy_dagster.engine.jobs.events.step_end import StepEnd
 from flowtoy_dagster.engine.jobs.events.waiting import waiting_event
 from flowtoy_dagster.engine.jobs.incremental.step_end import store_with_step
 from flowtoy_dagster.engine.jobs.io_manager import IO_MANAGER, RecordIOManager
@@ -36,7 +30,6 @@ from flowtoy_dagster.engine.storage.instances import limiter_of
 from flowtoy_dagster.engine.storage.logs.compute_logs import DirectComputeLogManager
 from flowtoy_dagster.engine.storage.logs.console_log import log_masked_by
 from flowtoy_dagster.engine.storage.run_clock import run_time
-from flowtoy_dagster.engine.tags import DONE, FAILURES_TAG, RESULT
 from flowtoy_dagster.flow.graph import Flow, Step, worker_count
 from flowtoy_dagster.flow.param_values import SeenParams, see_params
 from flowtoy_dagster.flow.secrets_of_flow import FlowSecrets, secret_outputs
@@ -45,7 +38,6 @@ from flowtoy_dagster.steps.attempts import StepOutcome, fail_step, run_step
 from flowtoy_dagster.steps.chain import Failed
 from flowtoy_dagster.steps.context import Host, StepContext
 from flowtoy_dagster.steps.scope import RunInfo, build_scope
-from flowtoy_dagster.steps.stages import RUN_OUT_OF_TIME
 from flowtoy_dagster.steps.state.flow_folder import FlowFolder
 from flowtoy_dagster.steps.state.items import Loop
 from flowtoy_dagster.steps.state.mask import StepMask
@@ -76,7 +68,7 @@ class StepCompute(HostedCompute):
     ) -> None:
         self.flow = flow
         self.step = step
-        self._has_done = has_done
+        self._end = StepEnd(step, has_done)
         self._secrets = secrets
         self._claims_places = claims_places
 
@@ -101,9 +93,9 @@ class StepCompute(HostedCompute):
             outcome = _failed(attempt, "the step could not be started", error)
         self._stop_if_unwanted()
         if outcome.retry_in is not None and (left is None or outcome.retry_in < left):
-            raise dg.RetryRequested(outcome.max_retries, outcome.retry_in) from self._failure(
-                outcome
-            )
+            raise dg.RetryRequested(
+                outcome.max_retries, outcome.retry_in
+            ) from self._end.failure(outcome)
         outcome, summaries = self._write(context, attempt, outcome)
         for warning in large_outputs(self.step.name, summaries):
             context.log.warning(warning)
@@ -114,7 +106,7 @@ class StepCompute(HostedCompute):
         if not is_replay(context.run):
             yield from store_with_step(context, attempt, outcome)
         # The record is in place before anything is yielded: dependents may start on the event.
-        yield from self._events_of(context, attempt, outcome, summaries)
+        yield from self._end.events(context, attempt, outcome, summaries)
 
     def _stop_if_unwanted(self) -> None:
         """Do nothing more where the run was killed, or another process has the step.
@@ -123,37 +115,6 @@ class StepCompute(HostedCompute):
         """
         if self.host is not None and (self.host.cancelled.is_set() or not self.host.is_wanted()):
             wait_to_be_killed()
-
-    def _events_of(
-        self,
-        context: dg.OpExecutionContext,
-        attempt: StepContext,
-        outcome: StepOutcome,
-        summaries: Mapping[str, Any],
-    ) -> Iterator[Any]:
-        """What an op yields at the end of its step; raises for a failure that is not tolerated."""
-        step, key = self.step, context.op_handle.name
-        if self._has_done:
-            yield dg.Output(key, DONE)
-        if outcome.skipped is not None:
-            # Its dependents start, and decide by what they need of it (language 19.2).
-            context.log.info("Step '%s' is skipped: %s", step.name, bounded(outcome.skipped))
-            yield noted(True, SKIPPED, outcome.skipped, {"step": step.name})
-            yield dg.Output(key, RESULT, metadata={"skipped": bounded(outcome.skipped)})
-        elif outcome.succeeded:
-            shown = {name: summary.as_json() for name, summary in summaries.items()}
-            metadata = {"outputs": dg.MetadataValue.json(shown), **self._item_table(attempt)}
-            yield dg.Output(key, RESULT, metadata=metadata)
-        elif step.on_error == "fail" or (
-            outcome.error == RUN_OUT_OF_TIME and not step.is_closing
-        ):
-            raise self._failure(outcome, self._item_table(attempt))
-        else:
-            reason = bounded(outcome.error or "")
-            context.log.error("Step '%s' failed and is tolerated: %s", step.name, reason)
-            context.instance.add_run_tags(context.run_id, {FAILURES_TAG: context.run_id})
-            facts = {**self._facts(outcome), **self._item_table(attempt)}
-            yield noted(False, CHECK, outcome.error or "", facts)
 
     def _write(
         self, context: dg.OpExecutionContext, attempt: StepContext, outcome: StepOutcome
@@ -172,9 +133,9 @@ class StepCompute(HostedCompute):
             try:
                 return failed, store.write(*place, failed, keep)
             except Exception:  # noqa: BLE001 - the reason is known; nobody can go on from here
-                raise self._failure(failed) from None
+                raise self._end.failure(failed) from None
         if failed.retry_in is None:
-            raise self._failure(failed)
+            raise self._end.failure(failed)
         return failed, {}
 
     def _bare(self, context: dg.OpExecutionContext, started: "_RunStart") -> StepContext:
@@ -268,11 +229,6 @@ class StepCompute(HostedCompute):
         yield from watched.events()
         return watched.outcome
 
-    def _item_table(self, attempt: StepContext) -> dict[str, Any]:
-        if self.step.for_each is None:
-            return {}
-        return item_table(attempt.loop.log, attempt.mask.current)
-
     def _run(
         self,
         context: dg.OpExecutionContext,
@@ -337,27 +293,6 @@ class StepCompute(HostedCompute):
             known |= record.secrets_with(secret_outputs(self.flow, name))
         return own.including(known)
 
-    def _facts(self, outcome: StepOutcome) -> dict[str, Any]:
-        facts: dict[str, Any] = {
-            "step": self.step.name,
-            "called": bounded(outcome.called),
-            "reason": bounded(outcome.error or ""),
-        }
-        if outcome.result is not None and outcome.result.code is not None:
-            facts["code"] = outcome.result.code
-        if outcome.stderr:
-            facts["stderr"] = dg.MetadataValue.md(code_block(bounded(outcome.stderr)))
-        return facts
-
-    def _failure(
-        self, outcome: StepOutcome, more: Mapping[str, Any] | None = None
-    ) -> dg.Failure:
-        return dg.Failure(
-            f"{failure_prefix(self.step.name)}{bounded(outcome.error or '')}",
-            metadata={**self._facts(outcome), **(more or {})},
-            allow_retries=False,
-        )
-
 
 def _records(context: dg.OpExecutionContext) -> RecordStore:
     """Where the records of the run's steps are."""
@@ -387,11 +322,6 @@ class _RunStart:
             started = record.start_time if record else None
             self._value = started if started is not None else time.time()
         return self._value
-
-
-def failure_prefix(name: str) -> str:
-    """How the description of a failure of a step of that name begins."""
-    return f"Step '{name}' failed: "
 
 
 def input_name(step: Step) -> str:

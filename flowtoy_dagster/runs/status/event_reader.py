@@ -9,9 +9,9 @@ from dagster import DagsterEvent, DagsterEventType, DagsterRunStatus
 
 from flowtoy_dagster.engine.jobs.events.event_text import CHECK, SKIPPED, text_of
 from flowtoy_dagster.engine.jobs.events.loops import ITEMS
+from flowtoy_dagster.engine.jobs.events.step_end import failure_prefix
 from flowtoy_dagster.engine.jobs.events.waiting import waits_for
 from flowtoy_dagster.engine.jobs.incremental.ends import cursor_ends
-from flowtoy_dagster.engine.jobs.ops import failure_prefix
 from flowtoy_dagster.runs.status.models import (
     Change,
     CursorStatus,
