@@ -1,4 +1,4 @@
-"""Where in the files stands what a step failed by; variables that are not set before a run."""
+"""Where in the files the cause of a step's failure is; variables that are not set before a run."""
 
 from __future__ import annotations
 

@@ -22,7 +22,7 @@ from flowtoy_dagster.masking.views import ESCAPES, Escapes, Span, View
 SHORTEST = 4
 """Characters below which a value is not masked: it would hide half of every text."""
 _WORD_LENGTH = 8
-"""Characters below which a word or a number is masked only where it stands alone."""
+"""Characters below which a word or a number is masked only where it is alone."""
 _SHORTEST_BASE64 = 5
 _DEPTH = 4
 _MIXED = 2
@@ -64,7 +64,7 @@ class _Form:
     Attributes:
         data: the bytes.
         is_base64: whether they are a part of base64, which has two alphabets and broken lines.
-        is_word: whether they are masked only where they stand alone.
+        is_word: whether they are masked only where they are alone.
     """
 
     data: bytes

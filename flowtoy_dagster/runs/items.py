@@ -18,7 +18,7 @@ from flowtoy_dagster.store.item_log import StoredItems
 
 
 class RunItems:
-    """The items of one step of one run; also while the run goes on.
+    """The items of one step of one run; also while the run is active.
 
     Args:
         history: the home of the run.

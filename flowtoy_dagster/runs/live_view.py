@@ -30,7 +30,7 @@ _KEPT = 4 << 20
 
 
 class RunView:
-    """How a run stands, and the outputs that it has so far.
+    """The state of a run, and the outputs that it has so far.
 
     Safe to use from several threads. What is read is at most `PAUSE` seconds old.
 
@@ -63,7 +63,7 @@ class RunView:
             self._refresh()
 
     def status(self) -> RunStatus:
-        """How the run stands; a copy, which stays as it is."""
+        """The state of the run; a copy, which stays as it is."""
         with self._lock:
             status = self._refresh().status
             steps = {

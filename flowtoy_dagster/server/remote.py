@@ -21,7 +21,7 @@ _KEPT = 4 << 20
 
 
 class RemoteView:
-    """How a run elsewhere stands; what was read last stays known while it can't be reached.
+    """The state of a run elsewhere; what was read last stays known while it can't be reached.
 
     Args:
         remote: the client.
@@ -44,7 +44,7 @@ class RemoteView:
         return time.monotonic() - self._read_at < PAUSE
 
     def refresh(self) -> None:
-        """Ask how the run stands, unless somebody has just done so."""
+        """Ask for the state of the run, unless somebody has just done so."""
         with self._lock:
             if self.is_current:
                 return

@@ -1,4 +1,4 @@
-"""The status API: how a run stands, over HTTP, to be read and not to be changed.
+"""The status API: the state of a run, over HTTP, to be read and not to be changed.
 
 `GET /status`, `GET /outputs`, `GET /healthz`; the answer is JSON always, errors too.
 """

@@ -56,7 +56,7 @@ class RunInfo:
         root_id: the first of the runs of which it is a retry; its own where it is none.
         ended: what templates know of a run that has ended, besides its id, name and start.
         failed: gives the names of the steps that have failed so far.
-        state: gives `succeeded`, `failed` or `cancelled`: how the run stands so far.
+        state: gives `succeeded`, `failed` or `cancelled`: the state of the run so far.
         folder: where the flow is.
     """
 

@@ -46,7 +46,7 @@ class DamagedCursor:
     Attributes:
         place: where it is, below the folder of all.
         reason: why it can't be read.
-        flow: the flow's name; None where it can't be told, as for the next two.
+        flow: the flow's name; None where it is not known, as for the next two.
         step: the step's name.
         key: identifies one of several values of a step.
     """

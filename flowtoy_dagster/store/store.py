@@ -110,7 +110,7 @@ class Store(ABC):
         It binds those who ask for it, in whatever thread or process, and nobody else.
 
         Raises:
-            OSError: it can't be had.
+            OSError: it is not available.
         """
 
     @abstractmethod

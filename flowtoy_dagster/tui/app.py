@@ -40,7 +40,7 @@ class RunPage(App[int]):
 
     Args:
         source: the run.
-        status: how it stands now.
+        status: its state now.
         show_log: show what steps print first, also of those that have ended.
         clock: gives seconds since 1970.
     """
@@ -108,7 +108,7 @@ class RunPage(App[int]):
 
     @property
     def status(self) -> RunStatus:
-        """How the run stands, as it was reported last."""
+        """The state of the run, as it was reported last."""
         return self._news.status
 
     @property

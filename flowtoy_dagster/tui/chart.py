@@ -19,7 +19,7 @@ def chart_text(status: RunStatus, width: int, now: float) -> Text:
     """A line for each step, with its attempts, its waits and the pauses between two.
 
     Args:
-        status: how the run stands.
+        status: the state of the run.
         width: columns.
         now: seconds since 1970.
     """

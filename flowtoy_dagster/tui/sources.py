@@ -35,7 +35,7 @@ class RunSource(Protocol):
         """Whether the run is carried here: it can be cancelled and retried, and ends with us."""
 
     def status(self) -> RunStatus:
-        """How the run stands; secrets are hidden in all that a source gives."""
+        """The state of the run; secrets are hidden in all that a source gives."""
 
     def outputs(self, step: str) -> str | None:
         """The outputs of a step that has ended as JSON, or why they are not shown."""
@@ -62,7 +62,7 @@ class RunElsewhere:
         self._remote = remote
 
     def status(self) -> RunStatus:
-        """How the run stands."""
+        """The state of the run."""
         return self._remote.status()
 
     def outputs(self, step: str) -> str | None:
@@ -108,7 +108,7 @@ class RunHere:
         self._view = RunView(history, lambda: self._run.run_id)
 
     def status(self) -> RunStatus:
-        """How the run stands."""
+        """The state of the run."""
         return self._view.status()
 
     def outputs(self, step: str) -> str | None:

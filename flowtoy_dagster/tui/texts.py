@@ -61,7 +61,7 @@ def title(status: RunStatus, now: float, doing: str) -> Text:
     """The first line: the flow, its state and time.
 
     Args:
-        status: how the run stands.
+        status: the state of the run.
         now: seconds since 1970.
         doing: what is happening, besides the state.
     """
@@ -75,7 +75,7 @@ def title(status: RunStatus, now: float, doing: str) -> Text:
 
 
 def bar(status: RunStatus, trouble: str | None, width: int) -> Text:
-    """The second line: how many steps have ended, or why that can't be told."""
+    """The second line: how many steps have ended, or why that is not known."""
     if trouble is not None:
         told_of = f"trying again: {plain(trouble)}"
         return Text(told_of, style_of("failed"), no_wrap=True, overflow="ellipsis")

@@ -21,7 +21,7 @@ class News:
     """What is known of the run at some moment.
 
     Attributes:
-        status: how it stands; the last that was told, where it can't be had now.
+        status: its state, or the last known one if it is not available now.
         step: the step that the others are of.
         outputs: its outputs as JSON; None where it has none, or they were not asked for.
         printed: what it has printed; None where that can't be known, or was not asked for.
@@ -40,7 +40,7 @@ class Watcher:
 
     Args:
         source: the run.
-        status: how it stands now.
+        status: its state now.
         tell: called in the thread with news, whenever there are any.
         complain: called in the thread with why a wish could not be granted.
     """

@@ -120,7 +120,7 @@ class Diagnostics:
     def place(
         self, path: KeyPath, line: int | None = None, *, key: bool = False
     ) -> Location | None:
-        """Where a part stands; None where the document came from no file.
+        """Where a part is; None where the document came from no file.
 
         Args:
             path: keys and indexes from the top.

@@ -31,11 +31,11 @@ _CURSOR = (INCREMENTAL,)
 
 @dataclass
 class StepView:
-    """A step with its source resolved, and where in the document its parts stand.
+    """A step with its source resolved, and where in the document its parts are.
 
     Attributes:
         outputs: the outputs, each with its type.
-        payload_path: where the payload stands.
+        payload_path: where the payload is.
         places: where a key of the configuration may stand, the strongest first.
     """
 
@@ -55,7 +55,7 @@ class StepView:
 
     @property
     def item_names(self) -> Collection[str] | None:
-        """What all its templates know besides the roots; None where that can't be told."""
+        """What all its templates know besides the roots; None where that is not known."""
         if "for_each" in self.step.broken:
             return None
         for_each = self.step.config.for_each
@@ -311,7 +311,7 @@ class _Connector:
 
         Args:
             template: one of the configuration's.
-            path: where it stands.
+            path: where it is.
             reason: why its step depends on what it mentions.
             names: what it knows besides the roots; None where any name may be missing.
         """

@@ -232,7 +232,7 @@ class _Builder:
         known = len(self.draft.problems.errors)
         given = self._classify(step.config.input, source, (*path, "input"))
         complete = len(self.draft.problems.errors) == known
-        # What stands a level too high is not missing.
+        # What is a level too high is not missing.
         complete = complete and not self.misplacement.of_input(path)
         view.input_kind = given.kind
         self._warn_of_scalars(given.path, source.type, is_payload=given.kind == "payload")

@@ -43,7 +43,7 @@ class StepDraft:
 
     @property
     def path(self) -> KeyPath:
-        """Where it stands in the document."""
+        """Where it is in the document."""
         return (self.section, self.index)
 
 

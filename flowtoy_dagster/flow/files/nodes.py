@@ -1,4 +1,4 @@
-"""The tree of a configuration: nodes that know where they stand.
+"""The tree of a configuration: nodes that know where they are.
 
 A `Node` holds a plain value or child nodes, the place of the value and, in a mapping, the place
 of its key. Merging works on nodes, so positions survive it.

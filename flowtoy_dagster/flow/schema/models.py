@@ -130,7 +130,7 @@ def gather_configuration(value: dict[str, Any], own_keys: tuple[str, ...]) -> di
     """Move the keys that are not `own_keys` into `configuration`.
 
     Raises:
-        ValueError: a key stands in both places, or `configuration` is not a mapping.
+        ValueError: a key is in both places, or `configuration` is not a mapping.
     """
     own = {key: item for key, item in value.items() if key in own_keys}
     short = {

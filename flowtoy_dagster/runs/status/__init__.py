@@ -1,1 +1,1 @@
-"""How a run and its steps stand: read from events, written as the status document."""
+"""The state of a run and its steps: read from events, written as the status document."""

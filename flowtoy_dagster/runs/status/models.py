@@ -1,4 +1,4 @@
-"""How a run and each of its steps stands, as plain data. No Dagster in here."""
+"""The state of a run and of each of its steps, as plain data. No Dagster in here."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ class Span:
     Attributes:
         kind: an attempt, a wait within one, or the pause between two.
         started_at: seconds since 1970.
-        ended_at: seconds since 1970; None while it goes on.
+        ended_at: seconds since 1970; None while it is running.
         told: why the attempt failed, or what is waited for.
     """
 
@@ -85,7 +85,7 @@ MOST_SPANS = 60
 
 @dataclass
 class StepStatus:
-    """How one step stands.
+    """The state of one step.
 
     Attributes:
         outputs: the names of its outputs.
@@ -162,7 +162,7 @@ class StepStatus:
 
 @dataclass
 class RunStatus:
-    """How a run and each of its steps stands; steps in file order, by written name.
+    """The state of a run and of each of its steps; steps in file order, by written name.
 
     Times are seconds since 1970.
     """

@@ -32,7 +32,7 @@ _LONGEST_REASON = 300
 
 
 class RemoteError(UsageError):
-    """What is asked for can't be had from a status API; one line that says why."""
+    """What is asked for is not available from a status API; one line that says why."""
 
 
 class RemoteRun:
@@ -76,7 +76,7 @@ class RemoteRun:
         """The status document.
 
         Raises:
-            RemoteError: it can't be had, or is something else.
+            RemoteError: it is not available, or is something else.
         """
         found = _parse(self.url + "/status", self._read("/status", LARGEST_STATUS))
         try:
@@ -90,10 +90,10 @@ class RemoteRun:
         return document
 
     def status(self) -> RunStatus:
-        """How the run stands.
+        """The state of the run.
 
         Raises:
-            RemoteError: it can't be told.
+            RemoteError: it is not known.
         """
         return read_status(self.document())
 
@@ -101,7 +101,7 @@ class RemoteRun:
         """`{step: {output: value}}` of the steps that have finished, or of one of them.
 
         Raises:
-            RemoteError: they can't be had.
+            RemoteError: they are not available.
         """
         found: dict[str, Any] = json.loads(self.outputs_json(step))
         return found
@@ -110,7 +110,7 @@ class RemoteRun:
         """What `outputs` gives, as JSON text.
 
         Raises:
-            RemoteError: they can't be had.
+            RemoteError: they are not available.
         """
         query = "" if step is None else "?" + urllib.parse.urlencode({"step": step})
         text = self._read(f"/outputs{query}", LARGEST_OUTPUTS)

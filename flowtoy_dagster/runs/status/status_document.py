@@ -1,4 +1,4 @@
-"""The status document: how a run stands, as JSON, and back again. No Dagster in here.
+"""The status document: the state of a run, as JSON, and back again. No Dagster in here.
 
 Its schema is `status.schema.json`, next to this file.
 """

@@ -1,4 +1,4 @@
-"""What steps wait for, read from a run's history while the run goes on.
+"""What steps wait for, read from a run's history while the run is active.
 
 Some executors give the events of a step only when it has come further; what it waits for would be
 shown when the wait is over.

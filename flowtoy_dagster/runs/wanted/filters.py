@@ -23,7 +23,7 @@ class WantedRuns:
 
     Attributes:
         flow: the name of the flow.
-        state: how the run stands, as `RunState` has it.
+        state: the state of the run, as `RunState` has it.
         since: when it was created at the earliest, in seconds since 1970.
     """
 

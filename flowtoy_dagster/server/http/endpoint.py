@@ -71,7 +71,7 @@ def listen(host: str = LOCAL, port: int = 0, option: str = "--port") -> Listener
         option: where the port was given.
 
     Raises:
-        UsageError: it can't be had; says why.
+        UsageError: it is not available; says why.
     """
     if not 0 <= port <= 65535:
         raise UsageError(f"{port} is not a port: they go from 0 to 65535")

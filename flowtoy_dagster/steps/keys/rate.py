@@ -32,7 +32,7 @@ def rate_key(source: Source) -> str:
 def wait_for_turn(context: StepContext) -> StepContext:
     """Wait until the source of a step may be called, and count the call.
 
-    The time that an attempt may take stands still meanwhile; that of the run does not.
+    The time limit of the attempt does not count this wait; that of the run does.
 
     Returns:
         the context with the deadline as it is now.

@@ -24,7 +24,7 @@ def wait_until(
 ) -> StepContext:
     """Wait until a source may be called.
 
-    The time that an attempt may take stands still meanwhile; that of the run does not.
+    The time limit of the attempt does not count this wait; that of the run does.
 
     Args:
         context: the attempt.

@@ -1,6 +1,6 @@
 """How many calls of a source go on in one run, over all of its processes (language 17.1, 18.6).
 
-A call holds the lock of one of the source's files while it goes on. A process that is killed gives
+A call holds the lock of one of the source's files while it runs. A process that is killed gives
 its locks back: the system does that.
 """
 

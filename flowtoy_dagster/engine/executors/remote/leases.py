@@ -137,7 +137,7 @@ class Renewal:
 
 @dataclass(frozen=True)
 class Standing:
-    """How a hand-out stands.
+    """The state of a hand-out.
 
     Attributes:
         host: where it was claimed; None where it was not.
@@ -203,7 +203,7 @@ class Leases:
         return int(self._database.rows(_HAND_OUT, values)[0][0])
 
     def look(self, run_id: str, turns: Iterable[int]) -> Mapping[int, Standing]:
-        """How hand-outs stand, by turn."""
+        """The states of hand-outs, by turn."""
         rows = self._database.rows(_LOOK, [LEASE, run_id, list(turns)])
         return {turn: Standing(*rest) for turn, *rest in rows}
 

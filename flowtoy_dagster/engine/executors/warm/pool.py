@@ -191,7 +191,7 @@ class WorkerPool:
             label: what reports call the step instead of its key.
 
         Raises:
-            ForkServerError: a worker is needed and can't be had.
+            ForkServerError: a worker is needed and not available.
         """
         wanted = self._setup if setup is None else setup
         idle = [w for w in self._workers.values() if w.step_key is None and not w.retiring]
@@ -271,7 +271,7 @@ class WorkerPool:
         """What workers are forked from; waits until it has imported what they need.
 
         Raises:
-            ForkServerError: it can't be had.
+            ForkServerError: it is not available.
         """
         if self._server is None:
             self._server = ForkServer.spawn(

@@ -1,4 +1,4 @@
-"""How a run stands while it goes on; steps that may never have run (language 19.3)."""
+"""The state of an active run; steps that may never have run (language 19.3)."""
 
 from typing import Any
 

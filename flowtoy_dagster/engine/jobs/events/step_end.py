@@ -1,4 +1,4 @@
-"""What Dagster is told of the end of a step: its outputs, that it was skipped, or why it failed."""
+"""Reports the end of a step to Dagster: its outputs, that it was skipped, or why it failed."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any

@@ -21,7 +21,7 @@ def warn_of_plain_scalars(
     Args:
         problems: takes the warnings.
         root: the document's tree.
-        path: where the configuration or the input stands.
+        path: where the configuration or the input is.
         texts: its keys below which all values become text.
         is_payload: whether all of it is data; else its own keys have types of their own.
     """

@@ -52,7 +52,7 @@ class NameCheck:
 
         Args:
             template: one that `references` takes.
-            path: where it stands.
+            path: where it is.
             names: what it knows besides the roots; None where any name may be missing.
         """
         for name, line in free_names(template).items():

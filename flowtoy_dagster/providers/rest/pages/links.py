@@ -1,4 +1,4 @@
-"""Links to the next page: where they stand, and whether they may be followed."""
+"""Links to the next page: where they are, and whether they may be followed."""
 
 from __future__ import annotations
 
