@@ -23,7 +23,7 @@ class Fence:
     Attributes:
         run_id: the run.
         turn: which hand-out of the run it is.
-        holder: who has claimed it.
+        holder: the process that has claimed it.
     """
 
     run_id: str

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class Progress(Protocol):
-    """Shows how a run goes on."""
+    """Shows the progress of a run."""
 
     def start(self, flow: Flow, reused: Collection[str] = ()) -> None:
         """The run begins: there may be threads from now on.

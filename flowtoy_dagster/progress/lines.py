@@ -59,6 +59,6 @@ class ProgressLines:
         self._print(summary(status, time.monotonic() - self._started))
 
     def _print(self, text: str) -> None:
-        # The log's disk may be full, or who read it may be gone: the run goes on.
+        # The log's disk may be full, or its reader may be gone: the run continues.
         with contextlib.suppress(OSError, ValueError):
             print(plain(text), file=self._stream, flush=True)

@@ -26,7 +26,7 @@ _SUSPENDED = 2.0
 
 
 class LiveProgress:
-    """Draws how a run goes on at the bottom of the terminal.
+    """Draws the progress of a run at the bottom of the terminal.
 
     Captures stderr from its making on, and starts a thread when the run starts: the workers'
     server is forked off in between.

@@ -125,7 +125,7 @@ def run_command(
     running = processes or Processes()
     conversation: _Conversation | None = None
     try:
-        # An interrupt in the middle would leave a command that nobody knows of.
+        # An interrupt in the middle would leave a command that is not registered.
         with uninterrupted():
             process, tree = running.start(lambda: _start(argv, stdin is not None, variables, cwd))
             conversation = _Conversation(process, tree, stdin, max_output_bytes, tee)

@@ -155,7 +155,7 @@ class History:
     def as_it_stands(self, record: dg.RunRecord) -> dg.RunRecord:
         """A record as it is shown: that of a run whose process is gone has an end.
 
-        Nothing is stored. `flowtoy runs repair` does that, and whatever goes on from the run.
+        Nothing is stored. `flowtoy runs repair` does that, and so does whatever continues the run.
         """
         run = record.dagster_run
         if not is_interrupted(self.instance, run):
@@ -202,14 +202,14 @@ class History:
     def _reference(self, run: dg.DagsterRun) -> str | None:
         """The hash of the configuration that a run executes."""
         if run.parent_run_id and run.job_snapshot_id and session_of(run) is None:
-            # Dagster's re-execution takes over its parent's tags, but executes the job of now.
+            # Dagster's re-execution takes over its parent's tags, but executes the current job.
             tags: Mapping[str, str] = self.instance.get_job_snapshot(run.job_snapshot_id).tags
             if CONFIG_TAG in tags:
                 return tags[CONFIG_TAG]
         return run.tags.get(CONFIG_TAG)
 
     def status(self, run: dg.DagsterRun, flow: Flow | None = None) -> RunStatus:
-        """How the run and each of its steps stands, from its events."""
+        """The state of the run and of each of its steps, from its events."""
         builder = self.builder(run, flow or self.flow(run))
         record = self.instance.get_run_record_by_id(run.run_id)
         read_log(builder, self.instance.all_logs(run.run_id, set(FOLLOWED)))

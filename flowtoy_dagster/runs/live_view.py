@@ -1,4 +1,4 @@
-"""One run as it goes on, for many readers: its events are read once, however many ask."""
+"""One active run for many readers: its events are read once, whatever the number of readers."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ class RunView:
         return time.monotonic() - self._read_at < PAUSE
 
     def refresh(self) -> None:
-        """Read what has happened, unless somebody has just done so.
+        """Read what has happened, unless another reader has just done so.
 
         Raises:
             RunError: there is no such run.

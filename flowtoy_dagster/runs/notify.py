@@ -65,7 +65,7 @@ def notify_of_end(history: History, run: dg.DagsterRun, flow: Flow, status: RunS
 
 
 def _is_ours_to_send(history: History, run_id: str) -> bool:
-    """Whether nobody else has begun to notify; from here on, nobody else does.
+    """Whether no other process has begun to notify; from here on, none does.
 
     The mark comes before the calls: who is killed in between has sent nothing, and nobody sends
     it twice. A re-execution has the tags of the run before, whose id it is not.

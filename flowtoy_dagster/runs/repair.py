@@ -39,7 +39,7 @@ def repair_run(history: History, run: dg.DagsterRun, *, is_named: bool) -> str:
             process can't be seen.
 
     Raises:
-        UsageError: it has ended, or goes on, or others launch it, or it can't be known.
+        UsageError: it has ended, or is active, or others launch it, or its state can't be known.
     """
     found, short = carrier(run), run.run_id[:8]
     if run.is_finished:

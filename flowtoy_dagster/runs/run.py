@@ -230,7 +230,7 @@ def follow(
     run: dg.DagsterRun,
     take_in: Callable[[DagsterEvent], None],
 ) -> bool:
-    """Carry a run out; whether somebody interrupted it.
+    """Carry a run out; whether it was interrupted.
 
     Args:
         instance: where the run is.

@@ -1,4 +1,4 @@
-"""The files of a run's flow as they are now, beside what ran."""
+"""The files of a run's flow as they are now, compared with what ran."""
 
 from __future__ import annotations
 

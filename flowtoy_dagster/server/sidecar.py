@@ -23,7 +23,7 @@ from flowtoy_dagster.errors import RunError
 from flowtoy_dagster.server.http.endpoint import Listener
 
 NICE = 10
-"""How far readers stand back behind the run's own processes."""
+"""How much lower the priority of readers is than that of the run's own processes."""
 PATIENCE = 2.0
 """Seconds that it has to end."""
 _LOOK = 0.05

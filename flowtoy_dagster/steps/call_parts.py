@@ -66,7 +66,7 @@ class PartsOfCall:
         try:
             delay = next_delay(policy, self._context.scope, retry, result)[0]
         except StepError:
-            return None  # the failure of the step tells what is wrong with the settings
+            return None  # the failure of the step says what is wrong with the settings
         return None if delay is None or forbids_retry(self._context, result) else delay
 
     @property

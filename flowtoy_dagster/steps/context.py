@@ -39,7 +39,7 @@ class Limiter(Protocol):
         """0 where a source may be called now, and was counted; else seconds to wait."""
 
     def pause(self, key: str, seconds: float) -> None:
-        """Let nobody call a source for a time."""
+        """Let no call of a source begin for a time."""
 
 
 class SlotPlace(Protocol):
@@ -75,9 +75,9 @@ class Host:
 
     Attributes:
         processes: the commands that steps have started in it and that still run.
-        cancelled: set when what its steps come to is nobody's business any more.
+        cancelled: set when the results of its steps are not needed any more.
         lost: why the process that tried this step before is gone; then the step fails unrun.
-        give_up: ends this process; None where it is somebody else's.
+        give_up: ends this process; None if flowtoy does not own it.
         is_wanted: whether what its step comes to is still this process's to store.
     """
 

@@ -152,7 +152,7 @@ class ConfigStore:
         return self._lock(alone=False)
 
     def alone(self) -> AbstractContextManager[None]:
-        """While the block runs, nobody else is in `keeping`; waits for those who are.
+        """While the block runs, no other process is in `keeping`; waits for those that are.
 
         Raises:
             HomeError: the home can't be written.

@@ -160,7 +160,7 @@ def open_mode(home: Path) -> int:
 
 
 def check_owners(home: Path) -> None:
-    """See that nobody else can have a command execute anything by what is in the home.
+    """Check that no other user can make a command execute something by a file in the home.
 
     Raises:
         HomeError: the home or its `dagster.yaml` belongs to another user.

@@ -54,7 +54,7 @@ class _Text:
 
 @dataclass(frozen=True)
 class _Word:
-    """A word of a command, the text that it is of, and its holes that stand outside quotes."""
+    """A word of a command, the text that it is from, and its holes outside of quotes."""
 
     text: str
     source: _Text

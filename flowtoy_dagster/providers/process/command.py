@@ -235,7 +235,7 @@ def _characters(command: str) -> Iterator[tuple[str, str]]:
 
 
 def outside_quotes(pieces: str) -> frozenset[int]:
-    """The numbers of the holes that stand outside quotes."""
+    """The numbers of the holes outside of quotes."""
     quoted = [bool(kind) for _, kind in _characters(pieces)]
     return frozenset(
         int(hole[1]) for hole in HOLE.finditer(pieces) if not quoted[hole.start()]

@@ -111,7 +111,7 @@ def with_argument(script: str, reference: str) -> str:
 
 
 class _ShellText:
-    """Walks through a script, knows what quotes each hole stands in, and fills the holes."""
+    """Walks through a script, knows which quotes each hole is in, and fills the holes."""
 
     def __init__(
         self, script: str, hole: re.Pattern[str], insert: Callable[[int, str], str]

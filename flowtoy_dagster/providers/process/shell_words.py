@@ -16,7 +16,7 @@ _REDIRECTION = re.compile(r"(?:<<<|[<>]&?|>>|>\||&>>?)[ \t]*")
 
 @dataclass(frozen=True)
 class Word:
-    """A word without its quotes; `quoted` says of each character whether it stood in quotes."""
+    """A word without its quotes; `quoted` says of each character whether it was in quotes."""
 
     text: str
     quoted: tuple[bool, ...]

@@ -121,7 +121,7 @@ class Exchange:
     """Makes one request as an `auth` wants it.
 
     Args:
-        auth: who calls; None for nobody.
+        auth: the credentials of the call; None for none.
         tokens: gives the source's token.
         call: the request with credentials.
         hide: hides what is secret.

@@ -45,7 +45,7 @@ from flowtoy_dagster.providers.rest.redirects import (
 _IDEMPOTENT = frozenset({"GET", "HEAD", "PUT", "DELETE", "OPTIONS"})
 _CHUNK = 1 << 16
 _FOLD = re.compile(r"\s*[\r\n]+\s*")
-"""Between the lines of a header that goes on in the next one."""
+"""Between the lines of a header that continues in the next one."""
 _POOL_SIZE = 32
 _LONGEST_WAIT = 1e6
 """Seconds; more than this overflows what sockets and locks can wait."""

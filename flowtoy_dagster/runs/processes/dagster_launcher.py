@@ -101,18 +101,18 @@ class FlowtoyRunLauncher(RunLauncher[DagsterInstance], ConfigurableClass):
 
     @property
     def is_idle(self) -> bool:
-        """Whether no run goes on that was started here."""
+        """Whether no run that was started here is active."""
         with self._lock:
             return all(run.ended for run in self._runs.values())
 
     @property
     def patience(self) -> float:
-        """Seconds that the runs that go on here have at most, once they were asked to end."""
+        """The most seconds that the active runs here have after they were asked to end."""
         with self._lock:
             return max((run.patience for run in self._runs.values() if not run.ended), default=0.0)
 
     def cancel_all(self) -> list[str]:
-        """Ask the runs to end that go on here, and those that still come; gives their ids."""
+        """Ask the active runs here, and those that still come, to end; gives their ids."""
         with self._lock:
             self._closed = True
             going_on = [run for run in self._runs.values() if not run.ended]

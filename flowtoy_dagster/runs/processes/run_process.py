@@ -1,4 +1,4 @@
-"""Processes that carry runs for somebody else. No Dagster in here: they import it meanwhile."""
+"""Processes that carry runs for another process. No Dagster in here: they import it meanwhile."""
 
 from __future__ import annotations
 

@@ -63,7 +63,7 @@ def close_run(
         instance: where the run is.
         run: a run that has not ended.
         reason: why it has ended.
-        cancelled: whether somebody wanted its end.
+        cancelled: whether its end was requested.
     """
     if cancelled or run.status == DagsterRunStatus.CANCELING:
         instance.report_run_canceled(run, message=reason)

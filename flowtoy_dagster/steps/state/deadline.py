@@ -33,7 +33,7 @@ class OutOfTime(BaseException):
 
 
 class Clock:
-    """The time that something may take; it may stand still, while a call waits for its turn.
+    """The time that something may take; the clock may stop while a call waits for its turn.
 
     Args:
         limit: seconds; None is for ever.

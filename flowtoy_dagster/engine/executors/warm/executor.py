@@ -248,7 +248,7 @@ class _Execution:
         if isinstance(report, StepLost):
             judged = report.step_key in self._judged or self._stopping
             if self._is_our_own(report.step_key) and not (judged or report.is_final):
-                # Its op knows what follows: whether it is tried again, and who goes on without it.
+                # Its op knows what follows: whether it is retried, and which steps run without it.
                 self._judged.add(report.step_key)
                 task = replace(self._task(report.step_key), lost=report.reason)
                 self._pool.run(report.step_key, task)

@@ -59,7 +59,7 @@ class Reports:
         return found
 
     def tell(self, event: DagsterEvent) -> None:
-        """Report an event of the step that runs; once that has ended, nobody hears it."""
+        """Report an event of the running step; after its end, reports are dropped."""
         kind = event.event_type_value
         with self._lock:
             if self._running and kind not in self._unwanted:

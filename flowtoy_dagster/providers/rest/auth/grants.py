@@ -171,7 +171,7 @@ class ClientCredentials(OAuth2):
 
 
 class Refresh(OAuth2):
-    """The flow calls for somebody who has logged in before (RFC 6749 6).
+    """The flow calls on behalf of a user who has logged in before (RFC 6749 6).
 
     Attributes:
         refresh_token: what the first token is requested with.

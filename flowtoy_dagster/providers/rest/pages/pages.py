@@ -104,7 +104,7 @@ class Paginator(Strict):
         """The requests, up to the first end that comes.
 
         Raises:
-            PageError: a page lacks what says how to go on, or leads in a circle.
+            PageError: a page lacks the link or cursor to the next one, or leads in a circle.
         """
         inner = self.requests()
         request = next(inner)

@@ -66,7 +66,7 @@ def _tokens(path: str) -> Iterator[tuple[str, Any]]:
 
 
 def _has_quoted_index(path: str) -> bool:
-    """Whether `['name']` stands where JSONPath has a key; to JMESPath it is a list of a text."""
+    """Whether `['name']` is used as a key, as in JSONPath; in JMESPath it is a list of a text."""
     try:
         kinds = [kind for kind, _ in _tokens(path)]
     except ValueError:  # of JMESPath, or of Python where a number is too long
