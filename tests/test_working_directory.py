@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 
 from flowtoy_dagster.datafiles.places import PlaceError, local_path
-from flowtoy_dagster.datafiles.working_directory import absolute, working_directory
 from flowtoy_dagster.errors import UsageError
 from flowtoy_dagster.flow.files.saved_places import packed
 from flowtoy_dagster.flow.places import failure_place, shown_place
 from flowtoy_dagster.loader import load_flow
+from flowtoy_dagster.machine.working_directory import absolute, working_directory
 from flowtoy_dagster.store.recordings.recording import to_record, to_replay
 
 FLOW = "flow: [{name: one, source: env, output: [{name: of, value: HOME}]}]\n"

@@ -17,7 +17,7 @@ from typing import Any, BinaryIO, Protocol, cast
 
 from flowtoy_dagster.datafiles.modes import mode_in
 from flowtoy_dagster.datafiles.part_file import PartFile, remove_abandoned
-from flowtoy_dagster.datafiles.working_directory import DELETED, absolute
+from flowtoy_dagster.machine.working_directory import DELETED, absolute
 
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
 _BLOCK = 8 << 20

@@ -15,7 +15,6 @@ from typing import NamedTuple
 
 import dagster as dg
 
-from flowtoy_dagster.datafiles.working_directory import working_directory
 from flowtoy_dagster.deployment.discovery import PATH_VARIABLE, VARIABLES, FlowFiles
 from flowtoy_dagster.engine.executors.kinds import build_executor
 from flowtoy_dagster.engine.jobs.broken_flow_job import placeholder_job
@@ -29,6 +28,7 @@ from flowtoy_dagster.engine.storage.home import open_home
 from flowtoy_dagster.errors import ConfigError, HomeError, RunError
 from flowtoy_dagster.flow.graph import Flow, worker_count
 from flowtoy_dagster.loader import load_flow, load_saved_flow
+from flowtoy_dagster.machine.working_directory import working_directory
 from flowtoy_dagster.store.configs import SavedConfig, configs_of
 
 BROKEN = "broken"

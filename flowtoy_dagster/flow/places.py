@@ -6,13 +6,13 @@ import os
 import re
 from collections.abc import Iterator, Mapping
 
-from flowtoy_dagster.datafiles.working_directory import working_directory
 from flowtoy_dagster.errors import Location, Problem
 from flowtoy_dagster.flow.files.nodes import KeyPath, Node
 from flowtoy_dagster.flow.files.suggestions import nearest
 from flowtoy_dagster.flow.graph import Flow, Step
 from flowtoy_dagster.flow.templates.references import TemplateMistake, needed
 from flowtoy_dagster.flow.templates.render import is_template
+from flowtoy_dagster.machine.working_directory import working_directory
 
 _OUTPUT = re.compile(r"output '([^']+)':")
 _FIELD = re.compile(r"([a-z_]+(?:\.[\w-]+|\[\d+\])*):")

@@ -9,11 +9,11 @@ from collections.abc import Collection
 from typing import TYPE_CHECKING
 
 from flowtoy_dagster.flow.graph import Flow
+from flowtoy_dagster.machine.steady import steady_time
 from flowtoy_dagster.progress.area import Line, TerminalArea
 from flowtoy_dagster.progress.capture import StderrPipe
 from flowtoy_dagster.progress.rows import Board
 from flowtoy_dagster.progress.words import change_lines, held_cursors, name_width, summary
-from flowtoy_dagster.steady import steady_time
 from flowtoy_dagster.terminal import plain
 
 if TYPE_CHECKING:

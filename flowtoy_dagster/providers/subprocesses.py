@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import IO
 
-from flowtoy_dagster.interrupts import uninterrupted
+from flowtoy_dagster.machine.interrupts import uninterrupted
 from flowtoy_dagster.providers.process_tree import ProcessTree, started
 
 KILL_AFTER = 5.0

@@ -11,7 +11,6 @@ from typing import Any
 
 import dagster as dg
 
-from flowtoy_dagster.datafiles.working_directory import DELETED, working_directory
 from flowtoy_dagster.definitions import rebuild_arguments, rebuild_job
 from flowtoy_dagster.engine.dagster_private.execution import ReconstructableJob
 from flowtoy_dagster.engine.executors.kinds import check_executor, executor_of
@@ -31,6 +30,7 @@ from flowtoy_dagster.flow.graph import Flow, worker_count
 from flowtoy_dagster.flow.param_values import bound
 from flowtoy_dagster.flow.schema.tags import check_run_tags
 from flowtoy_dagster.flow.secrets_of_flow import FlowSecrets
+from flowtoy_dagster.machine.working_directory import DELETED, working_directory
 from flowtoy_dagster.runs.history import History
 from flowtoy_dagster.runs.sessions.carriers import (
     SESSION_TAG,

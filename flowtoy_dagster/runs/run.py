@@ -28,6 +28,7 @@ from flowtoy_dagster.flow.param_values import bind, bound
 from flowtoy_dagster.flow.secrets_of_flow import FlowSecrets, secret_outputs
 from flowtoy_dagster.json_text import loads_checked
 from flowtoy_dagster.loader import Config, load_flow
+from flowtoy_dagster.machine.steady import steady_time
 from flowtoy_dagster.masking.mask import Mask
 from flowtoy_dagster.runs.create import Reuse, create_run
 from flowtoy_dagster.runs.history import History
@@ -36,7 +37,6 @@ from flowtoy_dagster.runs.recorded import begun, end_recording, recording_for
 from flowtoy_dagster.runs.status.event_reader import run_state_of
 from flowtoy_dagster.runs.status.models import Change, RunState, RunStatus
 from flowtoy_dagster.runs.status.stored_waits import stored_waits
-from flowtoy_dagster.steady import steady_time
 from flowtoy_dagster.store.outputs import OutputText
 from flowtoy_dagster.store.record import StepRecord
 from flowtoy_dagster.store.recordings.recording import Recording

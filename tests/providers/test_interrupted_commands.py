@@ -14,7 +14,7 @@ from typing import Any
 import psutil
 import pytest
 
-from flowtoy_dagster.interrupts import uninterrupted
+from flowtoy_dagster.machine.interrupts import uninterrupted
 from flowtoy_dagster.providers.subprocesses import Processes, run_command
 
 

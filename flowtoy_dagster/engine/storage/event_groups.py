@@ -9,7 +9,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextvars import ContextVar
 from typing import Any, Protocol
 
-from flowtoy_dagster.interrupts import uninterrupted
+from flowtoy_dagster.machine.interrupts import uninterrupted
 
 Row = Mapping[str, Any]
 """What is stored of an event, by column."""

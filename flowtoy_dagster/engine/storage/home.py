@@ -10,9 +10,9 @@ from pathlib import Path
 
 import platformdirs
 
-from flowtoy_dagster.datafiles.working_directory import DELETED
 from flowtoy_dagster.engine.storage.address import STORAGE_MODULE, check_storage, storage_address
 from flowtoy_dagster.errors import HomeError, system_reason
+from flowtoy_dagster.machine.working_directory import DELETED
 from flowtoy_dagster.masking.mask import STORAGE_VARIABLE
 from flowtoy_dagster.store.files import make_private_folder, write_whole
 

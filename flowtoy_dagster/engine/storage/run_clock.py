@@ -7,7 +7,7 @@ everywhere they are shown, also where the machine's clock was set while the run 
 import time
 from collections.abc import Mapping
 
-from flowtoy_dagster.steady import monotonic_place
+from flowtoy_dagster.machine.steady import monotonic_place
 
 CLOCK_TAG = "flowtoy/clock"
 """The tag of a run that holds `offset/place/run id`."""

@@ -11,12 +11,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from flowtoy_dagster.datafiles.working_directory import absolute
 from flowtoy_dagster.errors import ConfigError, Location, Problem, system_reason
 from flowtoy_dagster.flow.files.missing_file import missing_file_hint
 from flowtoy_dagster.flow.files.nodes import Mark, Node, from_plain, merge
 from flowtoy_dagster.flow.files.saved_places import located, merged_files
 from flowtoy_dagster.flow.files.yaml_reader import MAX_FILE_BYTES, read_document
+from flowtoy_dagster.machine.working_directory import absolute
 
 STDIN = "-"
 NO_FILE = "<mapping>"

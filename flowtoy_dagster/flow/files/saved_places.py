@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from flowtoy_dagster.datafiles.working_directory import absolute
 from flowtoy_dagster.errors import Location
 from flowtoy_dagster.flow.files.nodes import Mark, Node
+from flowtoy_dagster.machine.working_directory import absolute
 
 _SECTIONS = ("flow", "sources")
 """What steps can fail by."""

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from flowtoy_dagster.flow.schema.rates import MOST_CALLS, Rate
-from flowtoy_dagster.steady import monotonic_place
+from flowtoy_dagster.machine.steady import monotonic_place
 from flowtoy_dagster.store.files import locked_file, make_private_folder
 
 RATES_FOLDER = "flowtoy-rates"

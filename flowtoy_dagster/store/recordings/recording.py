@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from flowtoy_dagster.datafiles.working_directory import DELETED, absolute
 from flowtoy_dagster.errors import RunError, UsageError, system_reason
 from flowtoy_dagster.json_text import loads
+from flowtoy_dagster.machine.working_directory import DELETED, absolute
 from flowtoy_dagster.store.files import make_private_folder, write_whole
 
 Mode = Literal["record", "replay"]

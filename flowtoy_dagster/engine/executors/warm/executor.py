@@ -26,7 +26,6 @@ from dagster import (
 )
 from sqlalchemy.exc import DBAPIError
 
-from flowtoy_dagster.datafiles.working_directory import working_directory
 from flowtoy_dagster.engine.dagster_private.execution import (
     EngineEventData,
     ExecutionPlan,
@@ -63,6 +62,7 @@ from flowtoy_dagster.engine.executors.warm.pool import (
 from flowtoy_dagster.engine.executors.warm.worker import StepTask, WorkerSetup
 from flowtoy_dagster.engine.tags import STEP_TAG
 from flowtoy_dagster.errors import RunError
+from flowtoy_dagster.machine.working_directory import working_directory
 
 INTERRUPT_CHECK = 0.25
 """Seconds after which a waiting executor looks whether it was interrupted."""

@@ -16,7 +16,7 @@ from typing import Any
 
 from typing_extensions import Self
 
-from flowtoy_dagster.datafiles.working_directory import working_directory
+from flowtoy_dagster.machine.working_directory import working_directory
 
 _OF_THE_RUN = frozenset({signal.SIGINT, signal.SIGTERM})
 """The signals by which a run is interrupted; they are not forgotten."""
