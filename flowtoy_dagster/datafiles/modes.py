@@ -10,6 +10,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
+from flowtoy_dagster.datafiles.part_file import sync_folder
+
 PRIVATE = 0o600
 PRIVATE_FOLDER = 0o700
 GROUP = 0o660
@@ -73,3 +75,33 @@ def patiently(act: Callable[[], _Made]) -> _Made:
             if time.monotonic() > until:
                 raise
             time.sleep(_PAUSE)
+
+
+def make_own_folder(folder: Path) -> None:
+    """Make a folder, and those above it: for the group that the one above is for, or private.
+
+    Raises:
+        OSError: it can't be made.
+    """
+    if not folder.parent.exists():
+        make_own_folder(folder.parent)
+    if is_for_group(folder.parent):
+        patiently(lambda: make_folder(folder, GROUP_FOLDER))
+    else:
+        make_folder(folder, PRIVATE_FOLDER)
+
+
+def make_folder(folder: Path, mode: int) -> None:
+    """Make a folder with a mode, whatever the umask; one that is there stays as it is.
+
+    Raises:
+        OSError: it can't be made.
+    """
+    try:
+        folder.mkdir(mode=mode)
+    except FileExistsError:
+        if not folder.is_dir():
+            raise
+        return
+    folder.chmod(mode)  # the umask may have taken away more
+    sync_folder(folder.parent)

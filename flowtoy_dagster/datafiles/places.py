@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, Protocol, cast
 
-from flowtoy_dagster.datafiles.modes import mode_in
+from flowtoy_dagster.datafiles.modes import make_own_folder, mode_in
 from flowtoy_dagster.datafiles.part_file import PartFile, remove_abandoned
 from flowtoy_dagster.machine.working_directory import DELETED, absolute
 
@@ -158,8 +158,8 @@ def open_target(place: str, *, private: bool = False) -> Target:
 
     Args:
         place: a path or URL.
-        private: whether a new file is its owner's alone, or of the group that its folder is for;
-            the folder must exist.
+        private: whether a new file, and each folder that is made for it, is its owner's alone, or
+            of the group that the folder above is for.
 
     Raises:
         PlaceError: nothing can be written there.
@@ -170,7 +170,7 @@ def open_target(place: str, *, private: bool = False) -> Target:
         raise PlaceError("; ".join(part for part in unusable if part))
     path = local_path(place)
     if path is not None:
-        return _LocalTarget(path, mode_in(path.parent) if private else None)
+        return _LocalTarget(path, private=private)
     remote = _REMOTE[scheme_of(place) or ""]
     system, key = file_system(place)
     return remote.open_target(system, key)
@@ -231,10 +231,13 @@ def reason_of(error: Exception) -> str:
 class _LocalTarget:
     """A file of this machine; links are followed."""
 
-    def __init__(self, path: Path, mode: int | None) -> None:
+    def __init__(self, path: Path, *, private: bool) -> None:
         target = Path(os.path.realpath(path))
         try:
-            target.parent.mkdir(parents=True, exist_ok=True)
+            if private:
+                make_own_folder(target.parent)
+            else:
+                target.parent.mkdir(parents=True, exist_ok=True)
         except (FileExistsError, NotADirectoryError):
             raise PlaceError(f"a part of the path '{path.parent}' is not a folder") from None
         if target.exists() and not target.is_file():
@@ -242,7 +245,7 @@ class _LocalTarget:
         if target.exists() and not os.access(target, os.W_OK):
             raise PlaceError(f"'{path}' is read-only")
         remove_abandoned(target)
-        self._part = PartFile(target, mode)
+        self._part = PartFile(target, mode_in(target.parent) if private else None)
 
     def write(self, data: bytes) -> None:
         self._part.file.write(data)

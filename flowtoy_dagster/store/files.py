@@ -10,14 +10,12 @@ from pathlib import Path
 from typing import BinaryIO
 
 from flowtoy_dagster.datafiles.modes import (
-    GROUP_FOLDER,
     PRIVATE,
     PRIVATE_FOLDER,
-    is_for_group,
+    make_folder,
     open_in_mode,
-    patiently,
 )
-from flowtoy_dagster.datafiles.part_file import PART_SUFFIX, PartFile, is_abandoned, sync_folder
+from flowtoy_dagster.datafiles.part_file import PART_SUFFIX, PartFile, is_abandoned
 
 
 @contextlib.contextmanager
@@ -117,32 +115,7 @@ def make_private_folder(folder: Path) -> None:
     # Not by `parents`: that gives the folders above the umask's mode.
     if not folder.parent.exists():
         make_private_folder(folder.parent)
-    _make_folder(folder, PRIVATE_FOLDER)
-
-
-def make_own_folder(folder: Path) -> None:
-    """Make a folder as `make_private_folder` does, or for the group that the one above is for.
-
-    Raises:
-        OSError: it can't be made.
-    """
-    if not folder.parent.exists():
-        make_own_folder(folder.parent)
-    if is_for_group(folder.parent):
-        patiently(lambda: _make_folder(folder, GROUP_FOLDER))
-    else:
-        _make_folder(folder, PRIVATE_FOLDER)
-
-
-def _make_folder(folder: Path, mode: int) -> None:
-    try:
-        folder.mkdir(mode=mode)
-    except FileExistsError:
-        if not folder.is_dir():
-            raise
-        return
-    folder.chmod(mode)  # the umask may have taken away more
-    sync_folder(folder.parent)
+    make_folder(folder, PRIVATE_FOLDER)
 
 
 def remove_parts(folder: Path) -> int:

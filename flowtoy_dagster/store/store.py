@@ -16,12 +16,16 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import BinaryIO
 
-from flowtoy_dagster.datafiles.modes import PRIVATE_FOLDER, is_for_group, mode_in
+from flowtoy_dagster.datafiles.modes import (
+    PRIVATE_FOLDER,
+    is_for_group,
+    make_own_folder,
+    mode_in,
+)
 from flowtoy_dagster.errors import UsageError
 from flowtoy_dagster.store.files import (
     line_file,
     locked_file,
-    make_own_folder,
     remove_parts,
     whole_file,
 )

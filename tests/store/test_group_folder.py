@@ -8,12 +8,20 @@ from pathlib import Path
 
 import pytest
 
+from flowtoy_dagster.datafiles.places import open_target
 from flowtoy_dagster.store.files import make_private_folder, write_whole
 from flowtoy_dagster.store.store import open_store
 
 
 def mode_of(path: Path) -> int:
     return stat.S_IMODE(path.stat().st_mode)
+
+
+def file_of_an_output(path: Path) -> None:
+    target = open_target(str(path), private=True)
+    target.write(b"1")
+    target.finish()
+    target.commit()
 
 
 @pytest.fixture
@@ -34,7 +42,7 @@ def test_what_is_made_in_it_is_for_the_group_whatever_the_umask(team: Path, umas
             file.write(b"1\n")
         with store.lock("run/token", alone=True):
             pass
-        store.folder("run/files")
+        file_of_an_output(store.folder("run/files") / "step" / "table" / "of.csv")
     finally:
         os.umask(before)
     for path in team.rglob("*"):
@@ -49,6 +57,8 @@ def test_in_any_other_folder_it_is_private(tmp_path: Path, mode: int) -> None:
     folder.chmod(mode)
     open_store(folder / "flowtoy-records").put("run/one", b"1")
     assert [mode_of(path) & 0o777 for path in sorted(folder.rglob("*"))] == [0o700, 0o700, 0o600]
+    file_of_an_output(folder / "flowtoy-records" / "run" / "table" / "of.csv")
+    assert mode_of(folder / "flowtoy-records" / "run" / "table" / "of.csv") == 0o600
 
 
 def test_homes_and_recordings_in_it_stay_private(team: Path) -> None:

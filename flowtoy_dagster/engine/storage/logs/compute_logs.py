@@ -10,7 +10,7 @@ from typing import Any
 
 from typing_extensions import Self
 
-from flowtoy_dagster.datafiles.modes import open_in_mode
+from flowtoy_dagster.datafiles.modes import make_own_folder, open_in_mode
 from flowtoy_dagster.engine.dagster_private.storage import (
     CapturedLogContext,
     ConfigurableClassData,
@@ -18,7 +18,6 @@ from flowtoy_dagster.engine.dagster_private.storage import (
 )
 from flowtoy_dagster.engine.storage.logs.log_pump import Pumps
 from flowtoy_dagster.steps.state.mask import SharedMask, StepMask
-from flowtoy_dagster.store.files import make_own_folder
 from flowtoy_dagster.store.shared.shared_files import (
     LOGS_FOLDER,
     shared_folder,
