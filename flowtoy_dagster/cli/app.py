@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from flowtoy_dagster import __version__
-from flowtoy_dagster.cli.parser.installed_commands import Commands
+from flowtoy_dagster.cli.parser.installed_commands import CommandGroup, Commands
 from flowtoy_dagster.cli.shared.options import examples
 
 RUN, LOOK, CHECK, HISTORY, OPERATE = "Run", "Look", "Check", "History", "Operate"
@@ -116,7 +116,8 @@ def make_app(only: str | None = None) -> typer.Typer:
         help="YAML flows for data integration, run on Dagster.",
         epilog=examples("run flow.yaml", "validate flows/", "runs show last"),
         no_args_is_help=True,
-        context_settings={"help_option_names": ["-h", "--help"]},
+        # The names of all commands, for those that are misspelt: `only` makes one of them.
+        context_settings={"help_option_names": ["-h", "--help"], "obj": tuple(COMMANDS)},
         pretty_exceptions_enable=False,
         rich_markup_mode="markdown",
     )
@@ -143,7 +144,7 @@ def _add(app: typer.Typer, name: str, command: Command) -> None:
     for other, member in command.members.items():
         if other not in known:
             loaded.command(other, epilog=examples(*member.shown))(member.load())
-    app.add_typer(loaded, name=name, rich_help_panel=command.group)
+    app.add_typer(loaded, name=name, cls=CommandGroup, rich_help_panel=command.group)
 
 
 def _print_version(wanted: bool) -> None:

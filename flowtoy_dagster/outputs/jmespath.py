@@ -10,9 +10,13 @@ from typing import Any
 import jmespath.parser
 
 from flowtoy_dagster.flow.compile.catalog import Finding
+from flowtoy_dagster.flow.files.suggestions import nearest
 from flowtoy_dagster.flow.templates.jinja import check_jmespath, search
+from flowtoy_dagster.flow.templates.jmespath_runtime import FUNCTIONS
+from flowtoy_dagster.flow.templates.jmespath_words import without_quoted
 from flowtoy_dagster.flow.templates.render import is_template
 from flowtoy_dagster.outputs.kind import OutputKind
+from flowtoy_dagster.outputs.nothing_found import listed, missing_key
 from flowtoy_dagster.providers.base import ENVELOPE
 from flowtoy_dagster.providers.kind import ResultView
 
@@ -21,9 +25,12 @@ _LEFT_ONLY = frozenset(
      "flatten", "pipe"}
 )
 
-_SHOWN_KEYS = 6
 _QUOTED = re.compile(r"""[=!<>]=?\s*("[^"]*")(?!\s*[.(\[])""")
 """What stands in double quotes to the right of a comparison: mostly meant as a text."""
+_WORD = re.compile(r"[=!<>]=?\s*(true|false|null)\b(?!\s*[.(\[])")
+"""A literal of JSON without backticks, which is the name of a key."""
+_PIPED = re.compile(r"(?<!\|)\|\s*([a-z_]+)\s*(?=$|\|(?!\|))")
+"""A name after a pipe: mostly meant as a filter, as templates have them."""
 
 
 class JmespathOutput(OutputKind):
@@ -40,10 +47,13 @@ class JmespathOutput(OutputKind):
         except ValueError as error:
             hint = "for a template write 'type: template'" if is_template(value) else None
             return [Finding((), str(error), hint)]
+        if not isinstance(value, str):
+            return []
         return [
-            Finding((), f"{found[1]} in double quotes is the name of a key in JMESPath",
-                    f"a text is written in single quotes: '{found[1][1:-1]}'", warning=True)
-            for found in _QUOTED.finditer(value if isinstance(value, str) else "")
+            *_looks_like_another_language(value),
+            *(Finding((), f"{found[1]} in double quotes is the name of a key in JMESPath",
+                      f"a text is written in single quotes: '{found[1][1:-1]}'", warning=True)
+              for found in _QUOTED.finditer(value)),
         ]
 
     def gives_json(self, value: Any) -> bool:
@@ -57,25 +67,47 @@ class JmespathOutput(OutputKind):
 
     def doubt(self, value: Any, result: ResultView, found: Any) -> str | None:
         """That the names that the expression begins with are not in the data."""
-        if found is not None or not value:
+        if found not in (None, []) or not value:
             return None
         names = _root_names(value)
         data = _root(names, result)
         if result.text_of is not None and not isinstance(data, dict):
             return f"{result.text_of} is not JSON, so '{value}' finds nothing"
-        if not isinstance(data, dict) or not data or not names or names & data.keys():
-            return None
-        return _why_nothing(value, names, data)
+        is_elsewhere = isinstance(data, dict) and data and names and not names & data.keys()
+        if is_elsewhere and found is None:
+            return _why_nothing(value, names, data)
+        told = missing_key(jmespath.parser.Parser().parse(value).parsed, data)
+        return None if told is None else f"'{value}' finds nothing: {told}"
+
+
+def _looks_like_another_language(expression: str) -> Iterator[Finding]:
+    """What is a key's name to JMESPath, and is something else in languages like it."""
+    plain = without_quoted(expression)
+    for found in _WORD.finditer(plain):
+        word = found[1]
+        yield Finding((), f"{word} without backticks is the name of a key in JMESPath",
+                      f"write `{word}`", warning=True)
+    for found in _PIPED.finditer(plain):
+        if found[1] in FUNCTIONS:
+            yield Finding((), f"'{found[1]}' after '|' is the name of a key in JMESPath",
+                          f"the function is written {found[1]}(@)", warning=True)
 
 
 def _why_nothing(expression: str, names: Collection[str], data: Mapping[str, Any]) -> str:
     if "result" in names:
         return (
             f"'{expression}' finds nothing: 'result' is a name in templates, and JMESPath begins"
-            " in the result"
+            f" in the result{_without_result(expression)}"
         )
-    shown = ", ".join(f"'{key}'" for key in list(data)[:_SHOWN_KEYS])
-    return f"'{expression}' finds nothing: the data has {shown}{', …' * (len(data) > _SHOWN_KEYS)}"
+    found = nearest(min(names), data).question if len(names) == 1 else None
+    advice = f"; {found}" if found else ""
+    return f"'{expression}' finds nothing: the data has {listed(list(data))}{advice}"
+
+
+def _without_result(expression: str) -> str:
+    rest = expression.removeprefix("result.")
+    is_path = rest != expression and re.fullmatch(r"(data\.)?([\w.\[\]*]+)", rest)
+    return f": write '{is_path[2]}'" if is_path else ""
 
 
 @functools.lru_cache(maxsize=1024)

@@ -33,6 +33,11 @@ OUTPUTS: Kinds[OutputKind] = Kinds(
 )
 
 
+_FILES = frozenset({"csv", "parquet", "jsonl", "ndjson", "path"})
+_OF_VALUES = frozenset({
+    "list", "array", "number", "int", "integer", "float", "bool", "boolean", "dict", "object",
+    "mapping", "any", "value",
+})
 _TEXTS = frozenset({"text", "string", "str", "stdout", "lines", "plain"})
 
 def type_for(value: Any) -> str:
@@ -56,6 +61,10 @@ class InstalledOutputs:
             hint = nearest(type_name, OUTPUTS.names()).question or ""
             if type_name in _TEXTS:
                 hint = "for what a command printed, leave out 'type' and write 'value: stdout'"
+            elif type_name in _FILES:
+                hint = "write 'type: file' and the format beside it"
+            elif type_name in _OF_VALUES:
+                hint = "an output is of the type that its value has: leave out 'type'"
             return [Finding(("type",), message, hint)]
         reason = OUTPUTS.why_unusable(type_name)
         if reason is not None:

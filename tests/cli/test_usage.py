@@ -9,9 +9,11 @@ import sys
 from pathlib import Path
 
 import pytest
+import typer.main
 from typer.testing import CliRunner
 
 from flowtoy_dagster.cli.app import make_app
+from flowtoy_dagster.cli.parser.meanings import _MEANINGS
 from flowtoy_dagster.cli.shared.serving import Door
 from flowtoy_dagster.errors import UsageError
 from flowtoy_dagster.flow.schema.durations import seconds_of_span
@@ -20,7 +22,15 @@ CALLS = {
     "run": "Missing argument 'CONFIG'. Name a YAML file, such as `flowtoy run flow.yaml`",
     "runs show": "Missing argument 'RUN'. `flowtoy runs show last` takes the latest run",
     "retry": "Missing argument 'RUN'. `flowtoy retry last` takes the latest run",
-    "validate": "Missing argument 'PATH'. `flowtoy validate --help` has examples",
+    "validate": "'PATH'. Name a YAML file or a folder, such as `flowtoy validate flow.yaml`",
+    "step": "'NAME'. Name a step and a YAML file, such as `flowtoy step fetch flow.yaml`",
+    "pools set": "Name a pool and its limit, such as `flowtoy pools set shop 4`",
+    "run -n f.yaml": "No such option: -n; `flowtoy plan` shows what a run would do",
+    "run --dryrun f.yaml": "No such option: --dryrun; `flowtoy plan` shows what a run would do",
+    "-v": "No such option: -v; `flowtoy --version` prints the version",
+    "validate --workers 3 f.yaml": "No such option: --workers ╰",
+    "validate -v f.yaml": "No such option: -v ╰",
+    "runs -n": "No such option: -n ╰",
     "run --max-workers many f.yaml": "'--max-workers': expected a whole number, got 'many'",
     "webui --port 99999": "'--port': expected at most 65535, got '99999'",
     "run --log-level loud f.yaml":
@@ -36,6 +46,40 @@ def test_a_wrong_call_says_what_to_write(call: str) -> None:
     done = CliRunner(env={"TERM": "dumb", "COLUMNS": "200"}).invoke(make_app(), call.split())
     assert done.exit_code == 2
     assert CALLS[call] in " ".join(done.output.replace("│", " ").split())
+
+
+@pytest.mark.parametrize(
+    ("call", "meant"),
+    [
+        ("chek", "flowtoy validate"), ("lgos", "flowtoy runs logs last"), ("lst", "flowtoy runs"),
+        ("halp", "flowtoy --help"), ("help", "flowtoy --help"), ("help run", "flowtoy run --help"),
+        ("rnu f.yaml", "flowtoy run"), ("f.yml", "flowtoy run f.yml"), ("tsts", "flowtoy test"),
+        ("runs cancel", "flowtoy cancel"), ("runs shw", "flowtoy runs show"),
+        ("runs list", "flowtoy runs"), ("pools list", "flowtoy pools"),
+        ("state ls", "flowtoy state list"), ("runs help show", "flowtoy runs show --help"),
+        ("deploy help", "flowtoy deploy --help"),
+    ],
+)  # fmt: skip
+def test_an_unknown_command_says_which_was_meant(call: str, meant: str) -> None:
+    with pytest.raises(UsageError) as told:
+        make_app()(call.split(), standalone_mode=False)
+    message, hint = str(told.value).splitlines()
+    assert message.startswith("no such command '")
+    assert hint == f"    did you mean '{meant}'?"
+
+
+@pytest.mark.parametrize(("call", "group"), [("xyzzy", "flowtoy"), ("runs f.yaml", "flowtoy runs")])
+def test_a_command_that_is_like_none_leads_to_the_list(call: str, group: str) -> None:
+    with pytest.raises(UsageError, match=f"'{group} --help' lists the commands"):
+        make_app()(call.split(), standalone_mode=False)
+
+
+def test_what_people_type_for_commands_leads_to_commands() -> None:
+    commands = typer.main.get_command(make_app()).commands  # type: ignore[attr-defined]
+    for word, meant in _MEANINGS.items():
+        first, *rest = meant.split()
+        assert word not in commands and (first in commands or first.startswith("--"))
+        assert not rest or rest == ["last"] or rest[0] in commands[first].commands
 
 
 def test_a_retry_of_a_file_says_that_the_run_comes_first() -> None:

@@ -164,7 +164,7 @@ def test_a_command_of_a_package_is_called_listed_and_suggested(
     assert "--install-completion" not in help_text
     misspelt = flowtoy("count-row", env=env)
     assert (misspelt.code, misspelt.stdout) == (2, "")
-    assert "no such command 'count-row'; did you mean 'count-rows'?" in misspelt.stderr
+    assert "no such command 'count-row'\n    did you mean 'flowtoy count-rows'?" in misspelt.stderr
 
 
 def test_names_and_options_are_checked_and_commands_listed_without_dagster(

@@ -80,7 +80,7 @@ def _graph(config: list[str] | None, run: str | None) -> Graph:
     from flowtoy_dagster.plan.drawings.graph import graph_of
 
     if not config and run is None:
-        raise UsageError("give the files of a flow, or --run RUN")
+        raise UsageError("give the files of a flow, or --run RUN\n    flowtoy graph flow.yaml")
     flow = load_flow(config) if config else None
     if flow is not None:
         show_warnings(flow)

@@ -95,7 +95,7 @@ def plan(
     elif config:
         flow = flow_of(config, param, params_file, timeout)
     else:
-        raise UsageError("give the files of a flow, or --retry RUN")
+        raise UsageError("give the files of a flow, or --retry RUN\n    flowtoy plan flow.yaml")
     found = plan_of(flow, max_workers, told)
     if wants_json:
         from flowtoy_dagster.plan.model import as_json as plain_data

@@ -34,23 +34,19 @@ def _command_of(name: str, loaded: Any) -> Any:
 
 COMMANDS: Kinds[Any] = Kinds("flowtoy.commands", "command", {}, _command_of)
 
-_MEANINGS = {
-    "health": "flowtoy doctor", "diagnose": "flowtoy doctor", "info": "flowtoy doctor",
-    "check": "flowtoy validate", "lint": "flowtoy validate", "dry-run": "flowtoy plan",
-    "explain": "flowtoy plan", "draw": "flowtoy graph", "dag": "flowtoy graph",
-    "show-plan": "flowtoy plan", "order": "flowtoy plan",
-    "new": "flowtoy init", "create": "flowtoy init", "scaffold": "flowtoy init",
-    "plugins": "flowtoy providers", "kinds": "flowtoy providers", "json-schema": "flowtoy schema",
-    "help": "flowtoy --help", "version": "flowtoy --version",
-    "list": "flowtoy runs", "ls": "flowtoy runs", "ps": "flowtoy runs", "history": "flowtoy runs",
-    "log": "flowtoy runs logs last", "logs": "flowtoy runs logs last",
-    "show": "flowtoy runs show last", "status": "flowtoy runs show last",
-    "prune": "flowtoy runs prune", "repair": "flowtoy runs repair",
-    "start": "flowtoy run", "exec": "flowtoy run", "execute": "flowtoy run",
-    "ui": "flowtoy webui", "web": "flowtoy webui", "rerun": "flowtoy retry last",
-    "resume": "flowtoy retry last", "stop": "flowtoy cancel last", "kill": "flowtoy cancel last",
-}
-"""What people type, and the command that does it."""
+class CommandGroup(TyperGroup):
+    """A group of flowtoy's commands."""
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        """The command that is called, and its arguments.
+
+        Raises:
+            UsageError: there is no such command.
+        """
+        name = args[0]
+        if name in self.commands or name.startswith("-"):
+            return super().resolve_command(ctx, args)
+        raise _unknown(ctx, args, list(self.commands))
 
 
 class Commands(TyperGroup):
@@ -99,21 +95,12 @@ class Commands(TyperGroup):
             if reason is not None:
                 raise UsageError(reason)
             return name, COMMANDS[name], args[1:]
-        from flowtoy_dagster.flow.files.suggestions import nearest
-
-        meant = nearest(name, [*self.commands, *COMMANDS.installed])
-        if meant.match in COMMANDS.installed:
-            raise UsageError(f"no such command '{name}'; {meant.question}")
-        hint = _meant_by(name, meant.question)
-        if hint is not None:
-            raise UsageError(f"no such command '{name}'\n    {hint}")
-        return super().resolve_command(ctx, args)
+        if name.startswith("-"):
+            return super().resolve_command(ctx, args)
+        raise _unknown(ctx, args, [*self.commands, *COMMANDS.installed])
 
 
-def _meant_by(name: str, question: str | None) -> str | None:
-    """What to write instead of a command that does not exist."""
-    if name.endswith((".yaml", ".yml")) or name == "-":
-        return f"did you mean 'flowtoy run {name}'?"
-    if name in _MEANINGS:
-        return f"did you mean '{_MEANINGS[name]}'?"
-    return question
+def _unknown(ctx: Any, args: list[str], own: list[str]) -> UsageError:
+    from flowtoy_dagster.cli.parser.meanings import no_such_command
+
+    return no_such_command(args[0], ctx.command_path, own, ctx.find_root().obj or (), args[1:])

@@ -158,6 +158,13 @@ class Diagnostics:
             self.error(where, message, hint, key=True)
         elif kind == "missing":
             lacking = f"the key '{detail['loc'][-1]}' is required"
+            found = detail["input"]
+            if detail["loc"] == ("name",) and isinstance(found, dict) and len(found) == 1:
+                # `- fetch: {source: …}`, as other tools have it.
+                only = next(iter(found))
+                hint = f"write the step's name as a value: '- name: {only}'"
+                self.error(where[:-1], lacking, hint)
+                return
             self.error(where[:-1], lacking, shape_hint(model, detail))
         elif kind == "value_error":
             error = context["error"]

@@ -31,7 +31,8 @@ def _read_params(draft: Draft, raw: Any) -> None:
     if raw is None:
         return
     if not isinstance(raw, dict):
-        draft.problems.error(("params",), f"expected a mapping, got {show(raw)}")
+        draft.problems.error(("params",), f"expected a mapping, got {show(raw)}",
+                             "write params: {day: {type: string}}")
         draft.param_names = None
         return
     draft.param_names = frozenset(name for name in raw if not is_free(name))

@@ -12,7 +12,11 @@ from flowtoy_dagster.flow.compile.catalog import Catalog, Finding
 from flowtoy_dagster.flow.compile.closing import check_closing
 from flowtoy_dagster.flow.compile.edges import Links, StepView, connect
 from flowtoy_dagster.flow.compile.flow_folder import folder_of
-from flowtoy_dagster.flow.compile.mistakes.misplaced import Misplacement, key_of_step
+from flowtoy_dagster.flow.compile.mistakes.misplaced import (
+    Misplacement,
+    hint_on_payload,
+    key_of_step,
+)
 from flowtoy_dagster.flow.compile.mistakes.plain_scalars import warn_of_plain_scalars
 from flowtoy_dagster.flow.compile.mistakes.replaced_lists import replaced_steps
 from flowtoy_dagster.flow.compile.output_options import check_places, item_findings
@@ -27,7 +31,7 @@ from flowtoy_dagster.flow.compile.validate import (
 )
 from flowtoy_dagster.flow.files.loading import Document
 from flowtoy_dagster.flow.files.nodes import KeyPath, merge_configurations
-from flowtoy_dagster.flow.files.suggestions import nearest
+from flowtoy_dagster.flow.files.suggestions import nearest, several_meant
 from flowtoy_dagster.flow.graph import Flow, InputKind, Notification, Source, Step, Until
 from flowtoy_dagster.flow.schema.fields import STATIC, is_free
 from flowtoy_dagster.flow.schema.incremental import NOT_WITH_ITEMS
@@ -254,7 +258,7 @@ class _Builder:
             place = self.draft.place_of(finding.path, view.places)
             if place is not None or not finding.path:
                 # An error of a named source is reported once, at its place there.
-                self._note(finding, place or path)
+                self._note(self._with_hint(finding, source, given), place or path)
         view.source = Source(source.type, configuration, source.name)
         return view
 
@@ -265,6 +269,13 @@ class _Builder:
         texts = self.providers.text_keys(type_name)
         if path:
             warn_of_plain_scalars(problems, root, path, texts, is_payload=is_payload)
+
+    def _with_hint(self, finding: Finding, source: Source, given: _Input) -> Finding:
+        """A finding; of a call that lacks something, with what its input was meant as."""
+        if finding.path or finding.hint or given.kind != "payload":
+            return finding
+        keys = self.providers.request_keys(source.type)
+        return replace(finding, hint=hint_on_payload(given.value, keys))
 
     def _note(self, finding: Finding, place: KeyPath) -> None:
         note = self.draft.problems.warning if finding.warning else self.draft.problems.error
@@ -354,7 +365,7 @@ class _Builder:
             self.draft.problems.error((*path, of_step), message, hint, key=True)
             return _Input("none", value, path)
         listed = ", ".join(f"'{name}'" for name in others)
-        question = nearest(others[0], keys).question if len(others) == 1 else None
+        question = several_meant(others, keys)
         hint = question or (
             "a payload has none of the provider's request keys, a request nothing else; "
             "for a payload with such names write {type: value, value: {...}}"

@@ -143,6 +143,12 @@ def _read_sources(draft: Draft, raw: Any) -> None:
     for name, value in raw.items():
         if is_free(name):
             continue
+        if not isinstance(value, dict):
+            hint = f"write {name}: {{type: ...}}"
+            message = f"expected a mapping, got {show(value)}"
+            draft.problems.error(("sources", name), message, hint)
+            draft.broken_sources.add(name)
+            continue
         spare = {"type": UNKNOWN_TYPE}
         source, broken = salvage(draft, SourceConfig, value, ("sources", name), spare)
         if broken:
@@ -159,7 +165,8 @@ def _read_steps(draft: Draft, raw: dict[str, Any]) -> None:
         path: tuple[str, ...] = ("flow",) if "flow" in raw else ()
         draft.problems.error(path, _NO_STEP, "write 'flow:' and a list of steps")
     elif not isinstance(steps, list):
-        draft.problems.error(("flow",), f"expected a list of steps, got {show(steps)}")
+        hint = "write flow: [{name: first, source: ...}], a list with a mapping for each step"
+        draft.problems.error(("flow",), f"expected a list of steps, got {show(steps)}", hint)
     elif not steps:
         draft.problems.error(("flow",), _NO_STEP)
     else:
@@ -175,7 +182,7 @@ def _read_notifications(draft: Draft, raw: Any) -> None:
         return
     if not isinstance(raw, list):
         message = f"expected a list of notifications, got {show(raw)}"
-        draft.problems.error(("notify",), message)
+        draft.problems.error(("notify",), message, "write notify: [{on: failure, source: ...}]")
         return
     for index, value in enumerate(raw):
         spare = {"on": "failure", "source": BROKEN_SOURCE}

@@ -28,7 +28,9 @@ def missing_file_hint(path: str) -> str | None:
     except OSError:
         return None
     shown = {name: str(folder / name) for name in names}
-    near = nearest(Path(path).name, names).match
+    wanted = Path(path).name
+    near = next((name for name in names if Path(name).stem == wanted), None)
+    near = near or nearest(wanted, names).match
     if near is not None:
         return f"did you mean '{shown[near]}'?"
     if not names:

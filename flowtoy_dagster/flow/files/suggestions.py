@@ -10,7 +10,7 @@ import heapq
 import itertools
 import math
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any
@@ -72,6 +72,17 @@ def nearest(name: str, known: Iterable[str], *, but: str | None = None) -> Sugge
     if meant is None and found:
         meant = index.names[found[0]]
     return Suggestion(meant, tuple(listed))
+
+
+def several_meant(names: Sequence[str], known: Iterable[str]) -> str | None:
+    """`did you mean 'a' for 'b', 'c' for 'd'?`; None where one of the names is like none."""
+    found = [(name, nearest(name, known).match) for name in names]
+    if any(match is None for _, match in found):
+        return None
+    if len(found) == 1:
+        return f"did you mean '{found[0][1]}'?"
+    listed = ", ".join(f"'{match}' for '{name}'" for name, match in found)
+    return f"did you mean {listed}?"
 
 
 def continued(beginning: str, known: Iterable[str]) -> str | None:

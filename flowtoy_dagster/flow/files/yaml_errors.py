@@ -11,6 +11,8 @@ from dataclasses import dataclass
 
 import yaml
 
+from flowtoy_dagster.flow.files.yaml_words import in_plain_words, wrong_indent
+
 _NO_SPACE = re.compile(r"(?P<indent>\s*(?:- )?)(?P<key>[A-Za-z_][\w-]*):(?P<value>[^\s:/].*)")
 _NO_COLON = re.compile(r"(?P<indent>\s*(?:- )?)(?P<key>[A-Za-z_][\w-]*) +(?P<value>\S.*)")
 _OPENED = re.compile(r"(?:[:\-]\s+|^\s*)(\{\{|\[|\{|\"|')")
@@ -40,26 +42,32 @@ def mistake_in(text: str, error: yaml.MarkedYAMLError) -> Mistake | None:
         return None
     what = " ".join(filter(None, (error.context, error.problem)))
     before = text[: mark.index + 1]
+    message, hint = in_plain_words(text, error) or (what, None)
+    hint = hint or _hint(what, before)
     if any("\u00a0" in line for line in before.rsplit("\n", 2)[-2:]):
         hint = "there is a non-breaking space (U+00A0) here: write an ordinary space"
-        return Mistake(mark.index, f"not valid YAML: {what}", hint)
+        return Mistake(mark.index, f"not valid YAML: {message}", hint)
     if "quoted scalar" in what and "end of stream" in what and error.context_mark:
         return Mistake(error.context_mark.index, "the quote that opens here is not closed")
-    if "mapping values are not allowed" in what:
-        return _line_without_colon(text, mark) or Mistake(
-            mark.index, f"not valid YAML: {what}", "a value that contains ': ' must be quoted"
-        )
-    if "could not find expected ':'" in what:
+    return _of_lines(text, mark, what) or Mistake(mark.index, f"not valid YAML: {message}", hint)
+
+
+def _of_lines(text: str, mark: yaml.Mark, what: str) -> Mistake | None:
+    """A mistake that the beginnings of lines show."""
+    found = None
+    is_second_colon = "mapping values are not allowed" in what
+    if is_second_colon or "could not find expected ':'" in what:
         found = _line_without_colon(text, mark)
-        if found is not None:
-            return found
-    if "cannot start any token" in what:
-        return _bad_beginning(text, mark, what)
-    if "did not find expected '-' indicator" in what or "did not find expected key" in what:
-        found = _wrong_indent(text, mark)
-        if found is not None:
-            return found
-    return Mistake(mark.index, f"not valid YAML: {what}", _hint(what, before))
+    if found is None and (
+        is_second_colon or "did not find expected '-' indicator" in what
+        or "did not find expected key" in what
+    ):
+        indent = wrong_indent(text, mark)
+        found = Mistake(*indent) if indent else None
+    if found is None and is_second_colon:
+        message = "not valid YAML: a second ': ' in a line that has one"
+        return Mistake(mark.index, message, "a value that contains ': ' must be quoted")
+    return found
 
 
 def _line_without_colon(text: str, mark: yaml.Mark) -> Mistake | None:
@@ -81,39 +89,9 @@ def _line_without_colon(text: str, mark: yaml.Mark) -> Mistake | None:
     return None
 
 
-def _bad_beginning(text: str, mark: yaml.Mark, what: str) -> Mistake:
-    character = text[mark.index : mark.index + 1]
-    if character == "\t":
-        return Mistake(mark.index, f"not valid YAML: {what}", "indent with spaces, not tabs")
-    hint = f"a value that begins with '{character}' must be quoted"
-    return Mistake(mark.index, f"not valid YAML: {what}", hint if character.strip() else None)
-
-
-def _wrong_indent(text: str, mark: yaml.Mark) -> Mistake | None:
-    """A line that is indented by another number of spaces than the keys above it."""
-    begin = text.rfind("\n", 0, mark.index) + 1
-    line = text[begin:].split("\n", 1)[0]
-    own = len(line) - len(line.lstrip(" "))
-    if not re.match(r"\s*[A-Za-z_][\w-]*\s*:(\s|$)", line) or begin + own != mark.index:
-        return None
-    for above in reversed(text[:begin].split("\n")):
-        found = re.match(r"(\s*(?:- )?)[A-Za-z_][\w-]*\s*:", above)
-        if found:
-            theirs = len(found[1])
-            if theirs == own:
-                return None
-            message = f"this key is indented by {own} spaces, the one above it by {theirs}"
-            return Mistake(mark.index, message, "keys of one mapping have the same indentation")
-    return None
-
-
 def _hint(what: str, before: str) -> str | None:
-    if "scanning an alias" in what:
-        return "a value that begins with '*' must be quoted"
     if "did not find expected key" in what or "unhashable" in what:
         return _hint_on_flow_value(before)
-    if "another document" in what:
-        return "write the documents into files of their own; several files are merged"
     return None
 
 

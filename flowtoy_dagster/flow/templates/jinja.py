@@ -29,7 +29,8 @@ from jinja2.utils import generate_lorem_ipsum
 from flowtoy_dagster.errors import TemplateError
 from flowtoy_dagster.flow.templates import bounds
 from flowtoy_dagster.flow.templates.file_records import file_records
-from flowtoy_dagster.flow.templates.jmespath_runtime import Expression, why_incomplete
+from flowtoy_dagster.flow.templates.jmespath_runtime import Expression
+from flowtoy_dagster.flow.templates.jmespath_words import why_malformed, why_not_applied
 from flowtoy_dagster.flow.templates.names import Missing, Names
 from flowtoy_dagster.flow.templates.values import native, text, to_json
 from flowtoy_dagster.json_text import loads
@@ -191,6 +192,8 @@ def search(expression: str, data: Any) -> Any:
     """
     try:
         return _compiled_jmespath(expression).search(data)
+    except jmespath.exceptions.JMESPathTypeError as error:
+        raise TemplateError(f"jmespath '{expression}': {why_not_applied(error)}") from None
     except jmespath.exceptions.JMESPathError as error:
         message = " ".join(str(error).split())
         raise TemplateError(f"jmespath '{expression}': {message}") from None
@@ -218,9 +221,9 @@ def check_jmespath(expression: str) -> None:
     try:
         _compiled_jmespath(expression)
     except jmespath.exceptions.JMESPathError as error:
-        reason = _JMESPATH_NOISE.sub("", str(error).splitlines()[0])
-        if isinstance(error, jmespath.exceptions.IncompleteExpressionError):
-            reason = why_incomplete(expression)
+        reason = why_malformed(expression, error) or _JMESPATH_NOISE.sub(
+            "", str(error).splitlines()[0]
+        )
         raise ValueError(f"malformed jmespath expression '{expression}': {reason}") from None
 
 

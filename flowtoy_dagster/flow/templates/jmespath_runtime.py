@@ -84,6 +84,10 @@ class _Functions(functions.Functions):
         return arg if isinstance(arg, str) else dumps(arg).decode()
 
 
+FUNCTIONS = frozenset(_Functions.FUNCTION_TABLE)
+"""The names of all functions."""
+
+
 class _Interpreter(visitor.TreeInterpreter):
     COMPARATOR_FUNC: ClassVar[dict[str, Callable[[Any, Any], Any]]] = {
         "eq": equal,
@@ -172,30 +176,3 @@ def _floats(value: Any) -> Iterator[float]:
     elif isinstance(value, (list, dict)):
         for item in value.values() if isinstance(value, dict) else value:
             yield from _floats(item)
-
-
-_MISSING = (
-    (("==", "!=", "<", "<=", ">", ">="), "a value is missing, such as 'open' in single quotes"),
-    (("&&", "||", "!", "|", "&", ",", ":"), "an expression is missing"),
-    ((".",), "the name of a key is missing"),
-    (("[?",), "a condition is missing, such as [?state == 'open']"),
-)
-_BRACKETS = {"[": "]", "(": ")", "{": "}"}
-
-
-def why_incomplete(expression: str) -> str:
-    """What an expression lacks at its end."""
-    text = expression.rstrip()
-    for ends, missing in _MISSING:
-        for end in sorted(ends, key=len, reverse=True):
-            if text.endswith(end):
-                return f"after '{end}' at its end {missing}"
-    unclosed: list[str] = []
-    for character in re.sub(r"'(?:[^'\\]|\\.)*'|\"(?:[^\"\\]|\\.)*\"|`[^`]*`", "", text):
-        if character in _BRACKETS:
-            unclosed.append(character)
-        elif unclosed and character == _BRACKETS[unclosed[-1]]:
-            unclosed.pop()
-    if unclosed:
-        return f"'{unclosed[-1]}' is not closed by '{_BRACKETS[unclosed[-1]]}'"
-    return "it is not complete"

@@ -16,6 +16,7 @@ from flowtoy_dagster.flow.files.suggestions import nearest
 from flowtoy_dagster.flow.templates.jinja import environment
 from flowtoy_dagster.flow.templates.names import LOOP, ROOTS, expression
 from flowtoy_dagster.flow.templates.render import is_template, parse
+from flowtoy_dagster.flow.templates.syntax_words import why_no_template
 
 REFERRING = ("flows", "steps", "sources", "params", "env")
 ITEM_ATTRIBUTES = ("items", "counts")
@@ -99,13 +100,8 @@ def references(source: str) -> frozenset[Reference]:
     try:
         tree = _tree(source)
     except jinja2.TemplateSyntaxError as error:
-        hint = None
-        if source.count("{{") > source.count("}}"):
-            hint = "'{{' is closed by '}}'"
-        elif source.count("{%") > source.count("%}"):
-            hint = "'{%' is closed by '%}'"
-        message = f"not a valid template: {error.message}"
-        raise TemplateMistake(message, error.lineno, hint) from None
+        reason, hint = why_no_template(error, source)
+        raise TemplateMistake(f"not a valid template: {reason}", error.lineno, hint) from None
     except RecursionError:
         raise TemplateMistake("not a valid template: nested too deeply") from None
     return frozenset(_walk(tree, called=False))

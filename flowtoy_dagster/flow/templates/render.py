@@ -18,6 +18,7 @@ from flowtoy_dagster.flow.templates.bounds import BUDGET, Rounds
 from flowtoy_dagster.flow.templates.jinja import environment, lenient_environment
 from flowtoy_dagster.flow.templates.missing_parts import missing_part
 from flowtoy_dagster.flow.templates.python_words import in_plain_words
+from flowtoy_dagster.flow.templates.syntax_words import why_no_template
 from flowtoy_dagster.flow.templates.values import native, plain, text, to_json
 
 __all__ = ["is_template", "parse", "render", "render_all", "text", "to_json"]
@@ -91,7 +92,7 @@ def render(source: str, context: Mapping[str, Any], *, lenient: bool = False) ->
             return plain(value)
         return native(value)
     except jinja2.TemplateSyntaxError as error:
-        raise TemplateError(f"not a valid template: {error.message}") from None
+        raise TemplateError(f"not a valid template: {why_no_template(error, source)[0]}") from None
     except jinja2.exceptions.SecurityError as error:
         raise TemplateError(f"not allowed in a template: {error}") from None
     except (jinja2.TemplateError, ArithmeticError, LookupError, TypeError, ValueError) as error:

@@ -7,8 +7,13 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from flowtoy_dagster.flow.compile.catalog import Finding
+from flowtoy_dagster.flow.files.suggestions import nearest
 
 _SHOWN_URL = 100
+_SCHEMES = ("https", "http")
+_PLAIN_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*")
+_HALF_SCHEME = re.compile(r"https?(?::?/{1,3}|:(?=\w))", re.IGNORECASE)
+_OF_THIS_MACHINE = re.compile(r"localhost|127\.|\[::1\]", re.IGNORECASE)
 
 
 def join(base: str | None, url: str | None) -> str:
@@ -35,19 +40,32 @@ def cut(text: str) -> str:
     return text if len(text) <= _SHOWN_URL else text[:_SHOWN_URL] + "…"
 
 
+def _scheme_for(url: str) -> str:
+    """What a URL without a scheme is likely called with."""
+    return "http" if _OF_THIS_MACHINE.match(url) else "https"
+
+
 def url_findings(configuration: Mapping[str, Any]) -> Iterator[Finding]:
     """What is wrong with the URL of a configuration as written, as far as its text shows it."""
     url, base = configuration.get("url"), configuration.get("base_url")
     key = "base_url" if base and not (isinstance(url, str) and "://" in url) else "url"
     written = str(configuration.get(key) or "").strip()
-    if not written or "://" in written or written.startswith("{"):
+    if not written or written.startswith("{"):
         return
-    variable = re.match(r"\$\{?([A-Za-z_]\w*)\}?", written)
+    scheme, is_url, _ = written.partition("://")
+    if is_url and _PLAIN_SCHEME.fullmatch(scheme) and scheme.lower() not in _SCHEMES:
+        near = nearest(scheme, _SCHEMES).question
+        yield Finding((key,), f"'{cut(scheme)}' is no scheme that can be called",
+                      near or "write 'https://' or 'http://'")
+    if is_url:
+        return
+    variable = re.match(r"(?:\$\{?|%)([A-Za-z_]\w*)[}%]?", written)
     if variable:
         hint = f"write {{{{ env.{variable[1]} }}}}"
         yield Finding((key,), f"'{variable[0]}' is not replaced in a URL", hint)
     elif written.startswith("/"):
         yield Finding((key,), "a URL that begins with '/' needs a 'base_url' with a host")
     else:
-        hint = f"did you mean 'https://{cut(shown(written))}'?"
+        rest = _HALF_SCHEME.sub("", written)
+        hint = f"did you mean '{_scheme_for(rest)}://{cut(shown(rest))}'?"
         yield Finding((key,), "the URL has no scheme, such as 'https://'", hint)

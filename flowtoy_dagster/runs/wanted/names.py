@@ -67,5 +67,5 @@ def _by_beginning(runs: KnownRuns, name: str) -> dg.DagsterRun:
         raise UsageError(f"several runs begin with '{name}': {ids}")
     hint = "flowtoy runs lists them"
     if name.endswith((".yaml", ".yml")):
-        hint = f"the run comes first: flowtoy retry last {name}"
+        hint = "runs are named by id, last or last:FLOW"
     raise UsageError(f"there is no run '{name}'\n    {hint}")

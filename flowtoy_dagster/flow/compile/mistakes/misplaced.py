@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from typing import Any
 
 from flowtoy_dagster.flow.compile.catalog import ProviderCatalog
 from flowtoy_dagster.flow.files.nodes import KeyPath, Node
+from flowtoy_dagster.flow.files.suggestions import several_meant
+from flowtoy_dagster.flow.files.synonyms import meanings
 from flowtoy_dagster.flow.schema.fields import keys_of
 from flowtoy_dagster.flow.schema.models import StepConfig
 
@@ -60,6 +63,24 @@ class Misplacement:
         if self._providers.why_unusable(kind):
             return ()
         return self._providers.request_keys(kind) or ()
+
+
+def hint_on_payload(payload: Any, keys: Collection[str] | None) -> str | None:
+    """What an input that is taken for data was meant as, where its source lacks a setting.
+
+    Args:
+        payload: the input.
+        keys: those of a request to the source; None where its input is always data.
+    """
+    if not keys or payload is None:
+        return None
+    if not isinstance(payload, dict):
+        return (
+            "the input is no mapping, so it is data for the call; write a mapping with the keys of"
+            " the call"
+        )
+    found = [str(name) for name in payload if any(one in keys for one in meanings(str(name)))]
+    return several_meant(found, keys) if found else None
 
 
 def key_of_step(others: Collection[str]) -> str | None:

@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Iterable
 
 from flowtoy_dagster.flow.files.suggestions import continued, nearest
 from flowtoy_dagster.flow.templates.names import FLOW_WORDS
 from flowtoy_dagster.flow.templates.references import Reference
+
+_CALLED_FLOWS = frozenset({
+    "outputs", "output", "needs", "tasks", "task", "jobs", "job", "results", "result", "xcom",
+})
+"""Names under which other tools have what steps gave."""
+_BETWEEN = re.compile(r"\s*[,;&|]\s*|\s+and\s+|\s+")
+"""What stands between names that are written into one text."""
 
 
 def step_hint(missing: str, names: Collection[str], dependent: str) -> str:
@@ -17,8 +25,8 @@ def step_hint(missing: str, names: Collection[str], dependent: str) -> str:
         names: the names of all steps.
         dependent: the step that refers to it.
     """
-    several = [part.strip() for part in missing.split(",")]
-    if len(several) > 1 and all(part in names for part in several):
+    several = [part.strip("[]'\"") for part in _BETWEEN.split(missing.strip("[] "))]
+    if missing not in several and several and all(part in names for part in several):
         return f"several names are a list: [{', '.join(several)}]"
     hyphened = continued(f"{missing}-", names)
     if hyphened:
@@ -41,9 +49,13 @@ def root_hint(name: str, template: str, steps: Iterable[str]) -> str | None:
     """What to write for an unknown name that is a step's, or a part of one's."""
     for step in steps:
         if step == name:
-            return f"a step's outputs are under 'flows': write {_path(step)}.NAME"
+            used = re.search(rf"(?<![\w.]){re.escape(name)}\.(?:outputs?\.)?(\w+)", template)
+            output = used[1] if used else "NAME"
+            return f"a step's outputs are under 'flows': write {_path(step)}.{output}"
         if step.endswith(f"-{name}") and step in template:
             return _minus(step)
+    if name in _CALLED_FLOWS:
+        return "outputs of steps are under 'flows': write flows.STEP.NAME"
     return None
 
 

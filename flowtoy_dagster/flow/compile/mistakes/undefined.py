@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection
 
 from flowtoy_dagster.flow.compile.catalog import ProviderCatalog
@@ -29,7 +30,16 @@ from flowtoy_dagster.flow.templates.references import (
     words_of,
 )
 
+_DOLLAR = re.compile(r"\$\{\{[^{}]*\}\}")
+"""A template as GitHub Actions have it; within a longer text, `$` may be of a price."""
 _OF_ITEMS = "only templates of a step with 'for_each' have it"
+_FILTERS = {
+    "len": "length", "length": "length", "str": "string", "int": "int", "float": "float",
+    "json": "tojson", "upper": "upper", "lower": "lower", "join": "join", "sorted": "sort",
+    "round": "round", "abs": "abs", "sum": "sum", "max": "max", "min": "min", "trim": "trim",
+    "to_json": "tojson", "toJson": "tojson", "fromJson": "fromjson", "list": "list",
+}
+"""Functions of other languages, and the filters that do the same."""
 _OF_CURSORS = (
     "only templates of a step with 'incremental' have it: its input, source, outputs and conditions"
 )
@@ -55,6 +65,9 @@ class NameCheck:
             path: where it is.
             names: what it knows besides the roots; None where any name may be missing.
         """
+        if _DOLLAR.fullmatch(template):
+            told = "the '$' before '{{' stays in the text"
+            self._draft.problems.warning(path, told, "write {{ ... }} without '$'")
         for name, line in free_names(template).items():
             if names is None or name in names or (name,) in asked_names(template):
                 continue
@@ -110,10 +123,12 @@ class NameCheck:
         return bool(name) and name not in self._sources and not self._told
 
     def _hint(self, name: str, names: Collection[str], template: str) -> str:
-        if name in (ITEM, BATCH) and not names:
+        if name in (ITEM, "items", BATCH) and not names:
             return _OF_ITEMS
         if name == INCREMENTAL:
             return _OF_CURSORS
+        if name in _FILTERS:
+            return f"write it as a filter, such as 'value | {_FILTERS[name]}'"
         steps = (step.config.name for step in self._draft.steps)
         known = self._providers.name_hint(name) or root_hint(name, template, steps)
         return known or nearest(name, [*ROOTS, *names]).hint

@@ -1,0 +1,98 @@
+"""libyaml's reasons in words that need no knowledge of its parser."""
+
+from __future__ import annotations
+
+import re
+
+import yaml
+
+_KEY_OR_ITEM = re.compile(
+    r"(?P<indent> *)(?P<dashes>(?:- +)*)(?P<key>[\"']?[\w.-]+[\"']?\s*:(\s|$))?"
+)
+
+
+_WORDS = {
+    "did not find expected node content": ("a value is missing here", None),
+    "another document": (
+        "'---' begins a second document",
+        "write the documents into files of their own; several files are merged",
+    ),
+    "undefined alias": ("'*' refers to an anchor ('&') that does not exist", None),
+}
+
+
+def in_plain_words(text: str, error: yaml.MarkedYAMLError) -> tuple[str, str | None] | None:
+    """What is wrong, and how to fix it; None for a reason that has no other words.
+
+    Args:
+        text: what was read.
+        error: why it is no YAML, with the place where the parser gave up.
+    """
+    mark = error.problem_mark or error.context_mark
+    if mark is None:
+        return None
+    context, problem = error.context or "", error.problem or ""
+    character = text[mark.index : mark.index + 1]
+    if "cannot start any token" in problem:
+        if character == "\t":
+            return "a tab where a value or a key is expected", "indent with spaces, not tabs"
+        return _quoted(character)
+    if "scanning an alias" in context or "scanning an anchor" in context:
+        return _quoted(text[mark.index - 1 : mark.index])
+    if "did not find expected ',' or" in problem:
+        return _open_bracket(text, mark, error.context_mark, problem)
+    if "unknown escape character" in problem:
+        sign = text[mark.index :].lstrip("\\")[:1].strip()
+        return (f"'\\{sign}' has no meaning in double quotes",
+                "write \\\\, or use single quotes, in which \\ is an ordinary character")
+    if "did not find expected key" in problem:
+        before = text[: mark.index].rpartition("\n")[2].rstrip()
+        after_quote = before.endswith(("'", '"'))
+        return ("text after the closing quote" if after_quote else "a key is expected here"), None
+    return next((words for part, words in _WORDS.items() if part in problem), None)
+
+
+def wrong_indent(text: str, mark: yaml.Mark) -> tuple[int, str, str] | None:
+    """A key or an item that is not where those above it are: its index, what is wrong, the hint."""
+    begin = text.rfind("\n", 0, mark.index) + 1
+    own = _KEY_OR_ITEM.match(text[begin:].split("\n", 1)[0])
+    if own is None or not (own["dashes"] or own["key"]):
+        return None
+    what = "item" if own["dashes"] else "key"
+    here = len(own["indent"])
+    for above in reversed(text[:begin].split("\n")):
+        found = _KEY_OR_ITEM.match(above)
+        if found is None or not (found["dashes"] or found["key"]):
+            continue
+        if what == "item" and not found["dashes"]:
+            continue
+        theirs = len(found["indent"]) + (len(found["dashes"]) if what == "key" else 0)
+        if theirs == here:
+            return None
+        if above.rstrip().endswith(":") and theirs < here:
+            return None  # it holds what is indented more
+        plural = f"{here} space{'' if here == 1 else 's'}"
+        message = f"this {what} is indented by {plural}, the one above it by {theirs}"
+        whole = "keys of one mapping" if what == "key" else "items of one list"
+        return begin + here, message, f"{whole} have the same indentation"
+    return None
+
+
+def _quoted(character: str) -> tuple[str, str | None]:
+    if not character.strip():
+        return "a value can't begin so", None
+    return (f"a value can't begin with '{character}'",
+            f"a value that begins with '{character}' must be quoted")
+
+
+def _open_bracket(
+    text: str, mark: yaml.Mark, opened: yaml.Mark | None, problem: str
+) -> tuple[str, str | None]:
+    closing = "]" if "']'" in problem else "}"
+    before = text[: mark.index].rstrip()[-1:]
+    if before in ("'", '"') and not text[mark.index - 1 : mark.index].isspace():
+        return (f"the text in quotes ends before '{text[mark.index : mark.index + 1].strip()}'",
+                "within '...' write ' twice; within \"...\" write \\\"")
+    opening = "[" if closing == "]" else "{"
+    where = f" of line {opened.line + 1}, column {opened.column + 1}," if opened else ""
+    return f"the '{opening}'{where} is not closed, or a ',' is missing before this", None

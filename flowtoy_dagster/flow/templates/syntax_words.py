@@ -1,0 +1,53 @@
+"""Jinja2's reasons why a text is no template, in words that need no knowledge of its parser."""
+
+from __future__ import annotations
+
+import re
+
+import jinja2
+
+_UNEXPECTED = re.compile(r"unexpected char '(.)' at (\d+)")
+_UNKNOWN_TAG = re.compile(r"Encountered unknown tag '(\w+)'")
+_UNCLOSED = re.compile(r"The innermost block that needs to be closed is '(\w+)'")
+_OPERATORS = {
+    "&": "'&&' is written 'and'",
+    "?": "a choice is written: one if condition else other",
+    "$": "leave out '$'",
+    "\\": "leave out the '\\' before the quote, or take the other kind of quotes",
+}
+
+
+def why_no_template(error: jinja2.TemplateSyntaxError, source: str) -> tuple[str, str | None]:
+    """What is wrong with a template, and how to fix it where that is likely.
+
+    Args:
+        error: what Jinja2 says.
+        source: the template.
+    """
+    message = (error.message or "").rstrip(".")
+    unclosed = _UNCLOSED.search(message)
+    if unclosed:
+        word = unclosed[1]
+        return f"'{{% {word} %}}' is not closed", f"write '{{% end{word} %}}' at its end"
+    if source.count("{{") > source.count("}}"):
+        return _plain(message), "'{{' is closed by '}}'"
+    if source.count("{%") > source.count("%}"):
+        return _plain(message), "'{%' is closed by '%}'"
+    unknown = _UNKNOWN_TAG.search(message)
+    if unknown:
+        word = unknown[1]
+        return f"there is no statement '{word}'", "a value is written {{ ... }}, not {% ... %}"
+    found = _UNEXPECTED.search(message)
+    if found:
+        told = f"'{found[1]}' at character {int(found[2]) + 1} has no meaning there"
+        return told, _OPERATORS.get(found[1])
+    if "!" in source and message == "unexpected '='":
+        return message, "values are compared with == and !="
+    return _plain(message), "'||' is written 'or'" if "||" in source else None
+
+
+def _plain(message: str) -> str:
+    return (
+        message.replace("end of print statement", "}}").replace("end of statement block", "%}")
+        .replace("Expected an expression, got '}}'", "there is nothing between '{{' and '}}'")
+    )
