@@ -20,6 +20,7 @@ from flowtoy_dagster.datafiles.part_file import PartFile, remove_abandoned
 from flowtoy_dagster.machine.working_directory import DELETED, absolute
 
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
+_HOME = re.compile(r"~(?:/|$)|~[A-Za-z_][\w.-]*/")
 _BLOCK = 8 << 20
 """Bytes of a part of an upload; S3 takes 10,000 parts and none below 5 MiB but the last."""
 _CHUNK = 1 << 20
@@ -112,6 +113,14 @@ def why_unusable(place: str) -> tuple[str, str | None] | None:
         known = ", ".join(f"'{name}://'" for name in sorted(_REMOTE))
         return f"files at '{scheme}://' are not supported", f"use a path, or one of {known}"
     return missing_package(f"files at '{scheme}://'", remote.module, remote.extra)
+
+
+def unreplaced_home(path: str) -> tuple[str, str] | None:
+    """That a path begins with `~`, which is a shell's word for a folder, and what to write."""
+    if _HOME.match(path) is None:
+        return None
+    rest = path.partition("/")[2]
+    return "'~' is not replaced in a path", f"write '{{{{ env.HOME }}}}/{rest}'"
 
 
 def modules_of(place: str) -> tuple[str, ...]:

@@ -13,8 +13,8 @@ from flowtoy_dagster.flow.compile.catalog import Finding
 from flowtoy_dagster.flow.files.suggestions import nearest
 from flowtoy_dagster.flow.templates.jinja import check_jmespath, search
 from flowtoy_dagster.flow.templates.jmespath_runtime import FUNCTIONS
-from flowtoy_dagster.flow.templates.jmespath_words import without_quoted
 from flowtoy_dagster.flow.templates.render import is_template
+from flowtoy_dagster.flow.templates.words.jmespath_words import without_quoted
 from flowtoy_dagster.outputs.kind import OutputKind
 from flowtoy_dagster.outputs.nothing_found import listed, missing_key
 from flowtoy_dagster.providers.base import ENVELOPE

@@ -61,12 +61,24 @@ def modules_for_calls(sources: Iterable[Source]) -> tuple[str, ...]:
     return tuple(sorted(set(modules)))
 
 
+_ALSO_CALLED = {
+    **dict.fromkeys(("http", "https", "api", "web", "request", "webhook"), "rest"),
+    **dict.fromkeys(("shell", "bash", "sh", "command", "exec", "subprocess", "script"), "process"),
+    **dict.fromkeys(("environment", "dotenv", "secrets", "variables"), "env"),
+}
+"""Words of other tools for what a provider calls."""
+
+
 class InstalledProviders:
     """The providers of this Python, as `flow.compile.catalog` asks for them."""
 
     def types(self) -> Collection[str]:
         """The names of all provider types."""
         return PROVIDERS.names()
+
+    def usual_name(self, type_name: str) -> str:
+        """The type that other tools call so; the name itself where none is known."""
+        return _ALSO_CALLED.get(type_name.lower(), type_name)
 
     def why_unusable(self, type_name: str) -> str | None:
         """Why a type that is listed can't be used, or None."""

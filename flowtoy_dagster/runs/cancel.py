@@ -21,6 +21,7 @@ from flowtoy_dagster.runs.sessions.carriers import (
     carrier,
     close_run,
     is_interrupted,
+    last_sign_of_life,
     session_of,
     unseen,
 )
@@ -81,7 +82,8 @@ def _ended(
         if current is None or current.is_finished:
             return current
         if is_interrupted(history.instance, current):
-            close_run(history.instance, current, cancelled=True)
+            when = last_sign_of_life(history.instance, current)
+            close_run(history.instance, current, cancelled=True, ended_at=when)
             continue
         if is_requested and request_of(current) is None:
             # Who stored a state of the run meanwhile has written its tags as they were before.

@@ -10,10 +10,12 @@ from flowtoy_dagster.errors import UsageError
 from flowtoy_dagster.runs.history import History
 from flowtoy_dagster.runs.sessions.carriers import (
     CLOSED_UNSEEN,
+    INTERRUPTED,
     UNFINISHED,
     carrier,
     close_run,
     is_interrupted,
+    last_sign_of_life,
     unseen,
 )
 from flowtoy_dagster.runs.sessions.sessions import Carrier
@@ -23,7 +25,7 @@ def repair_all(history: History) -> Iterator[str]:
     """Close all runs whose process is certainly gone; gives a line for each that has not ended."""
     for run in history.own_runs(UNFINISHED):
         if is_interrupted(history.instance, run):
-            close_run(history.instance, run)
+            _close(history, run)
             yield f"run {run.run_id[:8]}: its process is gone; {_closed(history, run)}"
         elif carrier(run) is Carrier.UNKNOWN:
             yield f"left as it is: {unseen(run)}"
@@ -51,12 +53,18 @@ def repair_run(history: History, run: dg.DagsterRun, *, is_named: bool) -> str:
     if found is Carrier.UNKNOWN:
         if not is_named:
             raise UsageError(unseen(run))
-        close_run(history.instance, run, CLOSED_UNSEEN)
+        _close(history, run, CLOSED_UNSEEN)
         return f"run {short}: you say that its process is gone; {_closed(history, run)}"
     if not is_interrupted(history.instance, run):
         raise UsageError(f"run {short} has ended already")
-    close_run(history.instance, run)
+    _close(history, run)
     return f"run {short}: its process is gone; {_closed(history, run)}"
+
+
+def _close(history: History, run: dg.DagsterRun, reason: str = INTERRUPTED) -> None:
+    """Store that a run ended when it was last heard of, which may be long ago."""
+    when = last_sign_of_life(history.instance, run)
+    close_run(history.instance, run, reason, ended_at=when)
 
 
 def _closed(history: History, run: dg.DagsterRun) -> str:

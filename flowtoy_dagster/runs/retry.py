@@ -24,7 +24,13 @@ from flowtoy_dagster.flow.secrets_of_flow import FlowSecrets
 from flowtoy_dagster.runs.create import Reuse
 from flowtoy_dagster.runs.history import History
 from flowtoy_dagster.runs.run import FlowRun, Listener, start
-from flowtoy_dagster.runs.sessions.carriers import carrier, close_run, is_interrupted, unseen
+from flowtoy_dagster.runs.sessions.carriers import (
+    carrier,
+    close_run,
+    is_interrupted,
+    last_sign_of_life,
+    unseen,
+)
 from flowtoy_dagster.runs.sessions.sessions import Carrier
 from flowtoy_dagster.runs.status.models import RunStatus
 from flowtoy_dagster.steps.outputs.stale import may_be_stale, why_stale
@@ -170,7 +176,8 @@ def ended(history: History, parent: dg.DagsterRun, *, only_look: bool) -> dg.Dag
     if is_interrupted(history.instance, parent):
         if only_look:
             return parent
-        close_run(history.instance, parent)
+        when = last_sign_of_life(history.instance, parent)
+        close_run(history.instance, parent, ended_at=when)
         return history.find(parent.run_id)
     if carrier(parent) is Carrier.UNKNOWN:
         raise UsageError(f"it is not known that it has ended: {unseen(parent)}")

@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 from flowtoy_dagster.flow.graph import Source
+from flowtoy_dagster.outputs.kinds import OUTPUTS
 from flowtoy_dagster.steps.attempts import StepOutcome
 from flowtoy_dagster.steps.state.items import Loop
 
@@ -234,3 +235,17 @@ def test_a_missing_extra_is_an_error_before_anything_runs(
     assert problem.hint == f"pip install 'flowtoy-dagster[{extra}]'"
     assert problem.location is not None
     assert problem.location.line == 5
+
+
+def test_a_path_below_a_home_of_the_shell_makes_no_folder_of_that_name(
+    write_pages: Write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # language 20.3
+    monkeypatch.chdir(tmp_path)
+    (finding,) = OUTPUTS["file"].check_options(None, {**LINES, "path": "~/x.jsonl"}, False)
+    told = ("'~' is not replaced in a path", "write '{{ env.HOME }}/x.jsonl'")
+    assert (finding.path, finding.message, finding.hint) == (("path",), *told)
+    outcome = write_pages(PAGES, {**LINES, "path": "{{ '~/' ~ 'x.jsonl' }}"})
+    assert outcome.error == f"output 'out0': the file can't be written: {': '.join(told)}"
+    assert names(tmp_path) == []
+    assert write_pages(PAGES, {**LINES, "path": "~x.jsonl"}).error is None

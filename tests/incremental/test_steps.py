@@ -260,3 +260,31 @@ def test_names_of_any_kind_have_cursors_of_their_own(cursors: CursorStore) -> No
     found_all = {(o.flow, o.step, o.key) for o in cursors.all() if isinstance(o, StoredCursor)}
     assert found_all == set(places)
     assert len(list(cursors.all("a"))) == 4 * 4
+
+
+# language 22.2
+
+
+def test_texts_whose_numbers_have_another_order_are_warned_of_once(
+    read: Read, cursors: CursorStore, caplog: pytest.LogCaptureFixture
+) -> None:
+    store(cursors, "order-9")
+    outcome = read([{"at": "order-10"}, {"at": "order-11"}], cursor_path="at")
+    assert value_of(outcome) is None  # as text, they come before
+    (told,) = [record.getMessage() for record in caplog.records if record.name == "flowtoy.step"]
+    assert told.startswith(
+        "step 'it': incremental: 'order-9' comes after 'order-10', as they are compared as text"
+    )
+    caplog.clear()
+    read([{"at": "order-08"}, {"at": "b2"}, {"at": "order-x10"}], cursor_path="at")
+    assert not caplog.records
+
+
+def test_a_warning_of_the_order_shows_no_secret(
+    read: Read, caplog: pytest.LogCaptureFixture
+) -> None:
+    read([{"at": "order-9"}, {"at": "order-10"}], cursor_path="at", secret=True)
+    assert [text for text in caplog.messages if "incremental" in text] == [
+        "step 'it': incremental: its values are compared as text, although numbers in them have"
+        " another order"
+    ]

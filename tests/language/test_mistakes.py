@@ -256,7 +256,7 @@ flow:
   - {name: b, source: process, input: {command: [echo, "{{ a.x }}"]}}
 """,
         [
-            "a step's outputs are under 'flows': write flows.a.NAME",
+            "a step's outputs are under 'flows': write flows.a.x",
         ],
     ),
     'outputs of a step': (

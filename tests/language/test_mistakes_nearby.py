@@ -60,7 +60,7 @@ MISTAKES = {
     # shapes and keys
     f"flows:\n{STEP}": ["1:1: unknown key 'flows'\n    did you mean 'flow'?"],
     "flow:\n  a: {source: process}\n": ["2:3: expected a list of steps", "a mapping for each step"],
-    "flow:\n  - a: {source: process}\n": ["write the step's name as a value: '- name: a'"],
+    "flow:\n  - a: {source: process}\n": ["write the name as a value: '- name: a'"],
     "flow:\n  - {name: a, uses: process}\n": ["unknown key 'uses'\n    did you mean 'source'?"],
     f"flow:\n{STEP}    retry: {{count: 3, wait: 5}}\n": [
         "unknown key 'count'\n    did you mean 'max'?", "did you mean 'delay'?"
@@ -168,7 +168,7 @@ def test_an_expression_that_finds_nothing_says_which_key_is_nowhere(
     expression: str, reason: str | None
 ) -> None:
     # language 7.3
-    view = ResultView(ProviderResult(data=ROWS), ROWS, ROWS)
+    view = ResultView(ProviderResult(True, data=ROWS), ROWS, ROWS)
     told = OUTPUTS["jmespath"].doubt(expression, view, search(expression, ROWS))
     assert told == (reason and f"'{expression}' finds nothing: {reason}") or reason in (told or "")
 

@@ -252,3 +252,54 @@ flow:
     )
     with History() as history, pytest.raises(UsageError, match="is a replay"):
         plan_retry(history, history.find("last"))
+
+
+TELLING = """\
+runner: {cwd: flow}
+flow:
+  - name: orders
+    source: process
+    incremental: {cursor_path: id, initial_value: 0, commit: run}
+    input: {command: [sh, -c, 'echo asked >> asked; echo "$1"', sh, '[{"id": 1}, {"id": 5}]']}
+    output: [{name: rows, type: json}]
+notify:
+  - {on: [success], source: process, input: {command: [sh, -c, 'echo told >> "$1"', sh,
+     "{{ flow.dir }}/told"]}}
+  - {on: [success], source: process, input: {command: [sh, -c, "echo told >> here"]}}
+"""
+
+
+def test_a_replay_tells_nobody_and_moves_no_cursor_at_its_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, home: Path
+) -> None:
+    # language 19.6, 22.3
+    folder, elsewhere = tmp_path / "flows", tmp_path / "elsewhere"
+    folder.mkdir()
+    elsewhere.mkdir()
+    (folder / "flow.yaml").write_text(TELLING)
+    monkeypatch.chdir(elsewhere)
+    flow = with_executor(load_flow("../flows/flow.yaml"), "in_process")
+    recorded = run_flow(flow, record="rec")
+    assert recorded.success, reasons(recorded)
+
+    def done() -> list[str]:
+        return [(folder / name).read_text() for name in ("asked", "told", "here")]
+
+    assert done() == ["asked\n", "told\n", "told\n"]
+    cursor = cursors_of(home).read(flow.name, "orders")
+    assert cursor is not None
+    assert (cursor.value, cursor.run_id) == (5, recorded.run_id)
+
+    replayed = run_flow(flow, replay="rec")
+    assert replayed.success, (reasons(replayed), replayed.unrecorded)
+    assert shown_outputs(replayed) == shown_outputs(recorded)
+    assert done() == ["asked\n", "told\n", "told\n"]
+    assert cursors_of(home).read(flow.name, "orders") == cursor
+    with History() as history:
+        end = history.status(history.find("last")).steps["orders"].cursor
+    assert end is not None
+    assert (end.state, end.reason) == ("unchanged", "a replay moves no cursor")
+
+
+def shown_outputs(done: FlowRun) -> Any:
+    return {name: step["rows"] for name, step in done.outputs.items()}

@@ -130,6 +130,32 @@ def test_a_run_that_goes_on_is_neither_repaired_nor_retried(
     assert stored(history, run.run_id) == "STARTED"
 
 
+@pytest.mark.parametrize("way", ["repair", "retry", "cancel"])
+def test_a_closed_run_ended_when_it_was_last_heard_of(
+    way: str, history: History, add: Callable[..., str]
+) -> None:
+    run_id = add(DEAD)
+    run = history.find(run_id)
+    begun = 1_700_000_000.0
+    event = dg.DagsterEvent("PIPELINE_START", run.job_name)
+    history.instance.report_dagster_event(event, run_id, timestamp=begun)
+    logs: Any = history.instance.compute_log_manager
+    printed = Path(logs.get_captured_local_path([run_id, "compute_logs", "ok"], "out"))
+    printed.parent.mkdir(parents=True)
+    printed.touch()
+    os.utime(printed, (begun + 60, begun + 60))
+    if way == "repair":
+        repair_run(history, run, is_named=True)
+    elif way == "retry":
+        plan_retry(history, run)
+    else:
+        cancel_run(history, run)
+    status = history.status(history.find(run_id))
+    assert (status.started_at, status.ended_at) == (begun, begun + 60)
+    (summary,) = [one for one in history.runs() if one.run_id == run_id]
+    assert summary.ended_at == begun + 60
+
+
 def test_a_retry_goes_on_from_a_run_whose_process_is_gone(
     history: History, add: Callable[..., str]
 ) -> None:

@@ -73,6 +73,14 @@ class Commands(TyperGroup):
         hide_types(self, ctx)
         return super().get_params(ctx)
 
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Take the options of all commands; errors of them are reported in our words."""
+        try:
+            return super().parse_args(ctx, args)
+        except PARSER_ERROR as error:
+            explain(error)
+            raise
+
     def invoke(self, ctx: Any) -> Any:
         """Call the command; errors of its arguments are reported in our words."""
         try:
@@ -103,4 +111,5 @@ class Commands(TyperGroup):
 def _unknown(ctx: Any, args: list[str], own: list[str]) -> UsageError:
     from flowtoy_dagster.cli.parser.meanings import no_such_command
 
-    return no_such_command(args[0], ctx.command_path, own, ctx.find_root().obj or (), args[1:])
+    group = " ".join(["flowtoy", *ctx.command_path.split()[1:]])
+    return no_such_command(args[0], group, own, ctx.find_root().obj or (), args[1:])

@@ -12,7 +12,7 @@ PARSER_ERROR: type[Exception] = typer.BadParameter.__mro__[1]
 
 _EXAMPLES = {
     "config": "Name a YAML file, such as `{command} flow.yaml`",
-    "path": "Name a YAML file or a folder, such as `{command} flow.yaml`",
+    "paths": "Name a YAML file or a folder, such as `{command} flow.yaml`",
     "name": "Name a step and a YAML file, such as `{command} fetch flow.yaml`",
 }
 _EXAMPLES_OF = {"flowtoy pools set": "Name a pool and its limit, such as `{command} shop 4`"}

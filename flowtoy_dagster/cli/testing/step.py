@@ -184,7 +184,7 @@ def evaluate(
 ) -> None:
     """Print what a template or a JMESPath expression gives for the outputs of a run.
 
-    Secrets are masked. The exit code is 1 if the expression fails.
+    Secrets are masked. The exit code is 1 if the expression fails, and 2 if it is malformed.
     """
     from flowtoy_dagster.flow.templates.jinja import search
     from flowtoy_dagster.flow.templates.render import is_template, render
@@ -193,6 +193,7 @@ def evaluate(
     from flowtoy_dagster.testing.single import mask_of, scope_of
 
     begin(env_file, LogLevel.warning)
+    _check_expression(expression)
     with History() as history:
         found = history.find(run)
         flow = history.flow(found)
@@ -210,6 +211,26 @@ def evaluate(
         except TemplateError as error:
             raise FlowtoyError(mask_of(flow, before).text(str(error))) from None
     print_json(hide_all(value, mask_of(flow, before)))
+
+
+def _check_expression(expression: str) -> None:
+    """Raise UsageError where no run could make sense of an expression."""
+    from flowtoy_dagster.flow.templates.jinja import check_jmespath
+    from flowtoy_dagster.flow.templates.references import TemplateMistake, references
+    from flowtoy_dagster.flow.templates.render import is_template
+
+    hint: str | None = None
+    try:
+        if is_template(expression):
+            references(expression)
+        else:
+            hint = "a template has {{ ... }} in it"
+            check_jmespath(expression)
+    except TemplateMistake as mistake:
+        told = f"\n    {mistake.hint}" if mistake.hint else ""
+        raise UsageError(f"{mistake}{told}") from None
+    except ValueError as error:
+        raise UsageError(f"{error}\n    {hint}") from None
 
 
 def _tell_if_nothing(

@@ -51,11 +51,19 @@ def executor_named(name: str) -> ExecutorKind:
     return EXECUTORS[name]
 
 
+_ALSO_CALLED = {
+    "threads": "in_process", "thread": "in_process", "threading": "in_process",
+    "sequential": "in_process", "local": "warm", "processes": "multiprocess",
+    "process": "multiprocess", "multiprocessing": "multiprocess", "remote": "workers",
+}
+"""Words of other tools for what an executor does."""
+
+
 def _check_name(name: str) -> list[Finding]:
     """What is wrong with the name of an executor, as findings within `runner`."""
     if name not in EXECUTORS.names():
         listed = ", ".join(f"'{known}'" for known in EXECUTORS.names())
-        hint = nearest(name, EXECUTORS.names()).question
+        hint = nearest(_ALSO_CALLED.get(name, name), EXECUTORS.names()).question
         return [Finding(("executor",), f"{show(name)} is not one of {listed}", hint)]
     reason = EXECUTORS.why_unusable(name)
     return [] if reason is None else [Finding(("executor",), reason)]

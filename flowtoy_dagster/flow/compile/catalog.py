@@ -37,6 +37,9 @@ class ProviderCatalog(Protocol):
     def types(self) -> Collection[str]:
         """The names of all provider types."""
 
+    def usual_name(self, type_name: str) -> str:
+        """The type that other tools call so; the name itself where none is known."""
+
     def why_unusable(self, type_name: str) -> str | None:
         """Why a type that is listed can't be used, or None."""
 

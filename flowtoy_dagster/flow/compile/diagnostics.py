@@ -158,14 +158,8 @@ class Diagnostics:
             self.error(where, message, hint, key=True)
         elif kind == "missing":
             lacking = f"the key '{detail['loc'][-1]}' is required"
-            found = detail["input"]
-            if detail["loc"] == ("name",) and isinstance(found, dict) and len(found) == 1:
-                # `- fetch: {source: …}`, as other tools have it.
-                only = next(iter(found))
-                hint = f"write the step's name as a value: '- name: {only}'"
-                self.error(where[:-1], lacking, hint)
-                return
-            self.error(where[:-1], lacking, shape_hint(model, detail))
+            hint = _hint_on_only_key(detail, model) or shape_hint(model, detail)
+            self.error(where[:-1], lacking, hint)
         elif kind == "value_error":
             error = context["error"]
             if isinstance(error, Misplaced):
@@ -176,6 +170,15 @@ class Diagnostics:
             with not_showing(_is_secret_place(where)):
                 wrong, advice = explain(detail)
             self.error(where, wrong, advice or shape_hint(model, detail))
+
+
+def _hint_on_only_key(detail: ErrorDetails, model: type[Strict]) -> str | None:
+    """What to write where a name is the key: `- fetch: {source: …}`, as other tools have it."""
+    found = detail["input"]
+    if detail["loc"] != ("name",) or not isinstance(found, dict) or len(found) != 1:
+        return None
+    only = next(iter(found))
+    return None if only in keys_of(model) else f"write the name as a value: '- name: {only}'"
 
 
 def _is_secret_place(path: KeyPath) -> bool:

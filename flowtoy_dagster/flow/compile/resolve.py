@@ -320,7 +320,8 @@ class _Builder:
             return True
         if type_name != UNKNOWN_TYPE:
             known = f"the types are {_names(self.providers.types())}"
-            question = nearest(type_name, self.providers.types()).question
+            usual = self.providers.usual_name(type_name)
+            question = nearest(usual, self.providers.types()).question
             hint = f"{question} {known}" if question else known
             message = f"there is no provider type '{type_name}'"
             self.draft.problems.error((*path, "type"), message, hint)

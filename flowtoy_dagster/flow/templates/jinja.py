@@ -30,9 +30,9 @@ from flowtoy_dagster.errors import TemplateError
 from flowtoy_dagster.flow.templates import bounds
 from flowtoy_dagster.flow.templates.file_records import file_records
 from flowtoy_dagster.flow.templates.jmespath_runtime import Expression
-from flowtoy_dagster.flow.templates.jmespath_words import why_malformed, why_not_applied
 from flowtoy_dagster.flow.templates.names import Missing, Names
 from flowtoy_dagster.flow.templates.values import native, text, to_json
+from flowtoy_dagster.flow.templates.words.jmespath_words import why_malformed, why_not_applied
 from flowtoy_dagster.json_text import loads
 
 _JMESPATH_NOISE = re.compile(r"^(Invalid|Bad) jmespath expression: |(, for expression)?:$")

@@ -16,7 +16,7 @@ from flowtoy_dagster.flow.files.suggestions import nearest
 from flowtoy_dagster.flow.templates.jinja import environment
 from flowtoy_dagster.flow.templates.names import LOOP, ROOTS, expression
 from flowtoy_dagster.flow.templates.render import is_template, parse
-from flowtoy_dagster.flow.templates.syntax_words import why_no_template
+from flowtoy_dagster.flow.templates.words.syntax_words import why_no_template
 
 REFERRING = ("flows", "steps", "sources", "params", "env")
 ITEM_ATTRIBUTES = ("items", "counts")

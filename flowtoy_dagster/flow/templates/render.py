@@ -17,9 +17,9 @@ from flowtoy_dagster.errors import TemplateError
 from flowtoy_dagster.flow.templates.bounds import BUDGET, Rounds
 from flowtoy_dagster.flow.templates.jinja import environment, lenient_environment
 from flowtoy_dagster.flow.templates.missing_parts import missing_part
-from flowtoy_dagster.flow.templates.python_words import in_plain_words
-from flowtoy_dagster.flow.templates.syntax_words import why_no_template
 from flowtoy_dagster.flow.templates.values import native, plain, text, to_json
+from flowtoy_dagster.flow.templates.words.python_words import in_plain_words
+from flowtoy_dagster.flow.templates.words.syntax_words import why_no_template
 
 __all__ = ["is_template", "parse", "render", "render_all", "text", "to_json"]
 

@@ -9,7 +9,12 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, ValidationError
 
 from flowtoy_dagster.datafiles.facts import why_changed
-from flowtoy_dagster.datafiles.places import missing_package, scheme_of, why_unusable
+from flowtoy_dagster.datafiles.places import (
+    missing_package,
+    scheme_of,
+    unreplaced_home,
+    why_unusable,
+)
 from flowtoy_dagster.errors import StepError
 from flowtoy_dagster.flow.compile.catalog import Finding
 from flowtoy_dagster.flow.compile.diagnostics import first_mistake
@@ -90,6 +95,10 @@ def _place_findings(path: Any) -> Iterable[Finding]:
     # Of a template, its beginning may be known.
     known = path.partition("{{")[0].partition("{%")[0] if is_template(path) else path
     if scheme_of(known) is None:
+        unreplaced = unreplaced_home(known)
+        if unreplaced is not None:
+            yield Finding(("path",), *unreplaced)
+            return
         if not is_template(path) and path.endswith(os.sep):
             yield Finding(("path",), "the path is a folder's, and must be a file's")
         return

@@ -22,6 +22,7 @@ from flowtoy_dagster.datafiles.places import (
     missing_package,
     open_target,
     reason_of,
+    unreplaced_home,
 )
 from flowtoy_dagster.datafiles.writing import FormatError, RecordWriter
 from flowtoy_dagster.errors import StepError, TemplateError
@@ -74,6 +75,9 @@ class FileSink(Sink):
 
     def _absolute(self) -> str:
         assert self._path is not None
+        unreplaced = unreplaced_home(self._path)
+        if unreplaced is not None:
+            raise PlaceError(": ".join(unreplaced))
         self._path = self.task.redirect(self._path)
         local = local_path(self._path)
         return self._path if local is None else str(local)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from flowtoy_dagster.datafiles.places import unreplaced_home
 from flowtoy_dagster.flow.compile.catalog import Finding
 from flowtoy_dagster.flow.files.nodes import KeyPath
 from flowtoy_dagster.providers.process.command import needs_shell
@@ -36,12 +37,21 @@ def word_findings(configuration: Mapping[str, Any]) -> Iterator[Finding]:
             yield Finding(path, message, "YAML and shells need plain ones: \" or '", warning=True)
             return
     path, first = next(_words(command), ((), ""))
+    if configuration.get("shell", False) is False and not _is_script(command):
+        for where, word in ((path, first), (("cwd",), str(configuration.get("cwd") or ""))):
+            unreplaced = unreplaced_home(word)
+            if unreplaced is not None:
+                yield Finding(where, *unreplaced, warning=True)
     if first not in _WORDS or configuration.get("shell", False) is not False:
         return
-    if isinstance(command, str) and needs_shell(command):
+    if _is_script(command):
         return
     yield Finding(path, f"'{first}' is a word of the shell, not a program", _WORDS[first],
                   warning=True)
+
+
+def _is_script(command: Any) -> bool:
+    return isinstance(command, str) and needs_shell(command)
 
 
 def _words(command: Any) -> Iterator[tuple[KeyPath, str]]:

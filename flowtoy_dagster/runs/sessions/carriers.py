@@ -6,8 +6,15 @@ in the history until its owner repairs, cancels or retries it.
 
 from __future__ import annotations
 
+import contextlib
+import logging
+import os
+import time
+from pathlib import Path
+from typing import Any
+
 import dagster as dg
-from dagster import DagsterRunStatus
+from dagster import DagsterEventType, DagsterRunStatus
 
 from flowtoy_dagster.engine.jobs.limits import free_slots
 from flowtoy_dagster.runs.sessions.sessions import Carrier, Session, carrier_of, session_id
@@ -56,6 +63,7 @@ def close_run(
     reason: str = INTERRUPTED,
     *,
     cancelled: bool = False,
+    ended_at: float | None = None,
 ) -> None:
     """Store that a run has ended whose process did not, and give its slots of pools back.
 
@@ -64,12 +72,28 @@ def close_run(
         run: a run that has not ended.
         reason: why it has ended.
         cancelled: whether its end was requested.
+        ended_at: when it ended, in seconds since 1970; None for now.
     """
-    if cancelled or run.status == DagsterRunStatus.CANCELING:
-        instance.report_run_canceled(run, message=reason)
-    else:
-        instance.report_run_failed(run, message=reason)
+    is_cancelled = cancelled or run.status == DagsterRunStatus.CANCELING
+    kind = DagsterEventType.RUN_CANCELED if is_cancelled else DagsterEventType.RUN_FAILURE
+    event = dg.DagsterEvent(kind.value, run.job_name, message=reason)
+    instance.report_dagster_event(event, run.run_id, logging.ERROR, timestamp=ended_at)
     free_slots(instance, run.run_id)
+
+
+def last_sign_of_life(instance: dg.DagsterInstance, run: dg.DagsterRun) -> float | None:
+    """When a run was last heard of: its newest event, or what its steps have printed since.
+
+    Returns:
+        seconds since 1970; None where nothing is known.
+    """
+    newest = instance.get_records_for_run(run.run_id, limit=1, ascending=False).records
+    signs = [record.timestamp for record in newest]
+    logs: Any = instance.compute_log_manager
+    with contextlib.suppress(AttributeError, OSError):
+        folder = Path(logs.get_captured_local_path([run.run_id, "compute_logs", "x"], "out")).parent
+        signs += [entry.stat().st_mtime for entry in os.scandir(folder)]
+    return min(max(signs), time.time()) if signs else None
 
 
 def unseen(run: dg.DagsterRun) -> str:

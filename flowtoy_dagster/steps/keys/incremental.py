@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import replace
 from typing import Any
 
@@ -26,6 +27,8 @@ from flowtoy_dagster.steps.state.cursors import (
     StoredCursor,
 )
 from flowtoy_dagster.steps.state.records import records_in
+
+logger = logging.getLogger("flowtoy.step")
 
 
 def begin_at_cursor(context: StepContext, following: Next) -> Outcome:
@@ -85,6 +88,9 @@ def note_cursor(context: StepContext, following: Next) -> Outcome:
         return following(context)
     if context.tracker is not None:
         value = context.tracker.value
+        if context.tracker.doubt is not None:
+            told = context.mask.text(context.tracker.doubt)
+            logger.warning("step '%s': incremental: %s", context.step.name, told)
     else:
         value = _computed(config.value or "", context, result)
         if not use.is_initial and value == use.last_value:

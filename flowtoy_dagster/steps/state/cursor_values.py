@@ -24,6 +24,7 @@ _ISO = re.compile(
     re.ASCII,
 )
 _NUMBER = re.compile(r"[+-]?\d{1,400}(\.\d{1,400})?", re.ASCII)
+_NUMBERED = re.compile(r"(\D*)(\d{1,400})(\D*)", re.ASCII)
 _WORDS = re.compile(r"[A-Z][a-z]{2,8},? +\d{1,2}[ ,-].*|\d{1,2}[./]\d{1,2}[./]\d{2,4}( .*)?")
 _EPOCHS = ((10**17, 10**9), (10**14, 10**6), (10**11, 10**3), (0, 1))
 """From what magnitude on a number counts how many parts of a second since 1970."""
@@ -112,6 +113,16 @@ def _is_later_text(one: str, other: str) -> bool:
             "only ISO 8601 is compared by time"
         )
     return by_text
+
+
+def is_numbered_otherwise(one: Scalar, other: Scalar) -> bool:
+    """Whether two texts with one number each have another order by it: `order-9`, `order-10`."""
+    if not isinstance(one, str) or not isinstance(other, str) or len(one) == len(other):
+        return False
+    first, second = _NUMBERED.fullmatch(one), _NUMBERED.fullmatch(other)
+    if first is None or second is None or (first[1], first[3]) != (second[1], second[3]):
+        return False
+    return (int(first[2]) > int(second[2])) != (one > other)
 
 
 def behind(value: Scalar, lag: Lag, sign: int) -> Scalar:

@@ -14,6 +14,7 @@ from flowtoy_dagster.steps.state.cursor_values import (
     Scalar,
     cursor_value,
     is_later,
+    is_numbered_otherwise,
     shown,
 )
 
@@ -103,11 +104,25 @@ class CursorTracker:
         self._stored = stored
         self._latest = stored
         self._count = 0
+        self._doubt: tuple[Scalar, Scalar] | None = None
 
     @property
     def value(self) -> Scalar | None:
         """The new value; None where nothing goes beyond the stored one."""
         return None if self._latest is self._stored else self._latest
+
+    @property
+    def doubt(self) -> str | None:
+        """Why the order of the values is hardly what was meant; None where nothing says so."""
+        if self._doubt is None:
+            return None
+        if self._is_secret:
+            return "its values are compared as text, although numbers in them have another order"
+        later, earlier = sorted(map(str, self._doubt), reverse=True)
+        return (
+            f"{shown(later)} comes after {shown(earlier)}, as they are compared as text; take a "
+            "number or a timestamp as the cursor, unless the server has the same order"
+        )
 
     def take(self, records: list[Any]) -> list[Any]:
         """Take in the next records.
@@ -159,6 +174,8 @@ class CursorTracker:
     def _consider(self, value: Scalar) -> None:
         latest = self._latest
         if latest is not None:
+            if self._doubt is None and is_numbered_otherwise(value, latest):
+                self._doubt = (value, latest)
             later, earlier = (value, latest) if self._is_largest else (latest, value)
             if not is_later(later, earlier):
                 return

@@ -10,7 +10,7 @@ from flowtoy_dagster.flow.templates.names import FLOW_WORDS
 from flowtoy_dagster.flow.templates.references import Reference
 
 _CALLED_FLOWS = frozenset({
-    "outputs", "output", "needs", "tasks", "task", "jobs", "job", "results", "result", "xcom",
+    "outputs", "output", "needs", "tasks", "task", "jobs", "job", "results", "xcom",
 })
 """Names under which other tools have what steps gave."""
 _BETWEEN = re.compile(r"\s*[,;&|]\s*|\s+and\s+|\s+")

@@ -67,6 +67,7 @@ def checked(value: Any, names: Collection[str]) -> Expression:
         references(template)
     except TemplateMistake as mistake:
         message = str(mistake).replace("not a valid template", "not a valid expression")
+        message = message.replace("'}}'", "its end")
         raise Misplaced(message, (), mistake.hint, at_key=False) from None
     for name in free_names(template):
         if name not in names:

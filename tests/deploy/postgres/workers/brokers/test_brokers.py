@@ -36,7 +36,7 @@ RICH = f"""
       who: {{type: string, default: world}}
       mark: {{type: string}}
       key: {{type: string, secret: true}}
-    runner: {{on_error: continue, groups: {{one: {{concurrency: 1}}}}}}
+    runner: {{on_error: continue, cwd: flow, groups: {{one: {{concurrency: 1}}}}}}
     flow:
       - name: greet
         source: {{type: process, command: [echo, -n, "hello {{{{ params.who }}}}"]}}
@@ -51,6 +51,10 @@ RICH = f"""
         source: {{type: process, command: [echo, -n, "{{{{ item }}}}"]}}
         output: [{{name: text, value: stdout}}]
       - {{name: maybe, when: "{{{{ flows.numbers.list | length > 5 }}}}", source: env}}
+      - name: here
+        source: {{type: process, command: [sh, -c, 'test "$(pwd -P)" = "$1" && echo -n same', sh,
+          "{{{{ flow.dir }}}}"]}}
+        output: [{{name: text, value: stdout}}]
       - name: dies once
         retry: {{max: 1, delay: 0, on: crash}}
         source: {{type: process, command: [sh, -c, "test -e $1 || {{{{ '{{' }}}} touch $1; kill
@@ -101,7 +105,7 @@ def test_a_flow_gives_what_it_gives_on_one_machine_and_no_secret_leaves_it(
     deployments: Any, carried: Any, write: Callable[..., Path], tmp_path: Path, name: str,
     expected: Any,
 ) -> None:
-    # language 9.2, 9.4, 10.1, 10.2, 19.3
+    # language 9.2, 9.4, 10.1, 10.2, 10.6, 19.3
     deployment = carried(deployments(name))
     seen: list[str] = []
 
@@ -118,6 +122,7 @@ def test_a_flow_gives_what_it_gives_on_one_machine_and_no_secret_leaves_it(
     ]
     assert done.outputs == expected.outputs
     assert done.outputs["use"] == {"text": GIVEN}
+    assert done.outputs["here"] == {"text": "same"}
     assert done.outputs["cleans up"] == {"addresses": "0\n"}
     error = "was killed by signal 9 (SIGKILL)"
     assert error in (done.status.steps["dies"].error or "")

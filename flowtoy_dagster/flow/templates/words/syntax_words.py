@@ -49,5 +49,5 @@ def why_no_template(error: jinja2.TemplateSyntaxError, source: str) -> tuple[str
 def _plain(message: str) -> str:
     return (
         message.replace("end of print statement", "}}").replace("end of statement block", "%}")
-        .replace("Expected an expression, got '}}'", "there is nothing between '{{' and '}}'")
+        .replace("Expected an expression, got '", "an expression is missing before '")
     )

@@ -51,6 +51,8 @@ def without_quoted(expression: str) -> str:
 
 def why_malformed(expression: str, error: exceptions.JMESPathError) -> str | None:
     """What is wrong with an expression, and what to write; None where the parser says it well."""
+    if not expression.strip():
+        return "it is empty"
     if isinstance(error, exceptions.IncompleteExpressionError):
         return why_incomplete(expression)
     if expression.startswith("$"):
