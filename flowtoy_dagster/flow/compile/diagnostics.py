@@ -158,8 +158,8 @@ class Diagnostics:
             self.error(where, message, hint, key=True)
         elif kind == "missing":
             lacking = f"the key '{detail['loc'][-1]}' is required"
-            hint = _hint_on_only_key(detail, model) or shape_hint(model, detail)
-            self.error(where[:-1], lacking, hint)
+            example = _hint_on_only_key(detail, model) or shape_hint(model, detail)
+            self.error(where[:-1], lacking, example)
         elif kind == "value_error":
             error = context["error"]
             if isinstance(error, Misplaced):
