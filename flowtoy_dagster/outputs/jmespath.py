@@ -13,6 +13,7 @@ from flowtoy_dagster.flow.compile.catalog import Finding
 from flowtoy_dagster.flow.files.suggestions import nearest
 from flowtoy_dagster.flow.templates.jinja import check_jmespath, search
 from flowtoy_dagster.flow.templates.jmespath_runtime import FUNCTIONS
+from flowtoy_dagster.flow.templates.names import ROOTS
 from flowtoy_dagster.flow.templates.render import is_template
 from flowtoy_dagster.flow.templates.words.jmespath_words import without_quoted
 from flowtoy_dagster.outputs.kind import OutputKind
@@ -99,7 +100,8 @@ def _why_nothing(expression: str, names: Collection[str], data: Mapping[str, Any
             f"'{expression}' finds nothing: 'result' is a name in templates, and JMESPath begins"
             f" in the result{_without_result(expression)}"
         )
-    found = nearest(min(names), data).question if len(names) == 1 else None
+    is_plain = len(names) == 1 and not names.intersection(ROOTS)
+    found = nearest(min(names), data).question if is_plain else None
     advice = f"; {found}" if found else ""
     return f"'{expression}' finds nothing: the data has {listed(list(data))}{advice}"
 

@@ -247,5 +247,5 @@ def test_a_path_below_a_home_of_the_shell_makes_no_folder_of_that_name(
     assert (finding.path, finding.message, finding.hint) == (("path",), *told)
     outcome = write_pages(PAGES, {**LINES, "path": "{{ '~/' ~ 'x.jsonl' }}"})
     assert outcome.error == f"output 'out0': the file can't be written: {': '.join(told)}"
-    assert names(tmp_path) == []
+    assert "~" not in names(tmp_path)
     assert write_pages(PAGES, {**LINES, "path": "~x.jsonl"}).error is None

@@ -93,7 +93,7 @@ EXPRESSIONS: dict[str, list[tuple[str, Any]]] = {
     ],
     "mistakes": [
         ("nope(@)", Wrong("there is no function 'nope'")), ("length()", Wrong("takes 1 argument")),
-        ("length(`1`)", Wrong("invalid type")), ("[::0]", Wrong("step of a slice")),
+        ("length(`1`)", Wrong("was given a number")), ("[::0]", Wrong("step of a slice")),
         ("&a", Wrong("'&' makes an argument")),
     ],
 }  # fmt: skip

@@ -57,6 +57,11 @@ MISTAKES = {
         "4:1: this item is indented by 0 spaces, the one above it by 1"
     ],
     'flow:\n  - name: "a" b\n': ["not valid YAML: text after the closing quote", QUOTED],
+    "flow:\n  - name: a\n    depends_on: - b\n": ["3:17: not valid YAML: '- ' begins a list in a"],
+    "flow\n  - name: a\n": ["1:1: a ':' is missing in this line"],
+    step("!echo hi"): ["'!echo' is not allowed"],
+    step(r'"\ud83d"'): ["the escape after '\\' stands for no character"],
+    "flow: | text\n  x\n": ["write the text in the lines below it"],
     # shapes and keys
     f"flows:\n{STEP}": ["1:1: unknown key 'flows'\n    did you mean 'flow'?"],
     "flow:\n  a: {source: process}\n": ["2:3: expected a list of steps", "a mapping for each step"],
@@ -121,7 +126,7 @@ def test_a_mistake_is_reported_with_what_to_write(text: str, tmp_path: Path) -> 
         found = str(error)
     for part in MISTAKES[text]:
         assert part in found
-    for of_a_parser in ("while scanning", "while parsing", "token", "['", "Encountered"):
+    for of_a_parser in ("while scanning", "while parsing", "token", "['q", "Encountered"):
         assert of_a_parser not in found
 
 

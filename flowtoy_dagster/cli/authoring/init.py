@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 from pathlib import Path
 from typing import Annotated
 
@@ -96,7 +97,7 @@ def init(
         is_new = _write(folder / name, text)
         say(f"{'wrote' if is_new else 'kept, it exists:'} {folder / name}")
     run = "flowtoy run flow.yaml"
-    say(f"run it: {run if folder == Path() else f'cd {folder} && {run}'}")
+    say(f"run it: {run if folder == Path() else f'cd {shlex.quote(str(folder))} && {run}'}")
 
 
 def _json(value: object) -> str:

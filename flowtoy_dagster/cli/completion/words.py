@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import functools
 import os
+import re
+import shlex
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,6 +26,22 @@ _MOST_FILES = 20
 _Find = Callable[[typer.Context, str], Iterable[str]]
 
 
+_PLAIN = re.compile(r"[\w@%+=:,./-]*")
+"""What no shell gives a meaning."""
+
+
+def _as_typed(word: str) -> str | None:
+    """A word as it may stand in a command line; None where a shell could run something of it.
+
+    What a shell inserts is executed when the line is, and the scripts of some shells execute what
+    is offered at once. Names are other people's text.
+    """
+    if _PLAIN.fullmatch(word):
+        return word
+    is_bash = os.environ.get("_FLOWTOY_COMPLETE") == "complete_bash"
+    return shlex.quote(word) if is_bash and word.isprintable() else None
+
+
 def _quietly(find: _Find) -> Callable[[typer.Context, str], list[str]]:
     """What is found and begins as what is typed; nothing where it can't be looked for."""
 
@@ -33,7 +51,8 @@ def _quietly(find: _Find) -> Callable[[typer.Context, str], list[str]]:
             found = list(find(ctx, incomplete))
         except Exception:  # noqa: BLE001 - a shell that completes shows no errors
             return []
-        return [word for word in dict.fromkeys(found) if word.startswith(incomplete)]
+        begun = (word for word in dict.fromkeys(found) if word.startswith(incomplete))
+        return [typed for word in begun if (typed := _as_typed(word)) is not None]
 
     # Typer goes by the annotations of the function itself.
     del complete.__wrapped__

@@ -65,6 +65,12 @@ def _of_lines(text: str, mark: yaml.Mark, what: str) -> Mistake | None:
         indent = wrong_indent(text, mark)
         found = Mistake(*indent) if indent else None
     if found is None and is_second_colon:
+        begin = text.rfind("\n", 0, mark.index) + 1
+        above = text[: max(begin - 1, 0)].rstrip()
+        if not re.search(r":\s", text[begin : mark.index]) and above:
+            start = above.rfind("\n") + 1
+            start += len(above[start:]) - len(above[start:].lstrip())
+            return Mistake(start, "a ':' is missing in this line", None)
         message = "not valid YAML: a second ': ' in a line that has one"
         return Mistake(mark.index, message, "a value that contains ': ' must be quoted")
     return found

@@ -17,6 +17,28 @@ _WORDS = {
         "'---' begins a second document",
         "write the documents into files of their own; several files are merged",
     ),
+    "block sequence entries are not allowed": (
+        "'- ' begins a list in a line that has a key or a value before it",
+        "write the list as [one, two], or each '- ' in a line of its own",
+    ),
+    "mapping keys are not allowed": ("'? ' is not allowed here", "put the value in quotes"),
+    "invalid Unicode character escape": (
+        "the escape after '\\' stands for no character", "write the character itself",
+    ),
+    "expected hexdecimal number": (
+        "'\\x', '\\u' and '\\U' need 2, 4 and 8 hexadecimal digits", None,
+    ),
+    "unexpected document indicator": (
+        "'---' or '...' begins a line within a text in quotes",
+        "close the quote, or indent the line",
+    ),
+    "comment or line break": (
+        "text in the line of '|' or '>'", "write the text in the lines below it, indented",
+    ),
+    "found a tab character": ("a tab is part of the indentation", "indent with spaces, not tabs"),
+    "expected <document start>": ("text after the end of the document", None),
+    "could not find expected ':'": ("a ':' is missing in this line or the one before", None),
+    "whitespace or line break": ("a space is missing here", None),
     "undefined alias": ("'*' refers to an anchor ('&') that does not exist", None),
 }
 
@@ -41,6 +63,10 @@ def in_plain_words(text: str, error: yaml.MarkedYAMLError) -> tuple[str, str | N
         return _quoted(text[mark.index - 1 : mark.index])
     if "did not find expected ',' or" in problem:
         return _open_bracket(text, mark, error.context_mark, problem)
+    if "expected node content" in problem and character in ("]", "}", ","):
+        return f"a value is missing before '{character}'", None
+    if context.endswith(("a tag", "a directive")):
+        return _quoted("!" if context.endswith("tag") else "%")
     if "unknown escape character" in problem:
         sign = text[mark.index :].lstrip("\\")[:1].strip()
         return (f"'\\{sign}' has no meaning in double quotes",

@@ -25,6 +25,12 @@ def why_no_template(error: jinja2.TemplateSyntaxError, source: str) -> tuple[str
         source: the template.
     """
     message = (error.message or "").rstrip(".")
+    unknown = _UNKNOWN_TAG.search(message)
+    if unknown:
+        word = unknown[1]
+        is_value = re.search(rf"\{{%[-+]?\s*{word}\s*[.|\[(]", source)
+        hint = "a value is written {{ ... }}, not {% ... %}" if is_value else None
+        return f"there is no statement '{word}'", hint
     unclosed = _UNCLOSED.search(message)
     if unclosed:
         word = unclosed[1]
@@ -33,10 +39,6 @@ def why_no_template(error: jinja2.TemplateSyntaxError, source: str) -> tuple[str
         return _plain(message), "'{{' is closed by '}}'"
     if source.count("{%") > source.count("%}"):
         return _plain(message), "'{%' is closed by '%}'"
-    unknown = _UNKNOWN_TAG.search(message)
-    if unknown:
-        word = unknown[1]
-        return f"there is no statement '{word}'", "a value is written {{ ... }}, not {% ... %}"
     found = _UNEXPECTED.search(message)
     if found:
         told = f"'{found[1]}' at character {int(found[2]) + 1} has no meaning there"
