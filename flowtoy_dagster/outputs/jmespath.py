@@ -100,7 +100,7 @@ def _why_nothing(expression: str, names: Collection[str], data: Mapping[str, Any
             f"'{expression}' finds nothing: 'result' is a name in templates, and JMESPath begins"
             f" in the result{_without_result(expression)}"
         )
-    is_plain = len(names) == 1 and not names.intersection(ROOTS)
+    is_plain = len(names) == 1 and not set(names) & set(ROOTS)
     found = nearest(min(names), data).question if is_plain else None
     advice = f"; {found}" if found else ""
     return f"'{expression}' finds nothing: the data has {listed(list(data))}{advice}"
