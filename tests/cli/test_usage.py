@@ -56,7 +56,8 @@ def test_a_wrong_call_says_what_to_write(call: str) -> None:
         ("rnu f.yaml", "flowtoy run"), ("f.yml", "flowtoy run f.yml"), ("tsts", "flowtoy test"),
         ("runs cancel", "flowtoy cancel"), ("runs shw", "flowtoy runs show"),
         ("runs list", "flowtoy runs"), ("pools list", "flowtoy pools"),
-        ("state ls", "flowtoy state list"), ("runs help show", "flowtoy runs show --help"),
+        ("state ls", "flowtoy state list"), ("state get", "flowtoy state show"),
+        ("runs help show", "flowtoy runs show --help"),
         ("deploy help", "flowtoy deploy --help"),
     ],
 )  # fmt: skip

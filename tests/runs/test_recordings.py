@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -303,3 +304,40 @@ def test_a_replay_tells_nobody_and_moves_no_cursor_at_its_end(
 
 def shown_outputs(done: FlowRun) -> Any:
     return {name: step["rows"] for name, step in done.outputs.items()}
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ({"exit": "zero"}, "is not valid: exit: expected a whole number, got 'zero'"),
+        ({"stdout": None}, "is not valid: stdout: expected text, got nothing (null)"),
+        (None, "is not a regular file"),
+    ],
+)
+def test_an_answer_that_was_edited_wrongly_is_named(
+    change: dict[str, Any] | None, reason: str, tmp_path: Path
+) -> None:
+    from flowtoy_dagster.errors import StepError
+    from flowtoy_dagster.flow.graph import Source, Step
+    from flowtoy_dagster.steps.context import StepContext
+    from flowtoy_dagster.steps.scope import RunInfo
+    from flowtoy_dagster.store.recordings.calls import call_of, hash_of
+    from flowtoy_dagster.store.recordings.recording import Recording
+    from flowtoy_dagster.store.recordings.replayer import Replayer
+
+    step = Step(0, "a", Source("process", {"command": ["ls"]}))
+    context = StepContext(step=step, run=RunInfo("r", "f", lambda: 0.0))
+    context.work.configuration = {"command": ["ls"]}
+    recording, noted = Recording(tmp_path / "rec", "replay"), []
+    place = recording.folder / "a/1-001.json"
+    place.parent.mkdir(parents=True)
+    if change is None:
+        os.mkfifo(place)
+    else:
+        call = call_of(context, {})
+        answer = {"exit": 0, "stdout": "", "stderr": "", **change}
+        place.write_text(json.dumps({"call": call, "hash": hash_of(call), "answer": answer}))
+    with pytest.raises(StepError) as told:
+        Replayer(recording, noted.append).exchange(context, {}, dict)
+    assert reason in told.value.message
+    assert len(noted) == 1

@@ -26,6 +26,10 @@ _MEANINGS = {
     "resume": "retry last", "stop": "cancel last", "kill": "cancel last", "abort": "cancel last",
 }
 """What people type, and the command that does it; none of them is a command itself."""
+_IN_GROUPS = {
+    "get": "show", "cat": "show", "view": "show", "delete": "reset", "remove": "reset",
+    "rm": "reset", "clear": "reset", "clean": "prune", "log": "logs", "output": "outputs",
+}
 _OF_A_LIST = ("list", "ls")
 """What people type for the list that a group of commands shows."""
 
@@ -56,6 +60,8 @@ def _meant_by(
     if name == "help":
         known = bool(rest) and rest[0] in own
         return f"{group} {rest[0]} --help" if known else f"{group} --help"
+    if group != "flowtoy" and _IN_GROUPS.get(name) in own:
+        return f"{group} {_IN_GROUPS[name]}"
     if group != "flowtoy" and name in _OF_A_LIST:
         return group + "".join(f" {word}" for word in ("list",) if word in own)
     if name in others:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import stat
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -150,6 +151,8 @@ class Recording:
 
 def _read(path: Path) -> dict[str, Any]:
     try:
+        if not stat.S_ISREG(path.stat().st_mode):  # reading a device or a FIFO may never end
+            raise UnreadableRecordingError(f"'{path}' is not a regular file")
         found = loads(path.read_bytes())
     except OSError as error:
         reason = system_reason(error)

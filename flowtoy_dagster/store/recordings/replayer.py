@@ -5,8 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from pydantic import ValidationError
+
 from flowtoy_dagster.errors import StepError
-from flowtoy_dagster.providers.kinds import describe_call
+from flowtoy_dagster.flow.compile.diagnostics import first_mistake
+from flowtoy_dagster.providers.kinds import describe_call, kind_of
 from flowtoy_dagster.steps.context import StepContext
 from flowtoy_dagster.steps.state.cursors import StoredCursor
 from flowtoy_dagster.store.recordings.calls import call_of, differences, hash_of, in_words
@@ -55,6 +58,12 @@ class Replayer:
         answer = recorded.get("answer")
         if not isinstance(answer, dict):
             raise self._missed(context, f"'{place}' of the recording has no answer")
+        try:
+            kind_of(context.step.source).answer_model.model_validate(answer)
+        except ValidationError as error:
+            where, wrong = first_mistake(error)
+            told = f"the answer in '{place}' of the recording is not valid: {where}: {wrong}"
+            raise self._missed(context, told) from None
         return answer
 
     def _missed(self, context: StepContext, reason: str) -> StepError:
