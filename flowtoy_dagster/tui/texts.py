@@ -201,7 +201,8 @@ def details(news: News, step: StepStatus, tab: str) -> Text:
         return state_text(step, news.status)
     if tab == "log" and step.reused:
         return Text("the run before, whose outputs are reused, has its log", "dim")
-    if news.step != step.name:
+    is_known = tab != "log" or news.asked_for_log or news.printed is not None
+    if news.step != step.name or not is_known:
         return Text("…", "dim")
     return outputs_text(step, news.outputs) if tab == "outputs" else log_text(news.printed)
 

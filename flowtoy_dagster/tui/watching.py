@@ -25,6 +25,7 @@ class News:
         step: the step that the others are of.
         outputs: its outputs as JSON; None where it has none, or they were not asked for.
         printed: what it has printed; None where that can't be known, or was not asked for.
+        asked_for_log: whether what it has printed was asked for.
         trouble: why there is no newer status.
     """
 
@@ -32,6 +33,7 @@ class News:
     step: str
     outputs: str | None = None
     printed: tuple[Printed, ...] | None = None
+    asked_for_log: bool = False
     trouble: str | None = None
 
 
@@ -116,7 +118,8 @@ class Watcher:
                 return News(status, step, printed=())
             if printed:
                 found = self._source.printed(step)
-                return News(status, step, printed=None if found is None else tuple(found))
+                told = None if found is None else tuple(found)
+                return News(status, step, printed=told, asked_for_log=True)
             if known.state != "succeeded":
                 return News(status, step)
             wanted = (status.run_id, step)

@@ -27,7 +27,8 @@ from flowtoy_dagster.runs.status.models import (
 )
 from flowtoy_dagster.tui.app import RunPage
 from flowtoy_dagster.tui.sources import Printed
-from flowtoy_dagster.tui.texts import items_bar, row, state_text
+from flowtoy_dagster.tui.texts import details, items_bar, row, state_text
+from flowtoy_dagster.tui.watching import News
 
 SNAPSHOTS = Path(__file__).parent / "snapshots"
 NOW = 1_000_000.0
@@ -380,3 +381,10 @@ def test_a_repeated_step_is_one_line_with_the_failed_items_first(width: int) -> 
 def test_how_the_cursor_of_a_step_moved_is_told(cursor: CursorStatus, told: str) -> None:
     step = StepStatus("new", state="succeeded", cursor=cursor)
     assert f"cursor    {told}\n" in state_text(step, RunStatus("1", "flow")).plain
+
+
+def test_a_log_that_was_not_asked_for_yet_is_not_said_to_be_out_of_reach() -> None:
+    step = StepStatus("a", state="running")
+    status = RunStatus("r", "f", steps={"a": step})
+    assert details(News(status, "a"), step, "log").plain == "…"
+    assert "status API" in details(News(status, "a", asked_for_log=True), step, "log").plain
