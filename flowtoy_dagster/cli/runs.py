@@ -182,7 +182,7 @@ def show_logs(
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Print what the steps of a run print, also while it goes on."""
+    """Print what the steps of a run have printed, also while the run goes on."""
     from flowtoy_dagster.errors import UsageError
     from flowtoy_dagster.flow.files.suggestions import nearest
     from flowtoy_dagster.runs.history import History
@@ -238,7 +238,7 @@ def open_run(
 @runs.command("prune", epilog=examples("runs prune --keep 100", "runs prune --keep 0 -j"))
 def prune_runs(
     keep: Annotated[
-        int, typer.Option("--keep", metavar="N", min=0, max=_MOST, help="Keep the N latest.")
+        int, typer.Option("--keep", metavar="N", min=0, max=_MOST, help="Keep the N latest runs.")
     ],
     as_json: Json = False,
 ) -> None:

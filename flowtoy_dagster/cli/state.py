@@ -35,7 +35,7 @@ OneStep = Annotated[
 Key = Annotated[
     Optional[str],  # noqa: UP045
     typer.Option("--key", metavar="KEY",
-                 help="Only the cursor for this value of 'incremental.key'."),
+                 help="The cursor for this value of 'incremental.key'."),
 ]
 
 

@@ -54,7 +54,8 @@ Config = Annotated[
 ]
 MaxWorkers = Annotated[
     Optional[int],  # noqa: UP045 - Typer reads these at run time
-    typer.Option("--max-workers", metavar="N", help="How many steps may run at once."),
+    typer.Option("--max-workers", metavar="N",
+                 help="How many steps may run at once. The default is what the flow says."),
 ]
 AsJson = Annotated[
     bool, typer.Option("--json", "-j", help="Print the outputs as complete JSON.")
@@ -70,7 +71,7 @@ Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing on std
 EnvFile = Annotated[
     Optional[list[Path]],  # noqa: UP045
     typer.Option("--env-file", metavar="PATH",
-                 help="Read variables from a dotenv file. Variables that are set already win."),
+                 help="Read variables from a dotenv file. A variable that is already set keeps its value."),
 ]
 Executor = Annotated[
     Optional[str],  # noqa: UP045
@@ -90,7 +91,7 @@ Param = Annotated[
 ParamsFile = Annotated[
     Optional[list[Path]],  # noqa: UP045
     typer.Option("--params-file", metavar="PATH",
-                 help="Read parameters from a YAML or JSON file. --param wins."),
+                 help="Read parameters from a YAML or JSON file. --param overrides it."),
 ]
 Host = Annotated[str, typer.Option("--host", metavar="ADDRESS", help="The address to serve on.")]
 Port = Annotated[
@@ -100,8 +101,8 @@ Port = Annotated[
 Token = Annotated[
     Optional[bool],  # noqa: UP045
     typer.Option("--token/--no-token",
-                 help="Require an access token, which is in the printed address (the default), or"
-                      " none."),
+                 help="With --token, the default, an access token is required. The printed address"
+                      " has it."),
 ]
 AddressFile = Annotated[
     Optional[Path],  # noqa: UP045
@@ -122,8 +123,8 @@ OptionalConfig = Annotated[
 StatusPort = Annotated[
     Optional[int],  # noqa: UP045
     typer.Option("--status-port", metavar="PORT", min=0, max=65535,
-                 help="Also serve the run's status on this port, after its end until Ctrl-C;"
-                      " 0 takes a free one."),
+                 help="Also serve the run's status on this port, until Ctrl-C after the end of the"
+                      " run. 0 takes a free port."),
 ]
 StatusUrl = Annotated[
     Optional[str],  # noqa: UP045
@@ -132,7 +133,7 @@ StatusUrl = Annotated[
                       f" The default is {URL_VARIABLE}, if no flow is named."),
 ]
 ShowSecrets = Annotated[
-    bool, typer.Option("--show-secrets", help="Print secret outputs unmasked.")
+    bool, typer.Option("--show-secrets", help="Print secret values unmasked.")
 ]
 Record = Annotated[
     Optional[Path],  # noqa: UP045
@@ -158,7 +159,7 @@ WithRun = Annotated[
 Level = Annotated[
     LogLevel, typer.Option("--log-level", help="How much of the log to show on stderr.")
 ]
-Debug = Annotated[bool, typer.Option("--debug", help="Show tracebacks.")]
+Debug = Annotated[bool, typer.Option("--debug", help="Show Python's traceback of an error.")]
 RunArgument = Annotated[
     str,
     typer.Argument(metavar="RUN", autocompletion=complete_runs,

@@ -52,8 +52,8 @@ def run_tests(
     record: Annotated[
         Optional[str],  # noqa: UP045
         typer.Option("--record", metavar="NAME",
-                     help="Really run the flow that PATH is, and write a test of that name next"
-                          " to it."),
+                     help="Really run the flow of PATH, and write a test with this name next to"
+                          " it."),
     ] = None,
     param: Param = None,
     env_file: EnvFile = None,

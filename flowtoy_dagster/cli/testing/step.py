@@ -38,13 +38,13 @@ def step(
     config: Config,
     item: Annotated[
         Optional[str],  # noqa: UP045 - Typer reads these at run time
-        typer.Option("--item", metavar="KEY", help="Of a loop, run only the item of this key."),
+        typer.Option("--item", metavar="KEY", help="Of a step with for_each, run only the item with this key."),
     ] = None,
     with_run: Annotated[
         Optional[str],  # noqa: UP045
         typer.Option("--with", metavar="RUN", autocompletion=complete_runs,
-                     help="Take what the step needs of other steps from this run: an id, a unique"
-                          " beginning of one, `last`, `failed`, or `last:FLOW`."),
+                     help="Use the outputs that other steps have in this run: an id or its"
+                          " beginning, `last`, `failed`, or `last:FLOW`."),
     ] = None,
     dry: Annotated[
         bool, typer.Option("--dry", help="Show the call, secrets masked, and send nothing.")
@@ -171,13 +171,12 @@ def _print_outcome(name: str, outcome: StepOutcome) -> None:
 def evaluate(
     expression: Annotated[
         str,
-        typer.Argument(metavar="EXPR", help="A template ({{ … }}), or JMESPath on the outputs by"
-                                            " step."),
+        typer.Argument(metavar="EXPR", help="A template ({{ … }}), or JMESPath: STEP.OUTPUT."),
     ],
     run: Annotated[
         str, typer.Option("--run", metavar="RUN", autocompletion=complete_runs,
-                          help="An id, a unique beginning of one, `last`,"
-                                                       " or `last:FLOW`.")
+                          help="The run: an id or its beginning, `last`, `failed`, or"
+                               " `last:FLOW`.")
     ] = "last",
     env_file: EnvFile = None,
     debug: Debug = False,
