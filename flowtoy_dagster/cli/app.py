@@ -159,6 +159,8 @@ def _options(
         typer.Option("--version", help="Print the version.", callback=_print_version,
                      is_eager=True),
     ] = False,
-    debug: Annotated[bool, typer.Option("--debug", help="Show Python's traceback of an error.")] = False,
+    debug: Annotated[
+        bool, typer.Option("--debug", help="Show Python's traceback of an error.")
+    ] = False,
 ) -> None:
     pass

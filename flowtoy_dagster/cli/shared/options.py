@@ -71,7 +71,8 @@ Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing on std
 EnvFile = Annotated[
     Optional[list[Path]],  # noqa: UP045
     typer.Option("--env-file", metavar="PATH",
-                 help="Read variables from a dotenv file. A variable that is already set keeps its value."),
+                 help="Read variables from a dotenv file. A variable that is already set keeps its"
+                      " value."),
 ]
 Executor = Annotated[
     Optional[str],  # noqa: UP045

@@ -38,7 +38,8 @@ def step(
     config: Config,
     item: Annotated[
         Optional[str],  # noqa: UP045 - Typer reads these at run time
-        typer.Option("--item", metavar="KEY", help="Of a step with for_each, run only the item with this key."),
+        typer.Option("--item", metavar="KEY",
+                     help="Of a step with for_each, run only the item with this key."),
     ] = None,
     with_run: Annotated[
         Optional[str],  # noqa: UP045
