@@ -88,7 +88,7 @@ def test_outputs_that_make_new_values_leave_their_siblings_as_they_are(run_call:
 
 def test_the_tag_do_is_an_error_before_anything_runs() -> None:
     output = {"name": "x", "value": "{% do result.append(1) %}{{ result }}"}
-    with pytest.raises(ConfigError, match="unknown tag 'do'"):
+    with pytest.raises(ConfigError, match="no statement 'do'"):
         load_flow({"flow": [{"name": "a", "source": "env", "output": [output]}]})
 
 
