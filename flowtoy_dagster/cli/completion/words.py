@@ -8,7 +8,6 @@ from __future__ import annotations
 import functools
 import os
 import re
-import shlex
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -26,20 +25,20 @@ _MOST_FILES = 20
 _Find = Callable[[typer.Context, str], Iterable[str]]
 
 
-_PLAIN = re.compile(r"[\w@%+=:,./-]*")
-"""What no shell gives a meaning."""
+_PLAIN = re.compile(r"[\w@%+=:,./ -]*")
+"""What no shell gives a meaning, and spaces."""
 
 
 def _as_typed(word: str) -> str | None:
     """A word as it may stand in a command line; None where a shell could run something of it.
 
-    What a shell inserts is executed when the line is, and the scripts of some shells execute what
-    is offered at once. Names are other people's text.
+    What is inserted is executed with the line, and the scripts of some shells evaluate what they
+    are offered. Names are other people's text. bash itself completes files of such names.
     """
-    if _PLAIN.fullmatch(word):
-        return word
+    if _PLAIN.fullmatch(word) is None:
+        return None
     is_bash = os.environ.get("_FLOWTOY_COMPLETE") == "complete_bash"
-    return shlex.quote(word) if is_bash and word.isprintable() else None
+    return word.replace(" ", "\\ ") if is_bash else word
 
 
 def _quietly(find: _Find) -> Callable[[typer.Context, str], list[str]]:
