@@ -111,6 +111,9 @@ MISTAKES = {
     template("{{ needs.a.x }}"): ["outputs of steps are under 'flows': write flows.STEP.NAME"],
     template("{{ a.x }}"): ["write flows.a.x"],
     template("${{ flows.a.x }}"): ["warning: the '$' before '{{' stays in the text"],
+    f"flow:\n{STEP}    when: params.x && true\n": ["'&' at character 10", "written 'and'"],
+    f"flow:\n{STEP}    when: env.A = 'x'\n": ["values are compared with '=='"],
+    f"flow:\n{STEP}    when: env.A ==\n": ["not a valid expression: it ends too early"],
     template("{{ items }}"): ["only templates of a step with 'for_each' have it"],
 }
 

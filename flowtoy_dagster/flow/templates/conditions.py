@@ -8,6 +8,19 @@ import jinja2
 
 from flowtoy_dagster.flow.files.suggestions import show
 from flowtoy_dagster.flow.templates.render import in_braces, only_expression, parse
+from flowtoy_dagster.flow.templates.words.syntax_words import why_no_expression
+
+
+class ConditionError(ValueError):
+    """What is no condition.
+
+    Attributes:
+        hint: how to fix it, where that is likely.
+    """
+
+    def __init__(self, message: str, hint: str | None) -> None:
+        super().__init__(message)
+        self.hint = hint
 
 
 def condition(written: Any) -> str:
@@ -30,7 +43,8 @@ def condition(written: Any) -> str:
     try:
         only = only_expression(parse(template))
     except jinja2.TemplateSyntaxError as error:
-        raise ValueError(f"not a valid expression: {error.message}") from None
+        reason, hint = why_no_expression(error, template, text)
+        raise ConditionError(f"not a valid expression: {reason}", hint) from None
     except RecursionError:
         raise ValueError("not a valid expression: nested too deeply") from None
     if only is None:

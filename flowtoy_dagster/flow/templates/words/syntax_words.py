@@ -9,7 +9,9 @@ import jinja2
 _UNEXPECTED = re.compile(r"unexpected char '(.)' at (\d+)")
 _UNKNOWN_TAG = re.compile(r"Encountered unknown tag '(\w+)'")
 _UNCLOSED = re.compile(r"The innermost block that needs to be closed is '(\w+)'")
+_INSTEAD = re.compile(r"expected token '[^']*', got ('[^']*')$")
 _OPERATORS = {
+    "!": "'!' is written 'not'",
     "&": "'&&' is written 'and'",
     "?": "a choice is written: one if condition else other",
     "$": "leave out '$'",
@@ -43,12 +45,40 @@ def why_no_template(error: jinja2.TemplateSyntaxError, source: str) -> tuple[str
     if found:
         told = f"'{found[1]}' at character {int(found[2]) + 1} has no meaning there"
         return told, _OPERATORS.get(found[1])
-    if "!" in source and message == "unexpected '='":
-        return message, "values are compared with == and !="
+    if message.endswith("'='"):
+        return _plain(message), "values are compared with '==' and '!='"
     return _plain(message), "'||' is written 'or'" if "||" in source else None
 
 
+def why_no_expression(
+    error: jinja2.TemplateSyntaxError, template: str, written: str
+) -> tuple[str, str | None]:
+    """The same for an expression that is written without braces.
+
+    Args:
+        error: what Jinja2 says of the template.
+        template: the expression in braces.
+        written: the expression.
+    """
+    reason, hint = why_no_template(error, template)
+    return in_expression(reason, template, written), hint
+
+
+def in_expression(reason: str, template: str, written: str) -> str:
+    """A reason that is about a template, for the expression in it."""
+    before = max(template.find(written), 0)
+    if not before:
+        return reason
+    reason = re.sub(
+        r"at character (\d+)", lambda at: f"at character {int(at[1]) - before}", reason
+    )
+    for too_early in ("unexpected '}}'", "'}}' is not expected there"):
+        reason = reason.replace(too_early, "it ends too early")
+    return reason.replace("'}}'", "its end")
+
+
 def _plain(message: str) -> str:
+    message = _INSTEAD.sub(r"\1 is not expected there", message)
     return (
         message.replace("end of print statement", "}}").replace("end of statement block", "%}")
         .replace("Expected an expression, got '", "an expression is missing before '")

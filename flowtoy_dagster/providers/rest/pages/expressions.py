@@ -14,6 +14,7 @@ from flowtoy_dagster.flow.schema.fields import Misplaced
 from flowtoy_dagster.flow.templates.names import PAGE_NAMES, ROOTS
 from flowtoy_dagster.flow.templates.references import TemplateMistake, free_names, references
 from flowtoy_dagster.flow.templates.render import in_braces, is_template, render
+from flowtoy_dagster.flow.templates.words.syntax_words import in_expression
 from flowtoy_dagster.providers.rest.pages.paths import PageError
 
 
@@ -67,7 +68,7 @@ def checked(value: Any, names: Collection[str]) -> Expression:
         references(template)
     except TemplateMistake as mistake:
         message = str(mistake).replace("not a valid template", "not a valid expression")
-        message = message.replace("'}}'", "its end")
+        message = in_expression(message, template, value)
         raise Misplaced(message, (), mistake.hint, at_key=False) from None
     for name in free_names(template):
         if name not in names:
