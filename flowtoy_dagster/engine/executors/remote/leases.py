@@ -101,6 +101,12 @@ _LISTENING = """
 SELECT count(*) FROM flowtoy_agents
 WHERE %s = ANY(string_to_array(queue, ',')) AND seen > clock_timestamp() - make_interval(secs => %s)
 """
+_IDLE = """
+SELECT count(*) FROM flowtoy_agents AS agent
+WHERE %s = ANY(string_to_array(queue, ',')) AND seen > clock_timestamp() - make_interval(secs => %s)
+AND slots > (SELECT count(*) FROM flowtoy_leases AS step
+    WHERE step.holder = agent.holder AND NOT step.ended)
+"""
 
 
 @dataclass(frozen=True)
@@ -223,6 +229,10 @@ class Leases:
     def listening(self, queue: str) -> int:
         """How many agents take steps of a queue."""
         return int(self._database.rows(_LISTENING, [queue, LEASE])[0][0])
+
+    def idle(self, queue: str) -> bool:
+        """Whether an agent that takes steps of a queue could take one more."""
+        return bool(self._database.rows(_IDLE, [queue, LEASE])[0][0])
 
     def claim(self, message: Message, holder: str, host: str) -> Claim | None:
         """Claim a hand-out; None where another has it, or nobody wants it any more.

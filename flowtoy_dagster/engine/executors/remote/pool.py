@@ -32,6 +32,9 @@ TELL_AFTER = 10.0
 """Seconds after which a run reports that a step waits for a worker."""
 SEND_AGAIN = 20.0
 """Seconds after which the message of a step that nobody has claimed is sent again."""
+SEND_SOON = 3.0
+"""The same, where a worker of its queue has a free slot: another one has the message, and is
+stopped or lost."""
 LONGEST_PAUSE = 60.0
 """Seconds between two of them, at most: while all workers are busy, each is one more to drop."""
 _MISSED = 5.0
@@ -52,6 +55,7 @@ class _Turn:
         cursor: the id of the last event that is known of it.
         sent_at: when its message was sent, by the monotonic clock.
         pause: seconds until it is sent again.
+        soon: seconds until it is asked whether a worker could take it.
         handed_at: when it was handed out first.
         told: the ids of events that tell that it waits for a worker, which are the run's own.
         has_told: whether there is one.
@@ -64,7 +68,8 @@ class _Turn:
     cursor: int
     sent_at: float
     handed_at: float = field(default_factory=time.monotonic)
-    pause: float = SEND_AGAIN
+    pause: float = field(default_factory=lambda: SEND_AGAIN)
+    soon: float = field(default_factory=lambda: SEND_SOON)
     told: set[int] = field(default_factory=set)
     has_told: bool = False
     has_last: bool = False
@@ -244,12 +249,20 @@ class RemotePool:
             return StepLost(turn.step_key, 0, None, gone)
         return StepDone(turn.step_key, error)
 
+    def _send_again(self, turn: _Turn, now: float) -> None:
+        turn.sent_at = now
+        self._transport.submit(turn.message, turn.queue)
+
     def _remind(self, turn: _Turn) -> None:
         """Send the message again of a step that nobody has claimed, and report it."""
         now = time.monotonic()
         if now - turn.sent_at > turn.pause:
-            turn.sent_at, turn.pause = now, min(2 * turn.pause, LONGEST_PAUSE)
-            self._transport.submit(turn.message, turn.queue)
+            turn.pause = min(2 * turn.pause, LONGEST_PAUSE)
+            self._send_again(turn, now)
+        elif now - turn.sent_at > turn.soon:
+            if self._leases.idle(self._transport.listeners(turn.queue)):
+                self._send_again(turn, now)
+            turn.soon *= 2
         if not turn.has_told and now - turn.handed_at > TELL_AFTER:
             turn.has_told = True
             trouble = self._transport.trouble()

@@ -7,12 +7,18 @@ import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import psutil
 import pytest
 
 from flowtoy_dagster import run_flow
+from flowtoy_dagster.engine.executors.remote import pool
+from flowtoy_dagster.engine.executors.remote.database import Database
+from flowtoy_dagster.engine.executors.remote.leases import Leases
 from flowtoy_dagster.engine.executors.remote.message import LONGEST, Message
+from flowtoy_dagster.engine.executors.remote.pool import RemotePool
+from flowtoy_dagster.engine.executors.warm.worker import StepTask
 from flowtoy_dagster.errors import HomeError, RunInterrupted, UsageError
 from flowtoy_dagster.loader import load_flow, with_executor
 from flowtoy_dagster.runs.cancel import cancel_run
@@ -222,3 +228,26 @@ def test_a_message_is_short_and_only_says_where_its_step_is() -> None:
     message = Message("9d1a6d4c-6d0a-4b43-9e59-2f0f3c1f4b1a", 10_000)
     assert Message.decode(message.encode()) == message
     assert len(message.encode()) < 100 < LONGEST
+
+
+def test_a_message_that_nobody_has_is_sent_again_soon_where_a_worker_is_free(
+    machines: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # A worker that was stopped, or lost, may have it.
+    monkeypatch.setattr(pool, "SEND_SOON", 0.0)
+    sent: list[Message] = []
+    database = Database(machines.address, 0)
+    transport = Mock(**{"submit.side_effect": lambda message, _: sent.append(message),
+                        "trouble.return_value": None, "listeners.return_value": "free"})
+    options = (lambda _: "free", lambda _: None, Mock())
+    with RemotePool("a run", database, transport, *options) as steps:
+        steps.run("one", StepTask(0, None))
+        list(steps.wait(0))
+        assert [message.turn for message in sent] == [1]
+        Leases(database).present("holder", "host", "free,other", 1)
+        list(steps.wait(0))
+        assert [message.turn for message in sent] == [1, 1]
+        steps.run("two", StepTask(0, None))
+        machines.sql("UPDATE flowtoy_leases SET holder = 'holder' WHERE turn = 2")
+        list(steps.wait(0))
+        assert [message.turn for message in sent] == [1, 1, 2]

@@ -34,7 +34,8 @@ def test_workers_take_no_message_of_another_deployment(
     second = dataclasses.replace(first, machines=machines, workers=[])
     ours = deployment_here()
     # What is lost is not sent again.
-    monkeypatch.setattr(pool, "SEND_AGAIN", 1e6)
+    for pause in ("SEND_AGAIN", "SEND_SOON"):
+        monkeypatch.setattr(pool, pause, 1e6)
     flow = write(f"""
         runner: {{executor: {first.executor}, timeout: 90s}}
         flow:
