@@ -77,8 +77,8 @@ def main() -> None:
     """Import, serve, and end as the command that was asked for."""
     del sys.path[0]  # this folder
     from flowtoy_dagster.cli.app import make_app
+    from flowtoy_dagster.engine.executors.warm.forked_off import DEFINITIONS, ENTRY, PRELOAD
     from flowtoy_dagster.engine.executors.warm.forkserver_process import import_for_workers
-    from flowtoy_dagster.engine.executors.warm.pool import DEFINITIONS, ENTRY, PRELOAD
 
     make_app()  # imports all commands
     import_for_workers((*MODULES, PRELOAD, DEFINITIONS), ENTRY)

@@ -93,7 +93,7 @@ def retry(
 def _retry(
     request: _Request, max_workers: int | None, writer: OutputWriter, show_secrets: bool
 ) -> None:
-    from flowtoy_dagster.engine.executors.warm.pool import fork_off_server
+    from flowtoy_dagster.engine.executors.warm.forked_off import fork_off_server
     from flowtoy_dagster.progress import progress_on_stderr
 
     with progress_on_stderr() as progress:

@@ -146,7 +146,7 @@ def _run_selected(
         UsageError: a step is unknown, or what it needs is not in the run.
         typer.Exit: the run failed.
     """
-    from flowtoy_dagster.engine.executors.warm.pool import fork_off_server
+    from flowtoy_dagster.engine.executors.warm.forked_off import fork_off_server
     from flowtoy_dagster.progress import progress_on_stderr
 
     with progress_on_stderr() as progress:

@@ -136,6 +136,7 @@ def run_flow(
     workers = worker_count(flow, max_workers)
     recording = recording_for(flow, record, replay)
     with History(Path(home) if home is not None else None) as history:
+        executor_of(flow.runner).start_workers(history.instance, workers)
         return start(
             history, flow, workers, tags=tags, on_change=on_change, on_created=on_created,
             recording=recording,

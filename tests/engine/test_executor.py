@@ -347,7 +347,7 @@ LATER = """
 import os, sys
 sys.path.insert(0, sys.argv[1])
 os.environ["UNSET_LATER"] = "x"
-from flowtoy_dagster.engine.executors.warm.pool import fork_off_server
+from flowtoy_dagster.engine.executors.warm.forked_off import fork_off_server
 fork_off_server()
 os.environ["SET_LATER"] = "later"
 del os.environ["UNSET_LATER"]

@@ -16,7 +16,7 @@ from flowtoy_dagster.cli.shared.printing import OutputWriter
 from flowtoy_dagster.cli.shared.serving import Door, served
 from flowtoy_dagster.cli.shared.streams import raise_interrupts
 from flowtoy_dagster.engine.executors.kinds import executor_of
-from flowtoy_dagster.engine.executors.warm.pool import PRELOAD
+from flowtoy_dagster.engine.executors.warm.forked_off import PRELOAD
 from flowtoy_dagster.errors import RunError, RunInterrupted
 from flowtoy_dagster.flow.graph import Flow
 from flowtoy_dagster.progress import Progress, progress_on_stderr

@@ -106,7 +106,7 @@ def status_server(door: Door) -> StatusServer:
 
     To be called after the workers' server was forked off, and before there are threads.
     """
-    from flowtoy_dagster.engine.executors.warm.pool import forget_server
+    from flowtoy_dagster.engine.executors.warm.forked_off import forget_server
     from flowtoy_dagster.server.sidecar import StatusServer, serve_run
 
     serve = partial(serve_run, token=door.token, hosts=door.hosts)

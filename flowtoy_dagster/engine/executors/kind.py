@@ -71,6 +71,14 @@ class ExecutorKind:
             modules: what the run's steps will import.
         """
 
+    def start_workers(self, instance: dg.DagsterInstance, max_workers: int) -> None:
+        """Have workers on their way while a run is created that `prepare` was called for.
+
+        Args:
+            instance: where the run will be.
+            max_workers: how many steps may run at once.
+        """
+
     def check_home(self) -> None:
         """See that runs can be executed with what the environment says of the home.
 

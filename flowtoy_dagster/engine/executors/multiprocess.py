@@ -38,7 +38,7 @@ def _make(config: dict[str, Any]) -> dg.Executor:
         HaltingMultiprocessExecutor,
     )
     from flowtoy_dagster.engine.executors.scheduling.halting import FLOW_EXECUTION
-    from flowtoy_dagster.engine.executors.warm.pool import DEFINITIONS, PRELOAD
+    from flowtoy_dagster.engine.executors.warm.forked_off import DEFINITIONS, PRELOAD
 
     return HaltingMultiprocessExecutor(
         **config,

@@ -96,7 +96,7 @@ def _prepare(saved: list[str] | None, run_config: dict[str, Any]) -> None:
     """Build what all workers of the run need, and fork their server off."""
     from flowtoy_dagster.definitions import rebuild_job, saved_flow
     from flowtoy_dagster.engine.executors.kinds import executor_of
-    from flowtoy_dagster.engine.executors.warm.pool import fork_off_server
+    from flowtoy_dagster.engine.executors.warm.forked_off import fork_off_server
     from flowtoy_dagster.engine.executors.warm.worker import prepare
     from flowtoy_dagster.providers.kinds import modules_for_calls
     from flowtoy_dagster.store.shared.shared_files import shared_url

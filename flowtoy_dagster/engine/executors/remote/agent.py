@@ -31,13 +31,8 @@ from flowtoy_dagster.engine.executors.remote.leases import (
 from flowtoy_dagster.engine.executors.remote.message import Message
 from flowtoy_dagster.engine.executors.remote.setups import Setups
 from flowtoy_dagster.engine.executors.remote.transport import Intake
-from flowtoy_dagster.engine.executors.warm.pool import (
-    Report,
-    StepDone,
-    StepLost,
-    WorkerPool,
-    fork_off_server,
-)
+from flowtoy_dagster.engine.executors.warm.forked_off import fork_off_server
+from flowtoy_dagster.engine.executors.warm.pool import Report, StepDone, StepLost, WorkerPool
 from flowtoy_dagster.engine.executors.warm.worker import StepTask
 from flowtoy_dagster.engine.fence import Fence
 from flowtoy_dagster.engine.storage.home import open_home

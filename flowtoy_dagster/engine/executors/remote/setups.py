@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import time
 from pathlib import Path
 
 import dagster as dg
 
 from flowtoy_dagster.engine.dagster_private.execution import RetryMode
-from flowtoy_dagster.engine.executors.warm.worker import WorkerSetup
+from flowtoy_dagster.engine.executors.warm.worker import Surroundings, WorkerSetup
 from flowtoy_dagster.engine.storage.instances import saved_job
 from flowtoy_dagster.engine.tags import CONFIG_TAG
 from flowtoy_dagster.errors import RunError
@@ -74,14 +73,12 @@ class Setups:
         snapshot = self._instance.get_execution_plan_snapshot(snapshot_id) if snapshot_id else None
         known = snapshot.initial_known_state if snapshot else None
         return WorkerSetup(
+            surroundings=Surroundings.of_here(self._instance),
             # By its hash: the run's own origin has paths of the machine that made it.
             job=saved_job((reference, str(self._home))),
             run=run,
-            instance=self._instance.get_ref(),
             retry_mode=RetryMode.ENABLED,
             repository_load_data=snapshot.repository_load_data if snapshot else None,
             parent_state=known.parent_state if known else None,
-            environment=dict(os.environ),
-            directory=working_directory(),
             began=began,
         )

@@ -52,14 +52,8 @@ from flowtoy_dagster.engine.executors.warm.forkserver_client import (
     ForkServerError,
     WorkerStartError,
 )
-from flowtoy_dagster.engine.executors.warm.pool import (
-    Pool,
-    Report,
-    StepEvent,
-    StepLost,
-    WorkerPool,
-)
-from flowtoy_dagster.engine.executors.warm.worker import StepTask, WorkerSetup
+from flowtoy_dagster.engine.executors.warm.pool import Pool, Report, StepEvent, StepLost, WorkerPool
+from flowtoy_dagster.engine.executors.warm.worker import StepTask, Surroundings, WorkerSetup
 from flowtoy_dagster.engine.tags import STEP_TAG
 from flowtoy_dagster.errors import RunError
 from flowtoy_dagster.machine.working_directory import working_directory
@@ -125,14 +119,12 @@ class WarmExecutor(MultiprocessExecutor):
 
     def _setup(self, context: PlanOrchestrationContext, plan: ExecutionPlan) -> WorkerSetup:
         return WorkerSetup(
+            surroundings=Surroundings.of_here(context.instance),
             job=context.reconstructable_job,
             run=context.dagster_run,
-            instance=context.instance.get_ref(),
             retry_mode=self.retries,
             repository_load_data=plan.repository_load_data,
             parent_state=plan.known_state.parent_state,
-            environment=dict(os.environ),
-            directory=working_directory(),
             began=time.monotonic(),
         )
 

@@ -35,6 +35,7 @@ from flowtoy_dagster.errors import RunError, system_reason
 from flowtoy_dagster.providers.subprocesses import signal_name
 
 SERVER_MODULE = "flowtoy_dagster.engine.executors.warm.forkserver_process"
+_LOOK = 0.01
 START_TIMEOUT = 60.0
 """Seconds for which the parent waits for the imports."""
 
@@ -222,7 +223,6 @@ class ForkServer:
     def _wait(self, seconds: float) -> bool:
         """Whether the server has ended, or ends within `seconds`."""
         deadline = time.monotonic() + seconds
-        pause = 0.001
         while self._exit_code is None:
             try:
                 pid, status = os.waitpid(self.pid, os.WNOHANG)
@@ -234,8 +234,7 @@ class ForkServer:
             elif time.monotonic() > deadline:
                 return False
             else:
-                time.sleep(pause)
-                pause = min(0.05, pause * 2)
+                _wait_for_end(self.pid, deadline - time.monotonic())
         return True
 
     def _how_it_ended(self) -> str:
@@ -243,6 +242,21 @@ class ForkServer:
             return "it closed its socket"
         code = self._exit_code or 0
         return f"killed by {signal_name(-code)}" if code < 0 else f"exit code {code}"
+
+
+def _wait_for_end(pid: int, seconds: float) -> None:
+    """Wait until a child has ended, or for a while."""
+    try:
+        descriptor = os.pidfd_open(pid)
+    except (AttributeError, OSError):
+        time.sleep(_LOOK)  # not Linux, or an old one
+        return
+    try:
+        poll = select.poll()
+        poll.register(descriptor, select.POLLIN)
+        poll.poll(max(0.0, seconds) * 1000)
+    finally:
+        os.close(descriptor)
 
 
 def socket_pair() -> tuple[socket.socket, socket.socket]:

@@ -37,6 +37,13 @@ class WarmKind(ExecutorKind):
 
     def prepare(self, modules: Iterable[str]) -> None:
         """Fork the server off that forks workers."""
-        from flowtoy_dagster.engine.executors.warm.pool import fork_off_server
+        from flowtoy_dagster.engine.executors.warm.forked_off import fork_off_server
 
         fork_off_server(modules)
+
+    def start_workers(self, instance: dg.DagsterInstance, max_workers: int) -> None:
+        """Fork as many workers as the prepared plan is wide."""
+        from flowtoy_dagster.engine.executors.warm.forked_off import start_workers
+        from flowtoy_dagster.engine.executors.warm.worker import Surroundings, prepared_width
+
+        start_workers(prepared_width(max_workers), Surroundings.of_here(instance))

@@ -4,52 +4,34 @@ import contextlib
 import os
 import signal
 import time
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
-from multiprocessing.connection import Connection, wait
+from multiprocessing.connection import wait
 from typing import Any, Protocol
 
 from typing_extensions import Self
 
+from flowtoy_dagster.engine.executors.warm.forked_off import (
+    DEFINITIONS,
+    ENTRY,
+    PRELOAD,
+    WorkerHandle,
+    start_worker,
+    take_forked_off,
+)
 from flowtoy_dagster.engine.executors.warm.forkserver_client import (
     ForkServer,
     ForkServerError,
     WorkerEnd,
     WorkerStart,
     WorkerStartError,
-    socket_pair,
 )
 from flowtoy_dagster.engine.storage.address import modules_to_preload
 from flowtoy_dagster.providers.subprocesses import signal_name
 from flowtoy_dagster.steps.state.deadline import EXIT_UNINTERRUPTIBLE
 from flowtoy_dagster.store.shared.shared_files import modules_of_files
 
-PRELOAD = "flowtoy_dagster.engine.executors.warm.preload"
-DEFINITIONS = "flowtoy_dagster.definitions"
-"""What workers rebuild jobs by; a name, because it stands on a floor below this one."""
-ENTRY = "flowtoy_dagster.engine.executors.warm.worker:main"
 _REPORT_TIMEOUT = 2.0
-_forked_off: list[ForkServer] = []
-
-
-def fork_off_server(modules: Iterable[str] = ()) -> None:
-    """Import what a run needs, and fork the next pool's server off while there are no threads.
-
-    Only for a process that is ours from its start, before it opens anything.
-
-    Args:
-        modules: imported besides what every run needs.
-    """
-    if not _forked_off:
-        preload = (PRELOAD, DEFINITIONS, *modules_to_preload(), *modules_of_files(), *modules)
-        _forked_off.append(ForkServer.fork_off(preload, ENTRY))
-
-
-def forget_server() -> None:
-    """Let go of the server in a process that was forked after it, and is not the one it serves."""
-    for server in _forked_off:
-        server.forget()
-    _forked_off.clear()
 
 
 @dataclass(frozen=True)
@@ -109,18 +91,7 @@ class StepLost:
 Report = StepEvent | StepDone | StepLost
 
 
-@dataclass
-class _Worker:
-    number: int
-    connection: Connection
-    setup: Any
-    pid: int = 0
-    step_key: str | None = None
-    retiring: bool = False
-    ended: int | None = None
-
-
-def _runs(worker: _Worker, but: Collection[str]) -> bool:
+def _runs(worker: WorkerHandle, but: Collection[str]) -> bool:
     """Whether a worker runs a step, but for those of some keys."""
     return worker.step_key is not None and worker.step_key not in but and worker.pid > 0
 
@@ -152,16 +123,20 @@ class WorkerPool:
     """The workers of one run, or of several.
 
     Args:
-        setup: sent to each worker first: what all steps of the run have in common.
+        setup: what all steps of the run have in common, and in what surroundings; sent to each
+            worker.
         limit: the most workers there may be.
     """
 
     def __init__(self, setup: Any, limit: int) -> None:
         self._setup = setup
         self._limit = limit
-        self._server: ForkServer | None = _forked_off.pop() if _forked_off else None
-        self._workers: dict[int, _Worker] = {}
+        forked = take_forked_off()
+        self._server = forked.server if forked else None
+        self._workers: dict[int, WorkerHandle] = {}
         self._next = 0
+        for worker in forked.workers if forked else ():
+            self._adopt(worker)
 
     def __enter__(self) -> Self:
         return self
@@ -206,7 +181,7 @@ class WorkerPool:
             chosen.step_key = label or step_key
             return
 
-    def _add_for(self, setup: Any, idle: Sequence[_Worker]) -> _Worker:
+    def _add_for(self, setup: Any, idle: Sequence[WorkerHandle]) -> WorkerHandle:
         """A new worker; one that is idle for another run makes room."""
         if len(self._workers) >= self._limit and idle:
             self._drop(idle[0])
@@ -280,24 +255,28 @@ class WorkerPool:
         self._server.wait_until_ready()
         return self._server
 
-    def _add(self, setup: Any = None) -> _Worker:
+    def _add(self, setup: Any = None) -> WorkerHandle:
         chosen = self._setup if setup is None else setup
-        ours, theirs = socket_pair()
-        try:
-            self.start_server().fork(self._next, theirs)
-        except ForkServerError:
-            ours.close()
-            raise
-        finally:
-            theirs.close()
-        worker = _Worker(self._next, Connection(ours.detach()), chosen)
-        self._next += 1
-        self._workers[worker.number] = worker
-        with contextlib.suppress(OSError):
-            worker.connection.send(chosen)
+        worker = start_worker(self.start_server(), self._next, chosen.surroundings)
+        self._take(worker, chosen)
         return worker
 
-    def _hear(self, worker: _Worker) -> Iterator[Report]:
+    def _adopt(self, worker: WorkerHandle) -> None:
+        """Take a worker that was started before."""
+        if self._setup is not None and worker.surroundings == self._setup.surroundings:
+            self._take(worker, self._setup)
+        else:
+            self._next = worker.number + 1
+            worker.connection.close()
+
+    def _take(self, worker: WorkerHandle, setup: Any) -> None:
+        self._next = worker.number + 1
+        self._workers[worker.number] = worker
+        worker.setup = setup
+        with contextlib.suppress(OSError):
+            worker.connection.send(setup)
+
+    def _hear(self, worker: WorkerHandle) -> Iterator[Report]:
         # One message a turn: every worker is heard before any is heard twice.
         try:
             kind, content = worker.connection.recv()
@@ -316,7 +295,7 @@ class WorkerPool:
             yield from (StepEvent(step_key, event) for event in events)
             yield StepDone(step_key, error)
 
-    def _lose(self, worker: _Worker) -> Iterator[Report]:
+    def _lose(self, worker: WorkerHandle) -> Iterator[Report]:
         deadline = time.monotonic() + _REPORT_TIMEOUT
         while worker.ended is None and self._server and time.monotonic() < deadline:
             sources: list[Any] = [self._server]
@@ -345,6 +324,6 @@ class WorkerPool:
             self._server.close()
             self._server = None
 
-    def _drop(self, worker: _Worker) -> None:
+    def _drop(self, worker: WorkerHandle) -> None:
         self._workers.pop(worker.number, None)
         worker.connection.close()

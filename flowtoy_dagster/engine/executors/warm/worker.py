@@ -22,6 +22,7 @@ from dagster import (
     MetadataValue,
 )
 
+from flowtoy_dagster.datafiles.working_directory import working_directory
 from flowtoy_dagster.engine.dagster_private.execution import (
     ExecuteRunWithPlanIterable,
     ExecutionPlan,
@@ -41,6 +42,7 @@ from flowtoy_dagster.engine.dagster_private.execution import (
 )
 from flowtoy_dagster.engine.executors.hosted import HostedCompute
 from flowtoy_dagster.engine.executors.scheduling.halting import is_of_flow
+from flowtoy_dagster.engine.executors.scheduling.width import steps_at_once
 from flowtoy_dagster.engine.executors.warm.contexts.step_contexts import StepContexts
 from flowtoy_dagster.engine.executors.warm.process_reset import Isolation
 from flowtoy_dagster.engine.executors.warm.reports import Reports
@@ -59,21 +61,34 @@ STEPS_BEFORE_RENEWAL = 500
 
 
 @dataclass(frozen=True)
+class Surroundings:
+    """Where a worker runs steps; the first that it is sent, perhaps before there is a run."""
+
+    instance: InstanceRef
+    environment: Mapping[str, str]
+    directory: str | None
+
+    @classmethod
+    def of_here(cls, instance: DagsterInstance) -> "Surroundings":
+        """Those of this process."""
+        return cls(instance.get_ref(), dict(os.environ), working_directory())
+
+
+@dataclass(frozen=True)
 class WorkerSetup:
     """What all steps of a run have in common; sent to a worker once.
 
     Attributes:
+        surroundings: what the worker was sent before.
         began: when the run began, by the monotonic clock, which all processes of a machine share.
     """
 
+    surroundings: Surroundings
     job: ReconstructableJob
     run: DagsterRun
-    instance: InstanceRef
     retry_mode: RetryMode
     repository_load_data: RepositoryLoadData | None
     parent_state: PastExecutionState | None
-    environment: Mapping[str, str]
-    directory: str | None
     began: float
 
 
@@ -132,11 +147,17 @@ def prepare(definition: dg.JobDefinition, run_config: Mapping[str, Any]) -> None
     _prepared[:] = [WholePlan(definition, run_config)]
 
 
+def prepared_width(limit: int) -> int:
+    """How many steps of the prepared plan may run at once, `limit` at the most; 0 without one."""
+    return max((steps_at_once(whole.plan.get_executable_step_deps(), limit)
+                for whole in _prepared), default=0)
+
+
 def main(descriptor: int) -> None:
     """Run steps until the parent closes the connection."""
     connection = Connection(descriptor)
     try:
-        setup: WorkerSetup = connection.recv()
+        around: Surroundings = connection.recv()
     except EOFError:
         return
     signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -145,16 +166,17 @@ def main(descriptor: int) -> None:
     threading.Thread(target=_watch_parent, args=(descriptor, host), daemon=True).start()
     adopt_orphans()
     os.environ.clear()
-    os.environ.update(setup.environment)
-    if setup.directory is not None:
+    os.environ.update(around.environment)
+    if around.directory is not None:
         with contextlib.suppress(OSError):  # deleted since; commands report it where they need it
-            os.chdir(setup.directory)
+            os.chdir(around.directory)
     configure_log()
     # A parent that is gone reads no more: nobody is left to report to.
-    with contextlib.suppress(BrokenPipeError), instance_of(setup.instance) as instance:
+    with contextlib.suppress(BrokenPipeError, EOFError), instance_of(around.instance) as instance:
         logs = instance.compute_log_manager
         if isinstance(logs, DirectComputeLogManager):
             logs.keep_pump()
+        setup: WorkerSetup = connection.recv()
         if isinstance(instance, QuietInstance):
             instance.remember_clock(setup.run)
         reports = Reports(connection)
@@ -248,7 +270,8 @@ class _Worker:
     def run(self, step_key: str, task: StepTask) -> Iterator[DagsterEvent]:
         """The events of one step, as Dagster's own worker process would give them."""
         setup = self.setup
-        isolation = Isolation(setup.environment, setup.directory)
+        around = setup.surroundings
+        isolation = Isolation(around.environment, around.directory)
         with isolation:
             host = self._fenced(replace(self.host, lost=task.lost), task.fence)
             yield DagsterEvent.step_worker_started(
