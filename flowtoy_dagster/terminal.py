@@ -25,15 +25,18 @@ _SEQUENCE = (
     r"|(?:\x1b[\]PX^_]|[\x90\x98\x9d-\x9f])[^\x07\x1b\x9c\n]*(?:\x07|\x1b\\|\x9c)?"  # titles, links
     r"|\x1b[ -/]*[0-~]"
 )
-_LEFT_OUT = re.compile(rf"{_SEQUENCE}|[\x00-\x08\x0a-\x1f\x7f-\x9f{_INVISIBLE}]")
-_ESCAPED = re.compile(rf"[\x7f-\x9f{_INVISIBLE}\ud800-\udfff]")
-_SURROGATE = re.compile(r"[\ud800-\udfff]")
+# Compiled where they are used: most texts are printable.
+_LEFT_OUT = rf"{_SEQUENCE}|[\x00-\x08\x0a-\x1f\x7f-\x9f{_INVISIBLE}]"
+_ESCAPED = rf"[\x7f-\x9f{_INVISIBLE}\ud800-\udfff]"
+_SURROGATE = r"[\ud800-\udfff]"
 
 
 def plain(text: str) -> str:
     """A text as one line without what a terminal would obey; half characters are replaced."""
-    shown = _LEFT_OUT.sub("", text) if not text.isprintable() else text
-    return _SURROGATE.sub("\ufffd", shown.replace("\t", "    "))
+    if text.isprintable():
+        return text
+    shown = re.sub(_LEFT_OUT, "", text)
+    return re.sub(_SURROGATE, "\ufffd", shown.replace("\t", "    "))
 
 
 def plain_lines(text: str) -> str:
@@ -59,7 +62,7 @@ def say(text: str, stream: TextIO | None = None) -> None:
 def plain_json(text: str) -> str:
     """JSON text whose strings have escapes in place of what a terminal would obey."""
     # What is below U+0020 is escaped by every writer of JSON.
-    return _ESCAPED.sub(lambda found: json.dumps(found[0])[1:-1], text)
+    return re.sub(_ESCAPED, lambda found: json.dumps(found[0])[1:-1], text)
 
 
 def print_json(value: Any) -> None:

@@ -13,9 +13,10 @@ import yaml
 
 from flowtoy_dagster.flow.files.yaml_words import in_plain_words, wrong_indent
 
-_NO_SPACE = re.compile(r"(?P<indent>\s*(?:- )?)(?P<key>[A-Za-z_][\w-]*):(?P<value>[^\s:/].*)")
-_NO_COLON = re.compile(r"(?P<indent>\s*(?:- )?)(?P<key>[A-Za-z_][\w-]*) +(?P<value>\S.*)")
-_OPENED = re.compile(r"(?:[:\-]\s+|^\s*)(\{\{|\[|\{|\"|')")
+# Compiled where a text is no YAML.
+_NO_SPACE = r"(?P<indent>\s*(?:- )?)(?P<key>[A-Za-z_][\w-]*):(?P<value>[^\s:/].*)"
+_NO_COLON = r"(?P<indent>\s*(?:- )?)(?P<key>[A-Za-z_][\w-]*) +(?P<value>\S.*)"
+_OPENED = r"(?:[:\-]\s+|^\s*)(\{\{|\[|\{|\"|')"
 """A value that begins with what YAML takes for the beginning of a list, mapping or quoted text."""
 STRANGE_SPACES = re.compile(r"^[\u00a0\u2000-\u200b\u202f\u205f\u3000\ufeff]+")
 
@@ -81,13 +82,13 @@ def _line_without_colon(text: str, mark: yaml.Mark) -> Mistake | None:
     start = text.rfind("\n", 0, mark.index) + 1
     begin = text.rfind("\n", 0, max(start - 1, 0)) + 1
     line = text[begin : max(start - 1, begin)]
-    found = _NO_SPACE.fullmatch(line)
+    found = re.fullmatch(_NO_SPACE, line)
     if found:
         at = begin + len(found["indent"])
         # The value is not shown: it may be a secret.
         message = f"a space is missing after the ':' of '{found['key']}:'"
         return Mistake(at, message, f"write '{found['key']}: ...'")
-    found = _NO_COLON.fullmatch(line)
+    found = re.fullmatch(_NO_COLON, line)
     if found and not re.search(r":(\s|$)", line):
         at = begin + len(found["indent"])
         message = f"a ':' is missing after '{found['key']}'"
@@ -104,7 +105,7 @@ def _hint(what: str, before: str) -> str | None:
 def _hint_on_flow_value(before: str) -> str | None:
     """What to do where something follows a value in brackets, or a key is expected."""
     line = before.rpartition("\n")[2]
-    found = _OPENED.search(line)
+    found = re.search(_OPENED, line)
     if found is None:
         return None
     shown = "{{" if found[1].startswith("{{") else found[1][0]

@@ -9,11 +9,10 @@ _TYPES = {
     "dict": "a mapping", "NoneType": "null", "bool": "true or false", "tuple": "a list",
 }
 _NAME = r"""['"]?([A-Za-z]\w*)['"]?"""
-_OPERANDS = re.compile(
-    rf"unsupported operand type\(s\) for (\S+?)(?: or \S+)?: {_NAME} and {_NAME}$"
-)
-_JOINED = re.compile(rf"can only concatenate (\w+) \(not {_NAME}\) to \1$")
-_COMPARISON = re.compile(rf"'(\S+)' not supported between instances of {_NAME} and {_NAME}$")
+# Compiled where a message is looked at: most flows have none.
+_OPERANDS = rf"unsupported operand type\(s\) for (\S+?)(?: or \S+)?: {_NAME} and {_NAME}$"
+_JOINED = rf"can only concatenate (\w+) \(not {_NAME}\) to \1$"
+_COMPARISON = rf"'(\S+)' not supported between instances of {_NAME} and {_NAME}$"
 
 
 def in_plain_words(message: str) -> str:
@@ -22,14 +21,14 @@ def in_plain_words(message: str) -> str:
     Args:
         message: of a TypeError; one that is about something else is given back as it is.
     """
-    found = _OPERANDS.match(message)
+    found = re.match(_OPERANDS, message)
     if found:
         operator, left, right = found.groups()
         return _of_sum(operator, left, right)
-    found = _JOINED.match(message)
+    found = re.match(_JOINED, message)
     if found:
         return _of_sum("+", found[1], found[2])
-    found = _COMPARISON.match(message)
+    found = re.match(_COMPARISON, message)
     if found:
         operator, left, right = found.groups()
         return f"{_type(left)} and {_type(right)} can't be compared with '{operator}'"
