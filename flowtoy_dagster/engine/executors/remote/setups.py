@@ -12,7 +12,6 @@ from flowtoy_dagster.engine.executors.warm.worker import Surroundings, WorkerSet
 from flowtoy_dagster.engine.storage.instances import saved_job
 from flowtoy_dagster.engine.tags import CONFIG_TAG
 from flowtoy_dagster.errors import RunError
-from flowtoy_dagster.machine.working_directory import working_directory
 from flowtoy_dagster.store.configs import configs_of
 from flowtoy_dagster.store.shared.shared_files import FILES_VARIABLE
 

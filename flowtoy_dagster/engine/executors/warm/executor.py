@@ -56,7 +56,6 @@ from flowtoy_dagster.engine.executors.warm.pool import Pool, Report, StepEvent, 
 from flowtoy_dagster.engine.executors.warm.worker import StepTask, Surroundings, WorkerSetup
 from flowtoy_dagster.engine.tags import STEP_TAG
 from flowtoy_dagster.errors import RunError
-from flowtoy_dagster.machine.working_directory import working_directory
 
 INTERRUPT_CHECK = 0.25
 """Seconds after which a waiting executor looks whether it was interrupted."""

@@ -22,7 +22,6 @@ from dagster import (
     MetadataValue,
 )
 
-from flowtoy_dagster.datafiles.working_directory import working_directory
 from flowtoy_dagster.engine.dagster_private.execution import (
     ExecuteRunWithPlanIterable,
     ExecutionPlan,
@@ -50,6 +49,7 @@ from flowtoy_dagster.engine.fence import Fence
 from flowtoy_dagster.engine.storage.instances import QuietInstance, event_log_of, instance_of
 from flowtoy_dagster.engine.storage.logs.compute_logs import DirectComputeLogManager
 from flowtoy_dagster.engine.storage.logs.console_log import configure_log
+from flowtoy_dagster.machine.working_directory import working_directory
 from flowtoy_dagster.providers.process_tree import adopt_orphans
 from flowtoy_dagster.steps.context import Host
 from flowtoy_dagster.steps.state.deadline import exit_uninterruptible
