@@ -120,7 +120,7 @@ def _wrong_use(kind: OutputKind, value: Any) -> list[Finding]:
             return []
         return [Finding((), f"an output of type '{kind.name}' needs a 'value'")]
     if not kind.takes_value:
-        advice = "leave out 'type': what the value is decides"
+        advice = "leave out 'type': a 'value' is JMESPath, or a template where it has {{ }}"
         return [Finding((), f"an output of type '{kind.name}' takes no 'value'", advice)]
     if not kind.value_is_text or isinstance(value, str):
         return []
