@@ -84,6 +84,18 @@ def test_what_people_type_for_commands_leads_to_commands() -> None:
         assert not rest or rest == ["last"] or rest[0] in commands[first].commands
 
 
+@pytest.mark.parametrize(
+    ("expression", "reason"),
+    [
+        ("{{ a", "not a valid template: "), ("a[", "'[' is not closed by ']'"),
+        ("", "it is empty"), ("{{ a | nope }}", "there is no filter 'nope'"),
+    ],
+)
+def test_a_malformed_expression_is_a_wrong_call(expression: str, reason: str) -> None:
+    with pytest.raises(UsageError, match=re.escape(reason)):
+        make_app()(["eval", expression], standalone_mode=False)
+
+
 def test_a_retry_of_a_file_says_that_the_run_comes_first() -> None:
     with pytest.raises(UsageError) as told:
         make_app()(["retry", "f.yaml", "last:shop"], standalone_mode=False)
