@@ -192,8 +192,8 @@ def evaluate(
     from flowtoy_dagster.runs.history import History
     from flowtoy_dagster.testing.single import mask_of, scope_of
 
-    begin(env_file, LogLevel.warning)
     _check_expression(expression)
+    begin(env_file, LogLevel.warning)
     with History() as history:
         found = history.find(run)
         flow = history.flow(found)
