@@ -33,9 +33,9 @@ class FlowSecrets:
     def mask(self, environment: Mapping[str, str]) -> Mask:
         """A mask that hides the flow's secrets, with the variables' values in `environment`."""
         values: set[str] = set()
-        for name, value in environment.items():
+        for name in environment:
             if name in self._mentioned or self._reads_any_variable:
-                values |= set(secret_values_in({name: value}))
+                values |= set(secret_values_in({name: environment[name]}))
         params = see_params(self._flow, environment)
         values |= self._written | params.secrets | deployment_secrets(environment)
         return Mask(values, params.public)
