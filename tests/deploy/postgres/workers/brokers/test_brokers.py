@@ -36,10 +36,12 @@ RICH = f"""
       who: {{type: string, default: world}}
       mark: {{type: string}}
       key: {{type: string, secret: true}}
+      order: {{type: object, default: {{z: 1, a: {{y: 1, b: 2}}}}}}
     runner: {{on_error: continue, cwd: flow, groups: {{one: {{concurrency: 1}}}}}}
     flow:
       - name: greet
-        source: {{type: process, command: [echo, -n, "hello {{{{ params.who }}}}"]}}
+        source: {{type: process, command: [echo, -n, "hello {{{{ params.who }}}}
+          {{{{ params.order | tojson }}}}"]}}
         output: [{{name: text, value: stdout}}]
       - name: numbers
         group: one
