@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
+import signal
+import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +38,8 @@ logger = logging.getLogger("flowtoy.notify")
 _NOT_SENT = "notifications could not be sent: %s"
 LONGEST = 10.0
 """Seconds that one notification may take."""
+_MOMENT = 1.5
+"""Seconds that notifications have after SIGTERM, so that most of them are sent."""
 _LOOKED_BACK = 50
 """Runs of a flow among which the one before another is looked for."""
 _ENDS: dict[RunState, RunEnd] = {
@@ -59,9 +65,45 @@ def notify_of_end(history: History, run: dg.DagsterRun, flow: Flow, status: RunS
         logger.warning(_NOT_SENT, error)
         return
     ends = _ends_of(history, run, flow, status)
-    for notification in flow.notifications:
-        if notification.on & ends:
-            _send(history, flow, status, notification)
+    try:
+        with _heeding_term():
+            for notification in flow.notifications:
+                if notification.on & ends:
+                    _send(history, flow, status, notification)
+    except _Terminated:
+        logger.warning(_NOT_SENT, "the process was ended by SIGTERM")
+
+
+class _Terminated(BaseException):
+    """SIGTERM came, and the moment that it leaves is over."""
+
+
+@contextlib.contextmanager
+def _heeding_term() -> Iterator[None]:
+    """End a block a moment after SIGTERM, or at another one, with the commands that run there.
+
+    Raises:
+        _Terminated: the block was ended.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield  # signals are not ours to handle
+        return
+
+    def end(*_: object) -> None:
+        raise _Terminated
+
+    def hear(number: int, _: object) -> None:
+        signal.signal(number, end)
+        timer.start()
+
+    timer = threading.Timer(_MOMENT, os.kill, (os.getpid(), signal.SIGTERM))
+    timer.daemon = True
+    before = signal.signal(signal.SIGTERM, hear)
+    try:
+        yield
+    finally:
+        timer.cancel()
+        signal.signal(signal.SIGTERM, before if before is not None else signal.SIG_DFL)
 
 
 def _is_ours_to_send(history: History, run_id: str) -> bool:

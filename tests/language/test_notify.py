@@ -6,10 +6,13 @@ import logging
 import os
 import signal
 import threading
+import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import dagster as dg
+import psutil
 import pytest
 
 from flowtoy_dagster import run_flow
@@ -20,9 +23,17 @@ from flowtoy_dagster.loader import load_flow
 from flowtoy_dagster.runs import notify
 from flowtoy_dagster.runs.history import History
 from flowtoy_dagster.runs.processes.background_run import launch_background
+from flowtoy_dagster.runs.processes.run_process import RunProcess
 
 PATIENCE = 120.0
 pytestmark = pytest.mark.usefixtures("made_home")
+
+
+def wait_until(condition: Callable[[], Any]) -> None:
+    deadline = time.monotonic() + PATIENCE
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
 
 
 class Told:
@@ -180,6 +191,32 @@ def test_who_is_killed_while_sending_leaves_the_rest_unsent_and_nobody_sends_twi
         for sender in senders:
             sender.join()
     assert len(sent) == len(flow["notify"])
+
+
+# language 19.6
+@pytest.mark.parametrize("how", ["asked twice", "asked once", "parent gone"])
+def test_a_process_that_ends_while_it_notifies_leaves_no_command(
+    how: str, told: Told, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    flow = told.flow(on("success"))
+    flow["sources"]["chat"]["command"][2] = "echo $$ > pid.part; mv pid.part pid; sleep 600"
+    process = RunProcess()
+    with History() as history:
+        run = launch_background(history, load_flow(flow), process=process)
+        wait_until((tmp_path / "pid").exists)
+        command = psutil.Process(int((tmp_path / "pid").read_text()))
+        if how == "parent gone":
+            stdin = process._process.stdin
+            assert stdin is not None
+            stdin.close()
+        else:
+            process.interrupt()
+        if how == "asked twice":
+            process.interrupt()
+        assert run.wait(PATIENCE)
+        assert history.find(run.run_id).is_success
+    wait_until(lambda: not command.is_running())
 
 
 # language 19.6

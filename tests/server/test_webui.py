@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+import psutil
 import pytest
 import requests
 from serving_commands import Serving, gated, wait_until
@@ -207,6 +208,9 @@ def test_a_run_that_was_cancelled_before_the_servers_end_was_not_ended_by_it(
     served.wait_for_run("cancelled")
     assert served.end() == 1
     assert "interrupted" not in served.stderr
+    own = f"{tmp_path}/go"
+    assert not [one for one in psutil.process_iter(["cmdline"])
+                if own in " ".join(one.info["cmdline"] or ())]
 
 
 # runtime 5

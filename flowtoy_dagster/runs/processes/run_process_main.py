@@ -115,6 +115,7 @@ def _prepare(saved: list[str] | None, run_config: dict[str, Any]) -> None:
 
 def _watch(instance: "dg.DagsterInstance", run: "dg.DagsterRun") -> None:
     """End at once when the one who asked for the run is gone; our workers follow."""
+    from flowtoy_dagster.providers.process_tree import ProcessTree, children
     from flowtoy_dagster.runs.sessions.carriers import close_run
 
     while os.read(0, _CHUNK):
@@ -122,6 +123,10 @@ def _watch(instance: "dg.DagsterInstance", run: "dg.DagsterRun") -> None:
     current = instance.get_run_by_id(run.run_id)
     if current is not None and not current.is_finished:
         close_run(instance, current)
+    else:
+        # The workers have ended: what is left is what a notification has started.
+        for pid in children():
+            ProcessTree(pid, ()).end(0)
     os._exit(1)
 
 
