@@ -45,7 +45,7 @@ def warned(caplog: pytest.LogCaptureFixture) -> Callable[..., list[str]]:
         (OBJECT, {"value": "xx.y"}, "'xx.y' finds nothing: the data has 'xy', 'no'"),
         (OBJECT, {"value": "result.xy"},
          "'result.xy' finds nothing: 'result' is a name in templates, and JMESPath begins in the"
-         " result"),
+         " result: write 'xy'"),
     ],
 )  # fmt: skip
 def test_what_finds_nothing_is_warned_of(
