@@ -17,6 +17,9 @@ import pytest
 from flowtoy_dagster.machine.interrupts import uninterrupted
 from flowtoy_dagster.providers.subprocesses import Processes, run_command
 
+# An interrupt leaves what it came upon, such as an open file of /proc, to the collector.
+pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+
 
 class Interrupted(BaseException):
     """What the handler raises."""
