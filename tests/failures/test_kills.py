@@ -127,9 +127,10 @@ def test_a_second_interrupt_kills_at_once(
     begin: Begin, write: Callable[..., Path], wait_until: Wait, tmp_path: Path,
     show_last: Callable[[], Any],
 ) -> None:
-    # runtime 9. The command tells that TERM has reached it; only KILL can end it.
-    script = f"trap 'touch {tmp_path}/asked' TERM; touch {tmp_path}/running; " \
-             "while true; do sleep 0.1; done"
+    # runtime 9. The command tells that TERM has reached it; only KILL can end it, not even a pipe
+    # that nobody reads any more.
+    script = f"exec >/dev/null 2>&1; trap 'touch {tmp_path}/asked' TERM; " \
+             f"touch {tmp_path}/running; while true; do sleep 0.1; done"
     running = begin("run", write(f"""
         flow:
           - {{name: long, source: process, input: {{command: [sh, -c, "{script}"]}}}}

@@ -208,9 +208,9 @@ class Server:
         for pid in self._workers:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
-        if self._farewell:
-            return  # what a flow has left running in a run that ended well is its own affair
-        self._doom_orphans()
+        # What a flow has left running in a run that ended well is its own affair.
+        if not self._farewell:
+            self._doom_orphans()
         while self._doomed:
             time.sleep(0.05)
             self._reap()
