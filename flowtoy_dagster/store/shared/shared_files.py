@@ -97,6 +97,10 @@ def _check(folder: Path) -> None:
     except OSError as error:
         reason = system_reason(error)
         raise HomeError(f"the folder {folder} can't be used: {reason}") from None
+    if not stat.S_ISDIR(facts.st_mode):
+        raise HomeError(
+            f"{folder}, which {FILES_VARIABLE} names, is not a folder\n    name a folder"
+        )
     if facts.st_uid not in (0, os.geteuid()):
         raise HomeError(
             f"the folder {folder} belongs to another user (uid {facts.st_uid}): that user could\n"

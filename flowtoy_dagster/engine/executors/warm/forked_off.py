@@ -90,10 +90,13 @@ def start_workers(count: int, surroundings: Any) -> None:
         count: how many, where a server was forked off for the next pool.
         surroundings: sent to each first; a pool whose setups have others does not take them.
     """
-    # The pool will meet the error, too, and reports it.
-    with contextlib.suppress(ForkServerError):
-        for forked in _forked_off:
+    for forked in _forked_off:
+        try:
             _fill(forked, count, surroundings)
+        except ForkServerError:  # noqa: PERF203 - there is one at the most
+            # The pool will meet it, too, and reports it. The run is created with what they held.
+            for worker in forked.workers:
+                worker.connection.close()
 
 
 def _fill(forked: ForkedOff, count: int, surroundings: Any) -> None:

@@ -262,11 +262,13 @@ class WorkerPool:
         return worker
 
     def _adopt(self, worker: WorkerHandle) -> None:
-        """Take a worker that was started before."""
+        """Take a worker that was started before, unless it is of no use to this pool."""
+        self._next = worker.number + 1  # also of one that is not taken: its end is reported by it
+        if worker.connection.closed:
+            return
         if self._setup is not None and worker.surroundings == self._setup.surroundings:
             self._take(worker, self._setup)
         else:
-            self._next = worker.number + 1
             worker.connection.close()
 
     def _take(self, worker: WorkerHandle, setup: Any) -> None:
