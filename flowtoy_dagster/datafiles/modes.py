@@ -83,6 +83,8 @@ def make_own_folder(folder: Path) -> None:
     Raises:
         OSError: it can't be made.
     """
+    if folder.is_dir():
+        return  # as nearly always
     if not folder.parent.exists():
         make_own_folder(folder.parent)
     if is_for_group(folder.parent):

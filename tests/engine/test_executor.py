@@ -18,7 +18,7 @@ from typing import Any
 import dagster as dg
 import pytest
 
-from flowtoy_dagster.engine.executors.warm import pool
+from flowtoy_dagster.engine.executors.warm import forked_off
 from flowtoy_dagster.engine.executors.warm.forkserver_client import ForkServer, ForkServerError
 
 HERE = Path(__file__).parent
@@ -286,7 +286,7 @@ def test_a_run_goes_on_without_its_fork_server(execute: Execute, then: str) -> N
 
 
 def test_a_module_that_cannot_be_preloaded_is_named_at_once() -> None:
-    server = ForkServer.spawn(["no_such_module"], pool.ENTRY)
+    server = ForkServer.spawn(["no_such_module"], forked_off.ENTRY)
     with pytest.raises(ForkServerError, match="workers can't import 'no_such_module': ModuleNotF"):
         server.wait_until_ready()
 
@@ -294,7 +294,7 @@ def test_a_module_that_cannot_be_preloaded_is_named_at_once() -> None:
 def test_a_run_whose_workers_cannot_be_had_fails_and_says_why(
     execute: Execute, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(pool, "PRELOAD", "no_such_module")
+    monkeypatch.setattr(forked_off, "PRELOAD", "no_such_module")
     outcome = execute("chain", "warm", count=1)
     assert outcome.status == "FAILURE"
     assert "workers can't import 'no_such_module': ModuleNotFoundError" in outcome.run_error
@@ -334,7 +334,7 @@ def test_a_worker_is_replaced_after_a_number_of_steps(
         "workers.STEPS_BEFORE_RENEWAL = 2\n"
     )
     monkeypatch.syspath_prepend(str(tmp_path))
-    monkeypatch.setattr(pool, "PRELOAD", "renew_soon")
+    monkeypatch.setattr(forked_off, "PRELOAD", "renew_soon")
     outcome = execute("chain", "warm", count=6, limit=1)
     assert outcome.status == "SUCCESS"
     pids = [outcome.values[f"follow_{number}"] for number in range(1, 6)]

@@ -6,11 +6,8 @@ import re
 
 import yaml
 
-_KEY_OR_ITEM = re.compile(
-    r"(?P<indent> *)(?P<dashes>(?:- +)*)(?P<key>[\"']?[\w.-]+[\"']?\s*:(\s|$))?"
-)
-
-
+# Compiled where a text is no YAML.
+_KEY_OR_ITEM = r"(?P<indent> *)(?P<dashes>(?:- +)*)(?P<key>[\"']?[\w.-]+[\"']?\s*:(\s|$))?"
 _WORDS = {
     "did not find expected node content": ("a value is missing here", None),
     "another document": (
@@ -81,13 +78,13 @@ def in_plain_words(text: str, error: yaml.MarkedYAMLError) -> tuple[str, str | N
 def wrong_indent(text: str, mark: yaml.Mark) -> tuple[int, str, str] | None:
     """A key or an item that is not where those above it are: its index, what is wrong, the hint."""
     begin = text.rfind("\n", 0, mark.index) + 1
-    own = _KEY_OR_ITEM.match(text[begin:].split("\n", 1)[0])
+    own = re.match(_KEY_OR_ITEM, text[begin:].split("\n", 1)[0])
     if own is None or not (own["dashes"] or own["key"]):
         return None
     what = "item" if own["dashes"] else "key"
     here = len(own["indent"])
     for above in reversed(text[:begin].split("\n")):
-        found = _KEY_OR_ITEM.match(above)
+        found = re.match(_KEY_OR_ITEM, above)
         if found is None or not (found["dashes"] or found["key"]):
             continue
         if what == "item" and not found["dashes"]:

@@ -66,6 +66,17 @@ class ForkedOff:
     server: ForkServer
     workers: list[WorkerHandle] = field(default_factory=list)
 
+    def fill(self, count: int, surroundings: Any) -> None:
+        """Have workers forked until there are so many; none stays where there is no room."""
+        try:
+            while len(self.workers) < count:
+                number = len(self.workers)
+                self.workers.append(start_worker(self.server, number, surroundings))
+        except ForkServerError:
+            # The pool will meet it, too, and reports it. The run is created with what they held.
+            for worker in self.workers:
+                worker.connection.close()
+
 
 _forked_off: list[ForkedOff] = []
 
@@ -79,8 +90,21 @@ def fork_off_server(modules: Iterable[str] = ()) -> None:
         modules: imported besides what every run needs.
     """
     if not _forked_off:
-        preload = (PRELOAD, DEFINITIONS, *modules_to_preload(), *modules_of_files(), *modules)
-        _forked_off.append(ForkedOff(ForkServer.fork_off(preload, ENTRY)))
+        _forked_off.append(ForkedOff(ForkServer.fork_off((*_modules(), *modules), ENTRY)))
+
+
+def spawn_server() -> ForkServer:
+    """Start a new Python that imports what a run needs, as the server.
+
+    Raises:
+        ForkServerError: it could not be started.
+    """
+    return ForkServer.spawn(_modules(), ENTRY)
+
+
+def _modules() -> tuple[str, ...]:
+    """What every run needs."""
+    return (PRELOAD, DEFINITIONS, *modules_to_preload(), *modules_of_files())
 
 
 def start_workers(count: int, surroundings: Any) -> None:
@@ -91,18 +115,7 @@ def start_workers(count: int, surroundings: Any) -> None:
         surroundings: sent to each first; a pool whose setups have others does not take them.
     """
     for forked in _forked_off:
-        try:
-            _fill(forked, count, surroundings)
-        except ForkServerError:  # noqa: PERF203 - there is one at the most
-            # The pool will meet it, too, and reports it. The run is created with what they held.
-            for worker in forked.workers:
-                worker.connection.close()
-
-
-def _fill(forked: ForkedOff, count: int, surroundings: Any) -> None:
-    while len(forked.workers) < count:
-        number = len(forked.workers)
-        forked.workers.append(start_worker(forked.server, number, surroundings))
+        forked.fill(count, surroundings)
 
 
 def forget_server() -> None:

@@ -12,10 +12,8 @@ from typing import Any, Protocol
 from typing_extensions import Self
 
 from flowtoy_dagster.engine.executors.warm.forked_off import (
-    DEFINITIONS,
-    ENTRY,
-    PRELOAD,
     WorkerHandle,
+    spawn_server,
     start_worker,
     take_forked_off,
 )
@@ -26,10 +24,8 @@ from flowtoy_dagster.engine.executors.warm.forkserver_client import (
     WorkerStart,
     WorkerStartError,
 )
-from flowtoy_dagster.engine.storage.address import modules_to_preload
 from flowtoy_dagster.providers.subprocesses import signal_name
 from flowtoy_dagster.steps.state.deadline import EXIT_UNINTERRUPTIBLE
-from flowtoy_dagster.store.shared.shared_files import modules_of_files
 
 _REPORT_TIMEOUT = 2.0
 
@@ -249,30 +245,27 @@ class WorkerPool:
             ForkServerError: it is not available.
         """
         if self._server is None:
-            self._server = ForkServer.spawn(
-                (PRELOAD, DEFINITIONS, *modules_to_preload(), *modules_of_files()), ENTRY
-            )
+            self._server = spawn_server()
         self._server.wait_until_ready()
         return self._server
 
     def _add(self, setup: Any = None) -> WorkerHandle:
         chosen = self._setup if setup is None else setup
         worker = start_worker(self.start_server(), self._next, chosen.surroundings)
+        self._next += 1
         self._take(worker, chosen)
         return worker
 
     def _adopt(self, worker: WorkerHandle) -> None:
         """Take a worker that was started before, unless it is of no use to this pool."""
-        self._next = worker.number + 1  # also of one that is not taken: its end is reported by it
-        if worker.connection.closed:
-            return
-        if self._setup is not None and worker.surroundings == self._setup.surroundings:
+        self._next += 1  # also for one that is not taken: its end is reported by its number
+        fits = self._setup is not None and worker.surroundings == self._setup.surroundings
+        if fits and not worker.connection.closed:
             self._take(worker, self._setup)
         else:
             worker.connection.close()
 
     def _take(self, worker: WorkerHandle, setup: Any) -> None:
-        self._next = worker.number + 1
         self._workers[worker.number] = worker
         worker.setup = setup
         with contextlib.suppress(OSError):

@@ -6,10 +6,11 @@ import re
 
 import jinja2
 
-_UNEXPECTED = re.compile(r"unexpected char '(.)' at (\d+)")
-_UNKNOWN_TAG = re.compile(r"Encountered unknown tag '(\w+)'")
-_UNCLOSED = re.compile(r"The innermost block that needs to be closed is '(\w+)'")
-_INSTEAD = re.compile(r"expected token '[^']*', got ('[^']*')$")
+# Compiled where a message is looked at: most flows have none.
+_UNEXPECTED = r"unexpected char '(.)' at (\d+)"
+_UNKNOWN_TAG = r"Encountered unknown tag '(\w+)'"
+_UNCLOSED = r"The innermost block that needs to be closed is '(\w+)'"
+_INSTEAD = r"expected token '[^']*', got ('[^']*')$"
 _OPERATORS = {
     "!": "'!' is written 'not'",
     "&": "'&&' is written 'and'",
@@ -27,13 +28,13 @@ def why_no_template(error: jinja2.TemplateSyntaxError, source: str) -> tuple[str
         source: the template.
     """
     message = (error.message or "").rstrip(".")
-    unknown = _UNKNOWN_TAG.search(message)
+    unknown = re.search(_UNKNOWN_TAG, message)
     if unknown:
         word = unknown[1]
         is_value = re.search(rf"\{{%[-+]?\s*{word}\s*[.|\[(]", source)
         hint = "a value is written {{ ... }}, not {% ... %}" if is_value else None
         return f"there is no statement '{word}'", hint
-    unclosed = _UNCLOSED.search(message)
+    unclosed = re.search(_UNCLOSED, message)
     if unclosed:
         word = unclosed[1]
         return f"'{{% {word} %}}' is not closed", f"write '{{% end{word} %}}' at its end"
@@ -41,7 +42,7 @@ def why_no_template(error: jinja2.TemplateSyntaxError, source: str) -> tuple[str
         return _plain(message), "'{{' is closed by '}}'"
     if source.count("{%") > source.count("%}"):
         return _plain(message), "'{%' is closed by '%}'"
-    found = _UNEXPECTED.search(message)
+    found = re.search(_UNEXPECTED, message)
     if found:
         told = f"'{found[1]}' at character {int(found[2]) + 1} has no meaning there"
         return told, _OPERATORS.get(found[1])
@@ -78,7 +79,7 @@ def in_expression(reason: str, template: str, written: str) -> str:
 
 
 def _plain(message: str) -> str:
-    message = _INSTEAD.sub(r"\1 is not expected there", message)
+    message = re.sub(_INSTEAD, r"\1 is not expected there", message)
     return (
         message.replace("end of print statement", "}}").replace("end of statement block", "%}")
         .replace("Expected an expression, got '", "an expression is missing before '")
