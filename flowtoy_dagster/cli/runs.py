@@ -284,6 +284,7 @@ def repair_runs(
 
 
 def _print_status(status: RunStatus, parent: str | None, params: Mapping[str, Any]) -> None:
+    from flowtoy_dagster.flow.places import shown_place
     from flowtoy_dagster.progress.words import cursor_words
 
     print(f"run      {status.run_id}")
@@ -313,6 +314,11 @@ def _print_status(status: RunStatus, parent: str | None, params: Mapping[str, An
             say(f"\n{cursor_words(step.name, step.cursor)}", sys.stdout)
             if step.cursor.start_value is not None:
                 say(f"    it began at {step.cursor.start_value}", sys.stdout)
+    for step in status.steps.values():
+        for warning in step.warnings:
+            say(f"\n{step.name}, warning: {warning.message}", sys.stdout)
+            if warning.place:
+                say(f"    place: {shown_place(warning.place)}", sys.stdout)
     _print_failures([step for step in status.steps.values() if step.state == "failed"])
 
 

@@ -36,3 +36,7 @@ DONE = "done"
 
 WAITS_FOR = "waits_for"
 """The metadata of an event that holds what its step waits for; empty when it goes on."""
+WARNING = "warning"
+"""The metadata of an event that holds what its step warns of."""
+WARNING_PATH = "warning_path"
+"""The metadata of such an event: the keys and indexes, within the step, of what it is about."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from flowtoy_dagster.errors import Location, Problem
 from flowtoy_dagster.flow.files.nodes import KeyPath, Node
@@ -51,11 +51,35 @@ def failure_place(flow: Flow, name: str, reason: str) -> str | None:
     Returns:
         file, line and column, with an absolute path; None where there is no file.
     """
-    place = place_of(flow, name, reason)
+    return _absolute(place_of(flow, name, reason) or _place_at(flow, name, ((),)))
+
+
+def warning_place(flow: Flow, name: str, path: KeyPath) -> str | None:
+    """Where to look for what a step warns of: the part of it, the nearest around, or the step.
+
+    Args:
+        flow: as it was read, or with the places that were kept of it.
+        name: the step's.
+        path: the keys and indexes of the part, within the step as written.
+
+    Returns:
+        file, line and column, with an absolute path; None where there is no file.
+    """
+    around = (path[:length] for length in range(len(path), -1, -1))
+    return _absolute(_place_at(flow, name, around))
+
+
+def _place_at(flow: Flow, name: str, paths: Iterable[KeyPath]) -> Location | None:
+    """The place of the first of some paths within a step that is written there."""
     step = flow.by_name.get(name)
-    if place is None and step is not None and flow.written is not None:
-        node = _at(flow.written, ("flow", step.index))
-        place = node.mark.location if node is not None and node.mark.location.line > 0 else None
+    if step is None or flow.written is None:
+        return None
+    known = (each for path in paths for each in _meant(step, path))
+    node = next((node for path in known if (node := _at(flow.written, path))), None)
+    return node.mark.location if node is not None and node.mark.location.line > 0 else None
+
+
+def _absolute(place: Location | None) -> str | None:
     if place is None or place.file.startswith("<"):
         return None if place is None else str(place)
     return f"{os.path.join(working_directory() or '', place.file)}:{place.line}:{place.column}"
@@ -77,11 +101,16 @@ def _paths(flow: Flow, step: Step, reason: str) -> Iterator[KeyPath]:
                 yield from ((*own, "output", index, "value"), (*own, "output", index))
     field = _FIELD.match(reason)
     if field is not None:
-        parts = [name or int(index) for name, index in _PART.findall(field[1])]
-        yield (*own, *parts)
-        if parts[0] == "source":
-            yield (*own, "source", "override", *parts[1:])
-            yield ("sources", step.source.name or "", *parts[1:])
+        yield from _meant(step, [name or int(index) for name, index in _PART.findall(field[1])])
+
+
+def _meant(step: Step, path: Sequence[str | int]) -> Iterator[KeyPath]:
+    """Where in a configuration a part of a step may be written: that of a source elsewhere, too."""
+    own: KeyPath = ("flow", step.index)
+    if len(path) > 1 and path[0] == "source":
+        yield (*own, "source", "override", *path[1:])
+        yield ("sources", step.source.name or "", *path[1:])
+    yield (*own, *path)
 
 
 def _at(root: Node, path: KeyPath) -> Node | None:

@@ -58,10 +58,11 @@ class LiveProgress:
         self._thread.start()
 
     def show(self, change: Change) -> None:
-        """Take in one change; a failure is printed above the area, too."""
+        """Take in one change; a failure or a warning is printed above the area, too."""
         assert self._board is not None
-        self._board.take_in(change)
-        if change.step.state == "failed":
+        if change.warning is None:
+            self._board.take_in(change)
+        if change.warning is not None or change.step.state == "failed":
             with self._lock:
                 self._above += map(plain, change_lines(change, self._width, self._flow))
 

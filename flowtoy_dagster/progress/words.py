@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 def change_lines(change: Change, width: int, flow: Flow | None = None) -> Iterator[str]:
-    """The lines for a change: one, and more for a failure.
+    """The lines for a change: one, and more for a failure or a warning.
 
     Args:
         change: what has happened.
@@ -31,6 +31,11 @@ def change_lines(change: Change, width: int, flow: Flow | None = None) -> Iterat
     moment = time.localtime(change.timestamp)
     milliseconds = int(change.timestamp * 1000) % 1000
     stamp = f"{time.strftime('%H:%M:%S', moment)}.{milliseconds:03d}"
+    if change.warning is not None:
+        yield f"{stamp}  {step.name:<{width}}  warning: {change.warning.message}"
+        if change.warning.place is not None:
+            yield f"    place:  {shown_place(change.warning.place)}"
+        return
     yield f"{stamp}  {step.name:<{width}}  {what(change)}"
     if step.state == "failed":
         if step.called:

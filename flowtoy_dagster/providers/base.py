@@ -140,6 +140,14 @@ class CallContext(Protocol):
     def exchanges(self) -> Exchanges | None:
         """What is asked instead of what the provider would call; None where that is called."""
 
+    def warn(self, message: str, key: str = "") -> None:
+        """Warn of something about the call, without failing the step.
+
+        Args:
+            message: one or a few lines; secrets in it are hidden.
+            key: of the source's configuration, if one is the reason: its place is shown.
+        """
+
 
 class CallParts(Protocol):
     """What a call that consists of several requests, such as one for each page, holds to.

@@ -23,7 +23,7 @@ from flowtoy_dagster.engine.storage.instances import open_instance as open_as_co
 from flowtoy_dagster.engine.tags import CONFIG_TAG, FAILURES_TAG, FLOW_TAG
 from flowtoy_dagster.errors import HomeError, RunError
 from flowtoy_dagster.flow.graph import Flow, halts_run, tolerated_by
-from flowtoy_dagster.flow.places import failure_place
+from flowtoy_dagster.flow.places import failure_place, warning_place
 from flowtoy_dagster.loader import load_old_flow, load_saved_flow
 from flowtoy_dagster.runs.sessions.carriers import INTERRUPTED, is_interrupted, session_of
 from flowtoy_dagster.runs.status.event_reader import (
@@ -236,7 +236,7 @@ class History:
         }
         return StatusBuilder(
             status, names_by_key(flow), halting, tolerated, closing, moved,
-            place=partial(failure_place, flow),
+            place=partial(failure_place, flow), warning_place=partial(warning_place, flow),
         )
 
     def _blank_status(self, run: dg.DagsterRun, flow: Flow) -> RunStatus:

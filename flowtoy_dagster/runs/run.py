@@ -25,6 +25,7 @@ from flowtoy_dagster.engine.storage.logs.console_log import dagster_level
 from flowtoy_dagster.errors import RunInterrupted
 from flowtoy_dagster.flow.graph import Flow, worker_count
 from flowtoy_dagster.flow.param_values import bind, bound
+from flowtoy_dagster.flow.places import shown_place
 from flowtoy_dagster.flow.secrets_of_flow import FlowSecrets, secret_outputs
 from flowtoy_dagster.json_text import loads_checked
 from flowtoy_dagster.loader import Config, load_flow
@@ -174,7 +175,7 @@ def start(
     if on_created is not None:
         on_created(run.run_id)
     builder = history.builder(run, flow)
-    notify = on_change or (lambda change: None)
+    notify = on_change or log_warnings
 
     one_at_a_time = threading.RLock()
 
@@ -202,6 +203,13 @@ def start(
     if interrupted and finished.status.state == "cancelled":
         raise RunInterrupted(f"interrupted: run {run.run_id[:8]} is cancelled", finished)
     return finished
+
+
+def log_warnings(change: Change) -> None:
+    """Log what a step warns of, where nothing else shows the run."""
+    if change.warning is not None:
+        place = f"{shown_place(change.warning.place)}: " if change.warning.place else ""
+        logger.warning("%sstep '%s': %s", place, change.step.name, change.warning.message)
 
 
 def _waits_of(

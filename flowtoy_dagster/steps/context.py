@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
+from flowtoy_dagster.flow.files.nodes import KeyPath
 from flowtoy_dagster.flow.graph import Source, Step
 from flowtoy_dagster.flow.schema.rates import Rate
 from flowtoy_dagster.outputs.sink import Sink
@@ -30,6 +31,7 @@ from flowtoy_dagster.steps.state.items import Item, Loop
 from flowtoy_dagster.steps.state.mask import StepMask
 from flowtoy_dagster.steps.state.timing import RealTime, Time
 from flowtoy_dagster.steps.state.waits import Waits
+from flowtoy_dagster.steps.state.warnings import Warned, Warnings
 
 
 class Limiter(Protocol):
@@ -138,6 +140,7 @@ class StepContext:
         give_up_at: when it need not wait for its turn any longer, by the monotonic clock.
         cursors: where cursor values are stored; without one nothing is stored.
         waits: called with what the attempt waits for.
+        warnings: takes what the attempt warns of.
         work: what the attempt has come to so far.
         parts: what a call that consists of several requests holds to; None outside of a call.
         takers: are handed the records that the call reads, page by page. A stage before the call
@@ -176,6 +179,7 @@ class StepContext:
     give_up_at: float | None = None
     cursors: CursorReader | None = None
     waits: Waits = field(default_factory=Waits)
+    warnings: Warnings = field(default_factory=Warnings)
     work: Work = field(default_factory=Work)
     parts: CallParts | None = None
     takers: tuple[RecordTaker, ...] = ()
@@ -194,6 +198,25 @@ class StepContext:
     def folder(self) -> Path | None:
         """What relative paths start from; None for the working directory."""
         return self.run.folder.base
+
+    def warn(self, message: str, key: str = "") -> None:
+        """Warn of something about the call.
+
+        Args:
+            message: one or a few lines; secrets in it are hidden.
+            key: of the source's configuration, if one is the reason.
+        """
+        part = "input" if key in self.step.request_keys else "source"
+        self.warn_at(message, (part, key) if key else ())
+
+    def warn_at(self, message: str, path: KeyPath) -> None:
+        """Warn of something that is written in the step.
+
+        Args:
+            message: one or a few lines; secrets in it are hidden.
+            path: the keys and indexes to it within the step.
+        """
+        self.warnings.add(self.step.name, Warned(self.mask.text(message), path))
 
     @property
     def processes(self) -> Processes:

@@ -176,11 +176,11 @@ def _warn_of_doubts(
     """Warn of outputs that are hardly what was meant, when all that is secret is known."""
     if context.item is not None:
         return  # thousands of items would say the same
-    for output in context.step.outputs:
+    for index, output in enumerate(context.step.outputs):
         if output.name in values and output.name not in context.sinks and not output.required:
             told = doubt(output, provider_kind(context.step), result, values[output.name])
             if told is not None:
-                logger.warning("step '%s': %s", context.step.name, context.mask.text(told))
+                context.warn_at(told, ("output", index, "value"))
 
 
 def _learn_from_failure(context: StepContext, result: ProviderResult) -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import heapq
 import itertools
+import logging
 import os
 import time
 from collections.abc import Callable, Mapping
@@ -16,6 +17,7 @@ from typing import Any
 
 from flowtoy_dagster.flow.graph import Flow, Step, worker_count
 from flowtoy_dagster.flow.param_values import bound, see_params
+from flowtoy_dagster.flow.places import shown_place, warning_place
 from flowtoy_dagster.flow.secrets_of_flow import FlowSecrets, secret_outputs
 from flowtoy_dagster.json_text import dumps, loads
 from flowtoy_dagster.masking.mask import Mask, texts_in
@@ -29,8 +31,11 @@ from flowtoy_dagster.steps.state.flow_folder import FlowFolder
 from flowtoy_dagster.steps.state.items import Loop
 from flowtoy_dagster.steps.state.mask import StepMask
 from flowtoy_dagster.steps.state.timing import VirtualTime
+from flowtoy_dagster.steps.state.warnings import Warned, Warnings
 from flowtoy_dagster.steps.words import one_line
 from flowtoy_dagster.testing.schedule import Schedule
+
+logger = logging.getLogger("flowtoy.step")
 
 RUN_ID = "00000000-0000-4000-8000-000000000000"
 
@@ -99,6 +104,7 @@ class FlowRun:
         self._began = time.monotonic()
         self._started_at = time.time()
         self._attempts: dict[str, int] = {}
+        self._warnings = {step.name: warnings_of(flow, step) for step in flow.steps}
         self.steps: dict[str, Ended] = {}
         self.seconds = 0.0
 
@@ -198,6 +204,7 @@ class FlowRun:
             redirect=self._places.redirect,
             time=clock,
             exchanges=self._exchanges,
+            warnings=self._warnings[step.name],
         )
 
     def _failed(self) -> list[str]:
@@ -232,6 +239,17 @@ class FlowRun:
             frozenset(secrets),
         )
         return outcome
+
+
+def warnings_of(flow: Flow, step: Step) -> Warnings:
+    """What logs the warnings of a step with their places, each once for all of its attempts."""
+
+    def tell(warned: Warned) -> None:
+        place = warning_place(flow, step.name, warned.path)
+        at = f"{shown_place(place)}: " if place is not None else ""
+        logger.warning("%sstep '%s': %s", at, step.name, warned.message)
+
+    return Warnings(tell)
 
 
 _NOTHING: dict[str, Any] = {"success": False, "code": None, "notes": []}

@@ -26,7 +26,7 @@ from flowtoy_dagster.steps.state.items import Loop
 from flowtoy_dagster.steps.state.mask import StepMask
 from flowtoy_dagster.store.recordings.calls import call_of
 from flowtoy_dagster.testing.cases import TemporaryFiles
-from flowtoy_dagster.testing.run import RUN_ID
+from flowtoy_dagster.testing.run import RUN_ID, warnings_of
 
 _NOT_SENT = "it is only shown"
 _LOOKED_AT = "its answer was only looked at"
@@ -139,9 +139,11 @@ def try_step(flow: Flow, step: Step, before: Before, item: str | None = None) ->
             folder.append(Path(tempfile.mkdtemp(prefix="flowtoy-step-")))
         return folder[0] if key is None else Path(tempfile.mkdtemp(dir=folder[0]))
 
-    attempt = 1
+    attempt, warnings = 1, warnings_of(flow, step)
     while True:
-        context = replace(_context(flow, step, before, item), attempt=attempt, files=files)
+        context = replace(
+            _context(flow, step, before, item), attempt=attempt, files=files, warnings=warnings
+        )
         outcome = run_step(context, flow.sources, before.upstream)
         context.mask.release()
         if outcome.retry_in is None:

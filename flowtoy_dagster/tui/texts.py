@@ -153,9 +153,13 @@ def state_text(step: StepStatus, status: RunStatus) -> Text:
 
 
 def _own_facts(step: StepStatus) -> Iterator[tuple[str, str]]:
-    """What only some steps have: a place of their failure, items, and a cursor."""
+    """What only some steps have: a place of their failure, warnings, items, and a cursor."""
     if step.place is not None and step.state == "failed":
         yield "place", plain(shown_place(step.place))
+    for warning in step.warnings:
+        yield "warning", plain(warning.message)
+        if warning.place is not None:
+            yield "", plain(shown_place(warning.place))
     if step.items is not None:
         yield "items", items_words(step.items)
         for number, (key, why) in enumerate(step.items.failures):

@@ -31,7 +31,7 @@ def step(state: str, begin: float | None = None, end: float | None = None, **mor
             "place": "/srv/flows/shop.yaml:12:5" if state == "failed" else None,
             "skip_reason": None, "outputs": ["rows"],
             "depends_on": [], "attempt": int(begin is not None), "waits_for": None, "items": None,
-            "cursor": None, "timeline": timeline, **more}
+            "cursor": None, "warnings": [], "timeline": timeline, **more}
 
 
 def span(kind: str, begin: float, end: float | None, told: str = "") -> Any:
@@ -61,6 +61,8 @@ def items(failed: int, succeeded: int, total: int) -> Any:
 
 FAILED_NOTES = ["load.py exited with code 1: ConnectionError: no route", "called: python load.py",
                 f"stderr: {STDERR}"]
+WARNING = {"message": "output 'rows': the answer (text/html) is not JSON, so 'items' finds nothing",
+           "place": "/srv/flows/shop.yaml:9:16"}
 RETRIED = [span("attempt", 2, 4, "GET /users: 503"), span("pause", 4, 6),
            span("attempt", 6, 12), span("wait", 7, 9, "waits for crm: 10/s")]
 
@@ -78,7 +80,7 @@ def _many() -> dict[str, Any]:
 
 
 FLOW = {
-    "users": step("succeeded", 0, 2),
+    "users": step("succeeded", 0, 2, warnings=[WARNING]),
     "rates with a name that is longer than most names of steps are": step(
         "succeeded", 2, 12, timeline=RETRIED, attempt=2, depends_on=["users"]),
     "orders": step("failed", 2, 9, notes=FAILED_NOTES, depends_on=["users"]),

@@ -79,6 +79,11 @@ def test_every_state_fits_its_window_and_can_be_read(
     for state in ("pending", "tolerated", "cancelled", "succeeded"):
         visitor.look(f"{site}/{state}/")
         visitor.check(state, audit=(width, scheme) in LOOKS[:2])
+    assert page.locator("li.step", has_text="1 warning").count() == 1
+    page.locator("li.step", has_text="1 warning").locator("button").first.click()
+    assert page.locator(".panel .warning").inner_text().startswith("warning: output 'rows': the")
+    assert page.locator(".panel .place").inner_text() == "/srv/flows/shop.yaml:9:16"
+    visitor.check("warnings")
     visitor.look(f"{site}/running/")
     page.locator("li.step[data-state=running] button").first.click()
     page.locator(".log pre").first.wait_for()

@@ -182,7 +182,9 @@ def changed(place: str, value: Any) -> dict[str, Any]:
      ("ended_at", {}), ("steps", []), ("steps", {}), ("steps", {"a": None}),
      ("steps.a.notes", "text"), ("steps.a.notes", [1]), ("steps.a.depends_on", {"a": 1}),
      ("steps.a.outputs", [None]), ("steps.a.attempt", "1"), ("steps.a.attempt", 10**30),
-     ("steps.a.started_at", [])],
+     ("steps.a.started_at", []), ("steps.a.warnings", ["text"]), ("steps.a.warnings", {}),
+     ("steps.a.warnings", [{"message": 1, "place": None}]),
+     ("steps.a.warnings", [{"message": "", "place": None}] * 21)],
 )
 def test_a_document_of_wrong_types_is_no_status(place: str, value: Any) -> None:
     assert read_status(STATUS).state == "running"

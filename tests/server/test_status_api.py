@@ -20,7 +20,7 @@ from flowtoy_dagster.runs.status.status_document import read_status, status_docu
 
 STEP_KEYS = {
     "state", "started_at", "ended_at", "notes", "place", "skip_reason", "outputs", "depends_on",
-    "attempt", "waits_for", "items", "cursor", "timeline",
+    "attempt", "waits_for", "items", "cursor", "warnings", "timeline",
 }
 
 
@@ -61,11 +61,13 @@ def test_a_run_that_was_only_made_is_pending(history: History, write: Callable[.
         "a": {"state": "pending", "started_at": None, "ended_at": None, "notes": [],
               "place": None, "skip_reason": None,
               "outputs": ["all"], "depends_on": [], "attempt": 0,
-              "waits_for": None, "items": None, "cursor": None, "timeline": []},
+              "waits_for": None, "items": None, "cursor": None,
+              "warnings": [], "timeline": []},
         "b": {"state": "pending", "started_at": None, "ended_at": None, "notes": [],
               "place": None, "skip_reason": None,
               "outputs": [], "depends_on": ["a"], "attempt": 0,
-              "waits_for": None, "items": None, "cursor": None, "timeline": []},
+              "waits_for": None, "items": None, "cursor": None,
+              "warnings": [], "timeline": []},
     }
     assert outputs_of(view) == {}
     history.instance.report_run_canceled(run)

@@ -18,6 +18,7 @@ from flowtoy_dagster.engine.jobs.events.loops import Watched, workers_of
 from flowtoy_dagster.engine.jobs.events.output_repeater import OutputRepeater
 from flowtoy_dagster.engine.jobs.events.run_facts import RunFacts, or_never_ran
 from flowtoy_dagster.engine.jobs.events.step_end import StepEnd
+from flowtoy_dagster.engine.jobs.events.step_warning import warning_event
 from flowtoy_dagster.engine.jobs.events.waiting import waiting_event
 from flowtoy_dagster.engine.jobs.incremental.step_end import store_with_step
 from flowtoy_dagster.engine.jobs.io_manager import IO_MANAGER, RecordIOManager
@@ -42,6 +43,7 @@ from flowtoy_dagster.steps.state.flow_folder import FlowFolder
 from flowtoy_dagster.steps.state.items import Loop
 from flowtoy_dagster.steps.state.mask import StepMask
 from flowtoy_dagster.steps.state.waits import Waits
+from flowtoy_dagster.steps.state.warnings import Warned, Warnings
 from flowtoy_dagster.steps.words import one_line
 from flowtoy_dagster.store.cursors import cursors_of
 from flowtoy_dagster.store.limits.slots import SourceSlots
@@ -97,9 +99,8 @@ class StepCompute(HostedCompute):
                 outcome.max_retries, outcome.retry_in
             ) from self._end.failure(outcome)
         outcome, summaries = self._write(context, attempt, outcome)
-        for warning in large_outputs(self.step.name, summaries):
-            context.log.warning(warning)
-            logger.warning("%s", warning)
+        for path, warning in large_outputs(self.step, summaries):
+            attempt.warn_at(warning, path)
         if outcome.retry_in is not None:
             raise dg.RetryRequested(outcome.max_retries, outcome.retry_in)
         self._stop_if_unwanted()
@@ -187,6 +188,7 @@ class StepCompute(HostedCompute):
             tokens=tokens_of(context.instance.root_directory),
             cursors=cursors_of(context.instance.root_directory),
             waits=Waits(self._teller(context, mask)),
+            warnings=Warnings(partial(self._warn, context)),
             files=partial(_records(context).files_folder, context.run_id, context.op_handle.name),
             files_url=partial(_records(context).files_url, context.run_id, context.op_handle.name),
             loop=loop,
@@ -279,6 +281,13 @@ class StepCompute(HostedCompute):
                 self.tell(event)
 
         return tell
+
+    def _warn(self, context: dg.OpExecutionContext, warned: Warned) -> None:
+        """Put a warning into the run's history, where those that show the run find it."""
+        logger.info("step '%s': warning: %s", self.step.name, warned.message)
+        event = warning_event(context.get_step_execution_context(), warned)
+        if self.tell is not None:
+            self.tell(event)
 
     def _params(self, context: dg.OpExecutionContext) -> SeenParams:
         if not self.flow.params:

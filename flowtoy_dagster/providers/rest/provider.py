@@ -19,7 +19,7 @@ from flowtoy_dagster.flow.schema.fields import (
 )
 from flowtoy_dagster.flow.templates.names import ANSWER_NAMES, PAGE_NAMES
 from flowtoy_dagster.json_text import JsonError
-from flowtoy_dagster.providers.base import CallContext, ProviderResult, bounded
+from flowtoy_dagster.providers.base import CallContext, Headers, ProviderResult, bounded
 from flowtoy_dagster.providers.kind import ProviderKind, ResultView, Suggestion
 from flowtoy_dagster.providers.rest.actions import ResponseAction, action_for
 from flowtoy_dagster.providers.rest.auth.base import Auth, Credentials
@@ -381,7 +381,7 @@ class RestKind(ProviderKind):
     def view(self, result: ProviderResult) -> ResultView:
         """The data, and for a text of which media type it is."""
         view = super().view(result)
-        headers = result.meta.get("headers") or {}
+        headers = Headers(result.meta.get("headers") or {})
         media_type = str(headers.get("content-type", "")).partition(";")[0].strip()
         if not isinstance(result.data, str) or media_type.endswith("json"):
             return view

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -19,7 +18,6 @@ _PORTS = {"http": 80, "https": 443}
 _CREDENTIALS = frozenset({"authorization", "proxy-authorization", "cookie", "host"})
 _OF_A_BODY = re.compile(r"content-|transfer-encoding$", re.IGNORECASE)
 
-logger = logging.getLogger("flowtoy.rest")
 
 Hide = Callable[[str], str]
 
@@ -64,9 +62,6 @@ def redirected(call: Call, url: str, status: int, location: str, hide: Hide) -> 
     method, body, headers = call.method, call.body, dict(call.headers)
     changed = _method(status, method)
     if changed != method:
-        if body is not None and status != 303:
-            words = "%s %s is redirected (%s), and called there with GET, without its body"
-            logger.warning(words, method, call.label, status)
         method, body = changed, None
         headers = {k: v for k, v in headers.items() if not _OF_A_BODY.match(k)}
     authorization, cert, sign, trace = call.authorization, call.cert, call.sign, call.trace
@@ -82,6 +77,16 @@ def redirected(call: Call, url: str, status: int, location: str, hide: Hide) -> 
     return replace(
         call, method=method, url=place.geturl(), params=(), headers=headers, body=body,
         authorization=authorization, cert=cert, sign=sign, trace=trace,
+    )
+
+
+def body_lost(call: Call, status: int) -> str | None:
+    """What to warn of where the call that follows a redirect has no body any more."""
+    if call.body is None or status == 303 or _method(status, call.method) == call.method:
+        return None
+    return (
+        f"{call.method} {call.label} is redirected ({status}), and called there with GET, "
+        "without its body"
     )
 
 

@@ -140,6 +140,9 @@ class Exchange:
         self._hide = hide
         self.credentials = Credentials()
 
+    def _warn(self, message: str) -> None:
+        self._tokens.warn(message, "url")
+
     def answer(
         self, is_wanted: Callable[[int], bool], before_next: Callable[[Answer], None]
     ) -> Answer:
@@ -157,12 +160,12 @@ class Exchange:
         from flowtoy_dagster.providers.rest.transport import fetch
 
         if self._auth is None:
-            return fetch(self._call(self.credentials), self._hide)
+            return fetch(self._call(self.credentials), self._hide, self._warn)
         flow = self._auth.flow(self._tokens)
         self.credentials = next(flow)
         while True:
             call = self._call(self.credentials)
-            answer = fetch(call, self.credentials.hiding(self._hide))
+            answer = fetch(call, self.credentials.hiding(self._hide), self._warn)
             # Another host got no credentials, so it is not them that it does not take.
             if is_wanted(answer.status) or answer.is_elsewhere:
                 return answer

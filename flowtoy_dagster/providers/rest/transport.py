@@ -37,6 +37,7 @@ from flowtoy_dagster.providers.rest.errors import (
 from flowtoy_dagster.providers.rest.redirects import (
     MOST,
     Hide,
+    body_lost,
     is_same_host,
     location_of,
     redirected,
@@ -51,12 +52,13 @@ _LONGEST_WAIT = 1e6
 """Seconds; more than this overflows what sockets and locks can wait."""
 
 
-def fetch(call: Call, hide: Hide = str) -> Answer:
+def fetch(call: Call, hide: Hide = str, warn: Callable[[str], None] | None = None) -> Answer:
     """Make a call.
 
     Args:
         call: what to send.
         hide: gives a text without the step's secrets.
+        warn: takes warnings of redirects that lose something.
 
     Raises:
         NoAnswerError: the network, the server or a limit kept an answer from coming.
@@ -71,6 +73,9 @@ def fetch(call: Call, hide: Hide = str) -> Answer:
         finished = exchange.done.wait(min(call.timeout, _LONGEST_WAIT))
     finally:
         exchange.abandon()
+    for text in exchange.warnings:
+        if warn is not None:
+            warn(text)
     if not finished:
         raise NoAnswerError(timed_out(call.timeout), sent=exchange.sent)
     if exchange.error is not None:
@@ -105,6 +110,7 @@ class _Exchange(threading.Thread):
         self.is_elsewhere = False
         self.connected = False
         self.sent = False
+        self.warnings: list[str] = []
         self.done = threading.Event()
         self._abandoned = False
         self._socket: socket.socket | None = None
@@ -139,7 +145,9 @@ class _Exchange(threading.Thread):
             if location is None or not call.allow_redirects:
                 return response
             self.redirected = True
+            lost = body_lost(call, response.status_code)
             call = redirected(call, self.url, response.status_code, location, self.hide)
+            self.warnings += [lost] if lost is not None else []
             if not is_same_host(urlsplit(self.url), urlsplit(call.url)):
                 self.is_elsewhere = True
         raise NoAnswerError(f"more than {MOST} redirects")

@@ -10,9 +10,12 @@ from dagster import DagsterEvent, DagsterEventType, DagsterRunStatus
 from flowtoy_dagster.engine.jobs.events.event_text import CHECK, SKIPPED, text_of
 from flowtoy_dagster.engine.jobs.events.loops import ITEMS
 from flowtoy_dagster.engine.jobs.events.step_end import failure_prefix
+from flowtoy_dagster.engine.jobs.events.step_warning import warning_in
 from flowtoy_dagster.engine.jobs.events.waiting import waits_for
 from flowtoy_dagster.engine.jobs.incremental.ends import cursor_ends
+from flowtoy_dagster.flow.files.nodes import KeyPath
 from flowtoy_dagster.runs.status.models import (
+    MOST_WARNINGS,
     Change,
     CursorStatus,
     ItemsStatus,
@@ -20,6 +23,7 @@ from flowtoy_dagster.runs.status.models import (
     RunStatus,
     State,
     StepStatus,
+    StepWarning,
 )
 
 INTERRUPTED = "interrupted"
@@ -61,6 +65,7 @@ class StatusBuilder:
         closing: the steps that run after failures, too.
         incremental: the steps whose cursor is stored when the run ends.
         place: from a step and why it failed to where in the flow's files that is.
+        warning_place: the same from a step and the keys within it of what it warns of.
     """
 
     def __init__(
@@ -72,6 +77,7 @@ class StatusBuilder:
         closing: Collection[str] = (),
         incremental: Collection[str] = (),
         place: Callable[[str, str], str | None] = lambda name, reason: None,
+        warning_place: Callable[[str, KeyPath], str | None] = lambda name, path: None,
     ) -> None:
         self.status = status
         self._names = names
@@ -80,6 +86,7 @@ class StatusBuilder:
         self._closing = closing
         self._incremental = incremental
         self._place = place
+        self._warning_place = warning_place
         self._conditional: dict[str, str] = {}
         self._halted_by: str | None = None
         self._has_interrupted_step = False
@@ -101,7 +108,10 @@ class StatusBuilder:
         if event.event_type == DagsterEventType.STEP_EXPECTATION_RESULT:
             return self._note_check(step, event, timestamp)
         if event.event_type == DagsterEventType.ENGINE_EVENT:
-            return self._note_wait(step, event, timestamp)
+            return (
+                self._note_warning(step, event, timestamp)
+                or self._note_wait(step, event, timestamp)
+            )
         state = _STEP_STATES.get(event.event_type)
         if state is None or (state == "running" == step.state and not step.waiting):
             return None
@@ -159,6 +169,18 @@ class StatusBuilder:
         if text:
             step.begin("wait", timestamp, text)
         return Change(step, timestamp) if text else None
+
+    def _note_warning(
+        self, step: StepStatus, event: DagsterEvent, timestamp: float
+    ) -> Change | None:
+        warned = warning_in(event)
+        if warned is None or len(step.warnings) >= MOST_WARNINGS:
+            return None
+        warning = StepWarning(warned.message, self._warning_place(step.name, warned.path))
+        if warning in step.warnings:
+            return None  # another attempt says the same
+        step.warnings.append(warning)
+        return Change(step, timestamp, warning=warning)
 
     def _note_check(
         self, step: StepStatus, event: DagsterEvent, timestamp: float

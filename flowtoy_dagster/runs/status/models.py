@@ -35,6 +35,22 @@ class ItemsStatus:
         return self.succeeded + self.failed + self.skipped
 
 
+@dataclass(frozen=True)
+class StepWarning:
+    """What a step warns of while it runs.
+
+    Attributes:
+        message: what may not be as it is meant.
+        place: where in the flow's files that is: file, line and column; None where there is none.
+    """
+
+    message: str
+    place: str | None = None
+
+
+MOST_WARNINGS = 20
+"""Warnings of one step that are kept."""
+
 CursorState = Literal["stored", "unchanged", "held"]
 
 
@@ -101,6 +117,7 @@ class StepStatus:
         by_condition: whether its condition, or that of a step that it needs, skipped it.
         items: how far it is with its items; None where it is not repeated, or has not begun.
         cursor: what has become of its cursor; None where it has none, or the run has not ended.
+        warnings: what it warns of, each once.
         timeline: its attempts, waits and pauses, in the order in which they began.
     """
 
@@ -121,6 +138,7 @@ class StepStatus:
     by_condition: bool = False
     items: ItemsStatus | None = None
     cursor: CursorStatus | None = None
+    warnings: list[StepWarning] = field(default_factory=list)
     timeline: list[Span] = field(default_factory=list)
 
     def begin(self, kind: SpanKind, timestamp: float, told: str = "") -> None:
@@ -204,6 +222,7 @@ class Change:
         retry_in: seconds until the next attempt, where one has failed and another will follow.
         reason: why that attempt failed.
         is_progress: whether the step goes on as before, and is only further with its items.
+        warning: what it warns of, while it goes on as before.
     """
 
     step: StepStatus
@@ -211,3 +230,4 @@ class Change:
     retry_in: float | None = None
     reason: str = ""
     is_progress: bool = False
+    warning: StepWarning | None = None

@@ -14,11 +14,13 @@ from typing import TYPE_CHECKING, Any
 
 from flowtoy_dagster.runs.status.models import (
     MOST_SPANS,
+    MOST_WARNINGS,
     CursorStatus,
     ItemsStatus,
     RunStatus,
     Span,
     StepStatus,
+    StepWarning,
 )
 
 if TYPE_CHECKING:
@@ -71,6 +73,7 @@ def _step_document(step: StepStatus) -> dict[str, Any]:
         "waits_for": step.waits_for or None,
         "items": _items_document(step.items) if step.items is not None else None,
         "cursor": asdict(step.cursor) if step.cursor is not None else None,
+        "warnings": [asdict(warning) for warning in step.warnings],
         "timeline": [asdict(span) for span in step.timeline],
     }
 
@@ -133,6 +136,7 @@ def _read_step(name: str, document: Mapping[str, Any]) -> StepStatus:
         waits_for=_text(document.get("waits_for") or ""),
         items=_read_items(document.get("items")),
         cursor=_read_cursor(document.get("cursor")),
+        warnings=_read_warnings(document.get("warnings", [])),
         timeline=_read_timeline(document.get("timeline", [])),
     )
 
@@ -148,6 +152,17 @@ def _read_items(document: Any) -> ItemsStatus | None:
     counts = {name: int(_number(document[name], 1e9)) for name in _ITEM_COUNTS}
     failures = tuple((_text(one["key"]), _text(one["error"])) for one in document["failures"])
     return ItemsStatus(**counts, failures=failures)
+
+
+def _read_warnings(document: Any) -> list[StepWarning]:
+    if not isinstance(document, list) or len(document) > MOST_WARNINGS:
+        raise ValueError("no warnings")
+    return [
+        StepWarning(
+            _text(one["message"]), None if one["place"] is None else _text(one["place"])
+        )
+        for one in document
+    ]
 
 
 def _read_timeline(document: Any) -> list[Span]:

@@ -1,4 +1,4 @@
-"""What steps wait for, read from a run's history while the run is active.
+"""What steps wait for and warn of, read from a run's history while the run is active.
 
 Some executors give the events of a step only when it has come further; what it waits for would be
 shown when the wait is over.
@@ -16,6 +16,7 @@ import dagster as dg
 from dagster import DagsterEvent, DagsterEventType
 from sqlalchemy.exc import DBAPIError
 
+from flowtoy_dagster.engine.jobs.events.step_warning import warning_in
 from flowtoy_dagster.engine.jobs.events.waiting import waits_for
 
 LOOK = 0.5
@@ -27,7 +28,7 @@ _BATCH = 1000
 def stored_waits(
     instance: dg.DagsterInstance, run_id: str, take_in: Callable[[DagsterEvent], None]
 ) -> Iterator[None]:
-    """Hand on, while the block runs, the events that say what steps wait for.
+    """Hand on, while the block runs, the events that say what steps wait for and warn of.
 
     Args:
         instance: where the run is.
@@ -37,8 +38,9 @@ def stored_waits(
     ended = threading.Event()
 
     def follow() -> None:
-        cursor = None
-        while not ended.wait(LOOK):
+        cursor, is_last = None, False
+        while not is_last:
+            is_last = ended.wait(LOOK)  # what came after the look before is not lost
             # Who can't read now reads next time; who can't write ends the run and says why.
             with contextlib.suppress(DBAPIError, sqlite3.Error):
                 page = instance.get_records_for_run(
@@ -47,7 +49,7 @@ def stored_waits(
                 cursor = page.cursor
                 for record in page.records:
                     event = record.event_log_entry.dagster_event
-                    if event is not None and waits_for(event) is not None:
+                    if event is not None and _is_told(event):
                         take_in(event)
 
     with ThreadPoolExecutor(1, "flowtoy-waits") as threads:
@@ -57,3 +59,7 @@ def stored_waits(
         finally:
             ended.set()
     following.result()
+
+
+def _is_told(event: DagsterEvent) -> bool:
+    return waits_for(event) is not None or warning_in(event) is not None

@@ -16,6 +16,11 @@ export function itemsText(items) {
   return told.join(" · ");
 }
 
+function warnings(step) {
+  const count = step.warnings?.length ?? 0;
+  return count ? `${count} ${count === 1 ? "warning" : "warnings"}` : "";
+}
+
 export class Chart {
   #rows = new Map();
   #status = null;
@@ -215,7 +220,7 @@ class Row {
     write(this.word, step.state);
     write(this.attempt, step.attempt > 1 ? `attempt ${step.attempt}` : "");
     // Why steps failed is shown above all steps, and with the chosen one.
-    write(this.why, step.state === "skipped" ? step.notes[0] ?? "" : step.waits_for ?? "");
+    write(this.why, step.state === "skipped" ? step.notes[0] ?? "" : step.waits_for || warnings(step));
     this.items.hidden = !step.items;
     if (step.items) {
       const left = step.items.total - endedItems(step.items);

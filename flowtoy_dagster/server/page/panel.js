@@ -108,6 +108,10 @@ export class Panel {
     const called = noteOf(step, "called");
     if (called) parts.push(make("p", "called", called));
     if (step.place) parts.push(make("p", "place", step.place));
+    for (const { message, place } of step.warnings ?? []) {
+      parts.push(make("p", "warning", `warning: ${message}`));
+      if (place) parts.push(make("p", "place", place));
+    }
     const text = stderrOf(step);
     // The log has it too, where there is one.
     if (text && !features.log) parts.push(make("h3", "", "stderr"), make("pre", "", text));

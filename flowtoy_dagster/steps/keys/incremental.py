@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from dataclasses import replace
 from typing import Any
 
@@ -27,8 +26,6 @@ from flowtoy_dagster.steps.state.cursors import (
     StoredCursor,
 )
 from flowtoy_dagster.steps.state.records import records_in
-
-logger = logging.getLogger("flowtoy.step")
 
 
 def begin_at_cursor(context: StepContext, following: Next) -> Outcome:
@@ -89,8 +86,8 @@ def note_cursor(context: StepContext, following: Next) -> Outcome:
     if context.tracker is not None:
         value = context.tracker.value
         if context.tracker.doubt is not None:
-            told = context.mask.text(context.tracker.doubt)
-            logger.warning("step '%s': incremental: %s", context.step.name, told)
+            told = f"incremental: {context.tracker.doubt}"
+            context.warn_at(told, ("incremental", "cursor_path"))
     else:
         value = _computed(config.value or "", context, result)
         if not use.is_initial and value == use.last_value:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import hashlib
-import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -28,7 +27,6 @@ from flowtoy_dagster.steps.state.items import ItemCounts, ItemOutputs, ItemResul
 from flowtoy_dagster.steps.state.timing import Time
 from flowtoy_dagster.steps.words import one_line
 
-logger = logging.getLogger("flowtoy.step")
 CANCELLED = "the run was cancelled"
 _HASH_LENGTH = 32
 _LONGEST_KEY = 80
@@ -215,8 +213,8 @@ class _Repetition:
         if call_hash(context) != earlier.call:
             return None
         if (stale := why_stale(context.step, earlier.outputs)) is not None:
-            told = self.context.mask.text(f"item {shown_key(earlier.key)} runs again: {stale}")
-            logger.warning("%s", told)
+            told = f"item {shown_key(earlier.key)} runs again: {stale}"
+            self.context.warn_at(told, ("output",))
             return None
         return replace(earlier, index=context.item.index, reused=True)
 

@@ -7,11 +7,13 @@ page that shows the run loads them.
 
 import re
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import dagster as dg
 
+from flowtoy_dagster.flow.files.nodes import KeyPath
+from flowtoy_dagster.flow.graph import Step
 from flowtoy_dagster.store.output_text import OutputSummary
 
 MOST = 8192
@@ -34,14 +36,18 @@ def bounded(text: str) -> str:
     return f"{text[:half]}\n… {len(text) - 2 * half} characters left out …\n{text[-half:]}"
 
 
-def large_outputs(step: str, summaries: Mapping[str, OutputSummary]) -> list[str]:
-    """Warnings of outputs that should be files (language 20.6)."""
-    return [
-        f"Step '{step}': output '{name}' has {summary.bytes / (1 << 20):.0f} MiB of JSON, which "
-        "each step that refers to it reads as a whole; 'type: file' writes records to a file"
-        for name, summary in summaries.items()
-        if summary.bytes > LARGE_OUTPUT
-    ]
+def large_outputs(
+    step: Step, summaries: Mapping[str, OutputSummary]
+) -> Iterator[tuple[KeyPath, str]]:
+    """Warnings of outputs that should be files (language 20.6), and where in the step they are."""
+    for index, output in enumerate(step.outputs):
+        summary = summaries.get(output.name)
+        if summary is not None and summary.bytes > LARGE_OUTPUT:
+            yield ("output", index), (
+                f"output '{output.name}' has {summary.bytes / (1 << 20):.0f} MiB of JSON, which "
+                "each step that refers to it reads as a whole; 'type: file' writes records to a "
+                "file"
+            )
 
 
 def code_block(text: str, language: str = "") -> str:

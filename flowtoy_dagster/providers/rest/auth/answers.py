@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime as dt
-import logging
 import math
 from collections.abc import Callable
 from typing import Any
@@ -13,8 +12,6 @@ from flowtoy_dagster.json_text import JsonError, loads
 from flowtoy_dagster.masking.mask import secret_values_in
 from flowtoy_dagster.providers.rest.auth.tokens import TokenError, TokenSource
 from flowtoy_dagster.providers.rest.content import Answer
-
-logger = logging.getLogger("flowtoy.rest")
 
 LONGEST_LIFE = 10 * 366 * 86400.0
 """Seconds; a token that is said to live longer has no end that is known."""
@@ -111,18 +108,18 @@ def unusable(answer: Answer, data: Any, wanted: str) -> TokenError:
     return TokenError(f"the answer of {name_of(answer)} {what}", answer, is_final=True)
 
 
-def life_in(value: Any, hide: Callable[[str], str]) -> float | None:
+def life_in(value: Any, warn: Callable[[str], None]) -> float | None:
     """The seconds that `expires_in` gives; None where it gives none that can be used."""
     if value is None:
         return None
     number = _number(value)
     if number is None or number <= 0:
-        _warn(value, hide)
+        warn(_no_time(value))
         return None
     return number if number <= LONGEST_LIFE else None
 
 
-def end_in(value: Any, got_at: float, hide: Callable[[str], str]) -> float | None:
+def end_in(value: Any, got_at: float, warn: Callable[[str], None]) -> float | None:
     """The end that a value gives: a life in seconds, or a moment; None where there is none."""
     if isinstance(value, str) and _number(value) is None:
         try:
@@ -131,14 +128,14 @@ def end_in(value: Any, got_at: float, hide: Callable[[str], str]) -> float | Non
                 moment = moment.replace(tzinfo=dt.timezone.utc)
             end = moment.timestamp()
         except (ValueError, OverflowError):
-            _warn(value, hide)
+            warn(_no_time(value))
             return None
         return max(end, got_at)
     number = _number(value)
     if number is not None and number >= _EPOCH:
         end = number / 1000 if number >= _MILLISECONDS else number
         return max(end, got_at) if end - got_at <= LONGEST_LIFE else None
-    life = life_in(value, hide)
+    life = life_in(value, warn)
     return None if life is None else got_at + life
 
 
@@ -152,7 +149,8 @@ def _number(value: Any) -> float | None:
     return number if math.isfinite(number) else None
 
 
-def _warn(value: Any, hide: Callable[[str], str]) -> None:
-    shown = hide(str(value))[:40]
-    words = "the end of a token is given as %r, which is not a time: it is used until a 401"
-    logger.warning(words, shown)
+def _no_time(value: Any) -> str:
+    text = str(value)
+    # Secrets are hidden in a whole text only.
+    shown = repr(text) if len(text) <= 40 else f"a text of {len(text)} characters"
+    return f"the end of a token is given as {shown}, which is not a time: it is used until a 401"

@@ -140,7 +140,7 @@ class OAuth2(TokenAuth):
         if kind is not None and str(kind).lower() != "bearer":
             words = f"gives a token of type '{tokens.hide(str(kind))[:40]}': only 'bearer' is known"
             raise TokenError(f"{name_of(answer)} {words}", answer, is_final=True)
-        life = life_in(data.get("expires_in"), tokens.hide)
+        life = life_in(data.get("expires_in"), tokens.warn)
         refresh = data.get("refresh_token")
         return Token(
             value, got_at, None if life is None else got_at + life,
@@ -295,7 +295,7 @@ class TokenRequested(TokenAuth):
         if not isinstance(value, str) or not value:
             raise unusable(answer, data, f"token at '{self.token_path}'")
         tokens.learn([value])
-        return Token(value, got_at, end_in(ends, got_at, tokens.hide))
+        return Token(value, got_at, end_in(ends, got_at, tokens.warn))
 
     def shown(self, token: Token) -> Credentials:
         """The header, with the token put into its template."""

@@ -170,6 +170,13 @@ class TokenSource:
         """A text without secrets."""
         return self._context.mask.text(text) if self._context is not None else text
 
+    def warn(self, message: str, key: str = "auth") -> None:
+        """Warn of something about a key of the source."""
+        if self._context is not None:
+            self._context.warn(message, key)
+        else:
+            logger.warning("%s", message)
+
     def learn(self, values: Iterable[str]) -> None:
         """Hide these from now on; no record keeps them."""
         if self._context is not None:
@@ -213,7 +220,7 @@ class TokenSource:
         if left <= 0:
             return None
         reason = " ".join(self.hide(str(error)).split())
-        logger.warning("the token can't be renewed; it is valid for %.0f s more: %s", left, reason)
+        self.warn(f"the token can't be renewed; it is valid for {left:.0f} s more: {reason}")
         return old
 
     def _renewed(self, grant: Grant, rejected: str | None) -> Token:
@@ -241,7 +248,7 @@ class TokenSource:
             try:
                 held.write(token.facts())
             except OSError as error:
-                _warn_unkept(error, is_lost=grant.is_rotated)
+                self.warn(_not_kept(error, is_lost=grant.is_rotated))
             return token
 
     @contextlib.contextmanager
@@ -252,7 +259,7 @@ class TokenSource:
             except OSError as error:
                 if grant.is_rotated:
                     raise _unkept(error) from None
-                _warn_unkept(error)
+                self.warn(_not_kept(error))
                 held = _Nothing()
             yield held
 
@@ -338,9 +345,9 @@ def _unkept(error: OSError) -> TokenError:
     )
 
 
-def _warn_unkept(error: OSError, *, is_lost: bool = False) -> None:
+def _not_kept(error: OSError, *, is_lost: bool = False) -> str:
     follows = "the new refresh token is lost" if is_lost else "each call requests its own"
-    logger.warning("the token can't be kept in the home (%s): %s", _reason(error), follows)
+    return f"the token can't be kept in the home ({_reason(error)}): {follows}"
 
 
 @contextlib.contextmanager

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -12,8 +11,6 @@ from flowtoy_dagster.providers.rest.pages.pages import Page, PageRequest, Pagina
 from flowtoy_dagster.providers.rest.pages.paginators import SinglePage
 from flowtoy_dagster.providers.rest.pages.paths import PageError
 from flowtoy_dagster.providers.rest.pages.selection import Selector
-
-logger = logging.getLogger("flowtoy.rest")
 
 Fetch = Callable[[PageRequest, "CallContext | None"], ProviderResult]
 """Makes one request; what goes wrong is a failed result."""
@@ -95,7 +92,7 @@ class Reader:
                 return replace(result, meta=_final(result.meta))
             retries += 1
             why = "; ".join(map(self.context.mask.text, result.notes))
-            logger.warning("page %s: %s; it is read again (retry %s)", number, why, retries)
+            self.context.warn(f"page {number}: {why}; it is read again (retry {retries})", "url")
 
     @property
     def _is_single(self) -> bool:
