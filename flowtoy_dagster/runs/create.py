@@ -23,6 +23,7 @@ from flowtoy_dagster.engine.jobs.recordings.of_run import recording_tag
 from flowtoy_dagster.engine.jobs.reuse import reuse_tag
 from flowtoy_dagster.engine.storage.home import open_home
 from flowtoy_dagster.engine.storage.instances import saved_job
+from flowtoy_dagster.engine.storage.logs.console_log import NO_CONSOLE
 from flowtoy_dagster.engine.storage.run_clock import CLOCK_TAG, clock_tag
 from flowtoy_dagster.engine.tags import CONFIG_TAG, FLOW_TAG, RECORDING_TAG, REUSE_TAG
 from flowtoy_dagster.errors import RunError, UsageError
@@ -43,9 +44,6 @@ from flowtoy_dagster.store.recordings.recording import Recording
 from flowtoy_dagster.store.records import records_of
 
 logger = logging.getLogger("flowtoy")
-
-# Dagster's own console log would bury ours; all of it is in the event log.
-QUIET = {"console": {"config": {"log_level": "CRITICAL"}}}
 
 
 @dataclass(frozen=True)
@@ -178,7 +176,7 @@ def run_config(flow: Flow, workers: int) -> dict[str, Any]:
     """A run's configuration, in Dagster's sense."""
     return {
         "execution": {"config": dict(executor_of(flow.runner).run_config(workers))},
-        "loggers": QUIET,
+        "loggers": NO_CONSOLE,
         **params_config(flow),
     }
 

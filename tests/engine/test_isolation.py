@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import socket
+import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -69,3 +70,38 @@ def test_a_timer_that_a_step_leaves_makes_its_worker_end(tmp_path: Path) -> None
         timer.start()
     timer.cancel()
     assert isolation.tainted
+
+
+def test_a_worker_keeps_one_for_all_its_steps(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("GIVEN", "before")
+    mask, search = os.umask(0o022), list(sys.path)
+    isolation = Isolation(dict(os.environ), str(tmp_path))
+    for _ in range(2):
+        with isolation:
+            assert (os.environ["GIVEN"], "MADE" in os.environ) == ("before", False)
+            assert os.umask(0o077) == 0o022
+            assert sys.path == search
+            os.environ.update(GIVEN="changed", MADE="here")
+            sys.path.append("/nowhere")
+            os.chdir("/")
+    with isolation:
+        assert os.getcwd() == str(tmp_path)
+    os.umask(mask)
+
+
+def test_a_folder_that_another_process_makes_anew_is_entered_again(tmp_path: Path) -> None:
+    before = os.getcwd()
+    start = tmp_path / "start"
+    start.mkdir()
+    isolation = Isolation(dict(os.environ), str(start))
+    with isolation:
+        assert os.getcwd() == str(start)
+    start.rmdir()
+    start.mkdir()
+    (start / "new").touch()
+    with isolation:
+        assert os.path.exists("new")
+    os.chdir(before)

@@ -188,6 +188,7 @@ IMPORTED: dict[str, str] = {
     "dagster._core.utility_ops": "module",
     "dagster._core.workspace.autodiscovery": "module",
     "dagster._serdes:ConfigurableClassData": "fields: module_name, class_name, config_yaml",
+    "dagster._serdes:pack_value": "(val, whitelist_map=…, descent_path=…)",
     "dagster._utils.error:serializable_error_info_from_exc_info":
         "(exc_info, hoist_user_code_error=…)",
     "dagster._utils.test.definitions": "module",

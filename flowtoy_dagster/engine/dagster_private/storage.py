@@ -21,7 +21,7 @@ from dagster._core.storage.sqlite_storage import (
     _runs_directory,
     _schedule_directory,
 )
-from dagster._serdes import ConfigurableClassData
+from dagster._serdes import ConfigurableClassData, pack_value
 from dagster._utils.hosted_user_process import recon_job_from_origin
 
 __all__ = [
@@ -47,6 +47,7 @@ __all__ = [
     "_schedule_directory",
     "create_db_conn_string",
     "get_alembic_config",
+    "pack_value",
     "recon_job_from_origin",
     "runs",
     "schedules",

@@ -41,6 +41,8 @@ class EventGroup:
 
     def flush(self) -> None:
         """Store what is held back; where that fails, it is held back still."""
+        if not self._rows:
+            return
         # Between a transaction's end and the note that it has ended.
         with uninterrupted(), self._lock:
             if self._rows:

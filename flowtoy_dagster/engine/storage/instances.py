@@ -17,6 +17,7 @@ from flowtoy_dagster.engine.dagster_private.storage import (
 )
 from flowtoy_dagster.engine.storage.logs.console_log import build_handlers
 from flowtoy_dagster.engine.storage.run_clock import offset_of
+from flowtoy_dagster.engine.storage.step_events import STEP_EVENTS, kind_of
 from flowtoy_dagster.store.limits.database_rates import DatabaseRates, Rows
 from flowtoy_dagster.store.limits.rates import RateStore, rates_of
 
@@ -36,6 +37,7 @@ class QuietInstance(dg.DagsterInstance):
     _handlers: Sequence[logging.Handler] | None = None
     _building = threading.Lock()
     _latest: tuple[str, float | None] = "", None
+    _is_heard = False
 
     def get_yaml_python_handlers(self) -> Sequence[logging.Handler]:
         """The handlers of `python_logs` in `dagster.yaml`; built once."""
@@ -52,7 +54,15 @@ class QuietInstance(dg.DagsterInstance):
         offset = self._offset(event.run_id)
         if offset is not None:
             event = event._replace(timestamp=offset + time.monotonic())
-        super().handle_new_event(event, **options)
+        if kind_of(event) in STEP_EVENTS and not self._is_heard:
+            self.event_log_storage.store_event(event)
+        else:
+            super().handle_new_event(event, **options)
+
+    def add_event_listener(self, run_id: str, cb: Any) -> None:
+        """Call a function for each event of a run that this process stores."""
+        self._is_heard = True
+        super().add_event_listener(run_id, cb)
 
     def remember_clock(self, run: dg.DagsterRun) -> None:
         """Take the clock of a run from here: it need not be looked up at its first event."""

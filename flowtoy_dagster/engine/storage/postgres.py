@@ -45,6 +45,7 @@ from flowtoy_dagster.engine.dagster_private.storage import (
 )
 from flowtoy_dagster.engine.fence import OURS, Fence, wait_to_be_killed
 from flowtoy_dagster.engine.storage.event_groups import EventGroup, Row, group_for
+from flowtoy_dagster.engine.storage.step_events import STEP_EVENTS, kind_of, row_of
 from flowtoy_dagster.errors import HomeError
 from flowtoy_dagster.masking.mask import STORAGE_VARIABLE, Mask, storage_secrets
 
@@ -83,7 +84,7 @@ _INSERT_IF_OURS = (
 # what is written after them, and waited for, takes them along.
 _QUICKLY = "SET LOCAL synchronous_commit TO off; "
 _STATES = frozenset(kind.value for kind in EVENT_TYPE_TO_PIPELINE_RUN_STATUS)
-_TAGGED = {*ASSET_EVENTS, *ASSET_CHECK_EVENTS}
+_TAGGED = frozenset(kind.value for kind in (*ASSET_EVENTS, *ASSET_CHECK_EVENTS))
 """Events that are also stored elsewhere than in the log."""
 
 
@@ -124,16 +125,18 @@ class WarmPostgresEventLogStorage(PostgresEventLogStorage):
 
     def store_event(self, event: EventLogEntry) -> None:
         """As Dagster's own does, in one statement and without telling listeners, who are gone."""
-        kind = event.dagster_event_type if event.is_dagster_event else None
+        kind = kind_of(event)
         group = group_for(self)
         if kind in _TAGGED:
             if group is not None:
                 group.flush()
             super().store_event(event)
-        elif group is None:
-            self.insert([self._event_to_row(event)])
+            return
+        row = row_of(event) if kind in STEP_EVENTS else self._event_to_row(event)
+        if group is None:
+            self.insert([row])
         else:
-            group.add(self._event_to_row(event))
+            group.add(row)
 
     def insert(self, rows: Sequence[Row]) -> None:
         """Store events with one question to the server, all of them or none."""

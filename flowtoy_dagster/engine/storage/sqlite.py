@@ -51,11 +51,14 @@ from flowtoy_dagster.engine.storage.sqlite_connections import (
     Writers,
     make_engine,
 )
+from flowtoy_dagster.engine.storage.step_events import STEP_EVENTS, kind_of, row_of
 from flowtoy_dagster.engine.storage.watching import RunWatch
 from flowtoy_dagster.errors import HomeError
 from flowtoy_dagster.store.files import make_private_folder
 
-_MIRRORED = {*ASSET_EVENTS, *ASSET_CHECK_EVENTS, *EVENT_TYPE_TO_PIPELINE_RUN_STATUS}
+_MIRRORED = frozenset(
+    kind.value for kind in (*ASSET_EVENTS, *ASSET_CHECK_EVENTS, *EVENT_TYPE_TO_PIPELINE_RUN_STATUS)
+)
 """Events that are also stored in the index of all runs."""
 _INSERT = (
     "INSERT INTO event_logs "
@@ -135,12 +138,13 @@ class WarmEventLogStorage(SqliteEventLogStorage):
     def store_event(self, event: EventLogEntry) -> None:
         """As Dagster's own does; what goes into the run's database alone goes there directly."""
         group = group_for(self)
-        if event.is_dagster_event and event.dagster_event_type in _MIRRORED:
+        kind = kind_of(event)
+        if kind in _MIRRORED:
             if group is not None:
                 group.flush()
             super().store_event(event)
             return
-        row = self._event_to_row(event)
+        row = row_of(event) if kind in STEP_EVENTS else self._event_to_row(event)
         row["timestamp"] = row["timestamp"].isoformat(sep=" ", timespec="microseconds")
         if group is None:
             self.insert([row])

@@ -61,8 +61,7 @@ class _Requests:
 
 def _carry(request: dict[str, Any]) -> None:
     from flowtoy_dagster.engine.storage.instances import job_of, same_instance
-    from flowtoy_dagster.engine.storage.logs.console_log import configure_log
-    from flowtoy_dagster.runs.create import QUIET
+    from flowtoy_dagster.engine.storage.logs.console_log import NO_CONSOLE, configure_log
     from flowtoy_dagster.runs.run import follow
 
     configure_log()
@@ -71,7 +70,7 @@ def _carry(request: dict[str, Any]) -> None:
         run = instance.get_run_by_id(request["run_id"])
         assert run is not None, "the run is created before its worker learns of it"
         # A run that was started on a page may not say where Dagster is to log; nowhere, then.
-        run = run._replace(run_config={"loggers": QUIET, **run.run_config})
+        run = run._replace(run_config={"loggers": NO_CONSOLE, **run.run_config})
         threading.Thread(target=_watch, args=(instance, run), daemon=True).start()
         interrupted = follow(instance, job_of(run), run, lambda event: None)
         ended = instance.get_run_by_id(run.run_id)

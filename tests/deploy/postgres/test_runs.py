@@ -93,7 +93,7 @@ def test_eight_runs_at_once_lose_no_event(
     assert [run.status.value for run in runs] == ["SUCCESS"] * 8
     assert stories == [stories[0]] * 8
     assert {stories[0][kind] for kind in stories[0] if kind.name in (  # type: ignore[union-attr]
-        "STEP_WORKER_STARTING", "STEP_START", "STEP_OUTPUT", "STEP_SUCCESS", "LOGS_CAPTURED",
+        "STEP_START", "STEP_OUTPUT", "STEP_SUCCESS", "LOGS_CAPTURED",
     )} == {5}
 
 

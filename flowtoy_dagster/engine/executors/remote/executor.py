@@ -36,6 +36,7 @@ class RemoteExecutor(WarmExecutor):
     """
 
     longest_stop = LONGEST_STOP + 2 * RENEWAL
+    tells_of_handing_over = True
 
     def __init__(
         self, open_transport: Callable[[Database], Transport], queue: str, **config: Any

@@ -71,9 +71,12 @@ class WarmExecutor(MultiprocessExecutor):
 
     Attributes:
         longest_stop: seconds that steps have to end when the run is interrupted.
+        tells_of_handing_over: whether there is an event when a worker is given a flow's step. It
+            starts at once here, in a process that is there.
     """
 
     longest_stop = LONGEST_STOP
+    tells_of_handing_over = False
 
     def execute(
         self, plan_context: PlanOrchestrationContext, execution_plan: ExecutionPlan
@@ -206,9 +209,12 @@ class _Execution:
     def _start_steps(self, limit: int) -> Iterator[DagsterEvent]:
         while steps := self._active.get_steps_to_execute(limit=limit - len(self._pool.busy)):
             for step in steps:
-                yield DagsterEvent.step_worker_starting(
-                    self._context.for_step(step), f'Handing "{step.key}" to a worker.', metadata={}
-                )
+                if self._executor.tells_of_handing_over or not self._is_our_own(step.key):
+                    yield DagsterEvent.step_worker_starting(
+                        self._context.for_step(step),
+                        f'Handing "{step.key}" to a worker.',
+                        metadata={},
+                    )
                 self._pool.run(step.key, self._task(step.key))
         yield from self._active.concurrency_event_iterator(self._context)
 

@@ -32,6 +32,8 @@ class Isolation:
     """On leaving, undoes changes of the environment, the working directory, the umask, the module
     search path, signals, timers and logging; `tainted` says whether something can't be undone.
 
+    One serves all steps of a worker, one after another: what it puts back is what the first found.
+
     Args:
         environment: what each step starts with.
         directory: where each step starts; None where that was deleted before the run.
@@ -40,10 +42,22 @@ class Isolation:
     def __init__(self, environment: Mapping[str, str], directory: str | None) -> None:
         self._environment = dict(environment)
         self._directory = directory
+        self._has_looked = False
         self.tainted = False
 
     def __enter__(self) -> Self:
-        self._restore_place()
+        # Another process may have made the folder anew.
+        self._restore_directory()
+        if not self._has_looked:
+            self._restore_environment()
+            self._look()
+            self._has_looked = True
+        # A step that ended well may have brought loggers along.
+        self._logging = _logging_state()
+        return self
+
+    def _look(self) -> None:
+        """Note what there is before the first step."""
         self._umask = os.umask(0)
         os.umask(self._umask)
         self._path = list(sys.path)
@@ -54,8 +68,6 @@ class Isolation:
         }
         self._blocked = signal.pthread_sigmask(signal.SIG_BLOCK, ())
         self._socket_timeout = socket.getdefaulttimeout()
-        self._logging = _logging_state()
-        return self
 
     def __exit__(
         self,
@@ -63,7 +75,8 @@ class Isolation:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self._restore_place()
+        self._restore_environment()
+        self._restore_directory()
         os.umask(self._umask)
         sys.path[:] = self._path
         sys.stdin, sys.stdout, sys.stderr = self._streams
@@ -88,10 +101,12 @@ class Isolation:
                 signal.signal(number, handler)
         signal.pthread_sigmask(signal.SIG_SETMASK, self._blocked)
 
-    def _restore_place(self) -> None:
+    def _restore_environment(self) -> None:
         if dict(os.environ) != self._environment:
             os.environ.clear()
             os.environ.update(self._environment)
+
+    def _restore_directory(self) -> None:
         if self._directory is not None and working_directory() != self._directory:
             # Where the folder is gone, it is so for the one who started the run.
             with contextlib.suppress(OSError):

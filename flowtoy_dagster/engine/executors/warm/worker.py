@@ -229,7 +229,13 @@ class _Worker:
         self.host = host
         self.reports = reports
         self.instance = instance
-        self.tainted = False
+        around = setup.surroundings
+        self._isolation = Isolation(around.environment, around.directory)
+
+    @property
+    def tainted(self) -> bool:
+        """Whether a step has left behind what can't be undone."""
+        return self._isolation.tainted
 
     @cached_property
     def _log(self) -> DagsterLogManager:
@@ -269,18 +275,10 @@ class _Worker:
 
     def run(self, step_key: str, task: StepTask) -> Iterator[DagsterEvent]:
         """The events of one step, as Dagster's own worker process would give them."""
-        setup = self.setup
-        around = setup.surroundings
-        isolation = Isolation(around.environment, around.directory)
-        with isolation:
+        with self._isolation:
             host = self._fenced(replace(self.host, lost=task.lost), task.fence)
-            yield DagsterEvent.step_worker_started(
-                self._log,
-                setup.run.job_name,
-                message=f'Executing step "{step_key}" in subprocess.',
-                metadata={"pid": MetadataValue.text(str(os.getpid()))},
-                step_key=step_key,
-            )
+            if task.fence is not None or not self.of_flow:
+                yield self._started(step_key)
             if self.of_flow:
                 self.reports.in_groups(event_log_of(self.instance))
             plan = self._plan_for(step_key, task)
@@ -288,7 +286,16 @@ class _Worker:
             yield from ExecuteRunWithPlanIterable(
                 plan, inner_plan_execution_iterator, self._contexts.of(plan)
             )
-        self.tainted = isolation.tainted
+
+    def _started(self, step_key: str) -> DagsterEvent:
+        """The event that says which process has taken a step."""
+        return DagsterEvent.step_worker_started(
+            self._log,
+            self.setup.run.job_name,
+            message=f'Executing step "{step_key}" in subprocess.',
+            metadata={"pid": MetadataValue.text(str(os.getpid()))},
+            step_key=step_key,
+        )
 
     def _fenced(self, host: Host, fence: Fence | None) -> Host:
         """The host of a step whose events are stored only as long as it is held."""

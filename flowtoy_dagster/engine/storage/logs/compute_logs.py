@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import re
 import sys
 import threading
 from collections.abc import Iterator, Mapping, Sequence
@@ -32,6 +33,9 @@ _alone = threading.RLock()
 _CHUNK = 1 << 16
 _CHUNKS_AT_ONCE = 32
 """More than a pipe holds, so that one who prints without a pause can't hold up the step's end."""
+_EXTENSIONS = "out", "err", "complete"
+_SHORT_NAME = re.compile(r"\w[\w.-]{0,199}")
+"""A name that Dagster takes as it is, whatever its extension; its own are eight letters."""
 _DISCARDED = b"(what this step printed is not kept: its secret outputs are not known)\n"
 
 
@@ -61,6 +65,7 @@ class DirectComputeLogManager(LocalComputeLogManager):
         super().__init__(*args, **kwargs)
         self._captures: list[_Capture] = []
         self._shared: Store | None = None
+        self._latest: tuple[Sequence[str], str] = (), ""
         self._pumps = Pumps()
 
     def keep_pump(self) -> None:
@@ -74,9 +79,8 @@ class DirectComputeLogManager(LocalComputeLogManager):
 
     @contextlib.contextmanager
     def capture_logs(self, log_key: Sequence[str]) -> Iterator[CapturedLogContext]:
-        out = self.get_captured_local_path(log_key, "out")
-        paths = [out, f"{out.removesuffix('out')}err"]
-        make_own_folder(Path(paths[0]).parent)
+        *paths, ended = self._paths(log_key)
+        make_own_folder(Path(ended).parent)
         with self._uploaded(paths), _alone, _Capture(paths, self._pumps) as capture:
             self._captures.append(capture)
             try:
@@ -84,11 +88,20 @@ class DirectComputeLogManager(LocalComputeLogManager):
             finally:
                 self._captures.remove(capture)
         # The file exists: no more will come.
-        ended = self.get_captured_local_path(log_key, "complete")
         os.close(open_in_mode(Path(ended), os.O_WRONLY))
         if self._shared is not None:
             with contextlib.suppress(OSError):  # it was reported above
                 self._shared.put(self._key(ended), b"")
+
+    def _paths(self, log_key: Sequence[str]) -> Sequence[str]:
+        """The files for stdout and stderr, and the one that is there when no more will come."""
+        *folder, name = log_key
+        if not _SHORT_NAME.fullmatch(name):
+            return [self.get_captured_local_path(log_key, end) for end in _EXTENSIONS]
+        if self._latest[0] != folder:
+            # Dagster looks at each folder of the path; all steps of a run have the same.
+            self._latest = folder, os.path.dirname(self.get_captured_local_path(log_key, "out"))
+        return [os.path.join(self._latest[1], f"{name}.{end}") for end in _EXTENSIONS]
 
     def read_path(
         self, path: str, offset: int = 0, max_bytes: int | None = None

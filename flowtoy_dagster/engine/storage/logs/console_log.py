@@ -13,6 +13,10 @@ from flowtoy_dagster.terminal import plain_lines
 
 LEVEL_VARIABLE = "FLOWTOY_LOG_LEVEL"
 LEVELS = ("debug", "info", "warning", "error")
+NO_CONSOLE = {"console": {"config": {"log_level": "CRITICAL"}}}
+"""The `loggers` of a run, in Dagster's sense, whose events bury nothing on the console: all of them
+are in the event log.
+"""
 
 
 class _MaskedFormatter(logging.Formatter):

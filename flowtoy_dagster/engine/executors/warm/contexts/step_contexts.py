@@ -26,6 +26,7 @@ from flowtoy_dagster.engine.dagster_private.execution import (
     get_required_resource_keys_to_init,
 )
 from flowtoy_dagster.engine.executors.scheduling.rebound import rebound
+from flowtoy_dagster.engine.executors.warm.contexts.direct_log import DirectLog, is_enough
 from flowtoy_dagster.engine.executors.warm.contexts.kept_resources import KeptResources
 
 
@@ -100,7 +101,10 @@ class StepContexts:
 
     def _log_manager(self, facts: ContextCreationData) -> DagsterLogManager:
         if self._log is None:
-            self._log = create_log_manager(facts)
+            if self._of_flow and is_enough(self._instance, self._run.run_config):
+                self._log = DirectLog.of(self._instance, self._run)
+            else:
+                self._log = create_log_manager(facts)
         return self._log
 
 
