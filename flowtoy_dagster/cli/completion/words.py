@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
+from flowtoy_dagster.cli.completion.typed import TYPED, VARIABLE, Typed
 from flowtoy_dagster.flow.files.suffixes import OF_TESTS, YAML
 
 if TYPE_CHECKING:
@@ -29,7 +30,7 @@ _PLAIN = re.compile(r"[\w@%+=:,./ -]*")
 """What no shell gives a meaning, and spaces."""
 
 
-def _as_typed(word: str) -> str | None:
+def _as_typed(word: str, typed: Typed) -> str | None:
     """A word as it may stand in a command line; None where a shell could run something of it.
 
     What is inserted is executed with the line, and the scripts of some shells evaluate what they
@@ -37,8 +38,20 @@ def _as_typed(word: str) -> str | None:
     """
     if _PLAIN.fullmatch(word) is None:
         return None
-    is_bash = os.environ.get("_FLOWTOY_COMPLETE") == "complete_bash"
-    return word.replace(" ", "\\ ") if is_bash else word
+    if os.environ.get(VARIABLE) != "complete_bash":
+        return typed.option + word
+    rest = word.removeprefix(typed.kept)
+    return rest if typed.quote else rest.replace(" ", "\\ ")
+
+
+class _Offered(str):
+    """What is offered. It may be the rest of a word alone, or a word with its option."""
+
+    __slots__ = ()
+
+    def startswith(self, *_: Any) -> bool:
+        """True: Typer asks whether it begins as what is typed, which was asked of the word."""
+        return True
 
 
 def _quietly(find: _Find) -> Callable[[typer.Context, str], list[str]]:
@@ -51,7 +64,9 @@ def _quietly(find: _Find) -> Callable[[typer.Context, str], list[str]]:
         except Exception:  # noqa: BLE001 - a shell that completes shows no errors
             return []
         begun = (word for word in dict.fromkeys(found) if word.startswith(incomplete))
-        return [typed for word in begun if (typed := _as_typed(word)) is not None]
+        typed = TYPED.get()
+        shown = (_as_typed(word, typed) for word in begun)
+        return [_Offered(word) for word in shown if word is not None]
 
     # Typer goes by the annotations of the function itself.
     del complete.__wrapped__

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Any
 
 import typer
 import typer.main
 from typer.core import TyperCommand, TyperGroup
 
+from flowtoy_dagster.cli.completion.typed import TYPED, read_typed
+from flowtoy_dagster.cli.completion.zsh import complete_first_tab
 from flowtoy_dagster.cli.parser.flags import hide_types
 from flowtoy_dagster.cli.parser.usage import PARSER_ERROR, explain
 from flowtoy_dagster.entry_points import Kinds, KindUnusable, package_of
@@ -54,6 +57,16 @@ class Commands(TyperGroup):
 
     Help lists them without importing them. No package can take the place of a command of flowtoy's.
     """
+
+    def main(self, *args: Any, **extra: Any) -> Any:
+        """Call flowtoy, or complete a command line."""
+        token = TYPED.set(read_typed())
+        try:
+            return super().main(*args, **extra)
+        finally:
+            TYPED.reset(token)
+            if "--install-completion" in sys.argv:
+                complete_first_tab()
 
     def list_commands(self, ctx: Any) -> list[str]:
         """The names of all commands."""
