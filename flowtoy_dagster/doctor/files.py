@@ -12,7 +12,12 @@ from flowtoy_dagster.engine.storage.home import home_folder
 from flowtoy_dagster.errors import HomeError
 from flowtoy_dagster.health import Health, fault_of
 from flowtoy_dagster.store.shared.object_store import steadily
-from flowtoy_dagster.store.shared.shared_files import FILES_VARIABLE, shared_folder, shared_url
+from flowtoy_dagster.store.shared.shared_files import (
+    FILES_VARIABLE,
+    check_shared_folder,
+    shared_folder,
+    shared_url,
+)
 
 PART = "files"
 
@@ -27,7 +32,9 @@ def examine_files() -> Iterator[Health]:
         if url is not None:
             yield _answer_of(url)
             return
-        folder = shared_folder(home_folder())
+        home = home_folder()
+        check_shared_folder(home)
+        folder = shared_folder(home)
     except HomeError as error:
         yield fault_of(PART, error)
         return

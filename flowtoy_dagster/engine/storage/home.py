@@ -15,6 +15,7 @@ from flowtoy_dagster.errors import HomeError, system_reason
 from flowtoy_dagster.machine.working_directory import DELETED
 from flowtoy_dagster.masking.mask import STORAGE_VARIABLE
 from flowtoy_dagster.store.files import make_private_folder, write_whole
+from flowtoy_dagster.store.shared.shared_files import check_shared_folder
 
 CONFIG_FILE = "dagster.yaml"
 
@@ -103,7 +104,7 @@ def open_home(folder: Path | None = None) -> Path:
 
     Raises:
         HomeError: it can't be made or written, belongs to another user, or keeps runs elsewhere
-            than the environment says; says why.
+            than the environment says; or the folder that machines share can't be used; says why.
     """
     home = _absolute(folder) if folder else home_folder()
     check_path(home)
@@ -122,6 +123,7 @@ def open_home(folder: Path | None = None) -> Path:
             "    set FLOWTOY_HOME to a folder that you can write"
         ) from None
     check_storage(home / CONFIG_FILE)
+    check_shared_folder(home)
     return home
 
 

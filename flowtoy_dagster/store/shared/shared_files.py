@@ -55,7 +55,7 @@ def shared_folder(home: str | Path) -> Path:
     """The folder that `FLOWTOY_FILES` names, else the home, as where it names a URL.
 
     Raises:
-        HomeError: it is not the absolute path of a folder, or it belongs to another user.
+        HomeError: it is not an absolute path.
     """
     value = os.environ.get(FILES_VARIABLE)
     if not value or shared_url() is not None:
@@ -68,8 +68,21 @@ def shared_folder(home: str | Path) -> Path:
             f"{FILES_VARIABLE} is not an absolute path: '{value}'\n"
             "    use the absolute path of a folder that all machines share, or s3://bucket/prefix"
         )
-    _check(folder)
     return folder
+
+
+def check_shared_folder(home: str | Path) -> None:
+    """See that this user can use the folder that `FLOWTOY_FILES` names, if it names one.
+
+    For the start of a process: what comes after it trusts the folder.
+
+    Raises:
+        HomeError: it is not the absolute path of a folder, it belongs to another user, or it
+            can't be written.
+    """
+    folder = shared_folder(home)
+    if folder != Path(home):
+        _check(folder)
 
 
 def modules_of_files() -> list[str]:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import partial
 
 from flowtoy_dagster.engine.executors.brokers.deployment import check_deployment
 from flowtoy_dagster.engine.executors.brokers.inbox import Inbox, NotTakenError
+from flowtoy_dagster.engine.executors.brokers.outbox import listeners_name
 from flowtoy_dagster.engine.executors.remote.agent import Agent, open_agent
 from flowtoy_dagster.engine.executors.remote.message import Message
 from flowtoy_dagster.terminal import say
@@ -17,16 +18,18 @@ class GuestAgent:
     """An agent that takes what the threads of its host bring.
 
     Args:
-        listens: the queues that the host takes from, with a comma between them.
+        executor: the name of the executor whose steps it takes.
+        queues: those that the host takes from, as flows call them.
         slots: how many steps run at once.
         deployment: the identity of the deployment, from whose queues the host takes.
         on_failure: called where the agent has ended by an error: the host must end, too.
     """
 
     def __init__(
-        self, listens: str, slots: int, deployment: str, on_failure: Callable[[], object]
+        self, executor: str, queues: Iterable[str], slots: int, deployment: str,
+        on_failure: Callable[[], object],
     ) -> None:
-        self._listens = listens
+        self._listens = ",".join(listeners_name(executor, queue) for queue in queues)
         self._slots = slots
         self._deployment = deployment
         self._on_failure = on_failure

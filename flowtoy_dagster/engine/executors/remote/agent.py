@@ -37,7 +37,6 @@ from flowtoy_dagster.engine.executors.warm.worker import StepTask
 from flowtoy_dagster.engine.fence import Fence
 from flowtoy_dagster.engine.storage.home import open_home
 from flowtoy_dagster.engine.storage.instances import open_instance
-from flowtoy_dagster.store.shared.shared_files import shared_folder
 from flowtoy_dagster.terminal import say
 
 OnReturn = Callable[[Database], object]
@@ -277,7 +276,6 @@ def open_agent(
         HomeError: the home, the shared folder or the database can't be used.
     """
     home = open_home()
-    shared_folder(home)
     database = Database.of_runs(patience=0)
     with contextlib.closing(database), open_instance(home) as instance:
         leases = Leases(database)

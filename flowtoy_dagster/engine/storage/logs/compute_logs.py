@@ -21,6 +21,7 @@ from flowtoy_dagster.engine.storage.logs.log_pump import Pumps
 from flowtoy_dagster.steps.state.mask import SharedMask, StepMask
 from flowtoy_dagster.store.shared.shared_files import (
     LOGS_FOLDER,
+    check_shared_folder,
     shared_folder,
     shared_store,
     shared_url,
@@ -53,6 +54,7 @@ class DirectComputeLogManager(LocalComputeLogManager):
         cls, inst_data: ConfigurableClassData | None, config_value: Mapping[str, Any]
     ) -> "DirectComputeLogManager":
         base = Path(config_value["base_dir"])
+        check_shared_folder(base.parent)
         shared = shared_folder(base.parent)
         if shared != base.parent:
             config_value = {**config_value, "base_dir": str(shared / LOGS_FOLDER)}

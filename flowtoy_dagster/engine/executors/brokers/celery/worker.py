@@ -25,7 +25,7 @@ from flowtoy_dagster.engine.executors.brokers.celery.app import (
 from flowtoy_dagster.engine.executors.brokers.deployment import deployment_here
 from flowtoy_dagster.engine.executors.brokers.guest import GuestAgent
 from flowtoy_dagster.engine.executors.brokers.inbox import NotTakenError
-from flowtoy_dagster.engine.executors.brokers.outbox import QUEUE_PREFIX, listeners_name, queue_name
+from flowtoy_dagster.engine.executors.brokers.outbox import QUEUE_PREFIX, queue_name
 from flowtoy_dagster.engine.executors.remote.agent import fork_off_workers
 from flowtoy_dagster.engine.executors.remote.workers import DEFAULT_QUEUE
 from flowtoy_dagster.engine.storage.home import open_home
@@ -173,8 +173,7 @@ def serve(address: str, queue: str, slots: int) -> None:
 
 
 def _guest(queues: list[str], slots: int, deployment: str) -> GuestAgent:
-    listens = ",".join(listeners_name(EXECUTOR, queue) for queue in queues)
-    return GuestAgent(listens, slots, deployment, _end_worker)
+    return GuestAgent(EXECUTOR, queues, slots, deployment, _end_worker)
 
 
 def _end_worker() -> None:

@@ -14,7 +14,7 @@ from distributed.core import Status
 from flowtoy_dagster.engine.executors.brokers.dask.tasks import EXECUTOR, PLUGIN
 from flowtoy_dagster.engine.executors.brokers.deployment import deployment_here
 from flowtoy_dagster.engine.executors.brokers.guest import GuestAgent
-from flowtoy_dagster.engine.executors.brokers.outbox import QUEUE_PREFIX, listeners_name, queue_name
+from flowtoy_dagster.engine.executors.brokers.outbox import QUEUE_PREFIX, queue_name
 from flowtoy_dagster.engine.executors.remote.agent import fork_off_workers
 from flowtoy_dagster.engine.storage.home import open_home
 from flowtoy_dagster.errors import UsageError
@@ -110,7 +110,7 @@ class _Host:
             self._ended.set()
 
         self._guest = guest = GuestAgent(
-            listeners_name(EXECUTOR, self._queue), self._slots, self._deployment,
+            EXECUTOR, [self._queue], self._slots, self._deployment,
             lambda: loop.call_soon_threadsafe(fail),
         )
         await asyncio.to_thread(guest.start)
@@ -165,13 +165,12 @@ class _Host:
 
 
 def _guest(queues: list[str], slots: int, deployment: str, worker: Worker) -> GuestAgent:
-    listens = ",".join(listeners_name(EXECUTOR, queue) for queue in queues)
     loop = asyncio.get_running_loop()
 
     def end() -> None:
         asyncio.run_coroutine_threadsafe(worker.close(), loop)
 
-    return GuestAgent(listens, slots, deployment, end)
+    return GuestAgent(EXECUTOR, queues, slots, deployment, end)
 
 
 def _log_as_flowtoy() -> None:

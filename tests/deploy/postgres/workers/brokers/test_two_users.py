@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import fcntl
 import grp
 import os
 import pwd
@@ -20,10 +21,11 @@ from typing import Any
 import pytest
 
 from flowtoy_dagster import run_flow
+from flowtoy_dagster.errors import HomeError
 from flowtoy_dagster.loader import load_flow, with_executor
 from flowtoy_dagster.runs.history import History
 from flowtoy_dagster.runs.retry import plan_retry, retry_run
-from flowtoy_dagster.store.shared.shared_files import shared_folder
+from flowtoy_dagster.store.shared.shared_files import check_shared_folder, shared_folder
 
 pytestmark = pytest.mark.filterwarnings("ignore:Class `ExpectationResult`:DeprecationWarning")
 
@@ -72,6 +74,9 @@ def users() -> Iterator[None]:
     if not os.access(__file__, os.R_OK) or not os.stat(Path(__file__).parent).st_mode & 0o001:
         pytest.skip("the checkout can't be read by other users")
     with contextlib.ExitStack() as stack:
+        # Users are the machine's: tests in another process wait.
+        lock = stack.enter_context(open(Path(tempfile.gettempdir()) / f"{TEAM}.lock", "w"))
+        fcntl.flock(lock, fcntl.LOCK_EX)
         for name in (TEAM, *USERS):
             is_team = name == TEAM
             remove = ["groupdel", name] if is_team else ["userdel", "--force", name]
@@ -195,4 +200,8 @@ def test_a_folder_that_a_user_cannot_use_is_an_error_with_its_fix(
     for text in ("flowtoy-configs (uid 0, gid ", "mode 0700) can't be used by this user",
                  f"(uid {uid}, gid ", "chgrp -R GROUP"):
         assert text in worker.log
-    assert shared_folder("/nowhere") == shared.files
+    # It is looked at when a process starts, not at each use.
+    monkeypatch.setenv("FLOWTOY_FILES", str(shared.files / "gone"))
+    assert shared_folder("/nowhere") == shared.files / "gone"
+    with pytest.raises(HomeError, match="does not exist"):
+        check_shared_folder("/nowhere")
