@@ -22,6 +22,28 @@ OBJECTS = list(yaml.safe_load_all(FILES["flowtoy.yaml"]))
 NAMES = [f"{one['kind']} {one['metadata']['name']}" for one in OBJECTS]
 SETTINGS = yaml.safe_load(FILES["workspace/dagster.yaml"])
 DEPLOYMENTS = {o["metadata"]["name"]: o for o in OBJECTS if o["kind"] == "Deployment"}
+OF_CHART: dict[str, str] = {
+    "": "global dagster-user-deployments runLauncher computeLogManager dagsterWebserver "
+        "dagsterDaemon",
+    "global": "dagsterHome",
+    "dagster-user-deployments": "enabled deployments",
+    "dagster-user-deployments.deployments": "name image port codeServerArgs env envSecrets "
+        "includeConfigInLaunchedRuns podSecurityContext volumes volumeMounts",
+    "runLauncher": "type config",
+    "runLauncher.config": "k8sRunLauncher",
+    "runLauncher.config.k8sRunLauncher": "runK8sConfig",
+    "runLauncher.config.k8sRunLauncher.runK8sConfig": "containerConfig podSpecConfig "
+        "podTemplateSpecMetadata jobSpecConfig jobMetadata",
+    "computeLogManager": "type config",
+    "computeLogManager.config": "customComputeLogManager",
+    "computeLogManager.config.customComputeLogManager": "module class config",
+    "dagsterWebserver": "image podSecurityContext volumes volumeMounts",
+    "dagsterDaemon": "image podSecurityContext",
+}
+"""By the path of a mapping in values.yaml: keys that the schema of Dagster's chart has there.
+
+Other keys are an error in the chart for most of these mappings, and without effect in the rest.
+"""
 
 
 def model_of(found: dict[str, Any], kind: str) -> Any:
@@ -139,3 +161,26 @@ def test_the_values_for_dagsters_chart_have_what_the_manifests_have() -> None:
     assert deployment["envSecrets"] == [{"name": "flowtoy-secrets"}]
     assert deployment["codeServerArgs"][1] in pod["containers"][0]["command"]
     assert values["runLauncher"]["type"] == "K8sRunLauncher"
+
+
+@pytest.mark.parametrize("path", OF_CHART)
+def test_the_values_for_dagsters_chart_have_keys_that_it_knows(path: str) -> None:
+    found: Any = yaml.safe_load(FILES["values.yaml"])
+    for key in filter(None, path.split(".")):
+        found = found[key]
+    for each in found if isinstance(found, list) else [found]:
+        assert set(each) <= set(OF_CHART[path].split())
+
+
+def test_the_pods_that_dagsters_chart_makes_are_not_of_root_either() -> None:
+    from kubernetes.client import ApiClient
+
+    values = yaml.safe_load(FILES["values.yaml"])
+    of_runs = values["runLauncher"]["config"]["k8sRunLauncher"]["runK8sConfig"]
+    wanted = DEPLOYMENTS["code"]["spec"]["template"]["spec"]["securityContext"]
+    found = [values[name]["podSecurityContext"] for name in ("dagsterWebserver", "dagsterDaemon")]
+    assert [*found, of_runs["podSpecConfig"]["securityContext"]] == [wanted] * 3
+    pod = model_of({**of_runs["podSpecConfig"], "containers": []}, "V1PodSpec")
+    assert ApiClient().sanitize_for_serialization(pod) == {
+        **of_runs["podSpecConfig"], "containers": []
+    }
