@@ -17,7 +17,7 @@ import yaml
 from measure import machine
 from runners import environment, own_command, timed
 
-TESTS = Path(__file__).parent.parent / "tests" / "deploy" / "postgres"
+TESTS = Path(__file__).parent.parent / "tests"
 SHORT = 20
 WORKERS = 2
 DAGSTERS_OWN = """
@@ -34,7 +34,7 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=220, help="of the long run")
     parser.add_argument("--repeats", type=int, default=5)
     options = parser.parse_args()
-    sys.path.insert(0, str(TESTS))
+    sys.path[:0] = [str(TESTS), str(TESTS / "deploy" / "postgres")]
     from postgres_server import running_server
 
     with running_server() as server, tempfile.TemporaryDirectory() as name:

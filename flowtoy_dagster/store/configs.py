@@ -17,7 +17,7 @@ from flowtoy_dagster.flow.files.saved_places import packed
 from flowtoy_dagster.flow.graph import Flow
 from flowtoy_dagster.flow.templates.values import to_json
 from flowtoy_dagster.json_text import dumps, loads
-from flowtoy_dagster.store.shared.shared_files import shared_store
+from flowtoy_dagster.store.shared.shared_files import FILES_VARIABLE, shared_place, shared_store
 from flowtoy_dagster.store.store import Store
 
 CONFIGS_FOLDER = "flowtoy-configs"
@@ -50,7 +50,7 @@ class ConfigStore:
 
     Args:
         store: where they are.
-        place: what messages call the home.
+        place: what messages call where they are.
     """
 
     def __init__(self, store: Store, place: str) -> None:
@@ -122,6 +122,25 @@ class ConfigStore:
         places = self._places(reference) if with_places else None
         return SavedConfig(saved["name"], saved["config"], saved.get("folder"), places)
 
+    def check(self, reference: str) -> None:
+        """See that a configuration is there; waits for a store that does not answer.
+
+        Raises:
+            HomeError: it is not there, or can't be read; says which.
+        """
+        try:
+            self._store.read(f"{reference}{_CONFIG}")
+        except FileNotFoundError:
+            raise HomeError(
+                f"the configuration of the run is not in {self._place}; set {FILES_VARIABLE} to a "
+                "folder or URL that all machines of the deployment share"
+            ) from None
+        except OSError as error:
+            reason = system_reason(error)
+            raise HomeError(
+                f"the configuration of the run can't be read in {self._place}: {reason}"
+            ) from None
+
     def _places(self, reference: str) -> Any:
         """Where the values are; None where that was not kept, or can't be read."""
         with contextlib.suppress(OSError, ValueError):
@@ -170,7 +189,7 @@ class ConfigStore:
 
     def _unwritable(self, error: OSError) -> HomeError:
         reason = system_reason(error)
-        return HomeError(f"the home folder {self._place} can't be written: {reason}")
+        return HomeError(f"{self._place} can't be written: {reason}")
 
     def hold(self, location: str, references: Iterable[str]) -> None:
         """Hold configurations for a code location, in place of those that it held before.
@@ -240,4 +259,4 @@ class ConfigStore:
 
 def configs_of(home: Path) -> ConfigStore:
     """The configurations of a home folder."""
-    return ConfigStore(shared_store(home, CONFIGS_FOLDER), str(home))
+    return ConfigStore(shared_store(home, CONFIGS_FOLDER), shared_place(home))

@@ -85,6 +85,13 @@ def check_shared_folder(home: str | Path) -> None:
         _check(folder)
 
 
+def shared_place(home: str | Path) -> str:
+    """What messages call the place that all machines share, or the home where it is that."""
+    folder = shared_folder(home)
+    alone = f"the home folder {home}" if folder == Path(home) else f"the folder {folder}"
+    return shared_url() or alone
+
+
 def modules_of_files() -> list[str]:
     """What a process imports before it forks workers that will use the object store."""
     url = shared_url()

@@ -37,6 +37,7 @@ from flowtoy_dagster.engine.executors.warm.worker import StepTask
 from flowtoy_dagster.engine.fence import Fence
 from flowtoy_dagster.engine.storage.home import open_home
 from flowtoy_dagster.engine.storage.instances import open_instance
+from flowtoy_dagster.errors import RunError
 from flowtoy_dagster.terminal import say
 
 OnReturn = Callable[[Database], object]
@@ -56,11 +57,13 @@ class _Held:
 
     Attributes:
         claim: by what it is held.
+        began: when its run began, by the monotonic clock.
         stopped: the last signal that its process was sent.
         gone: why its process was killed, where that was us.
     """
 
     claim: Claim
+    began: float
     stopped: str | None = None
     gone: str | None = None
 
@@ -103,6 +106,8 @@ class Agent:
         self._host = socket.gethostname()
         self._holder = f"{self._host}/{os.getpid()}/{uuid.uuid4().hex}"
         self._held: dict[str, _Held] = {}
+        self._waiting: set[str] = set()
+        """Which of those have no process yet: the shared files have not answered."""
         self._ends: list[_End] = []
         self._renewed_at = time.monotonic()
         self._judging_from = 0.0
@@ -153,6 +158,8 @@ class Agent:
             self._report_ends()
             if time.monotonic() - self._renewed_at >= RENEWAL or self._database.notified():
                 self._tend()
+            for label in tuple(self._waiting):
+                self._begin(label)
             while not self._is_stopping and len(self._held) < self._slots:
                 self._again = self._again or self._intake.take()
                 if self._again is None:
@@ -206,20 +213,33 @@ class Agent:
         if claim is None:
             self._intake.settle(message)
             return
+        self._held[label] = _Held(claim, time.monotonic() - claim.elapsed)
+        self._waiting.add(label)
+        self._begin(label)
+
+    def _begin(self, label: str) -> None:
+        """Have a step that is held run, as soon as what it needs is there."""
+        held = self._held[label]
+        claim, message = held.claim, held.claim.message
         try:
-            setup = self._setups.of(message.run_id, claim.elapsed)
+            if held.gone or held.stopped:
+                raise RunError(held.gone or "it was interrupted before it began")
+            setup = self._setups.of(message.run_id, held.began, self.wake)
+            if setup is None:
+                return
             fence = Fence(message.run_id, message.turn, self._holder)
             task = StepTask(claim.attempts, claim.lost, fence=fence)
             self._pool.run(claim.step_key, task, setup, label)
         except DatabaseAwayError:
-            raise
+            return  # tried again when the database answers
         except Exception as error:  # noqa: BLE001 - whatever it is, the run must learn of it
+            del self._held[label]
             reason = str(error).strip().partition("\n")[0]
             say(f"can't run step '{claim.step_key}' of run {message.run_id[:8]}: {reason}")
             self._ends.append(_End(message, None, f"the worker on {self._host}: {reason}"))
-            return
-        self._held[label] = _Held(claim)
-        say(f"takes step '{claim.step_key}' of run {message.run_id[:8]}")
+        else:
+            say(f"takes step '{claim.step_key}' of run {message.run_id[:8]}")
+        self._waiting.discard(label)
 
     def _take_in(self, report: Report) -> None:
         if not isinstance(report, (StepDone, StepLost)):

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import dagster as dg
@@ -13,10 +15,32 @@ from flowtoy_dagster.engine.storage.instances import saved_job
 from flowtoy_dagster.engine.tags import CONFIG_TAG
 from flowtoy_dagster.errors import RunError
 from flowtoy_dagster.store.configs import configs_of
-from flowtoy_dagster.store.shared.shared_files import FILES_VARIABLE
 
 UNUSED = 30.0
 """Seconds without a step after which the workers of a run end."""
+_QUICK = 0.2
+"""Seconds in which a store that is there has shown a configuration."""
+
+
+class _Search(threading.Thread):
+    """Looks for a configuration in the shared files, which may not answer for long."""
+
+    def __init__(self, home: Path, reference: str, on_end: Callable[[], object]) -> None:
+        super().__init__(name="flowtoy-search", daemon=True)
+        self._home = home
+        self._reference = reference
+        self._on_end = on_end
+        self.error: Exception | None = None
+        self.ended = threading.Event()
+
+    def run(self) -> None:
+        """Look for it."""
+        try:
+            configs_of(self._home).check(self._reference)
+        except Exception as error:  # noqa: BLE001 - who waits for this learns of it
+            self.error = error
+        self.ended.set()
+        self._on_end()
 
 
 class Setups:
@@ -32,20 +56,41 @@ class Setups:
         self._home = home
         self._setups: dict[str, WorkerSetup] = {}
         self._used_at: dict[str, float] = {}
+        self._searches: dict[str, _Search] = {}
 
-    def of(self, run_id: str, elapsed: float) -> WorkerSetup:
+    def of(
+        self, run_id: str, began: float, on_found: Callable[[], object]
+    ) -> WorkerSetup | None:
         """What all steps of a run have in common.
 
         Args:
             run_id: the run.
-            elapsed: seconds since it began.
+            began: when it began, by the monotonic clock.
+            on_found: called in another thread where this is to be asked again.
+
+        Returns:
+            None while the run's configuration is looked for in the shared files.
 
         Raises:
-            RunError: the run is not one of a flow, or its configuration is not on this machine.
+            RunError: the run is not one of a flow.
+            HomeError: its configuration can't be found.
         """
         self._used_at[run_id] = time.monotonic()
-        if run_id not in self._setups:
-            self._setups[run_id] = self._make(run_id, time.monotonic() - elapsed)
+        if run_id in self._setups:
+            return self._setups[run_id]
+        search = self._searches.get(run_id)
+        if search is not None and not search.ended.is_set():
+            return None
+        run, reference = self._run(run_id)
+        if search is None:
+            search = self._searches[run_id] = _Search(self._home, reference, on_found)
+            search.start()
+            if not search.ended.wait(_QUICK):
+                return None
+        del self._searches[run_id]
+        if search.error is not None:
+            raise search.error
+        self._setups[run_id] = self._make(run, reference, began)
         return self._setups[run_id]
 
     def in_use(self) -> list[WorkerSetup]:
@@ -54,20 +99,20 @@ class Setups:
             if time.monotonic() - used_at > UNUSED:
                 del self._used_at[run_id]
                 self._setups.pop(run_id, None)
+                self._searches.pop(run_id, None)
         return list(self._setups.values())
 
-    def _make(self, run_id: str, began: float) -> WorkerSetup:
+    def _run(self, run_id: str) -> tuple[dg.DagsterRun, str]:
+        """A run, and the hash of its configuration."""
         run = self._instance.get_run_by_id(run_id)
         if run is None:
             raise RunError(f"run {run_id[:8]} has been deleted")
         reference = run.tags.get(CONFIG_TAG)
         if reference is None:
             raise RunError("it is not a step of a flow")
-        if configs_of(self._home).read(reference) is None:
-            raise RunError(
-                f"the configuration of the run is not in {self._home}; set {FILES_VARIABLE} to a "
-                "folder or URL that all machines of the deployment share"
-            )
+        return run, reference
+
+    def _make(self, run: dg.DagsterRun, reference: str, began: float) -> WorkerSetup:
         snapshot_id = run.execution_plan_snapshot_id
         snapshot = self._instance.get_execution_plan_snapshot(snapshot_id) if snapshot_id else None
         known = snapshot.initial_known_state if snapshot else None

@@ -76,7 +76,6 @@ class PostgresQueue:
                 return found
         return None
 
-
     def settle(self, message: Message) -> None:
         """Nothing: what was taken is gone from the queue."""
 
