@@ -219,6 +219,7 @@ def deployed(engine: str, files: str) -> Iterator[Deployment]:
         files: what `FLOWTOY_FILES` names: `folder` or `s3`.
     """
     from broker_servers import running_broker
+    from fsspec.config import conf, set_conf_env
     from postgres_server import running_server
 
     with contextlib.ExitStack() as stack:
@@ -239,6 +240,8 @@ def deployed(engine: str, files: str) -> Iterator[Deployment]:
         made = Deployment(engine, folder, database, broker, store, variables)
         stack.callback(made.close)
         os.environ.update({**variables, "FLOWTOY_HOME": str(folder / "carrier")})
+        if store is not None:
+            set_conf_env(conf)  # it was read from the variables of the deployment before
         for _ in range(2):
             made.start_worker()
         yield made
