@@ -29,6 +29,10 @@ MISSING_EXTRA = (
 )
 
 
+class NoConnectionError(HomeError):
+    """The database of runs takes no connection now."""
+
+
 def storage_address() -> str | None:
     """What `FLOWTOY_STORAGE` is set to.
 

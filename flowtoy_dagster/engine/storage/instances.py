@@ -15,12 +15,16 @@ from flowtoy_dagster.engine.dagster_private.storage import (
     ReconstructableJob,
     recon_job_from_origin,
 )
+from flowtoy_dagster.engine.storage.address import NoConnectionError
 from flowtoy_dagster.engine.storage.logs.console_log import build_handlers
 from flowtoy_dagster.engine.storage.run_clock import offset_of
 from flowtoy_dagster.engine.storage.step_events import STEP_EVENTS, kind_of
 from flowtoy_dagster.store.limits.database_rates import DatabaseRates, Rows
 from flowtoy_dagster.store.limits.rates import RateStore, rates_of
 
+PATIENCE = 30.0
+"""Seconds for which processes of a run wait for a connection to its database."""
+_PAUSE = 0.5
 _QUIET = {"telemetry": {"enabled": False}, "nux": {"enabled": False}}
 _COORDINATOR = ConfigurableClassData("dagster._core.run_coordinator", "DefaultRunCoordinator", "{}")
 _CLASS = ConfigurableClassData(__name__, "QuietInstance", "{}")
@@ -95,6 +99,27 @@ def instance_of(ref: InstanceRef) -> dg.DagsterInstance:
     if ref.custom_instance_class_data is None:
         ref = ref._replace(custom_instance_class_data=_CLASS)
     return dg.DagsterInstance.from_ref(ref)
+
+
+def steady_instance(ref: InstanceRef) -> dg.DagsterInstance:
+    """As `instance_of`; waits for a database that takes no connection.
+
+    For processes of a run that has begun: the run waits for its database as long.
+
+    Raises:
+        HomeError: the instance can't be opened; or not for 30 seconds.
+    """
+    give_up_at, told = time.monotonic() + PATIENCE, False
+    while True:
+        try:
+            return instance_of(ref)
+        except NoConnectionError as error:
+            if time.monotonic() > give_up_at:
+                raise
+            if not told:
+                logging.getLogger("flowtoy.storage").warning("waiting: %s", error)
+            told = True
+        time.sleep(_PAUSE)
 
 
 def serving_instance(home: Path, launcher: tuple[str, str]) -> dg.DagsterInstance:

@@ -44,6 +44,7 @@ from flowtoy_dagster.engine.dagster_private.storage import (
     DagsterStorage,
 )
 from flowtoy_dagster.engine.fence import OURS, Fence, wait_to_be_killed
+from flowtoy_dagster.engine.storage.address import NoConnectionError
 from flowtoy_dagster.engine.storage.event_groups import EventGroup, Row, group_for
 from flowtoy_dagster.engine.storage.step_events import STEP_EVENTS, kind_of, row_of
 from flowtoy_dagster.errors import HomeError
@@ -222,7 +223,8 @@ class WarmPostgresStorage(DagsterPostgresStorage):
                     _make_ready(connection, url, token_provider)
         except (DBAPIError, DagsterPostgresException, ArgumentError, ValueError) as error:
             name = STORAGE_VARIABLE if os.environ.get(STORAGE_VARIABLE) else "dagster.yaml"
-            raise HomeError(
+            kind = NoConnectionError if isinstance(error, OperationalError) else HomeError
+            raise kind(
                 f"the database that {name} names can't be used: {_reason(error, url)}"
             ) from None
         DagsterStorage.__init__(self)  # type: ignore[arg-type] # its type variable is unbound

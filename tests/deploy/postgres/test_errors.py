@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,11 @@ from typing import Any
 import postgres_server as servers  # type: ignore[import-not-found]
 import pytest
 
+from flowtoy_dagster.engine.dagster_private.storage import InstanceRef
+from flowtoy_dagster.engine.executors.warm.worker import Surroundings, opened_instance
+from flowtoy_dagster.engine.storage import instances
 from flowtoy_dagster.engine.storage.home import open_home
+from flowtoy_dagster.engine.storage.instances import instance_of, steady_instance
 from flowtoy_dagster.errors import HomeError
 from flowtoy_dagster.masking.mask import storage_secrets
 from flowtoy_dagster.runs.history import History
@@ -151,3 +156,35 @@ def test_the_address_and_the_password_in_it_are_secret(address: str, secrets: se
 @pytest.mark.parametrize("address", ["", "postgresql:///d", "postgresql://u@h:1/d?sslmode=require"])
 def test_an_address_without_a_password_is_no_secret(address: str) -> None:
     assert storage_secrets({"FLOWTOY_STORAGE": address}) == set()
+
+
+def test_a_process_of_a_run_waits_for_a_connection(
+    database: Any, home: Path
+) -> None:
+    ref = InstanceRef.from_dir(str(open_home(home)))
+    instance_of(ref).dispose()
+
+    def allow(is_allowed: bool) -> None:
+        database.server.sql(
+            "postgres", f"ALTER DATABASE {database.name} ALLOW_CONNECTIONS {is_allowed}"
+        )
+
+    allow(False)
+    with pytest.raises(HomeError, match="not currently accepting connections"):
+        instance_of(ref)
+    later = threading.Timer(1, allow, [True])
+    later.start()
+    steady_instance(ref).dispose()
+    later.join()
+
+
+def test_a_process_of_a_run_that_gets_no_connection_ends_without_a_traceback(
+    database: Any, home: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(instances, "PATIENCE", 0.0)
+    around = Surroundings(InstanceRef.from_dir(str(open_home(home))), {}, None)
+    database.server.sql("postgres", f"ALTER DATABASE {database.name} ALLOW_CONNECTIONS false")
+    with pytest.raises(SystemExit) as ended:
+        opened_instance(around)
+    assert ended.value.code == 2
+    assert "not currently accepting connections" in capsys.readouterr().err

@@ -46,13 +46,15 @@ from flowtoy_dagster.engine.executors.warm.contexts.step_contexts import StepCon
 from flowtoy_dagster.engine.executors.warm.process_reset import Isolation
 from flowtoy_dagster.engine.executors.warm.reports import Reports
 from flowtoy_dagster.engine.fence import Fence
-from flowtoy_dagster.engine.storage.instances import QuietInstance, event_log_of, instance_of
+from flowtoy_dagster.engine.storage.instances import QuietInstance, event_log_of, steady_instance
 from flowtoy_dagster.engine.storage.logs.compute_logs import DirectComputeLogManager
 from flowtoy_dagster.engine.storage.logs.console_log import configure_log
+from flowtoy_dagster.errors import HomeError
 from flowtoy_dagster.machine.working_directory import working_directory
 from flowtoy_dagster.providers.process_tree import adopt_orphans
 from flowtoy_dagster.steps.context import Host
 from flowtoy_dagster.steps.state.deadline import exit_uninterruptible
+from flowtoy_dagster.terminal import say
 
 _ORPHAN_GRACE = 2.5
 """Seconds between TERM and KILL for commands whose run is gone."""
@@ -172,7 +174,7 @@ def main(descriptor: int) -> None:
             os.chdir(around.directory)
     configure_log()
     # A parent that is gone reads no more: nobody is left to report to.
-    with contextlib.suppress(BrokenPipeError, EOFError), instance_of(around.instance) as instance:
+    with contextlib.suppress(BrokenPipeError, EOFError), opened_instance(around) as instance:
         logs = instance.compute_log_manager
         if isinstance(logs, DirectComputeLogManager):
             logs.keep_pump()
@@ -181,6 +183,15 @@ def main(descriptor: int) -> None:
             instance.remember_clock(setup.run)
         reports = Reports(connection)
         _serve(reports, _Worker(setup, instance, host, reports))
+
+
+def opened_instance(around: Surroundings) -> DagsterInstance:
+    """Dagster's instance for a worker; where there is none, the worker ends with the reason."""
+    try:
+        return steady_instance(around.instance)
+    except HomeError as error:
+        say(f"error: {error}")
+        raise SystemExit(error.exit_code) from None
 
 
 def _serve(reports: Reports, worker: "_Worker") -> None:
