@@ -156,6 +156,8 @@ class StepContext:
             does.
         time: what the attempt waits by.
         exchanges: what is asked instead of what the provider would call; None where that is called.
+        has_hidden: whether secrets are hidden in what is answered, as in a replay: then they may be
+            the only difference between the keys of two items.
         redirect: where a file is written instead of the place that an output names; None for there.
     """
 
@@ -192,6 +194,7 @@ class StepContext:
     outputs_folder: Path | None = None
     time: Time = field(default_factory=RealTime)
     exchanges: Exchanges | None = None
+    has_hidden: bool = False
     redirect: Callable[[str], str] | None = None
 
     @property

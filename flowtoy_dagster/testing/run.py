@@ -204,6 +204,7 @@ class FlowRun:
             redirect=self._places.redirect,
             time=clock,
             exchanges=self._exchanges,
+            has_hidden=self._exchanges is not None,
             warnings=self._warnings[step.name],
         )
 

@@ -341,3 +341,75 @@ def test_an_answer_that_was_edited_wrongly_is_named(
         Replayer(recording, noted.append).exchange(context, {}, dict)
     assert reason in told.value.message
     assert len(noted) == 1
+
+
+SECRET_KEYS = """\
+runner: {executor: EXECUTOR}
+flow:
+  - name: tokens
+    source: process
+    input: {command: [printf, '["alpha-s3cret", "beta-s3cret", "gamma-s3cret"]']}
+    output: [{name: all, type: json, secret: true}]
+  - name: each
+    source: process
+    for_each: {in: "{{ flows.tokens.all }}", key: "of {{ item }}"}
+    input: {command: [sh, -c, 'echo "$1" | cut -c1-$2', sh, "{{ item }}", "{{ loop.index }}"]}
+    output: [{name: text, value: stdout}]
+"""
+
+
+@pytest.mark.parametrize("executor", ["in_process", "warm"])
+def test_a_loop_with_secret_keys_can_be_replayed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, executor: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("flow.yaml").write_text(SECRET_KEYS.replace("EXECUTOR", executor))
+    recorded = run_flow("flow.yaml", record="rec")
+    assert recorded.outputs["each"] == {"text": ["a\n", "be\n", "gam\n"]}
+    names = sorted(path.parent.name for path in Path("rec/each").rglob("*.json"))
+    assert names == [f"of %2A%2A%2A~{index}" for index in range(3)]
+    assert not [path for path in Path("rec").rglob("*.json") if "s3cret" in path.read_text()]
+    replayed = run_flow("flow.yaml", replay="rec")
+    assert replayed.success, (reasons(replayed), replayed.unrecorded)
+    assert replayed.outputs["each"] == recorded.outputs["each"]
+    # The same call in another place of the loop is another one.
+    place = Path("rec/each/items/of %2A%2A%2A~1/1-001.json")
+    place.unlink()
+    missed = run_flow("flow.yaml", replay="rec")
+    assert len(missed.unrecorded) == 1
+    assert "(item 'of ***~1')" in missed.unrecorded[0]
+
+
+def test_a_recorded_test_of_a_loop_with_secret_keys_succeeds(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, flowtoy: Callable[..., Any]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("flow.yaml").write_text(SECRET_KEYS.replace("EXECUTOR", "in_process"))
+    done = flowtoy("test", "--record", "quiet", "flow.yaml")
+    assert done.code == 0, done.stderr
+    text = Path("flow.test.yaml").read_text()
+    assert "of ***~2" in text
+    assert "s3cret" not in text
+    assert flowtoy("test", ".").code == 0
+
+
+def test_a_call_that_differs_is_shown_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, flowtoy: Callable[..., Any]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    flow = """\
+        flow:
+          - {name: a, source: process, input: {command: [echo, WORD]}, on_error: continue}
+          - name: b
+            source: process
+            for_each: [1, 2]
+            input: {command: [echo, WORD]}
+        """
+    Path("flow.yaml").write_text(flow.replace("WORD", "one"))
+    assert flowtoy("run", "flow.yaml", "--record", "rec").code == 0
+    Path("flow.yaml").write_text(flow.replace("WORD", "two"))
+    done = flowtoy("run", "flow.yaml", "--replay", "rec")
+    assert done.code == 1
+    assert done.stderr.count("(a/1-001.json): command[1]: recorded") == 1
+    assert done.stderr.count("(b/items/0/1-001.json): command[1]: recorded") == 1
+    assert done.stderr.count("(b/items/1/1-001.json): command[1]: recorded") == 1

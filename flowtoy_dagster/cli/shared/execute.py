@@ -25,7 +25,7 @@ from flowtoy_dagster.terminal import say
 
 if TYPE_CHECKING:
     from flowtoy_dagster.runs.run import FlowRun
-    from flowtoy_dagster.runs.status.models import Change
+    from flowtoy_dagster.runs.status.models import Change, RunStatus
 
 
 def prepare_process(flow: Flow, max_workers: int | None) -> None:
@@ -176,8 +176,19 @@ def _carry_out(
     finally:
         progress.summarize(finished.status)
     for told in finished.unrecorded:
-        say(told)
+        if not _is_reason(told, finished.status):
+            say(told)
     if interrupt is not None:
         raise interrupt
     if not finished.success:
         raise typer.Exit(1)
+
+
+def _is_reason(told: str, status: RunStatus) -> bool:
+    """Whether a call that differs is the reason of a failed step, which was shown as that."""
+    for step in status.steps.values():
+        _, of_step, rest = told.partition(f"step '{step.name}'")
+        reason = rest.partition(": ")[2]
+        if of_step and reason and step.state == "failed" and (step.error or "").endswith(reason):
+            return True
+    return False

@@ -284,7 +284,6 @@ class StepCompute(HostedCompute):
 
     def _warn(self, context: dg.OpExecutionContext, warned: Warned) -> None:
         """Put a warning into the run's history, where those that show the run find it."""
-        logger.info("step '%s': warning: %s", self.step.name, warned.message)
         event = warning_event(context.get_step_execution_context(), warned)
         if self.tell is not None:
             self.tell(event)

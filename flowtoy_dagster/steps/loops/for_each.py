@@ -66,7 +66,10 @@ def for_each(context: StepContext, try_item: Try) -> Outcome:
     if isinstance(skipped, Skipped):
         return skipped
     try:
-        items = within(context.seconds_left, lambda: list_items(written, context.scope))
+        items = within(
+            context.seconds_left,
+            lambda: list_items(written, context.scope, has_hidden=context.has_hidden),
+        )
     except OutOfTime:
         return Failed(RUN_OUT_OF_TIME, "timeout")
     try:

@@ -18,6 +18,7 @@ from flowtoy_dagster.flow.files.suggestions import show
 from flowtoy_dagster.flow.schema.for_each import ForEachConfig
 from flowtoy_dagster.flow.templates.names import BATCH, LOOP, Names
 from flowtoy_dagster.flow.templates.render import render, render_all
+from flowtoy_dagster.masking.mask import HIDDEN
 from flowtoy_dagster.steps.scope import with_names
 from flowtoy_dagster.steps.state.items import Item
 
@@ -69,12 +70,16 @@ class ItemList:
         return names
 
 
-def list_items(written: ForEachConfig, scope: Mapping[str, Any]) -> ItemList:
+def list_items(
+    written: ForEachConfig, scope: Mapping[str, Any], *, has_hidden: bool = False
+) -> ItemList:
     """What a step is repeated for.
 
     Args:
         written: `for_each`, templates unrendered.
         scope: what the names in templates stand for.
+        has_hidden: whether what is hidden in keys may be the only difference between them: such
+            a key gets the place of its item.
 
     Raises:
         StepError: it is no list, too long, or two items have the same key; says which.
@@ -88,7 +93,7 @@ def list_items(written: ForEachConfig, scope: Mapping[str, Any]) -> ItemList:
     items = ItemList(settings, values)
     if settings.key is None:
         return items
-    return ItemList(settings, values, _keys(items, settings.key, scope))
+    return ItemList(settings, values, _keys(items, settings.key, scope, has_hidden))
 
 
 def _settings(written: ForEachConfig, scope: Mapping[str, Any]) -> ForEachConfig:
@@ -161,7 +166,9 @@ def _values(iterated: list[Any] | dict[str, Any]) -> Sequence[Any]:
     return iterated
 
 
-def _keys(items: ItemList, template: str, scope: Mapping[str, Any]) -> list[str]:
+def _keys(
+    items: ItemList, template: str, scope: Mapping[str, Any], has_hidden: bool
+) -> list[str]:
     """The key of each item; all of them, before anything is called."""
     keys: list[str] = []
     seen: dict[str, int] = {}
@@ -171,6 +178,8 @@ def _keys(items: ItemList, template: str, scope: Mapping[str, Any]) -> list[str]
         except TemplateError as error:
             raise StepError(f"for_each.key of item {index}: {error.message}") from None
         key = _key_text(value, index)
+        if has_hidden and HIDDEN in key:
+            key = told_apart(key, index)
         if key in seen:
             raise StepError(
                 f"for_each.key: items {seen[key]} and {index} have the same key {_shown(key)}"
@@ -178,6 +187,11 @@ def _keys(items: ItemList, template: str, scope: Mapping[str, Any]) -> list[str]
         seen[key] = index
         keys.append(key)
     return keys
+
+
+def told_apart(key: str, index: int) -> str:
+    """A key in which a secret is hidden, with the place of its item."""
+    return f"{key}~{index}"
 
 
 def _key_text(value: Any, index: int) -> str:

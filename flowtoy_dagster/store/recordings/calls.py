@@ -13,6 +13,8 @@ from flowtoy_dagster.masking.mask import HIDDEN, Mask, hide
 from flowtoy_dagster.masking.names import is_secret_name
 from flowtoy_dagster.providers.kinds import kind_of
 from flowtoy_dagster.steps.context import StepContext
+from flowtoy_dagster.steps.loops.item_list import told_apart
+from flowtoy_dagster.steps.state.items import Item
 from flowtoy_dagster.store.store import quoted
 
 _LONGEST_SHOWN = 80
@@ -43,10 +45,21 @@ def folder_of(context: StepContext) -> str:
     folder = quoted(mask.text(context.step.name))
     if context.item is None:
         return folder
-    shown = mask.text(context.item.key)
-    # What is hidden in two keys may be the only difference between them.
-    suffix = "" if shown == context.item.key else f"~{context.item.index}"
-    return f"{folder}/items/{quoted(shown)}{suffix}"
+    shown, index = shown_key(context.item, mask.current), context.item.index
+    if HIDDEN not in shown:
+        return f"{folder}/items/{quoted(shown)}"
+    end = told_apart("", index)
+    return f"{folder}/items/{quoted(shown.removesuffix(end))}{end}"
+
+
+def shown_key(item: Item, mask: Mask) -> str:
+    """The key of an item as a recording has it.
+
+    What is hidden in two keys may be the only difference between them: such keys have the places
+    of their items, as those of a replay have.
+    """
+    shown = mask.text(item.key)
+    return shown if shown == item.key else told_apart(shown, item.index)
 
 
 def without_secrets(value: Any) -> Any:

@@ -20,6 +20,7 @@ from flowtoy_dagster.store.recordings.calls import (
     folder_of,
     hash_of,
     hidden_in,
+    shown_key,
     without_secrets,
 )
 from flowtoy_dagster.store.recordings.recording import Recording
@@ -108,7 +109,7 @@ class Recorder:
         request = call_of(context, call.part)
         facts: dict[str, Any] = {"step": mask.text(context.step.name)}
         if context.item is not None:
-            facts["item"] = mask.text(context.item.key)
+            facts["item"] = shown_key(context.item, mask)
         key = "raised" if "raised" in answer else "answer"
         facts |= {"attempt": context.attempt, "hash": hash_of(request), "call": request}
         try:

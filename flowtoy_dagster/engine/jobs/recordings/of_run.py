@@ -93,7 +93,7 @@ class RunRecording:
             note = self._note
             return replace(
                 attempt, exchanges=Replayer(recording, note), cursors=ReplayedCursors(recording),
-                limiter=None, slots=None,
+                limiter=None, slots=None, has_hidden=True,
             )
         if cursors is not None:
             secret = attempt.step.has_secret_cursor
