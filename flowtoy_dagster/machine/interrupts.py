@@ -3,6 +3,10 @@
 import contextlib
 import signal
 import threading
+
+# Those of `signal` look a name up for each number and each handler; a step calls them 30 times.
+from _signal import getsignal  # type: ignore[import-not-found]
+from _signal import signal as set_handler
 from collections.abc import Iterator
 from typing import Any
 
@@ -19,17 +23,17 @@ def uninterrupted() -> Iterator[None]:
     if threading.current_thread() is not threading.main_thread():
         yield  # handlers do not run here
         return
-    handlers = {number: signal.getsignal(number) for number in _INTERRUPTING}
+    handlers: dict[int, Any] = {number: getsignal(number) for number in _INTERRUPTING}
     came: list[tuple[int, Any]] = []
 
     def deliver() -> None:
         for late, frame in came:
-            handlers[signal.Signals(late)](late, frame)  # type: ignore[operator, misc]
+            handlers[late](late, frame)
 
     with contextlib.ExitStack() as stack:
         stack.callback(deliver)
         for number, handler in handlers.items():
             if callable(handler):
-                stack.callback(signal.signal, number, handler)
-                signal.signal(number, lambda *taken: came.append(taken))
+                stack.callback(set_handler, number, handler)
+                set_handler(number, lambda *taken: came.append(taken))
         yield

@@ -11,10 +11,10 @@ from typing import Any
 import dagster as dg
 import pytest
 
-from flowtoy_dagster.engine.executors.warm.contexts.direct_log import DirectLog, is_enough
 from flowtoy_dagster.engine.storage.home import open_home
 from flowtoy_dagster.engine.storage.instances import event_log_of, open_instance
 from flowtoy_dagster.engine.storage.logs.console_log import NO_CONSOLE
+from flowtoy_dagster.engine.storage.logs.direct_log import DirectLog, is_enough
 from flowtoy_dagster.engine.storage.step_events import STEP_EVENTS, kind_of
 
 FLOW = """

@@ -10,10 +10,7 @@ import os
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from dagster import (
-    DagsterEvent,
-    DagsterEventType,
-)
+from dagster import DagsterEvent, DagsterEventType, DagsterLogManager
 
 from flowtoy_dagster.engine.dagster_private.execution import (
     ExecutionPlan,
@@ -36,6 +33,7 @@ from flowtoy_dagster.engine.executors.scheduling.steady_waits import (
 )
 from flowtoy_dagster.engine.storage.event_groups import stored_together
 from flowtoy_dagster.engine.storage.instances import event_log_of
+from flowtoy_dagster.engine.storage.logs.direct_log import DirectLog, is_enough
 from flowtoy_dagster.engine.tags import DONE, HALT_TAG, ORDER_TAG, RESULT
 
 # A step whose `continue` edges alone lead to a failed one must start.
@@ -263,9 +261,10 @@ class HaltingExecution(SteadyExecution):
         self._update()
         while self._held_back:
             found = dict(self._held_back)
+            log = _log_of(job_context)
             with stored_together(event_log_of(job_context.instance), _SKIPPED):
                 events = [
-                    _held_back_event(job_context.for_step(self.get_step_by_key(key)), reason)
+                    _held_back_event(job_context.for_step(self.get_step_by_key(key)), log, reason)
                     for key, reason in found.items()
                 ]
             for key, event in zip(found, events, strict=True):
@@ -277,7 +276,16 @@ class HaltingExecution(SteadyExecution):
         yield from super().plan_events_iterator(job_context)
 
 
-def _held_back_event(step_context: IStepContext, reason: str) -> DagsterEvent:
+def _log_of(context: PlanExecutionContext | PlanOrchestrationContext) -> DagsterLogManager:
+    """The log of a run: an event of thousands goes straight into it where nothing else listens."""
+    if is_enough(context.instance, context.run_config):
+        return DirectLog.of(context.instance, context.dagster_run)
+    return context.log
+
+
+def _held_back_event(
+    step_context: IStepContext, log: DagsterLogManager, reason: str
+) -> DagsterEvent:
     """The event of a step that was not started, for a reason that is not in what it depends on.
 
     It names its step by the key alone. Where an event has the step's handle, Dagster's
@@ -294,7 +302,7 @@ def _held_back_event(step_context: IStepContext, reason: str) -> DagsterEvent:
         pid=os.getpid(),
         step_key=key,
     )
-    step_context.log.log_dagster_event(logging.INFO, event.message or "", event)
+    log.log_dagster_event(logging.INFO, event.message or "", event)
     return event
 
 

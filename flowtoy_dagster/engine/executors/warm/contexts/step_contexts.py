@@ -26,8 +26,8 @@ from flowtoy_dagster.engine.dagster_private.execution import (
     get_required_resource_keys_to_init,
 )
 from flowtoy_dagster.engine.executors.scheduling.rebound import rebound
-from flowtoy_dagster.engine.executors.warm.contexts.direct_log import DirectLog, is_enough
 from flowtoy_dagster.engine.executors.warm.contexts.kept_resources import KeptResources
+from flowtoy_dagster.engine.storage.logs.direct_log import DirectLog, is_enough
 
 
 class StepContexts:

@@ -1,4 +1,4 @@
-"""The log of a worker's steps: an event goes straight into the history.
+"""A log of a run whose events go straight into the history.
 
 Dagster makes a log record of each event and gives it to handlers, one of which makes the event's
 entry of it: a quarter of what storing an event costs. Here nothing else listens.
