@@ -1,6 +1,6 @@
 """Events of a step that are stored together: in one transaction, and not in one each.
 
-A small step has six events. With a transaction for each, workers wait for each other's.
+A small step has five events. With a transaction for each, workers wait for each other's.
 """
 
 import contextlib
