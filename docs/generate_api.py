@@ -25,6 +25,7 @@ _ENTRY = re.compile(r"^ {4}(\w+): ", re.MULTILINE)
 _STATUS = {
     "": "The document:", "step": "A step:", "items": "`items` of a step:",
     "cursor": "`cursor` of a step; its values are texts, secrets are hidden:",
+    "cursors": "`items` of such a `cursor`:",
     "span": "A part of a step's `timeline`:",
 }
 _WORDS = {

@@ -88,6 +88,9 @@ def _with_items(step: StepStatus) -> str:
 def cursor_words(name: str, cursor: CursorStatus) -> str:
     """What has become of the cursor of a step with `incremental`."""
     whose = f"{name} ({cursor.key})" if cursor.key else name
+    if cursor.items is not None:
+        told = f": {cursor.reason}" if cursor.reason else ""
+        return f"{whose}: the cursors of its items: {cursor.items.words}{told}"
     if cursor.state == "stored":
         return f"{whose}: the cursor is stored: {cursor.value}"
     state = "is not stored" if cursor.state == "held" else "is unchanged"
@@ -97,7 +100,9 @@ def cursor_words(name: str, cursor: CursorStatus) -> str:
 def cursor_move(cursor: CursorStatus) -> str:
     """How the cursor of a step moved: `2026-01-01 → 2026-02-01, stored`."""
     before = cursor.last_value if cursor.last_value is not None else cursor.start_value
-    state = "not stored" if cursor.state == "held" else cursor.state
+    state: str = "not stored" if cursor.state == "held" else cursor.state
+    if cursor.items is not None:
+        state = cursor.items.words
     moved = [value for value in (before, cursor.value) if value is not None]
     told = ", ".join(filter(None, [" → ".join(moved), state]))
     told += f": {cursor.reason}" if cursor.reason else ""

@@ -13,6 +13,7 @@ from flowtoy_dagster.engine.jobs.dagster_names import step_keys
 from flowtoy_dagster.flow.secrets_of_flow import FlowSecrets, secret_outputs
 from flowtoy_dagster.masking.mask import Mask, hide
 from flowtoy_dagster.runs.history import History
+from flowtoy_dagster.steps.state.cursors import CursorUse
 from flowtoy_dagster.steps.state.items import ItemCounts, ItemResult
 from flowtoy_dagster.store.item_log import StoredItems
 
@@ -47,7 +48,10 @@ class RunItems:
                     for name, value in item.outputs.items()
                 }
                 texts = {"key": mask.text(item.key), "error": mask.text(item.error or "") or None}
-                yield {**item.fact(), **texts, "outputs": outputs, "reused": item.reused}
+                more = {"outputs": outputs, "reused": item.reused}
+                if item.cursor is not None:
+                    more["cursor"] = _cursor_facts(item.cursor, mask)
+                yield {**item.fact(), **texts, **more}
 
     def rows(self, state: str | None, words: str, most: int) -> tuple[list[dict[str, Any]], int]:
         """Some of the items, without their outputs, the failed ones first.
@@ -108,3 +112,12 @@ class RunItems:
 
     def _mask_of(self, item: ItemResult) -> Mask:
         return self._mask.including(item.secrets)
+
+
+def _cursor_facts(use: CursorUse, mask: Mask) -> dict[str, Any]:
+    """Where an item began, and the new value of its cursor, whether or not it was stored."""
+    values = {"start_value": use.start_value, "last_value": use.last_value, "value": use.value}
+    return {
+        name: hide(value) if use.secret and value is not None else mask.data(value)
+        for name, value in values.items()
+    }

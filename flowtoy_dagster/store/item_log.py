@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from typing import Any, BinaryIO
 
 from flowtoy_dagster.json_text import dumps, loads_checked
+from flowtoy_dagster.steps.state.cursors import CursorUse
 from flowtoy_dagster.steps.state.items import ItemCounts, ItemResult
 from flowtoy_dagster.store.store import Store
 
@@ -125,6 +126,8 @@ def _read(line: bytes) -> tuple[int | None, ItemResult | None] | None:
         if _TOTAL in found:
             return int(found[_TOTAL]), None
         found["secrets"] = tuple(found.get("secrets", ()))
+        if "cursor" in found:
+            found["cursor"] = CursorUse.of(found["cursor"])
         result = ItemResult(**found)
     except (ValueError, TypeError, KeyError):
         return None
@@ -238,5 +241,6 @@ def _as_json(result: ItemResult) -> dict[str, Any]:
         "secrets": list(result.secrets),
         "printed": dict(result.printed),
         "reused": result.reused,
+        "cursor": result.cursor.facts() if result.cursor is not None else None,
     }
     return {**facts, **{key: value for key, value in more.items() if value}}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from typing import TYPE_CHECKING, Any
 
@@ -35,7 +36,7 @@ def print_items(run: str, step: str | None, state: str | None, *, as_json: bool)
             return
         print(f"{'STATE':<9}  {'ATTEMPTS':<8}  KEY")
         for row in rows:
-            told = f"  {plain(row['error'])}" if row["error"] else ""
+            told = f"  {plain(row['error'])}" if row["error"] else _moved(row.get("cursor"))
             say(f"{row['state']:<9}  {row['attempts'] or '':<8}  {row['key']}{told}", sys.stdout)
         counts = items.counts()
         left = counts.total - counts.ended
@@ -43,6 +44,16 @@ def print_items(run: str, step: str | None, state: str | None, *, as_json: bool)
         words += [f"{counts.skipped:,} skipped"] if counts.skipped else []
         words += [f"{left:,} never ended"] if left else []
         print(f"{counts.total:,} items: {', '.join(words)}")
+
+
+def _moved(cursor: dict[str, Any] | None) -> str:
+    """Where an item with a cursor began, and how far it came."""
+    if cursor is None:
+        return ""
+    values = (cursor["start_value"], cursor["value"])
+    told = [value if isinstance(value, str) else json.dumps(value)
+            for value in values if value is not None]
+    return plain(f"  {' → '.join(told)}") if told else ""
 
 
 def print_item_log(run: str, step: str | None, key: str, *, as_json: bool) -> None:

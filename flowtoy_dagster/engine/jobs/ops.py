@@ -45,7 +45,7 @@ from flowtoy_dagster.steps.state.mask import StepMask
 from flowtoy_dagster.steps.state.waits import Waits
 from flowtoy_dagster.steps.state.warnings import Warned, Warnings
 from flowtoy_dagster.steps.words import one_line
-from flowtoy_dagster.store.cursors import cursors_of
+from flowtoy_dagster.store.cursors import CursorsOfAttempt, cursors_of
 from flowtoy_dagster.store.limits.slots import SourceSlots
 from flowtoy_dagster.store.places import RunPlaces
 from flowtoy_dagster.store.record import StepRecord
@@ -186,7 +186,7 @@ class StepCompute(HostedCompute):
             slots=self._slots(context),
             places=self._places(context),
             tokens=tokens_of(context.instance.root_directory),
-            cursors=cursors_of(context.instance.root_directory),
+            cursors=CursorsOfAttempt(cursors_of(context.instance.root_directory)),
             waits=Waits(self._teller(context, mask)),
             warnings=Warnings(partial(self._warn, context)),
             files=partial(_records(context).files_folder, context.run_id, context.op_handle.name),
@@ -201,7 +201,8 @@ class StepCompute(HostedCompute):
         before = reusable_runs(context.run, key, context.instance.get_run_by_id)
         log = _records(context).item_log(context.run_id, key, before)
         workers = workers_of(context.run.run_config, worker_count(self.flow))
-        return Loop(log, workers, calls_at_once(self.flow, self.step, context.run.run_config))
+        most = calls_at_once(self.flow, self.step, context.run.run_config)
+        return Loop(log, workers, most, runs=frozenset({context.run_id, *before}))
 
     def _slots(self, context: dg.OpExecutionContext) -> SourceSlots | None:
         """What a call of the step's source must hold; None where Dagster's limits will do."""

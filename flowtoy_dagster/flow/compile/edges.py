@@ -297,7 +297,7 @@ class _Connector:
             return
         names = _joined(view.own_names, self.catalog.outputs.template_names("template"))
         for within, template in templates_in(incremental.model_dump(warnings=False)):
-            known = _joined(names, CURSOR_NAMES) if within == ("value",) else ()
+            known = _joined(names, CURSOR_NAMES) if within == ("value",) else view.item_names
             place = (*view.step.path, "incremental", *within)
             yield from self._read(template, place, _label("incremental", within), known)
 

@@ -12,6 +12,7 @@ from flowtoy_dagster.flow.compile.catalog import Catalog, Finding
 from flowtoy_dagster.flow.compile.closing import check_closing
 from flowtoy_dagster.flow.compile.edges import Links, StepView, connect
 from flowtoy_dagster.flow.compile.flow_folder import folder_of
+from flowtoy_dagster.flow.compile.incremental import check_cursors
 from flowtoy_dagster.flow.compile.mistakes.misplaced import (
     Misplacement,
     hint_on_payload,
@@ -34,7 +35,6 @@ from flowtoy_dagster.flow.files.nodes import KeyPath, merge_configurations
 from flowtoy_dagster.flow.files.suggestions import nearest, several_meant
 from flowtoy_dagster.flow.graph import Flow, InputKind, Notification, Source, Step, Until
 from flowtoy_dagster.flow.schema.fields import STATIC, is_free
-from flowtoy_dagster.flow.schema.incremental import NOT_WITH_ITEMS
 from flowtoy_dagster.flow.schema.models import (
     OnError,
     OutputConfig,
@@ -91,7 +91,7 @@ class _Builder:
                     self._note(finding, self.draft.place_of(finding.path, [place]) or place)
                 self._warn_of_scalars(place, source.type)
         self._check_unique_names()
-        self._check_incremental()
+        check_cursors(self.draft)
         self._check_runner()
         views = [self._view(step) for step in self.draft.steps]
         self._warn_of_unusable_sources()
@@ -178,12 +178,6 @@ class _Builder:
                     place = ("flow", step.index, "output", index, "name")
                     self.draft.problems.error(place, message)
                 seen.add(output.name)
-
-    def _check_incremental(self) -> None:
-        for step in self.draft.steps:
-            if step.config.incremental is not None and step.config.for_each is not None:
-                place = (*step.path, "incremental")
-                self.draft.problems.error(place, *NOT_WITH_ITEMS, key=True)
 
     def _check_runner(self) -> None:
         options = self.runner.executor_options

@@ -20,13 +20,6 @@ _SECONDS = {
     "ms": Fraction(1, 1000), "s": Fraction(1), "m": Fraction(60), "h": Fraction(3600),
     "d": Fraction(86400),
 }
-NOT_WITH_ITEMS = (
-    "'incremental' and 'for_each' can't be on one step: it stores one value, and items have none of"
-    " their own",
-    "load all that is new in a step without 'for_each', and repeat the step after it; or run the"
-    " flow once for each value, with 'key: {{ params.NAME }}'",
-)
-"""The error of a step with both, and the hint."""
 _EXPECTED = "expected a span such as '1h' or '2d', or a number"
 
 

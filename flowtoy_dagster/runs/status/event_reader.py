@@ -201,7 +201,8 @@ class StatusBuilder:
             step = self.status.steps.get(self._names.get(end.step_key, ""))
             if step is not None:
                 step.cursor = CursorStatus(
-                    end.state, end.reason, end.start_value, end.last_value, end.value, end.key
+                    end.state, end.reason, end.start_value, end.last_value, end.value, end.key,
+                    end.items,
                 )
 
     def _why_skipped(self, step: StepStatus) -> str:

@@ -6,6 +6,8 @@ from collections.abc import Collection
 from dataclasses import dataclass, field
 from typing import Literal
 
+from flowtoy_dagster.steps.state.cursors import CursorCounts
+
 State = Literal["pending", "running", "succeeded", "failed", "skipped"]
 RunState = Literal["pending", "running", "succeeded", "failed", "cancelled"]
 
@@ -65,6 +67,7 @@ class CursorStatus:
         last_value: the same without the lag.
         value: the new value.
         key: identifies one of several values of a step; empty where there is one.
+        items: how many cursors of items have become what; None where the step is not repeated.
     """
 
     state: CursorState
@@ -73,6 +76,7 @@ class CursorStatus:
     last_value: str | None = None
     value: str | None = None
     key: str = ""
+    items: CursorCounts | None = None
 
 
 SpanKind = Literal["attempt", "wait", "pause"]

@@ -22,6 +22,7 @@ from flowtoy_dagster.runs.status.models import (
     StepStatus,
     StepWarning,
 )
+from flowtoy_dagster.steps.state.cursors import CursorCounts
 
 if TYPE_CHECKING:
     from flowtoy_dagster.store.outputs import OutputText
@@ -185,7 +186,11 @@ def _read_cursor(document: Any) -> CursorStatus | None:
         raise ValueError("no state of a cursor")
     names = ("reason", "start_value", "last_value", "value")
     texts = {n: None if document[n] is None else _text(document[n]) for n in names}
-    return CursorStatus(document["state"], key=_text(document["key"]), **texts)
+    items = document.get("items")
+    counts = None if items is None else CursorCounts(
+        **{name: int(_number(items[name], 1e9)) for name in ("stored", "unchanged", "held")}
+    )
+    return CursorStatus(document["state"], key=_text(document["key"]), items=counts, **texts)
 
 
 def _text(value: Any) -> str:

@@ -218,8 +218,14 @@ function attemptText(piece, index) {
   return [String(index + 1), `${clock(piece.started_at)}, ${took}${piece.told ? `: ${piece.told}` : ""}`];
 }
 
-function cursorText({ key, last_value: last, start_value: start, value, state, reason }) {
+function cursorText({ key, last_value: last, start_value: start, value, state, reason, items }) {
   const moved = [last ?? start, value].filter((one) => one !== null).join(" → ");
-  const told = [moved, state === "held" ? "not stored" : state].filter(Boolean).join(", ");
+  const ends = items ? itemCursors(items) : state === "held" ? "not stored" : state;
+  const told = [moved, ends].filter(Boolean).join(", ");
   return (key ? `${key}: ` : "") + told + (reason ? `: ${reason}` : "");
+}
+
+function itemCursors({ stored, unchanged, held }) {
+  const counts = [[stored, "stored"], [unchanged, "unchanged"], [held, "not stored"]];
+  return counts.filter(([count]) => count).map(([count, word]) => `${count} ${word}`).join(", ") || "none";
 }

@@ -21,6 +21,7 @@ from flowtoy_dagster.steps.scope import with_names
 from flowtoy_dagster.steps.state.cursor_values import CursorError, Scalar, behind, cursor_value
 from flowtoy_dagster.steps.state.cursors import (
     NEVER_STORED,
+    CursorReader,
     CursorTracker,
     CursorUse,
     StoredCursor,
@@ -29,20 +30,43 @@ from flowtoy_dagster.steps.state.records import records_in
 
 
 def begin_at_cursor(context: StepContext, following: Next) -> Outcome:
-    """Read what is stored of the step's cursor, and give it to the templates."""
+    """Read what is stored of the cursor of the step, or of the item; give it to the templates."""
     config = context.step.incremental
     if config is None:
         return following(context)
-    key = _rendered(config.key, context, "key")
-    key = "" if key is None else text(key)
-    if config.key is not None and not key:
-        raise StepError("incremental.key: must not be empty")
-    if context.mask.text(key) != key:
-        raise StepError("incremental.key: must not hold a secret; it names what is stored")
-    stored = None
-    if context.cursors is not None:
-        stored = context.cursors.read(context.run.name, context.step.name, key)
-    context.work.cursor = use = _use(config, stored, key, context)
+    key = _key(config, context)
+    return _begin(context, config, _use(config, _stored(context, key), key, context), following)
+
+
+def begin_again(context: StepContext, earlier: CursorUse | None, following: Next) -> Outcome | None:
+    """Begin where an item began that has succeeded before.
+
+    Returns:
+        None where somebody else has moved its cursor since: then it begins there.
+    """
+    config = context.step.incremental
+    if config is None:
+        return following(context)
+    key = _key(config, context)
+    if earlier is None or key != earlier.key:
+        return None
+    stored = _stored(context, key)
+    version = stored.version if stored is not None else NEVER_STORED
+    # A run that has stored it, and died before it could say so, goes on.
+    is_own = (
+        stored is not None
+        and stored.value == earlier.value
+        and stored.run_id in context.loop.runs
+    )
+    if version != earlier.version and not is_own:
+        return None
+    return _begin(context, config, earlier, following)
+
+
+def _begin(
+    context: StepContext, config: IncrementalConfig, use: CursorUse, following: Next
+) -> Outcome:
+    context.work.cursor = use
     if config.secret:
         context.mask.learn(texts_in([use.last_value, use.start_value]))
     values = {"start_value": use.start_value, "last_value": use.last_value}
@@ -57,6 +81,48 @@ def begin_at_cursor(context: StepContext, following: Next) -> Outcome:
             tracker=CursorTracker(config, before) if config.value is None else None,
         )
     )
+
+
+def _key(config: IncrementalConfig, context: StepContext) -> str:
+    key = _rendered(config.key, context, "key")
+    key = "" if key is None else text(key)
+    if config.key is not None and not key:
+        raise StepError("incremental.key: must not be empty")
+    if context.mask.text(key) != key:
+        raise StepError("incremental.key: must not hold a secret; it names what is stored")
+    if context.item is not None and context.mask.text(context.item.key) != context.item.key:
+        raise StepError(
+            "for_each.key: must not hold a secret in a step with 'incremental'; it names what is "
+            "stored"
+        )
+    return key
+
+
+def _stored(context: StepContext, key: str) -> StoredCursor | None:
+    if context.cursors is None:
+        return None
+    item = context.item.key if context.item is not None else None
+    stored = context.cursors.read(context.run.name, context.step.name, key, item)
+    if stored is None and (item is None or context.loop.told.is_first("values of its other form")):
+        _warn_of_other_form(context, context.cursors, key)
+    return stored
+
+
+def _warn_of_other_form(context: StepContext, cursors: CursorReader, key: str) -> None:
+    """Say that values are not used which the step has stored with, or without, its `for_each`."""
+    place = context.run.name, context.step.name, key
+    has_items, told = cursors.has_items(*place), ""
+    if context.item is None:
+        if has_items:
+            told = "items of it, from when it had 'for_each', and none for the step as a whole"
+    elif not has_items and (whole := cursors.read(*place)) is not None and whole.value is not None:
+        told = "the step as a whole, from before it had 'for_each', and none for its items"
+    if told:
+        what = "it begins" if context.item is None else "they begin"
+        context.warn_at(
+            f"incremental: values are stored for {told}: {what} at the initial value; "
+            "'flowtoy state' shows and sets values", ("incremental",),
+        )
 
 
 def _use(
@@ -85,8 +151,11 @@ def note_cursor(context: StepContext, following: Next) -> Outcome:
         return following(context)
     if context.tracker is not None:
         value = context.tracker.value
-        if context.tracker.doubt is not None:
-            told = f"incremental: {context.tracker.doubt}"
+        doubt = context.tracker.doubt
+        if doubt is not None and (
+            context.item is None or context.loop.told.is_first("doubtful order")
+        ):
+            told = f"incremental: {doubt}"
             context.warn_at(told, ("incremental", "cursor_path"))
     else:
         value = _computed(config.value or "", context, result)

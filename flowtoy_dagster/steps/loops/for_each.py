@@ -15,6 +15,7 @@ from flowtoy_dagster.json_text import JsonError, dumps, dumps_checked
 from flowtoy_dagster.providers.kind import what_counts
 from flowtoy_dagster.steps.chain import Failed, Outcome, Skipped, Succeeded
 from flowtoy_dagster.steps.context import StepContext, Work
+from flowtoy_dagster.steps.keys.incremental import begin_again
 from flowtoy_dagster.steps.keys.when import check_needs
 from flowtoy_dagster.steps.loops.item_list import MOST_ITEMS, ItemList, list_items
 from flowtoy_dagster.steps.loops.item_output import ItemOutput, LineOutput
@@ -93,7 +94,7 @@ class _Repetition:
         # What ends the loop ends the waits and the calls of its items, too.
         self._host = replace(context.host, cancelled=context.loop.stopping)
         self._in_a_row = 0
-        self._has_secrets = any(output.is_secret for output in context.step.outputs)
+        self._has_secrets = context.step.prints_secrets
 
     def run(self) -> Outcome:
         chosen = self._chosen()
@@ -210,10 +211,12 @@ class _Repetition:
         if earlier is None or not earlier.call:
             return None
         try:
-            render(context, lambda _: Succeeded())
+            begun = begin_again(
+                context, earlier.cursor, lambda begun: render(begun, lambda _: Succeeded())
+            )
         except StepError:
             return None  # its attempt will fail for the same reason
-        if call_hash(context) != earlier.call:
+        if begun is None or call_hash(context) != earlier.call:
             return None
         if (stale := why_stale(context.step, earlier.outputs)) is not None:
             told = f"item {shown_key(earlier.key)} runs again: {stale}"
@@ -233,7 +236,9 @@ def _result(context: StepContext, outcome: Outcome, printed: dict[str, str]) -> 
         printed=printed,
     )
     if isinstance(outcome, Succeeded):
-        return replace(result, outputs=outcome.outputs, call=call_hash(context))
+        return replace(
+            result, outputs=outcome.outputs, call=call_hash(context), cursor=context.work.cursor
+        )
     if isinstance(outcome, Skipped):
         return replace(result, state="skipped", error=outcome.reason)
     return replace(result, state="failed", error=outcome.reason)
@@ -242,13 +247,18 @@ def _result(context: StepContext, outcome: Outcome, printed: dict[str, str]) -> 
 def call_hash(context: StepContext) -> str:
     """A hash of what an attempt calls and of the outputs that it takes out of the answer.
 
+    Where the step has a cursor, it is also of where that is read.
+
     Returns:
         an empty text where JSON can't hold what is called.
     """
     step, work = context.step, context.work
     configuration = _compared(work.configuration)
+    facts = [step.source.type, configuration, work.payload, _written_outputs(step)]
+    if step.incremental is not None:
+        facts.append(step.incremental.model_dump(mode="json", warnings=False, exclude={"commit"}))
     try:
-        text = dumps([step.source.type, configuration, work.payload, _written_outputs(step)])
+        text = dumps(facts)
     except JsonError:
         return ""
     return hashlib.sha256(text).hexdigest()[:_HASH_LENGTH]

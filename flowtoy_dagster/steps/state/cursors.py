@@ -35,6 +35,7 @@ class StoredCursor:
         run_id: the run that stored it; None where a person did.
         stored_at: seconds since 1970.
         secret: whether the value is hidden where it is shown.
+        item: the key of the item that it is of; None where it is the step's.
     """
 
     flow: str
@@ -45,13 +46,23 @@ class StoredCursor:
     run_id: str | None = None
     stored_at: float = 0.0
     secret: bool = False
+    item: str | None = None
 
 
 class CursorReader(Protocol):
     """Where cursor values are stored (`store.cursors`)."""
 
-    def read(self, flow: str, step: str, key: str = "") -> StoredCursor | None:
-        """What is stored; None where nothing is. Raises StepError where it can't be read."""
+    def read(
+        self, flow: str, step: str, key: str = "", item: str | None = None
+    ) -> StoredCursor | None:
+        """What is stored of a step, or of an item of it by its key; None where nothing is.
+
+        Raises:
+            StepError: it can't be read.
+        """
+
+    def has_items(self, flow: str, step: str, key: str = "") -> bool:
+        """Whether anything is stored of items of a step; raises as `read` does."""
 
 
 @dataclass(frozen=True)
@@ -84,6 +95,27 @@ class CursorUse:
     def of(cls, facts: Mapping[str, Any]) -> CursorUse:
         """The use in what `facts` gave."""
         return cls(**{name: facts[name] for name in cls.__dataclass_fields__ if name in facts})
+
+
+@dataclass(frozen=True)
+class CursorCounts:
+    """What has become of the cursors of a step's items: how many of them.
+
+    Attributes:
+        stored: have a new value, which is stored.
+        unchanged: have no new value: nothing newer was read, or the item did not succeed.
+        held: have a new value, which something holds back.
+    """
+
+    stored: int = 0
+    unchanged: int = 0
+    held: int = 0
+
+    @property
+    def words(self) -> str:
+        """`3 stored, 1 unchanged`."""
+        counts = {"stored": self.stored, "unchanged": self.unchanged, "not stored": self.held}
+        return ", ".join(f"{count:,} {word}" for word, count in counts.items() if count) or "none"
 
 
 class CursorTracker:

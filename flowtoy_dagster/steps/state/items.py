@@ -9,6 +9,7 @@ from typing import Any, Literal, Protocol
 
 from flowtoy_dagster.errors import StepError
 from flowtoy_dagster.flow.schema.models import DEFAULT_WORKERS
+from flowtoy_dagster.steps.state.cursors import CursorUse
 
 ItemState = Literal["succeeded", "failed", "skipped"]
 SHOWN_FAILURES = 5
@@ -41,6 +42,7 @@ class ItemResult:
         secrets: what it learned to be secret, and what else is secret in its key and outputs.
         printed: the texts of `stdout` and `stderr`, secrets hidden.
         reused: whether an earlier run, or an earlier attempt of this step, has done it.
+        cursor: what it used and read of its cursor; None where it has none, or did not succeed.
     """
 
     index: int
@@ -53,6 +55,7 @@ class ItemResult:
     secrets: tuple[str, ...] = ()
     printed: Mapping[str, str] = field(default_factory=dict)
     reused: bool = False
+    cursor: CursorUse | None = None
 
     def fact(self) -> dict[str, Any]:
         """What `steps.<name>.items` has of it."""
@@ -152,6 +155,21 @@ class Claims:
         key, other = owner
         whose = f"the output '{other}'" + (f" of item '{key}'" if key is not None else "")
         raise StepError(f"output '{output}': {whose} writes to '{place}' already")
+
+
+class Told:
+    """What was told of a step already; used by several threads at once."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._told: set[str] = set()
+
+    def is_first(self, what: str) -> bool:
+        """Whether this is told for the first time."""
+        with self._lock:
+            is_new = what not in self._told
+            self._told.add(what)
+        return is_new
 
 
 class MemoryItemLog:
@@ -262,6 +280,8 @@ class Loop:
         progress: called with how far it is.
         stopping: set when the step must end: no item is begun any more.
         claims: which place each output writes to.
+        runs: the ids of the runs whose items may be reused, and of this one.
+        told: what items would say one after another, and one of them says.
         only: the key of the one item that is to be worked on; None for all.
     """
 
@@ -271,4 +291,6 @@ class Loop:
     progress: LoopProgress = field(default_factory=LoopProgress)
     stopping: threading.Event = field(default_factory=threading.Event)
     claims: Claims = field(default_factory=Claims)
+    runs: frozenset[str] = frozenset()
+    told: Told = field(default_factory=Told)
     only: str | None = None

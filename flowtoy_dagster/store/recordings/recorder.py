@@ -154,23 +154,31 @@ class RecordedCursors:
         self._cursors = cursors
         self._secret = secret
 
-    def read(self, flow: str, step: str, key: str = "") -> StoredCursor | None:
+    def read(
+        self, flow: str, step: str, key: str = "", item: str | None = None
+    ) -> StoredCursor | None:
         """What is stored; raises StepError where that can't be read, or not be recorded."""
-        found = self._cursors.read(flow, step, key)
+        found = self._cursors.read(flow, step, key, item)
         value = found.value if found is not None else None
         if value is not None and (self._secret or (found is not None and found.secret)):
             value = HIDDEN
         try:
-            self._recording.write(cursor_place(step, key), {"step": step, "cursor": value})
+            facts = {"step": step} if item is None else {"step": step, "item": item}
+            self._recording.write(cursor_place(step, key, item), {**facts, "cursor": value})
         except OSError as error:
             reason = system_reason(error)
             raise StepError(f"its cursor can't be recorded: {reason}") from None
         return found
 
+    def has_items(self, flow: str, step: str, key: str = "") -> bool:
+        """Whether anything is stored of items of a step; raises StepError as `read` does."""
+        return self._cursors.has_items(flow, step, key)
 
-def cursor_place(step: str, key: str) -> str:
+
+def cursor_place(step: str, key: str, item: str | None = None) -> str:
     """The file of a recording that is about a cursor."""
-    return f"{quoted(step)}/cursor{f'-{quoted(key)}' if key else ''}.json"
+    folder = quoted(step) if item is None else f"{quoted(step)}/items/{quoted(item)}"
+    return f"{folder}/cursor{f'-{quoted(key)}' if key else ''}.json"
 
 
 def hide_all(recording: Recording, mask: Mask) -> None:

@@ -78,12 +78,18 @@ class ReplayedCursors:
     def __init__(self, recording: Recording) -> None:
         self._recording = recording
 
-    def read(self, flow: str, step: str, key: str = "") -> StoredCursor | None:
+    def read(
+        self, flow: str, step: str, key: str = "", item: str | None = None
+    ) -> StoredCursor | None:
         """What was stored; raises StepError where the recording can't be read."""
         try:
-            found = self._recording.read(cursor_place(step, key))
+            found = self._recording.read(cursor_place(step, key, item))
         except UnreadableRecordingError as error:
             raise StepError(str(error)) from None
         if found is None or found.get("cursor") is None:
             return None
-        return StoredCursor(flow, step, key, found["cursor"])
+        return StoredCursor(flow, step, key, found["cursor"], item=item)
+
+    def has_items(self, flow: str, step: str, key: str = "") -> bool:
+        """Whether values of items were stored; nobody needs to know that again."""
+        return False

@@ -1,4 +1,4 @@
-"""Storing the new value of a step's cursor, unless somebody else has moved it (language 22.4)."""
+"""Storing the new value of a cursor, unless somebody else has moved it (language 22.4)."""
 
 from __future__ import annotations
 
@@ -14,13 +14,14 @@ from flowtoy_dagster.masking.mask import HIDDEN, Mask
 from flowtoy_dagster.steps.state.cursors import CursorUse, StoredCursor
 from flowtoy_dagster.store.cursors import CursorStore
 
+NOTHING_NEWER = "nothing newer was read"
 _LONGEST = 200
 """Characters of a value that are shown."""
 
 
 @dataclass(frozen=True)
 class CursorCommit:
-    """One step's cursor at the end of the step, or of its run.
+    """The cursor of one step, or of one item of it, at the end of the step or of its run.
 
     Attributes:
         flow: the flow's name.
@@ -30,6 +31,7 @@ class CursorCommit:
         mask: hides secrets in what is shown.
         run_id: the run.
         lineage: the runs of which it is a retry, and itself.
+        item: the key of the item; None where the step is not repeated.
     """
 
     flow: str
@@ -39,25 +41,43 @@ class CursorCommit:
     mask: Mask
     run_id: str
     lineage: Collection[str] = ()
+    item: str | None = None
+
+    @property
+    def moves(self) -> bool:
+        """Whether there is a new value."""
+        return self.use.value is not None
+
+    @property
+    def new(self) -> StoredCursor:
+        """What is to be stored."""
+        return StoredCursor(
+            self.flow, self.step, self.use.key, self.use.value, run_id=self.run_id,
+            secret=self._is_secret, item=self.item,
+        )
 
     def store(self, cursors: CursorStore) -> CursorEnd:
         """Store the new value; what prevents that is the reason in the result, no exception."""
-        use = self.use
-        if use.value is None:
-            return self.report("unchanged", "nothing newer was read")
-        new = StoredCursor(
-            self.flow, self.step, use.key, use.value, run_id=self.run_id, secret=self._is_secret
-        )
+        if not self.moves:
+            return self.report("unchanged", NOTHING_NEWER)
         try:
-            instead = cursors.swap(new, use.version)
-        except OSError as error:
-            reason = system_reason(error)
-            return self.report("held", f"it can't be written: {reason}")
-        except StepError as error:
-            return self.report("held", self.mask.text(error.message))
-        if instead is None or (instead.value == use.value and instead.run_id in self.lineage):
-            return self.report("stored")
-        return self.report("held", self._who_was_faster(instead))
+            instead = cursors.swap(self.new, self.use.version)
+        except (OSError, StepError) as error:
+            return self.report("held", why_not_written(error, self.mask))
+        reason = self.held_by(instead)
+        return self.report("stored") if reason is None else self.report("held", reason)
+
+    def held_by(self, instead: StoredCursor | None) -> str | None:
+        """Why the value was not stored; None where it was.
+
+        Args:
+            instead: what the store has instead of it, as `CursorStore.swap` gives it.
+        """
+        if instead is None:
+            return None
+        if instead.value == self.use.value and instead.run_id in self.lineage:
+            return None
+        return self._who_was_faster(instead)
 
     def report(self, state: Any, reason: str | None = None) -> CursorEnd:
         """The report on the cursor, secrets hidden."""
@@ -93,3 +113,8 @@ class CursorCommit:
         return f"somebody has {what}{to} meanwhile, at {at}"
 
 
+def why_not_written(error: OSError | StepError, mask: Mask) -> str:
+    """Why a value could not be written."""
+    if isinstance(error, OSError):
+        return f"it can't be written: {system_reason(error)}"
+    return mask.text(error.message)

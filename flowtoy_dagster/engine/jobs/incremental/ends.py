@@ -11,6 +11,7 @@ from dagster import DagsterEvent, DagsterEventType, ExpectationResult, MetadataV
 
 from flowtoy_dagster.engine.dagster_private.jobs import EngineEventData
 from flowtoy_dagster.engine.jobs.events.event_text import bounded, check_event
+from flowtoy_dagster.steps.state.cursors import CursorCounts
 
 CURSORS = "cursors"
 """The metadata of such an event: a list of what `CursorEnd.facts` gives."""
@@ -30,6 +31,7 @@ class CursorEnd:
         last_value: the same without the lag.
         value: the new value; None where there is none.
         key: identifies one of several values of a step.
+        items: how many cursors of items have become what; None where the step is not repeated.
     """
 
     step: str
@@ -40,6 +42,7 @@ class CursorEnd:
     last_value: str | None = None
     value: str | None = None
     key: str = ""
+    items: CursorCounts | None = None
 
     def facts(self) -> dict[str, Any]:
         """It as plain data."""
@@ -49,6 +52,9 @@ class CursorEnd:
     def words(self) -> str:
         """It in one line."""
         name = f"'{self.step}'" + (f" ({self.key})" if self.key else "")
+        if self.items is not None:
+            told = f": {self.reason}" if self.reason else ""
+            return f"the cursors of the items of {name}: {self.items.words}{told}"
         if self.state == "stored":
             return f"the cursor of {name} is stored: {self.value}"
         if self.state == "held":
@@ -84,7 +90,13 @@ def cursor_ends(event: DagsterEvent) -> Iterable[CursorEnd]:
     found = metadata.get(CURSORS) if metadata else None
     if found is None:
         return ()
-    return [CursorEnd(**facts) for facts in json.loads(str(found.value))]
+    return [_read(facts) for facts in json.loads(str(found.value))]
+
+
+def _read(facts: dict[str, Any]) -> CursorEnd:
+    items = facts.get("items")
+    counts = CursorCounts(**items) if items is not None else None
+    return CursorEnd(**{**facts, "items": counts})
 
 
 def _facts(ends: Sequence[CursorEnd]) -> MetadataValue[Any]:

@@ -13,8 +13,10 @@ from dagster import DagsterEvent
 from flowtoy_dagster.engine.jobs.dagster_names import step_keys
 from flowtoy_dagster.engine.jobs.incremental.commit import CursorCommit
 from flowtoy_dagster.engine.jobs.incremental.ends import CursorEnd, cursor_event
+from flowtoy_dagster.engine.jobs.incremental.loop_commit import LoopCommit, loop_commit
 from flowtoy_dagster.engine.jobs.recordings.of_run import is_replay
 from flowtoy_dagster.engine.jobs.reuse import origin_of, runs_before
+from flowtoy_dagster.errors import RunError
 from flowtoy_dagster.flow.graph import Flow, Step, steps_after
 from flowtoy_dagster.flow.secrets_of_flow import FlowSecrets
 from flowtoy_dagster.masking.mask import Mask
@@ -86,34 +88,50 @@ class _Judge:
         self._ended = ended
         self._records = records_of(instance.storage_directory())
         self._cursors = cursors_of(instance.root_directory)
+        self._lineage = [run.run_id, *runs_before(run, instance.get_run_by_id)]
         self._mask = FlowSecrets(flow).mask(os.environ)
 
     def end_of(self, step: Step) -> CursorEnd:
         """Store a step's new value, unless something holds it back."""
         record = self._record(step)
-        use = record.cursor if record is not None and record.state == "succeeded" else None
         mask = self._mask
         if record is not None:
             mask = mask.including(record.secrets)
-        commit = self._commit(step, use, mask)
+        read = record if record is not None and record.state == "succeeded" else None
+        try:
+            commit = self._commit(step, read, mask)
+        except RunError as error:
+            return self._commit(step, None, mask).report("held", mask.text(str(error)))
+        has_read = read is not None and (step.for_each is not None or read.cursor is not None)
         if record is not None and record.state == "skipped":
             reason = f"the step was skipped: {record.error}"
             return commit.report("unchanged", mask.text(reason))
         if is_replay(self._run):
             return commit.report("unchanged", "a replay moves no cursor")
-        held = self._held_by(step) if use is None or use.value is not None else None
+        held = self._held_by(step) if commit.moves or not has_read else None
         if held is not None:
             return commit.report("held", mask.text(held))
-        if use is None:
+        if not has_read:
             return commit.report("unchanged", "the step has read none")
         return commit.store(self._cursors)
 
-    def _commit(self, step: Step, use: CursorUse | None, mask: Mask) -> CursorCommit:
-        lineage = [self._run.run_id, *runs_before(self._run, self._instance.get_run_by_id)]
-        return CursorCommit(
-            self._flow.name, step.name, self._keys[step.name],
-            use or CursorUse("", NEVER_STORED, None, None), mask, self._run.run_id, lineage,
-        )
+    def _commit(
+        self, step: Step, record: StepRecord | None, mask: Mask
+    ) -> CursorCommit | LoopCommit:
+        """What a step that has succeeded has to store; raises RecordError where it can't be read.
+
+        Args:
+            step: the step.
+            record: its record; None where it has not succeeded.
+            mask: hides secrets in what is shown.
+        """
+        place = self._flow.name, step.name, self._keys[step.name]
+        if step.for_each is not None:
+            items = record.item_results() if record is not None else ()
+            return loop_commit(place, items, mask, self._run.run_id, self._lineage)
+        use = record.cursor if record is not None else None
+        use = use or CursorUse("", NEVER_STORED, None, None)
+        return CursorCommit(*place, use, mask, self._run.run_id, self._lineage)
 
     def _held_by(self, step: Step) -> str | None:
         """What holds a step's value back; None where nothing does."""
@@ -135,6 +153,8 @@ class _Judge:
             return None if step.run_if == "failure" else "did not run to its end"
         if self._is_executed(first) and not self._is_executed(step) and step.run_if != "failure":
             return "did not run after it"
+        if step is first:
+            return None  # its items that failed keep their own cursors
         failed = (record.counts or {}).get("failed", 0)
         return f"failed for {failed} of its items" if failed else None
 

@@ -1,0 +1,344 @@
+"""Random histories of loops whose items have cursors: what `test_histories` does, for each item.
+
+Items fail, loops are killed between two items, lists of items change, runs are retried and go on
+side by side. With `FLOWTOY_LOOP_HISTORIES=200`, as many histories are tried;
+`FLOWTOY_LOOP_ENGINE=20` does it with whole runs of the engine, killed by SIGKILL at any moment.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import threading
+import urllib.parse
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any, cast
+
+import dagster as dg
+import pytest
+
+from flowtoy_dagster import load_flow
+from flowtoy_dagster.engine.jobs.incremental.run_end import CursorsAtEnd
+from flowtoy_dagster.flow.graph import Flow
+from flowtoy_dagster.steps.attempts import StepOutcome, run_step
+from flowtoy_dagster.steps.context import StepContext
+from flowtoy_dagster.steps.scope import RunInfo
+from flowtoy_dagster.steps.state.cursors import CursorCounts
+from flowtoy_dagster.steps.state.items import ItemResult, Loop
+from flowtoy_dagster.store.cursors import CursorsOfAttempt, cursors_of
+from flowtoy_dagster.store.item_log import StoredItemLog
+from flowtoy_dagster.store.records import records_of
+
+# language 22.6
+LAG = 3
+START = -10
+STORES = ("north", "south", "east", "west")
+HISTORIES = int(os.environ.get("FLOWTOY_LOOP_HISTORIES", "24"))
+REAL_HISTORIES = int(os.environ.get("FLOWTOY_LOOP_ENGINE", "0"))
+
+
+@dataclass
+class Server:
+    """An API with the records of several stores, by an integer; pages of two records."""
+
+    rows: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
+    url: str = ""
+    asked: list[tuple[str, int]] = field(default_factory=list)
+    broken: frozenset[str] = frozenset()
+    clock: int = 0
+
+    def write(self, chance: random.Random) -> None:
+        """A few records of some stores; some arrive late, as late as the lag allows."""
+        for _ in range(chance.randrange(1, 6)):
+            self.clock += chance.randrange(3)
+            late = chance.randrange(LAG + 1) if chance.random() < 0.4 else 0
+            store = chance.choice(STORES)
+            rows = self.rows.setdefault(store, [])
+            rows.append({"id": f"{store}-{len(rows)}", "at": self.clock - late})
+
+    def since(self, store: str, start: int) -> list[dict[str, Any]]:
+        return [row for row in self.rows.get(store, []) if row["at"] >= start]
+
+    def clear(self) -> None:
+        self.rows.clear()
+        self.asked.clear()
+        self.clock, self.broken = 0, frozenset()
+
+
+@pytest.fixture
+def server() -> Iterator[Server]:
+    state = Server()
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            query = dict(urllib.parse.parse_qsl(self.path.partition("?")[2]))
+            store, start, offset = query["store"], int(query["since"]), int(query["offset"])
+            if offset == 0:
+                state.asked.append((store, start))
+            body = json.dumps(state.since(store, start)[offset : offset + 2]).encode()
+            # What is broken breaks on its second page, if it has one.
+            fails = store in state.broken and (offset or len(state.since(store, start)) < 2)
+            self.send_response(500 if fails else 200)
+            self.send_header("Content-Type", "application/json")
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_: Any) -> None:
+            pass
+
+    http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    state.url = f"http://127.0.0.1:{http.server_port}/rows"
+    threading.Thread(target=http.serve_forever, daemon=True).start()
+    yield state
+    http.shutdown()
+    http.server_close()
+
+
+def flow_of(url: str, load: list[str] | str, **more: Any) -> Flow:
+    rows = {
+        "name": "rows",
+        "for_each": {
+            "in": "{{ env.LOOP_STORES.split(' ') }}", "as": "store", "key": "{{ store }}",
+            "max_failures": 1,
+        },
+        "source": {"type": "rest", "url": url, "paginator": {"type": "offset", "limit": 2}},
+        "incremental": {"cursor_path": "at", "initial_value": START, "lag": LAG},
+        "input": {"params": {"since": "{{ incremental.start_value }}", "store": "{{ store }}"}},
+        "output": [{"name": "ids", "value": "[].id"}],
+    }
+    loads = {"name": "load", "source": {"type": "process", "command": load}, "depends_on": "rows"}
+    return load_flow({"name": "loops", "flow": [rows, loads], **more})
+
+
+class Killed(BaseException):
+    """What ends a loop as SIGKILL does: nothing of it is written any more."""
+
+
+class KilledLog(StoredItemLog):
+    """A log that keeps so many results, and then ends the process."""
+
+    left = 0
+
+    def append(self, result: ItemResult) -> None:
+        if not self.left:
+            self.end()
+            raise Killed
+        self.left -= 1
+        super().append(result)
+
+
+class Instance:
+    """What the end of a run asks of Dagster's instance."""
+
+    def __init__(self, home: Path) -> None:
+        self.root_directory = str(home)
+        self.runs: dict[str, dg.DagsterRun] = {}
+
+    def storage_directory(self) -> str:
+        return str(Path(self.root_directory) / "storage")
+
+    def get_run_by_id(self, run_id: str) -> dg.DagsterRun | None:
+        return self.runs.get(run_id)
+
+
+@dataclass
+class Part:
+    """What one item has read, as the model says."""
+
+    ids: list[str]
+    version: int
+    value: int | None
+
+
+@dataclass
+class Going:
+    """A run that goes on, or was killed, or has ended; and what the model says of it."""
+
+    run: dg.DagsterRun
+    stores: list[str]
+    phase: str = "read"
+    ended: dict[str, str] = field(default_factory=dict)
+    parts: dict[str, Part] = field(default_factory=dict)
+    before: tuple[str, ...] = ()
+
+
+class World:
+    """A history: the real parts, and beside them a model of what must be."""
+
+    def __init__(self, seed: int, home: Path, server: Server, patch: pytest.MonkeyPatch) -> None:
+        self.chance = random.Random(seed)
+        self.server, self.patch = server, patch
+        self.flow = flow_of(server.url, ["true"])
+        self.instance = Instance(home)
+        self.records = records_of(self.instance.storage_directory())
+        self.cursors = cursors_of(home)
+        self.at_end = CursorsAtEnd(self.flow)
+        self.going: list[Going] = []
+        self.retriable: list[Going] = []
+        self.loaded: set[str] = set()
+        self.versions = dict.fromkeys(STORES, 0)
+        self.values: dict[str, int] = {}
+        self.reused = self.tolerated = self.overtaken = 0
+
+    def start(self, store: str) -> int:
+        return START if store not in self.values else self.values[store] - LAG
+
+    def begin(self, before: Going | None = None) -> None:
+        run_id = f"run-{len(self.instance.runs)}"
+        steps = None
+        if before is not None:
+            steps = ["load"] if before.ended.get("rows") == "succeeded" else ["rows", "load"]
+        run = dg.DagsterRun(
+            job_name="loops", run_id=run_id, step_keys_to_execute=steps,
+            parent_run_id=before.run.run_id if before else None,
+            root_run_id=before.run.root_run_id or before.run.run_id if before else None,
+        )
+        self.instance.runs[run_id] = run
+        if before is None:
+            stores = self.chance.sample(STORES, self.chance.randrange(1, len(STORES) + 1))
+            self.going.append(Going(run, stores))
+            return
+        phase = "load" if steps == ["load"] else "read"
+        runs = (*before.before, before.run.run_id)
+        self.going.append(Going(run, before.stores, phase, {}, dict(before.parts), runs))
+
+    def step(self, going: Going) -> None:
+        """One more phase of a run."""
+        {"read": self._read, "load": self._load, "end": self._end}[going.phase](going)
+
+    def _read(self, going: Going) -> None:
+        self.server.broken = frozenset(s for s in STORES if self.chance.random() < 0.2)
+        self.server.asked.clear()
+        self.patch.setenv("LOOP_STORES", " ".join(going.stores))
+        place = going.run.run_id, "rows"
+        log = self.records.item_log(*place, going.before)
+        most = len(going.stores)
+        if self.chance.random() < 0.2:
+            most = self.chance.randrange(most)
+            log = KilledLog(log._store, log._key, log._before)
+            log.left = most
+        expected = self._model(going, most)
+        context = StepContext(
+            self.flow.step("rows"),
+            RunInfo(going.run.run_id, self.flow.name, lambda: 0.0),
+            cursors=CursorsOfAttempt(self.cursors),
+            loop=Loop(log, 1 if most < len(going.stores) else self.chance.choice([1, 3])),
+            interrupts=(Killed,),
+        )
+        try:
+            outcome = run_step(context, self.flow.sources, {})
+        except Killed:
+            self._kill(going)
+            return
+        assert sorted(self.server.asked) == sorted(expected)
+        failed = len(going.stores) - len(going.parts)
+        self.records.write(*place, outcome, False)
+        assert outcome.succeeded == (failed <= 1), outcome.error
+        going.phase = "load" if outcome.succeeded else "end"
+        going.ended["rows"] = "succeeded" if outcome.succeeded else "failed"
+        if outcome.succeeded:
+            ids = [going.parts[store].ids for store in going.stores if store in going.parts]
+            assert outcome.outputs["ids"] == ids
+            self.tolerated += failed
+
+    def _model(self, going: Going, most: int) -> list[tuple[str, int]]:
+        """What the first items of a loop come to; gives what they ask the server for."""
+        asked = []
+        for place, store in enumerate(going.stores):
+            known, start = going.parts.pop(store, None), self.start(store)
+            if known is not None and known.version == self.versions[store]:
+                self.reused += 1
+                going.parts[store] = known
+                continue
+            asked.append((store, start))
+            if store in self.server.broken or place >= most:
+                continue
+            rows = self.server.since(store, start)
+            newest = max((row["at"] for row in rows), default=None)
+            is_newer = newest is not None and newest > self.values.get(store, START - 1)
+            value = newest if is_newer else None
+            going.parts[store] = Part([r["id"] for r in rows], self.versions[store], value)
+        return asked
+
+    def _load(self, going: Going) -> None:
+        going.phase = "end"
+        if self.chance.random() < 0.25:
+            going.ended["load"] = "failed"
+            return
+        for part in going.parts.values():
+            self.loaded.update(part.ids)
+        if self.chance.random() < 0.1:
+            self._kill(going)  # what was loaded is loaded, and nobody knows
+            return
+        self.records.write(going.run.run_id, "load", StepOutcome(), False)
+        going.ended["load"] = "succeeded"
+
+    def _end(self, going: Going) -> None:
+        self.going.remove(going)
+        (end,) = self.at_end.store(going.run, cast(dg.DagsterInstance, self.instance), going.ended)
+        moving = {s: part for s, part in going.parts.items() if part.value is not None}
+        others = len(going.stores) - len(moving)
+        if going.ended.get("rows", "succeeded") == "failed":
+            assert (end.state, end.reason) == ("held", "the step failed")
+            self.retriable.append(going)
+        elif going.ended.get("load") != "succeeded":
+            self.retriable.append(going)
+            assert end.state == ("held" if moving else "unchanged")
+        else:
+            stored = [s for s, part in moving.items() if part.version == self.versions[s]]
+            self.overtaken += len(moving) - len(stored)
+            assert end.items == CursorCounts(len(stored), others, len(moving) - len(stored))
+            assert len(stored) == len(moving) or "was faster" in (end.reason or "")
+            for store in stored:
+                self.versions[store] += 1
+                self.values[store] = cast(int, moving[store].value)
+
+    def _kill(self, going: Going) -> None:
+        self.going.remove(going)
+        self.retriable.append(going)
+
+    def act(self) -> None:
+        """Whatever comes next."""
+        kind = self.chance.random()
+        if kind < 0.25:
+            self.server.write(self.chance)
+        elif kind < 0.4 and len(self.going) < 3:
+            self.begin()
+        elif kind < 0.5 and self.retriable:
+            self.begin(self.retriable.pop(self.chance.randrange(len(self.retriable))))
+        elif kind < 0.55 and self.going:
+            self._kill(self.chance.choice(self.going))
+        elif self.going:
+            self.step(self.chance.choice(self.going))
+        self.check()
+
+    def check(self) -> None:
+        """What is stored is what the model says, and what nobody has loaded is read next."""
+        found = self.cursors.items("loops", "rows")
+        assert {item: one.value for item, one in found.items()} == self.values
+        for store, rows in self.server.rows.items():
+            start = self.start(store)
+            lost = [r for r in rows if r["id"] not in self.loaded and r["at"] < start]
+            assert lost == []
+
+
+@pytest.mark.parametrize("seed", range(0, HISTORIES, 8))
+def test_no_history_of_a_loop_loses_a_record_or_reads_one_twice_beyond_the_lag(
+    seed: int, tmp_path: Path, server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen = dict.fromkeys(("stored", "reused", "tolerated", "overtaken"), 0)
+    for each in range(seed, seed + 8):
+        server.clear()
+        world = World(each, tmp_path / str(each), server, monkeypatch)
+        for _ in range(80):
+            world.act()
+        for name in ("reused", "tolerated", "overtaken"):
+            seen[name] += getattr(world, name)
+        seen["stored"] += sum(world.versions.values())
+    print(seed, seen)
+    assert all(seen.values())
