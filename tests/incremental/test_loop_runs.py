@@ -323,3 +323,66 @@ def test_a_run_that_is_killed_stores_nothing(home: Path) -> None:
     done = run_flow(flow_of(home), home=home)
     assert calls(home) == ["a 0", "b 0", "c 0"]
     assert cursor(done).items == CursorCounts(3, 0, 0)
+
+
+# language 22.6: without a run, and answered from a recording
+
+
+def test_a_replay_begins_where_each_item_was_recorded_and_moves_none(
+    home: Path, tmp_path: Path
+) -> None:
+    run_flow(flow_of(home, stores=("a", "b")), home=home)
+    recorded = run_flow(flow_of(home), home=home, record=tmp_path / "rec")
+    for store in STORES:
+        write(home, store, 99)
+    run_flow(flow_of(home), home=home)
+    calls(home)
+    facts = json.loads((tmp_path / "rec" / "rows" / "items" / "a" / "cursor.json").read_text())
+    assert facts == {"step": "rows", "item": "a", "cursor": 10}
+
+    done = run_flow(flow_of(home), home=home, replay=tmp_path / "rec")
+
+    assert not done.unrecorded
+    assert calls(home) == []
+    assert done.outputs["rows"] == recorded.outputs["rows"] == {"since": [10, 20, 0]}
+    told = "a replay moves no cursor"
+    assert cursor(done) == CursorStatus("unchanged", told, items=CursorCounts(0, 3, 0))
+    assert stored(home) == dict.fromkeys(STORES, 99)
+
+
+def test_a_test_and_a_step_alone_begin_at_the_initial_value_and_store_nothing(
+    flowtoy: Callable[..., Any], clean_environment: Path, tmp_path: Path, home: Path
+) -> None:
+    (tmp_path / "flow.yaml").write_text(json.dumps(flow_of(home)))
+    cursors_of(clean_environment).swap(StoredCursor("shop", "rows", value=7, item="b"), "")
+    before = stored(clean_environment)
+    done = flowtoy("step", "rows", "flow.yaml", "--item", "b")
+    assert (done.code, json.loads(done.stdout)) == (0, {"since": [0]}), done.stderr
+    assert calls(home) == ["b 0"]
+    shown = flowtoy("step", "rows", "flow.yaml", "--item", "b", "--dry")
+    assert '"FLOWTOY_VALUE_2": "0"' in shown.stdout
+
+    (tmp_path / "flow.test.yaml").write_text(json.dumps({
+        "flow": "flow.yaml",
+        "tests": [{
+            "name": "all stores",
+            "mock": {"rows": {"stdout": "[]"}, "load": {"stdout": ""}},
+            "expect": {"outputs": {"rows": {"since": [0, 0, 0]}}},
+        }],
+    }))
+    tested = flowtoy("test", "flow.test.yaml")
+    assert tested.code == 0, tested.stdout + tested.stderr
+    assert stored(clean_environment) == before
+
+
+def test_the_plan_and_the_history_show_a_loop_with_cursors(
+    flowtoy: Callable[..., Any], clean_environment: Path, tmp_path: Path, home: Path
+) -> None:
+    (tmp_path / "flow.yaml").write_text(json.dumps(flow_of(home)))
+    assert flowtoy("plan", "flow.yaml").code == 0
+    assert flowtoy("run", "flow.yaml").code == 0
+    shown = flowtoy("runs", "show", "last")
+    assert "\nrows: the cursors of its items: 3 stored\n" in shown.stdout
+    items = flowtoy("runs", "show", "last", "rows").stdout.splitlines()
+    assert items[1].split() == ["succeeded", "1", "a", "0", "→", "10"]
+    assert stored(clean_environment) == {"a": 10, "b": 20, "c": 30}

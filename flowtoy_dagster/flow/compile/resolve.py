@@ -12,7 +12,7 @@ from flowtoy_dagster.flow.compile.catalog import Catalog, Finding
 from flowtoy_dagster.flow.compile.closing import check_closing
 from flowtoy_dagster.flow.compile.edges import Links, StepView, connect
 from flowtoy_dagster.flow.compile.flow_folder import folder_of
-from flowtoy_dagster.flow.compile.incremental import check_cursors
+from flowtoy_dagster.flow.compile.mistakes.cursors_of_items import check_cursors
 from flowtoy_dagster.flow.compile.mistakes.misplaced import (
     Misplacement,
     hint_on_payload,
