@@ -115,7 +115,10 @@ def _flows(paths: list[str], merge: bool) -> Iterator[tuple[str, ...]]:
             continue
         found = flows_in([path])
         if not found:
-            raise UsageError(f"there is no flow in the folder '{path}'")
+            raise UsageError(
+                f"there is no flow in the folder '{path}'\n"
+                f"    flowtoy init {path} writes a first one"
+            )
         for flow in found:
             yield tuple(map(str, flow.paths))
 

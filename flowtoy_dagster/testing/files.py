@@ -65,7 +65,10 @@ def find_files(paths: Sequence[str]) -> list[str]:
             raise UsageError(f"'{path}' is neither a folder nor a test file: '*.test.yaml'")
     if not found:
         places = ", ".join(f"'{path}'" for path in paths)
-        raise UsageError(f"there are no tests ('*.test.yaml') in {places}")
+        raise UsageError(
+            f"there are no tests ('*.test.yaml') in {places}\n"
+            "    flowtoy test --record NAME flow.yaml makes one of a real run"
+        )
     return list(dict.fromkeys(found))
 
 

@@ -96,7 +96,7 @@ def test_files_may_be_merged_into_one_flow(tmp_path: Path, flowtoy: Callable[...
     ("arguments", "message"),
     [
         (["absent.yaml"], "can't read the configuration 'absent.yaml': no such file"),
-        (["empty"], "there is no flow in the folder 'empty'"),
+        (["empty"], "there is no flow in the folder 'empty'\n    flowtoy init empty writes"),
         (["empty", "--merge"], "'empty' is a folder: --merge takes files"),
         (["-", "--watch"], "standard input can't be watched"),
     ],

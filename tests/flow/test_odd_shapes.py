@@ -75,7 +75,14 @@ def test_a_missing_file_leads_to_flows_alone(
     for name in ("other.yaml", "other.test.yaml"):
         Path(name).write_text("flow: []")
     Path("gone.yaml").symlink_to("nowhere.yaml")
+    Path("empty").mkdir()
+    Path("flows").mkdir()
+    for name in ("a.yaml", "flow.yaml", "flow.test.yaml"):
+        (Path("flows") / name).write_text("flow: []")
     hints = {
+        "flows": "name a file in it, such as 'flows/flow.yaml'",
+        "empty": "there are no YAML files in 'empty'",
+        ".": "name a file in it, such as 'gone.yaml'",
         "gone.yaml": "it is a link to 'nowhere.yaml', which does not exist",
         "zzz": "YAML files here: 'gone.yaml', 'other.yaml'",
     }

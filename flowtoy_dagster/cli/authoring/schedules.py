@@ -80,7 +80,10 @@ def _flows(paths: list[str]) -> list[Flow]:
             continue
         found = [tuple(map(str, flow.paths)) for flow in flows_in([path])]
         if not found:
-            raise UsageError(f"there is no flow in the folder '{path}'")
+            raise UsageError(
+                f"there is no flow in the folder '{path}'\n"
+                f"    flowtoy init {path} writes a first one"
+            )
         flows += found
     problems: list[Problem] = []
     loaded = [_loaded(files, problems) for files in flows]

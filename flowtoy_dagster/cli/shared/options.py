@@ -254,7 +254,7 @@ def run_to_show(config: Sequence[str] | None, status_url: str | None) -> str:
     if not config and not url:
         raise UsageError(
             f"give either the files of a flow or --status-url (or {URL_VARIABLE}, which others"
-            " on this machine can't see)"
+            " on this machine can't see)\n    name a YAML file to run it, such as flow.yaml"
         )
     return url
 

@@ -128,7 +128,8 @@ def _read_text(path: str, name: str, first_order: int) -> str:
     except OSError as error:
         reason = system_reason(error)
         message = f"can't read the configuration '{path}': {reason}"
-        hint = missing_file_hint(path) if isinstance(error, FileNotFoundError) else None
+        is_no_file = isinstance(error, (FileNotFoundError, IsADirectoryError))
+        hint = missing_file_hint(path) if is_no_file else None
         raise ConfigError([Problem(message, hint=hint, order=first_order)]) from None
     start = Location(name, 1, 1)
     if len(data) > MAX_FILE_BYTES:
