@@ -1,8 +1,7 @@
 """Random histories of loops whose items have cursors: what `test_histories` does, for each item.
 
 Items fail, loops are killed between two items, lists of items change, runs are retried and go on
-side by side. With `FLOWTOY_LOOP_HISTORIES=200`, as many histories are tried;
-`FLOWTOY_LOOP_ENGINE=20` does it with whole runs of the engine, killed by SIGKILL at any moment.
+side by side. With `FLOWTOY_LOOP_HISTORIES=200`, as many histories are tried.
 """
 
 from __future__ import annotations
@@ -38,7 +37,6 @@ LAG = 3
 START = -10
 STORES = ("north", "south", "east", "west")
 HISTORIES = int(os.environ.get("FLOWTOY_LOOP_HISTORIES", "24"))
-REAL_HISTORIES = int(os.environ.get("FLOWTOY_LOOP_ENGINE", "0"))
 
 
 @dataclass
