@@ -15,7 +15,7 @@ from flowtoy_dagster.definitions import rebuild_arguments, rebuild_job
 from flowtoy_dagster.engine.dagster_private.execution import ReconstructableJob
 from flowtoy_dagster.engine.executors.kinds import check_executor, executor_of
 from flowtoy_dagster.engine.executors.warm.executor import retry_plan
-from flowtoy_dagster.engine.executors.warm.worker import prepare
+from flowtoy_dagster.engine.executors.warm.worker import prepare, prepared_plan
 from flowtoy_dagster.engine.jobs.dagster_names import step_keys
 from flowtoy_dagster.engine.jobs.limits import describe_limits, free_slots, has_pools
 from flowtoy_dagster.engine.jobs.params import keep_given, params_config
@@ -146,7 +146,7 @@ def _store_run(
         _free_slots_of_the_dead(history)
     config = run_config(flow, workers)
     keep_given(flow, run_id, history.instance)
-    plan, parent = None, None
+    plan, parent = prepared_plan(definition, config), None
     if reuse is not None:
         parent = reuse.parent
         keys = step_keys(step.name for step in flow.steps)

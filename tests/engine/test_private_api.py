@@ -355,6 +355,7 @@ MEMBERS: dict[str, str] = {
     ),
     "dagster._core.storage.local_compute_log_manager:LocalComputeLogManager.from_config_value":
         "(cls, inst_data, config_value)",
+    "dagster._core.storage.runs:SqliteRunStorage._has_snapshot_id": "(self, snapshot_id)",
     "dagster._core.storage.local_compute_log_manager:LocalComputeLogManager.get_captured_local_path": (
         "(self, log_key, extension, partial=…)"
     ),

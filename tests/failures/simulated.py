@@ -112,7 +112,9 @@ class SimulatedRun:
         """Run it to its end."""
         plan = create_execution_plan(build_job(self._flow))
         under_way: list[str] = []
-        for_events: Any = SimpleNamespace(for_step=_StepContext, instance=self._instance)
+        for_events: Any = SimpleNamespace(
+            for_step=_StepContext, instance=self._instance, run_config={}
+        )
         with HaltingExecution(
             plan, retry_mode=RetryMode.ENABLED, max_concurrent=self._limit
         ) as active:

@@ -46,6 +46,7 @@ from flowtoy_dagster.engine.dagster_private.storage import (
 from flowtoy_dagster.engine.fence import OURS, Fence, wait_to_be_killed
 from flowtoy_dagster.engine.storage.address import NoConnectionError
 from flowtoy_dagster.engine.storage.event_groups import EventGroup, Row, group_for
+from flowtoy_dagster.engine.storage.plan_snapshots import KeptPlanSnapshot
 from flowtoy_dagster.engine.storage.step_events import STEP_EVENTS, kind_of, row_of
 from flowtoy_dagster.errors import HomeError
 from flowtoy_dagster.masking.mask import STORAGE_VARIABLE, Mask, storage_secrets
@@ -98,7 +99,7 @@ class _KeptConnections:
         return _connected(self._engine)
 
 
-class WarmPostgresRunStorage(_KeptConnections, PostgresRunStorage):
+class WarmPostgresRunStorage(KeptPlanSnapshot, _KeptConnections, PostgresRunStorage):
     """Dagster's run storage in PostgreSQL, with its connections kept."""
 
 

@@ -45,6 +45,7 @@ from flowtoy_dagster.engine.dagster_private.storage import (
     schedules,
 )
 from flowtoy_dagster.engine.storage.event_groups import EventGroup, Row, group_for
+from flowtoy_dagster.engine.storage.plan_snapshots import KeptPlanSnapshot
 from flowtoy_dagster.engine.storage.sqlite_connections import (
     BUSY_SECONDS,
     Engines,
@@ -210,7 +211,7 @@ class _KeptConnections:
         self._engines.close()
 
 
-class WarmRunStorage(_KeptConnections, SqliteRunStorage):
+class WarmRunStorage(KeptPlanSnapshot, _KeptConnections, SqliteRunStorage):
     """Dagster's run storage in SQLite, with its connections kept."""
 
 

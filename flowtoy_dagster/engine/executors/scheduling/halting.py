@@ -261,7 +261,7 @@ class HaltingExecution(SteadyExecution):
         self._update()
         while self._held_back:
             found = dict(self._held_back)
-            log = _log_of(job_context)
+            log = _direct_log(job_context)
             with stored_together(event_log_of(job_context.instance), _SKIPPED):
                 events = [
                     _held_back_event(job_context.for_step(self.get_step_by_key(key)), log, reason)
@@ -276,15 +276,17 @@ class HaltingExecution(SteadyExecution):
         yield from super().plan_events_iterator(job_context)
 
 
-def _log_of(context: PlanExecutionContext | PlanOrchestrationContext) -> DagsterLogManager:
-    """The log of a run: an event of thousands goes straight into it where nothing else listens."""
+def _direct_log(
+    context: PlanExecutionContext | PlanOrchestrationContext,
+) -> DagsterLogManager | None:
+    """The log for events of thousands of steps; None where somebody else listens, too."""
     if is_enough(context.instance, context.run_config):
         return DirectLog.of(context.instance, context.dagster_run)
-    return context.log
+    return None
 
 
 def _held_back_event(
-    step_context: IStepContext, log: DagsterLogManager, reason: str
+    step_context: IStepContext, direct: DagsterLogManager | None, reason: str
 ) -> DagsterEvent:
     """The event of a step that was not started, for a reason that is not in what it depends on.
 
@@ -302,6 +304,7 @@ def _held_back_event(
         pid=os.getpid(),
         step_key=key,
     )
+    log = step_context.log if direct is None else direct
     log.log_dagster_event(logging.INFO, event.message or "", event)
     return event
 

@@ -132,8 +132,8 @@ class WholePlan:
         self.definition = definition
         self.run_config = run_config
         self.resolved = ResolvedRunConfig.build(definition, run_config)
-        self.plan = create_execution_plan(
-            definition, run_config=run_config, repository_load_data=load_data
+        self.plan = ExecutionPlan.build(
+            definition, self.resolved, repository_load_data=load_data
         )
 
     def fits(self, definition: dg.JobDefinition, run_config: Mapping[str, Any]) -> bool:
@@ -147,6 +147,13 @@ _prepared: list[WholePlan] = []
 def prepare(definition: dg.JobDefinition, run_config: Mapping[str, Any]) -> None:
     """Make the plan in the process from which workers will be forked: they all share it."""
     _prepared[:] = [WholePlan(definition, run_config)]
+
+
+def prepared_plan(
+    definition: dg.JobDefinition, run_config: Mapping[str, Any]
+) -> ExecutionPlan | None:
+    """The prepared plan, if it is that of a run of this job with this configuration."""
+    return next((w.plan for w in _prepared if w.fits(definition, run_config)), None)
 
 
 def prepared_width(limit: int) -> int:
