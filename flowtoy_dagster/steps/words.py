@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from flowtoy_dagster.errors import FlowtoyError
+
 
 def one_line(error: BaseException, hide: Callable[[str], str] = str) -> str:
     """The type and the text of an exception in one line, whatever its own methods do.
+
+    The text of one of ours says all.
 
     Args:
         error: the exception.
@@ -17,4 +21,6 @@ def one_line(error: BaseException, hide: Callable[[str], str] = str) -> str:
         message = " ".join(hide(str(error)).split())
     except Exception:  # noqa: BLE001 - the text of an exception of others can raise, too
         return name
+    if message and isinstance(error, FlowtoyError):
+        return message
     return f"{name}: {message}" if message else name
