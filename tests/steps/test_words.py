@@ -6,7 +6,7 @@ from flowtoy_dagster.steps.words import one_line
 from flowtoy_dagster.store.record import MissingRecordError
 
 
-class Hostile(Exception):
+class HostileError(Exception):
     def __str__(self) -> str:
         raise RuntimeError
 
@@ -18,7 +18,7 @@ class Hostile(Exception):
     (MissingRecordError("the record of step 'a' of run 1234 is gone"),
      "the record of step 'a' of run 1234 is gone"),
     (MissingRecordError(), "MissingRecordError"),
-    (Hostile(), "Hostile"),
+    (HostileError(), "HostileError"),
 ])
 def test_an_exception_is_its_type_and_its_text(error: BaseException, line: str) -> None:
     assert one_line(error) == line
