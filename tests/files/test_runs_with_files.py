@@ -36,7 +36,8 @@ def test_a_retry_runs_what_files_are_gone_of(
     flow = write(FLOW)
     first = flowtoy("run", flow, "-j")
     assert first.code == 1
-    assert "Step 'large': output 'all' has" in first.stderr
+    assert "large  warning: output 'all' has" in first.stderr
+    assert "place:  flow.yaml:17:14" in first.stderr
     assert "'type: file' writes records to a file" in first.stderr
     outputs = first.json
     assert outputs["each"]["printed"] == ["1\n", "2\n"]
