@@ -11,6 +11,7 @@ from typing import Any
 import dagster as dg
 import pytest
 
+from flowtoy_dagster.engine.dagster_private.storage import SqliteEventLogStorage
 from flowtoy_dagster.engine.storage.home import open_home
 from flowtoy_dagster.engine.storage.instances import event_log_of, open_instance
 from flowtoy_dagster.engine.storage.logs.console_log import NO_CONSOLE
@@ -54,7 +55,7 @@ def test_what_is_stored_of_an_event_is_what_dagster_stores(
             ).fetchall()
         assert len(kept) == len(rows)
         for entry, row in zip(kept, rows, strict=True):
-            wanted = log._event_to_row(entry)
+            wanted = SqliteEventLogStorage._event_to_row(log, entry)
             moment = wanted["timestamp"].isoformat(sep=" ", timespec="microseconds")
             assert json.loads(row[0]) == json.loads(wanted["event"])
             assert list(row[1:]) == [

@@ -47,7 +47,7 @@ from flowtoy_dagster.engine.fence import OURS, Fence, wait_to_be_killed
 from flowtoy_dagster.engine.storage.address import NoConnectionError
 from flowtoy_dagster.engine.storage.event_groups import EventGroup, Row, group_for
 from flowtoy_dagster.engine.storage.plan_snapshots import KeptPlanSnapshot
-from flowtoy_dagster.engine.storage.step_events import STEP_EVENTS, kind_of, row_of
+from flowtoy_dagster.engine.storage.step_events import StepRows, kind_of
 from flowtoy_dagster.errors import HomeError
 from flowtoy_dagster.masking.mask import STORAGE_VARIABLE, Mask, storage_secrets
 
@@ -107,7 +107,7 @@ class WarmPostgresScheduleStorage(_KeptConnections, PostgresScheduleStorage):
     """Dagster's schedule storage in PostgreSQL, with its connections kept."""
 
 
-class WarmPostgresEventLogStorage(PostgresEventLogStorage):
+class WarmPostgresEventLogStorage(StepRows, PostgresEventLogStorage):
     """Dagster's event log in PostgreSQL, with its connections kept.
 
     Attributes:
@@ -127,18 +127,15 @@ class WarmPostgresEventLogStorage(PostgresEventLogStorage):
 
     def store_event(self, event: EventLogEntry) -> None:
         """As Dagster's own does, in one statement and without telling listeners, who are gone."""
-        kind = kind_of(event)
         group = group_for(self)
-        if kind in _TAGGED:
+        if kind_of(event) in _TAGGED:
             if group is not None:
                 group.flush()
             super().store_event(event)
-            return
-        row = row_of(event) if kind in STEP_EVENTS else self._event_to_row(event)
-        if group is None:
-            self.insert([row])
+        elif group is None:
+            self.insert([self._event_to_row(event)])
         else:
-            group.add(row)
+            group.add(self._event_to_row(event))
 
     def insert(self, rows: Sequence[Row]) -> None:
         """Store events with one question to the server, all of them or none."""

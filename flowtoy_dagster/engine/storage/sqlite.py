@@ -52,7 +52,7 @@ from flowtoy_dagster.engine.storage.sqlite_connections import (
     Writers,
     make_engine,
 )
-from flowtoy_dagster.engine.storage.step_events import STEP_EVENTS, kind_of, row_of
+from flowtoy_dagster.engine.storage.step_events import StepRows, kind_of
 from flowtoy_dagster.engine.storage.watching import RunWatch
 from flowtoy_dagster.errors import HomeError
 from flowtoy_dagster.store.files import make_private_folder
@@ -71,7 +71,7 @@ _migrating = threading.RLock()
 _EMPTY_SHARD = f"empty-{dg.__version__}.shard"
 
 
-class WarmEventLogStorage(SqliteEventLogStorage):
+class WarmEventLogStorage(StepRows, SqliteEventLogStorage):
     """Dagster's event log in SQLite, with its connections kept.
 
     Attributes:
@@ -139,13 +139,12 @@ class WarmEventLogStorage(SqliteEventLogStorage):
     def store_event(self, event: EventLogEntry) -> None:
         """As Dagster's own does; what goes into the run's database alone goes there directly."""
         group = group_for(self)
-        kind = kind_of(event)
-        if kind in _MIRRORED:
+        if kind_of(event) in _MIRRORED:
             if group is not None:
                 group.flush()
             super().store_event(event)
             return
-        row = row_of(event) if kind in STEP_EVENTS else self._event_to_row(event)
+        row = self._event_to_row(event)
         row["timestamp"] = row["timestamp"].isoformat(sep=" ", timespec="microseconds")
         if group is None:
             self.insert([row])
