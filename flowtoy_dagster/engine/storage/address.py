@@ -29,6 +29,10 @@ MISSING_EXTRA = (
 )
 
 
+PATIENCE = 30.0
+"""Seconds for which a run and its processes wait for a database that does not answer."""
+
+
 class NoConnectionError(HomeError):
     """The database of runs takes no connection now."""
 

@@ -15,15 +15,13 @@ from flowtoy_dagster.engine.dagster_private.storage import (
     ReconstructableJob,
     recon_job_from_origin,
 )
-from flowtoy_dagster.engine.storage.address import NoConnectionError
+from flowtoy_dagster.engine.storage.address import PATIENCE, NoConnectionError
 from flowtoy_dagster.engine.storage.logs.console_log import build_handlers
 from flowtoy_dagster.engine.storage.run_clock import offset_of
 from flowtoy_dagster.engine.storage.step_events import STEP_EVENTS, kind_of
 from flowtoy_dagster.store.limits.database_rates import DatabaseRates, Rows
 from flowtoy_dagster.store.limits.rates import RateStore, rates_of
 
-PATIENCE = 30.0
-"""Seconds for which processes of a run wait for a connection to its database."""
 _PAUSE = 0.5
 _QUIET = {"telemetry": {"enabled": False}, "nux": {"enabled": False}}
 _COORDINATOR = ConfigurableClassData("dagster._core.run_coordinator", "DefaultRunCoordinator", "{}")

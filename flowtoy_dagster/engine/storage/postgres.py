@@ -44,7 +44,7 @@ from flowtoy_dagster.engine.dagster_private.storage import (
     DagsterStorage,
 )
 from flowtoy_dagster.engine.fence import OURS, Fence, wait_to_be_killed
-from flowtoy_dagster.engine.storage.address import NoConnectionError
+from flowtoy_dagster.engine.storage.address import PATIENCE, NoConnectionError
 from flowtoy_dagster.engine.storage.event_groups import EventGroup, Row, group_for
 from flowtoy_dagster.engine.storage.plan_snapshots import KeptPlanSnapshot
 from flowtoy_dagster.engine.storage.step_events import StepRows, kind_of
@@ -64,8 +64,6 @@ CONNECTING = {
 DRIVER = "postgresql+psycopg2"
 IDLE = 5.0
 """Seconds after which a connection is tried before it is used: the server may be another one."""
-PATIENCE = 30.0
-"""Seconds for which a server that has answered before may be away."""
 PAUSE = 0.5
 MAKING_TABLES = 0x666C6F77
 """The number of the lock under which one process at a time makes the tables."""

@@ -20,10 +20,8 @@ from flowtoy_dagster.engine.executors.remote.pool import RemotePool
 from flowtoy_dagster.engine.executors.remote.transport import Transport
 from flowtoy_dagster.engine.executors.warm.executor import LONGEST_STOP, WarmExecutor
 from flowtoy_dagster.engine.executors.warm.pool import Pool
+from flowtoy_dagster.engine.storage.address import PATIENCE
 from flowtoy_dagster.engine.tags import GRACE_TAG, QUEUE_TAG, TIMEOUT_TAG, WAITS_FOR
-
-PATIENCE = 30.0
-"""Seconds for which a run waits for a database that does not answer."""
 
 
 class RemoteExecutor(WarmExecutor):
