@@ -113,7 +113,7 @@ class SimulatedRun:
         plan = create_execution_plan(build_job(self._flow))
         under_way: list[str] = []
         for_events: Any = SimpleNamespace(
-            for_step=_StepContext, instance=self._instance, run_config={}
+            for_step=_StepContext, instance=self._instance, dagster_run=self._run
         )
         with HaltingExecution(
             plan, retry_mode=RetryMode.ENABLED, max_concurrent=self._limit

@@ -33,7 +33,7 @@ from flowtoy_dagster.engine.executors.scheduling.steady_waits import (
 )
 from flowtoy_dagster.engine.storage.event_groups import stored_together
 from flowtoy_dagster.engine.storage.instances import event_log_of
-from flowtoy_dagster.engine.storage.logs.direct_log import DirectLog, is_enough
+from flowtoy_dagster.engine.storage.logs.direct_log import direct_log
 from flowtoy_dagster.engine.tags import DONE, HALT_TAG, ORDER_TAG, RESULT
 
 # A step whose `continue` edges alone lead to a failed one must start.
@@ -261,7 +261,7 @@ class HaltingExecution(SteadyExecution):
         self._update()
         while self._held_back:
             found = dict(self._held_back)
-            log = _direct_log(job_context)
+            log = direct_log(job_context.instance, job_context.dagster_run)
             with stored_together(event_log_of(job_context.instance), _SKIPPED):
                 events = [
                     _held_back_event(job_context.for_step(self.get_step_by_key(key)), log, reason)
@@ -274,15 +274,6 @@ class HaltingExecution(SteadyExecution):
                 self.mark_skipped(key)
             self._update()
         yield from super().plan_events_iterator(job_context)
-
-
-def _direct_log(
-    context: PlanExecutionContext | PlanOrchestrationContext,
-) -> DagsterLogManager | None:
-    """The log for events of thousands of steps; None where somebody else listens, too."""
-    if is_enough(context.instance, context.run_config):
-        return DirectLog.of(context.instance, context.dagster_run)
-    return None
 
 
 def _held_back_event(

@@ -67,3 +67,8 @@ class DirectLog(DagsterLogManager):
 def is_enough(instance: DagsterInstance, run_config: Mapping[str, Any]) -> bool:
     """Whether nothing but the history takes a run's events: no handler, and no logger of a job."""
     return run_config.get("loggers") == NO_CONSOLE and not instance.get_yaml_python_handlers()
+
+
+def direct_log(instance: DagsterInstance, run: DagsterRun) -> DirectLog | None:
+    """A run's log whose events go straight into the history; None where others listen, too."""
+    return DirectLog.of(instance, run) if is_enough(instance, run.run_config) else None

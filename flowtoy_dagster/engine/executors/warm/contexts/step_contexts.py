@@ -27,7 +27,7 @@ from flowtoy_dagster.engine.dagster_private.execution import (
 )
 from flowtoy_dagster.engine.executors.scheduling.rebound import rebound
 from flowtoy_dagster.engine.executors.warm.contexts.kept_resources import KeptResources
-from flowtoy_dagster.engine.storage.logs.direct_log import DirectLog, is_enough
+from flowtoy_dagster.engine.storage.logs.direct_log import direct_log
 
 
 class StepContexts:
@@ -101,10 +101,8 @@ class StepContexts:
 
     def _log_manager(self, facts: ContextCreationData) -> DagsterLogManager:
         if self._log is None:
-            if self._of_flow and is_enough(self._instance, self._run.run_config):
-                self._log = DirectLog.of(self._instance, self._run)
-            else:
-                self._log = create_log_manager(facts)
+            direct = direct_log(self._instance, self._run) if self._of_flow else None
+            self._log = create_log_manager(facts) if direct is None else direct
         return self._log
 
 
