@@ -9,21 +9,18 @@ SIGKILL at any moment; `FLOWTOY_INCREMENTAL_ENGINE=20` does the same with whole 
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import random
 import signal
-import threading
 import time
-import urllib.parse
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, cast
 
 import dagster as dg
 import pytest
+from histories import LAG, START, Instance, RandomHistory, Run, served
 
 from flowtoy_dagster import load_flow, run_flow
 from flowtoy_dagster.engine.jobs.incremental.run_end import CursorsAtEnd
@@ -38,11 +35,9 @@ from flowtoy_dagster.store.cursors import cursors_of
 from flowtoy_dagster.store.records import records_of
 
 # language 22.1, 22.2, 22.3, 22.4
-LAG = 3
 HISTORIES = 40
 KILLED_HISTORIES = int(os.environ.get("FLOWTOY_INCREMENTAL_RUNS", "0"))
 REAL_HISTORIES = int(os.environ.get("FLOWTOY_INCREMENTAL_ENGINE", "0"))
-START = -10
 
 
 @dataclass
@@ -69,28 +64,14 @@ class Server:
 def server() -> Iterator[Server]:
     state = Server()
 
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            query = dict(urllib.parse.parse_qsl(self.path.partition("?")[2]))
-            start, offset = int(query["since"]), int(query["offset"])
-            if offset == 0:
-                state.asked.append(start)
-            body = json.dumps(state.since(start)[offset : offset + 2]).encode()
-            self.send_response(200)
-            self.send_header("Content-Type", "application/json")
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
+    def answer(query: Mapping[str, str]) -> tuple[int, Any]:
+        start, offset = int(query["since"]), int(query["offset"])
+        if offset == 0:
+            state.asked.append(start)
+        return 200, state.since(start)[offset : offset + 2]
 
-        def log_message(self, *_: Any) -> None:
-            pass
-
-    http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    state.url = f"http://127.0.0.1:{http.server_port}/rows"
-    threading.Thread(target=http.serve_forever, daemon=True).start()
-    yield state
-    http.shutdown()
-    http.server_close()
+    with served(answer) as state.url:
+        yield state
 
 
 def flow_of(url: str, load: list[str] | str, **more: Any) -> Flow:
@@ -105,46 +86,21 @@ def flow_of(url: str, load: list[str] | str, **more: Any) -> Flow:
     return load_flow({"name": "histories", "flow": [rows, loads], **more})
 
 
-class Instance:
-    """What the end of a run asks of Dagster's instance."""
-
-    def __init__(self, home: Path) -> None:
-        self.root_directory = str(home)
-        self.runs: dict[str, dg.DagsterRun] = {}
-
-    def storage_directory(self) -> str:
-        return str(Path(self.root_directory) / "storage")
-
-    def get_run_by_id(self, run_id: str) -> dg.DagsterRun | None:
-        return self.runs.get(run_id)
-
-
 @dataclass
-class Going:
-    """A run that goes on, or was killed, or has ended; and what the model says of it."""
+class Going(Run):
+    """A run, and what the model says of it."""
 
-    run: dg.DagsterRun
-    phase: str = "read"
-    ended: dict[str, str] = field(default_factory=dict)
     ids: list[int] = field(default_factory=list)
     version: int = 0
     value: int | None = None
 
 
-class World:
-    """A history: the real parts, and beside them a model of what must be."""
+class World(RandomHistory[Going]):
+    """A history, and beside it a model of what must be."""
 
     def __init__(self, seed: int, home: Path, server: Server) -> None:
-        self.chance = random.Random(seed)
+        super().__init__(seed, home, server, flow_of(server.url, ["true"]))
         self.server = server
-        self.flow = flow_of(server.url, ["true"])
-        self.instance = Instance(home)
-        self.records = records_of(self.instance.storage_directory())
-        self.cursors = cursors_of(home)
-        self.at_end = CursorsAtEnd(self.flow)
-        self.going: list[Going] = []
-        self.retriable: list[Going] = []
-        self.loaded: set[int] = set()
         self.version, self.value = 0, None
 
     value: int | None
@@ -154,32 +110,16 @@ class World:
         return START if self.value is None else self.value - LAG
 
     def begin(self, before: Going | None = None) -> None:
-        run_id = f"run-{len(self.instance.runs)}"
-        steps = None
-        if before is not None:
-            steps = ["load"] if before.ended.get("rows") == "succeeded" else ["rows", "load"]
-        run = dg.DagsterRun(
-            job_name="histories", run_id=run_id, step_keys_to_execute=steps,
-            parent_run_id=before.run.run_id if before else None,
-            root_run_id=before.run.root_run_id or before.run.run_id if before else None,
-        )
-        self.instance.runs[run_id] = run
-        going = Going(run)
-        if steps == ["load"] and before is not None:
+        going = Going(self.new_run(before))
+        if before is not None and going.run.step_keys_to_execute == ["load"]:
             going.phase, going.ids = "load", before.ids
             going.version, going.value = before.version, before.value
         self.going.append(going)
 
-    def step(self, going: Going) -> None:
-        """One more phase of a run."""
-        if going.phase == "read":
-            self._read(going)
-        elif going.phase == "load":
-            self._load(going)
-        else:
-            self._end(going)
+    def ids(self, going: Going) -> list[Any]:
+        return going.ids
 
-    def _read(self, going: Going) -> None:
+    def read(self, going: Going) -> None:
         if self.chance.random() < 0.15:
             going.ended["rows"], going.phase = "failed", "end"
             return
@@ -198,19 +138,7 @@ class World:
         going.value = newest if is_newer else None
         going.ended["rows"], going.phase = "succeeded", "load"
 
-    def _load(self, going: Going) -> None:
-        going.phase = "end"
-        if self.chance.random() < 0.25:
-            going.ended["load"] = "failed"
-            return
-        self.loaded.update(going.ids)
-        if self.chance.random() < 0.1:
-            self._kill(going)  # what was loaded is loaded, and nobody knows
-            return
-        self.records.write(going.run.run_id, "load", StepOutcome(), False)
-        going.ended["load"] = "succeeded"
-
-    def _end(self, going: Going) -> None:
+    def end(self, going: Going) -> None:
         self.going.remove(going)
         instance = cast(dg.DagsterInstance, self.instance)
         (end,) = self.at_end.store(going.run, instance, going.ended)
@@ -226,25 +154,6 @@ class World:
         else:
             assert end.state == "held", end
             assert not succeeded or "was faster" in (end.reason or "")
-
-    def _kill(self, going: Going) -> None:
-        self.going.remove(going)
-        self.retriable.append(going)
-
-    def act(self) -> None:
-        """Whatever comes next."""
-        kind = self.chance.random()
-        if kind < 0.25:
-            self.server.write(self.chance)
-        elif kind < 0.4 and len(self.going) < 3:
-            self.begin()
-        elif kind < 0.5 and self.retriable:
-            self.begin(self.retriable.pop(self.chance.randrange(len(self.retriable))))
-        elif kind < 0.55 and self.going:
-            self._kill(self.chance.choice(self.going))
-        elif self.going:
-            self.step(self.chance.choice(self.going))
-        self.check()
 
     def check(self) -> None:
         """What is stored is what the model says, and the next run reads what nobody has loaded."""

@@ -6,35 +6,28 @@ side by side. With `FLOWTOY_LOOP_HISTORIES=200`, as many histories are tried.
 
 from __future__ import annotations
 
-import json
 import os
 import random
-import threading
-import urllib.parse
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, cast
 
 import dagster as dg
 import pytest
+from histories import LAG, START, RandomHistory, Run, served
 
 from flowtoy_dagster import load_flow
-from flowtoy_dagster.engine.jobs.incremental.run_end import CursorsAtEnd
 from flowtoy_dagster.flow.graph import Flow
-from flowtoy_dagster.steps.attempts import StepOutcome, run_step
+from flowtoy_dagster.steps.attempts import run_step
 from flowtoy_dagster.steps.context import StepContext
 from flowtoy_dagster.steps.scope import RunInfo
 from flowtoy_dagster.steps.state.cursors import CursorCounts
 from flowtoy_dagster.steps.state.items import ItemResult, Loop
-from flowtoy_dagster.store.cursors import CursorsOfAttempt, cursors_of
+from flowtoy_dagster.store.cursors import CursorsOfAttempt
 from flowtoy_dagster.store.item_log import StoredItemLog
-from flowtoy_dagster.store.records import records_of
 
 # language 22.6
-LAG = 3
-START = -10
 STORES = ("north", "south", "east", "west")
 HISTORIES = int(os.environ.get("FLOWTOY_LOOP_HISTORIES", "24"))
 
@@ -71,30 +64,16 @@ class Server:
 def server() -> Iterator[Server]:
     state = Server()
 
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            query = dict(urllib.parse.parse_qsl(self.path.partition("?")[2]))
-            store, start, offset = query["store"], int(query["since"]), int(query["offset"])
-            if offset == 0:
-                state.asked.append((store, start))
-            body = json.dumps(state.since(store, start)[offset : offset + 2]).encode()
-            # What is broken breaks on its second page, if it has one.
-            fails = store in state.broken and (offset or len(state.since(store, start)) < 2)
-            self.send_response(500 if fails else 200)
-            self.send_header("Content-Type", "application/json")
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
+    def answer(query: Mapping[str, str]) -> tuple[int, Any]:
+        store, start, offset = query["store"], int(query["since"]), int(query["offset"])
+        if offset == 0:
+            state.asked.append((store, start))
+        # What is broken breaks on its second page, if it has one.
+        fails = store in state.broken and (offset or len(state.since(store, start)) < 2)
+        return 500 if fails else 200, state.since(store, start)[offset : offset + 2]
 
-        def log_message(self, *_: Any) -> None:
-            pass
-
-    http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    state.url = f"http://127.0.0.1:{http.server_port}/rows"
-    threading.Thread(target=http.serve_forever, daemon=True).start()
-    yield state
-    http.shutdown()
-    http.server_close()
+    with served(answer) as state.url:
+        yield state
 
 
 def flow_of(url: str, load: list[str] | str, **more: Any) -> Flow:
@@ -130,20 +109,6 @@ class KilledLog(StoredItemLog):
         super().append(result)
 
 
-class Instance:
-    """What the end of a run asks of Dagster's instance."""
-
-    def __init__(self, home: Path) -> None:
-        self.root_directory = str(home)
-        self.runs: dict[str, dg.DagsterRun] = {}
-
-    def storage_directory(self) -> str:
-        return str(Path(self.root_directory) / "storage")
-
-    def get_run_by_id(self, run_id: str) -> dg.DagsterRun | None:
-        return self.runs.get(run_id)
-
-
 @dataclass
 class Part:
     """What one item has read, as the model says."""
@@ -154,31 +119,20 @@ class Part:
 
 
 @dataclass
-class Going:
-    """A run that goes on, or was killed, or has ended; and what the model says of it."""
+class Going(Run):
+    """A run, and what the model says of it."""
 
-    run: dg.DagsterRun
-    stores: list[str]
-    phase: str = "read"
-    ended: dict[str, str] = field(default_factory=dict)
+    stores: list[str] = field(default_factory=list)
     parts: dict[str, Part] = field(default_factory=dict)
     before: tuple[str, ...] = ()
 
 
-class World:
-    """A history: the real parts, and beside them a model of what must be."""
+class World(RandomHistory[Going]):
+    """A history, and beside it a model of what must be."""
 
     def __init__(self, seed: int, home: Path, server: Server, patch: pytest.MonkeyPatch) -> None:
-        self.chance = random.Random(seed)
+        super().__init__(seed, home, server, flow_of(server.url, ["true"]))
         self.server, self.patch = server, patch
-        self.flow = flow_of(server.url, ["true"])
-        self.instance = Instance(home)
-        self.records = records_of(self.instance.storage_directory())
-        self.cursors = cursors_of(home)
-        self.at_end = CursorsAtEnd(self.flow)
-        self.going: list[Going] = []
-        self.retriable: list[Going] = []
-        self.loaded: set[str] = set()
         self.versions = dict.fromkeys(STORES, 0)
         self.values: dict[str, int] = {}
         self.reused = self.tolerated = self.overtaken = 0
@@ -187,29 +141,21 @@ class World:
         return START if store not in self.values else self.values[store] - LAG
 
     def begin(self, before: Going | None = None) -> None:
-        run_id = f"run-{len(self.instance.runs)}"
-        steps = None
-        if before is not None:
-            steps = ["load"] if before.ended.get("rows") == "succeeded" else ["rows", "load"]
-        run = dg.DagsterRun(
-            job_name="loops", run_id=run_id, step_keys_to_execute=steps,
-            parent_run_id=before.run.run_id if before else None,
-            root_run_id=before.run.root_run_id or before.run.run_id if before else None,
-        )
-        self.instance.runs[run_id] = run
+        going = Going(self.new_run(before))
+        self.going.append(going)
         if before is None:
-            stores = self.chance.sample(STORES, self.chance.randrange(1, len(STORES) + 1))
-            self.going.append(Going(run, stores))
+            count = self.chance.randrange(1, len(STORES) + 1)
+            going.stores = self.chance.sample(STORES, count)
             return
-        phase = "load" if steps == ["load"] else "read"
-        runs = (*before.before, before.run.run_id)
-        self.going.append(Going(run, before.stores, phase, {}, dict(before.parts), runs))
+        going.stores, going.parts = before.stores, dict(before.parts)
+        going.before = (*before.before, before.run.run_id)
+        if going.run.step_keys_to_execute == ["load"]:
+            going.phase = "load"
 
-    def step(self, going: Going) -> None:
-        """One more phase of a run."""
-        {"read": self._read, "load": self._load, "end": self._end}[going.phase](going)
+    def ids(self, going: Going) -> list[Any]:
+        return [each for part in going.parts.values() for each in part.ids]
 
-    def _read(self, going: Going) -> None:
+    def read(self, going: Going) -> None:
         self.server.broken = frozenset(s for s in STORES if self.chance.random() < 0.2)
         self.server.asked.clear()
         self.patch.setenv("LOOP_STORES", " ".join(going.stores))
@@ -231,7 +177,7 @@ class World:
         try:
             outcome = run_step(context, self.flow.sources, {})
         except Killed:
-            self._kill(going)
+            self.kill(going)
             return
         assert sorted(self.server.asked) == sorted(expected)
         failed = len(going.stores) - len(going.parts)
@@ -263,20 +209,7 @@ class World:
             going.parts[store] = Part([r["id"] for r in rows], self.versions[store], value)
         return asked
 
-    def _load(self, going: Going) -> None:
-        going.phase = "end"
-        if self.chance.random() < 0.25:
-            going.ended["load"] = "failed"
-            return
-        for part in going.parts.values():
-            self.loaded.update(part.ids)
-        if self.chance.random() < 0.1:
-            self._kill(going)  # what was loaded is loaded, and nobody knows
-            return
-        self.records.write(going.run.run_id, "load", StepOutcome(), False)
-        going.ended["load"] = "succeeded"
-
-    def _end(self, going: Going) -> None:
+    def end(self, going: Going) -> None:
         self.going.remove(going)
         (end,) = self.at_end.store(going.run, cast(dg.DagsterInstance, self.instance), going.ended)
         moving = {s: part for s, part in going.parts.items() if part.value is not None}
@@ -295,25 +228,6 @@ class World:
             for store in stored:
                 self.versions[store] += 1
                 self.values[store] = cast(int, moving[store].value)
-
-    def _kill(self, going: Going) -> None:
-        self.going.remove(going)
-        self.retriable.append(going)
-
-    def act(self) -> None:
-        """Whatever comes next."""
-        kind = self.chance.random()
-        if kind < 0.25:
-            self.server.write(self.chance)
-        elif kind < 0.4 and len(self.going) < 3:
-            self.begin()
-        elif kind < 0.5 and self.retriable:
-            self.begin(self.retriable.pop(self.chance.randrange(len(self.retriable))))
-        elif kind < 0.55 and self.going:
-            self._kill(self.chance.choice(self.going))
-        elif self.going:
-            self.step(self.chance.choice(self.going))
-        self.check()
 
     def check(self) -> None:
         """What is stored is what the model says, and what nobody has loaded is read next."""
