@@ -24,6 +24,8 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 CHROMIUM = "/usr/bin/chromium"
+BROWSER_PATIENCE = 90_000
+"""Milliseconds that a page may take; Playwright's own 30,000 are too few beside busy processes."""
 QUICK_FOLDERS = ("flow", "providers", "steps")
 QUICK_FILES = (
     "conformance/test_valid_flows.py", "deploy/test_discovery.py",
@@ -353,18 +355,34 @@ def write(tmp_path: Path) -> Callable[..., Path]:
     return make
 
 
+class PatientBrowser:
+    """A browser whose pages wait: other processes may have the cores."""
+
+    def __init__(self, browser: Any) -> None:
+        self._browser = browser
+
+    def new_context(self, **options: Any) -> Any:
+        """A browser without cookies, with Playwright's `options`."""
+        context = self._browser.new_context(**options)
+        context.set_default_timeout(BROWSER_PATIENCE)
+        return context
+
+
 @pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
+def browser() -> Iterator[PatientBrowser]:
     """Chromium, while a module's tests run: its loop would be in the way of those of others."""
     if not Path(CHROMIUM).exists():
         if os.environ.get("CI"):
             pytest.fail(f"there is no {CHROMIUM}; .ci/run installs it")
         pytest.skip(f"there is no {CHROMIUM}")
-    from playwright.sync_api import sync_playwright
+    from playwright.sync_api import expect, sync_playwright
 
+    expect.set_options(timeout=BROWSER_PATIENCE)
     with sync_playwright() as playwright:
-        found = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        yield found
+        found = playwright.chromium.launch(
+            executable_path=CHROMIUM, args=["--no-sandbox"], timeout=BROWSER_PATIENCE
+        )
+        yield PatientBrowser(found)
         found.close()
 
 

@@ -113,7 +113,7 @@ def test_a_job_is_launched_from_its_launchpad_with_a_parameter(
     # language 15.5
     address = team.url.removesuffix("/graphql")
     # The list shows no more jobs than there is room for.
-    page = browser.new_page(viewport={"width": 1400, "height": 2800})
+    page = browser.new_context(viewport={"width": 1400, "height": 2800}).new_page()
     page.goto(f"{address}/jobs")
     for example in EXAMPLES.glob("*.yaml"):
         page.get_by_text(example.stem, exact=True).first.wait_for()

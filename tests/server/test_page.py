@@ -25,8 +25,6 @@ def test_the_page_follows_a_run(
 ) -> None:
     from playwright.sync_api import expect
 
-    expect.set_options(timeout=60_000)  # other processes may have the cores
-
     flow = write(
         "name: shop import\nflow:\n"
         + gated("users", tmp_path, "echo '[1, 2]'", output=[{"name": "ids", "type": "json"}])
@@ -107,8 +105,6 @@ def test_the_page_tells_of_tolerated_failures_and_of_cursors(
     # language 19.3, 22.3
     from playwright.sync_api import expect
 
-    expect.set_options(timeout=60_000)  # other processes may have the cores
-
     served = serving("serve", write(
         """\
         runner: {executor: in_process}
@@ -130,8 +126,6 @@ def test_the_page_tells_when_the_run_can_no_longer_be_reached(
     serving: Callable[..., Any], write: Callable[..., Path], tmp_path: Path, browser: Any
 ) -> None:
     from playwright.sync_api import expect
-
-    expect.set_options(timeout=60_000)  # other processes may have the cores
 
     served = serving("serve", write("flow:\n" + gated("a", tmp_path)), "--port", "0")
     served.wait_for(a="running")

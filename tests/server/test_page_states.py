@@ -75,7 +75,6 @@ def test_every_state_fits_its_window_and_can_be_read(
 ) -> None:
     visitor = Visitor(browser, width, scheme)
     page = visitor.page
-    page.set_default_timeout(30_000)
     for state in ("pending", "tolerated", "cancelled", "succeeded"):
         visitor.look(f"{site}/{state}/")
         visitor.check(state, audit=(width, scheme) in LOOKS[:2])

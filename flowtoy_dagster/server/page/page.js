@@ -198,6 +198,7 @@ function open(run) {
 
 async function doIt(action, more) {
   $("trouble").hidden = true;
+  const asked = namedRun();
   const buttons = [...$("actions").querySelectorAll("button")];
   buttons.forEach((button) => { button.disabled = true; });
   try {
@@ -206,13 +207,15 @@ async function doIt(action, more) {
       ending = run;
       await new Promise((goOn) => setTimeout(goOn, 1000)); // a double click means one
     }
+    if (namedRun() !== asked) return; // somebody has gone to another run meanwhile
     if (run !== shownRun()) open(run);
     else look();
   } catch (error) {
     write($("trouble"), error.message);
     $("trouble").hidden = false;
+  } finally {
+    buttons.forEach((button) => { button.disabled = false; });
   }
-  buttons.forEach((button) => { button.disabled = false; });
 }
 
 $("retry").addEventListener("click", () => doIt("retry"));

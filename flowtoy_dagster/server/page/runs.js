@@ -10,6 +10,8 @@ export class Runs {
   #all = false;
   #state = "";
   #known = "";
+  #turn = 0; // of the newest question: answers may come in another order
+  #isMissing = false; // the newest question had no answer
 
   constructor({ open }) {
     this.#open = open;
@@ -18,17 +20,23 @@ export class Runs {
 
   // A run is shown; the list is read again where it may have changed.
   note(status, isOther) {
-    const changed = isOther || this.#shown?.state !== status.state;
+    const changed = isOther || this.#isMissing || this.#shown?.state !== status.state;
     this.#shown = status;
     if (changed) this.load();
   }
 
   async load() {
     if (this.#shown === null) return;
+    const turn = ++this.#turn;
+    this.#isMissing = false;
     try {
       const query = this.#all ? "" : `?flow=${encodeURIComponent(this.#shown.name)}`;
-      this.#list = (await askJson(`flow/runs${query}`)).runs;
+      const { runs } = await askJson(`flow/runs${query}`);
+      if (turn !== this.#turn) return;
+      this.#list = runs;
     } catch (error) {
+      if (turn !== this.#turn) return;
+      this.#isMissing = true;
       $("runs").replaceChildren(make("p", "quiet", `The runs can't be listed: ${error.message}`));
       this.#known = "";
       return;
