@@ -1,1 +1,1 @@
-"""What the operating system gives a process: a clock, interrupts, the working directory."""
+"""What the operating system gives a process: clock, interrupts, threads, working directory."""

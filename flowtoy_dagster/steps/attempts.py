@@ -103,12 +103,11 @@ def run_step(
         BaseException: one of `context.interrupts`: the run was cancelled.
     """
     named = sources.get(context.step.source.name or "")
-    context = replace(
-        context,
+    context = context.having(
         scope=build_scope(upstream, sources, context.run),
         limited=named if named is not None and named.rates else None,
     )
-    context.work.called = describe(context.step.source)
+    context.work.describe = lambda: describe(context.step.source)
     repeated = context.step.for_each is not None
     outcome = bounded_by(context, _attempt_items if repeated else _attempt)
     if isinstance(outcome, Failed):
@@ -200,7 +199,7 @@ def fail_step(context: StepContext, failure: Failed) -> StepOutcome:
         error=mask.text(reason),
         result=result,
         stderr=mask.text(_last_lines(result)) if result is not None else "",
-        called=mask.shortened(context.work.called, SHOWN_CALL),
+        called=mask.shortened(context.work.describe(), SHOWN_CALL),
         retry_in=delay,
         max_retries=most,
         mask=mask,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import replace
 from typing import Any
 
 from flowtoy_dagster.errors import StepError
@@ -58,7 +57,7 @@ class PartsOfCall:
         """
         heed_limits(self._context, last)
         self._context = wait_for_turn(self._context)
-        return replace(self._context, parts=self)
+        return self._context.having(parts=self)
 
     def retry_delay(self, result: ProviderResult, retry: int) -> float | None:
         """Seconds until a request that failed is sent again; None where it is not."""

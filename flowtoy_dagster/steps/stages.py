@@ -7,7 +7,6 @@ import copy
 import logging
 import os
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any
 
 from pydantic import ValidationError
@@ -57,7 +56,7 @@ def hold_deadline(context: StepContext, following: Next) -> Outcome:
     if limit is None and context.deadline is None:
         return following(context)
     clock = Clock(limit, context.deadline, context.time.now)
-    within_time = replace(context, deadline=clock.deadline, clock=clock)
+    within_time = context.having(deadline=clock.deadline, clock=clock)
     try:
         outcome = within(clock, lambda: following(within_time), give_up)
     except OutOfTime:
@@ -77,7 +76,7 @@ def render(context: StepContext, following: Next) -> Outcome:
     step, work = context.step, context.work
     work.configuration, work.payload = _rendered(step, context.scope)
     context.mask.learn(secret_values_in([work.configuration, work.payload]))
-    work.called = describe_call(step.source, work.configuration)
+    work.describe = lambda: describe_call(step.source, work.configuration)
     return following(context)
 
 
@@ -108,7 +107,7 @@ def call(context: StepContext, following: Next) -> Outcome:
         # As late as can be: what is sent next is what the rate counts.
         context = wait_for_turn(context)
         parts = PartsOfCall(context)
-        context = replace(context, parts=parts)
+        context = context.having(parts=parts)
         returned = _call(context, provider, payload)
     try:
         work.result = ProviderResult.of(returned)

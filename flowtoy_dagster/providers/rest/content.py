@@ -124,24 +124,20 @@ class Answer:
     body: bytes | bytearray
     is_elsewhere: bool = False
 
-    @functools.cached_property
-    def _content(self) -> email.message.Message:
-        message = email.message.Message()
-        found = (v for k, v in self.headers.items() if k.lower() == "content-type")
-        message["Content-Type"] = next(found, "application/octet-stream")
-        return message
-
     @property
     def media_type(self) -> str:
         """The content type without its parameters, in lower case."""
-        return self._content.get_content_type()
+        return self._content_type[0]
 
     @property
     def charset(self) -> str:
         """The header's charset, or UTF-8; never guessed from the body."""
-        with suppress(LookupError, ValueError):
-            return codecs.lookup(self._content.get_content_charset("utf-8")).name
-        return "utf-8"
+        return self._content_type[1]
+
+    @functools.cached_property
+    def _content_type(self) -> tuple[str, str]:
+        found = (v for k, v in self.headers.items() if k.lower() == "content-type")
+        return _content_type(next(found, "application/octet-stream"))
 
     @functools.cached_property
     def text(self) -> str:
@@ -159,6 +155,17 @@ class Answer:
             return self.body.decode(self.charset)
         except (LookupError, ValueError):
             raise JsonError(f"it is not text in the charset '{self.charset}'") from None
+
+
+@functools.lru_cache(maxsize=64)
+def _content_type(header: str) -> tuple[str, str]:
+    """The media type and the charset that a header names."""
+    message = email.message.Message()
+    message["Content-Type"] = header
+    charset = "utf-8"
+    with suppress(LookupError, ValueError):
+        charset = codecs.lookup(message.get_content_charset("utf-8")).name
+    return message.get_content_type(), charset
 
 
 class UnsendableError(Exception):

@@ -25,6 +25,7 @@ from requests.hooks import dispatch_hook
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.util import SKIP_HEADER
 
+from flowtoy_dagster.machine.kept_threads import KeptThreads
 from flowtoy_dagster.providers.rest.content import Answer, Call, split_user
 from flowtoy_dagster.providers.rest.decoding import ACCEPTED, decoded
 from flowtoy_dagster.providers.rest.errors import (
@@ -67,7 +68,7 @@ def fetch(call: Call, hide: Hide = str, warn: Callable[[str], None] | None = Non
         urllib3.disable_warnings(urllib3.exceptions.InsecureRequestWarning)
     exchange = _Exchange(call, hide)
     started = time.perf_counter()
-    exchange.start()
+    _threads(os.getpid()).begin(exchange.run, exchange.done.set)
     try:
         # An interrupted join() would take the thread for finished.
         finished = exchange.done.wait(min(call.timeout, _LONGEST_WAIT))
@@ -89,16 +90,15 @@ def fetch(call: Call, hide: Hide = str, warn: Callable[[str], None] | None = Non
     )
 
 
-class _Exchange(threading.Thread):
-    """A call in a thread of its own.
+class _Exchange:
+    """A call that runs in another thread.
 
     Sockets have timeouts for each operation only, and looking up a name has none. The caller waits
-    for this thread as long as the call may take, then leaves it; its socket is shut down, so it
-    ends too. (A thread that waits for a name ends when the resolver gives up.)
+    for this thread as long as the call may take, then leaves it; its socket is shut down, so the
+    call ends too. (One that waits for a name ends when the resolver gives up.)
     """
 
     def __init__(self, call: Call, hide: Hide) -> None:
-        super().__init__(name="flowtoy-rest", daemon=True)
         self.call = call
         self.hide = hide
         self.url = call.url
@@ -116,7 +116,8 @@ class _Exchange(threading.Thread):
         self._socket: socket.socket | None = None
 
     def run(self) -> None:
-        _current.set(self)
+        """Make the call."""
+        token = _current.set(self)
         try:
             self.response = self._answered()
         except Exception as error:  # noqa: BLE001 - the caller's thread raises it
@@ -125,7 +126,7 @@ class _Exchange(threading.Thread):
                 self._close_socket()
         finally:
             self._socket = None
-            self.done.set()
+            _current.reset(token)
 
     def _close_socket(self) -> None:
         """Close the socket of an answer with an impossible header, which urllib3 leaves open."""
@@ -223,7 +224,6 @@ class _Exchange(threading.Thread):
                     self.body += chunk
         self.answering = False
         self._socket = None
-
 
     def _takes(self, response: requests.Response, chunk: bytes) -> bool:
         """Hand a piece of the body on; whether the answer must hold it."""
@@ -373,6 +373,12 @@ def _proxies(url: str, given: str | bool | None) -> dict[str, str]:
             "proxies are supported; NO_PROXY excludes hosts"
         )
     return proxies
+
+
+@functools.lru_cache(maxsize=1)
+def _threads(process: int) -> KeptThreads:
+    """The threads of a process; those of its parent are not there after a fork."""
+    return KeptThreads("flowtoy-rest")
 
 
 @functools.lru_cache(maxsize=1)

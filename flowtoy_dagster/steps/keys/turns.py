@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable
-from dataclasses import replace
 
 from flowtoy_dagster.errors import StepError
 from flowtoy_dagster.steps.context import StepContext
@@ -56,4 +55,4 @@ def wait_until(
             if context.time.wait(context.cancelled, min(seconds, _SLICE)):
                 raise StepError(f"ended while it waited for {source}", "raised")
             seconds = look()
-    return context if clock is None else replace(context, deadline=clock.deadline)
+    return context if clock is None else context.having(deadline=clock.deadline)

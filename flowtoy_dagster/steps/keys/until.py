@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from flowtoy_dagster.errors import StepError, TemplateError
 from flowtoy_dagster.flow.graph import ASKED_EVERY, Until
@@ -44,7 +44,7 @@ def repeat_until(context: StepContext, following: Next) -> Outcome:
     calls = 0
     while True:
         try:
-            return following(replace(context, give_up_at=end, poll=calls))
+            return following(context.having(give_up_at=end, poll=calls))
         except NotDoneError:
             calls += 1
         except GivenUpError:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import functools
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -94,6 +95,7 @@ class _Repetition:
         # What ends the loop ends the waits and the calls of its items, too.
         self._host = replace(context.host, cancelled=context.loop.stopping)
         self._in_a_row = 0
+        self._written = written_facts(context.step)
         self._has_secrets = context.step.prints_secrets
 
     def run(self) -> Outcome:
@@ -177,8 +179,7 @@ class _Repetition:
         while True:
             with self.context.mask.part(holding=self._has_secrets) as mask:
                 output = ItemOutput(mask, self._lines)
-                context = replace(
-                    self.context,
+                context = self.context.having(
                     host=self._host,
                     item=item,
                     time=time,
@@ -186,7 +187,7 @@ class _Repetition:
                     mask=mask,
                     output=output,
                     scope=with_names(self.context.scope, item.names),
-                    work=Work(called=self.context.work.called),
+                    work=Work(describe=self.context.work.describe),
                 )
                 if attempt == 1 and (reused := self._reused(context)) is not None:
                     return reused
@@ -194,7 +195,7 @@ class _Repetition:
                 for stream, text in output.close().items():
                     printed[stream] = printed.get(stream, "") + text
             if made.retry_in is None or not self._waits(context, made.retry_in):
-                return _result(context, made.outcome, printed)
+                return self._result(context, made.outcome, printed)
             attempt += 1
 
     def _waits(self, context: StepContext, seconds: float) -> bool:
@@ -216,7 +217,7 @@ class _Repetition:
             )
         except StepError:
             return None  # its attempt will fail for the same reason
-        if begun is None or call_hash(context) != earlier.call:
+        if begun is None or call_hash(context, self._written) != earlier.call:
             return None
         if (stale := why_stale(context.step, earlier.outputs)) is not None:
             told = f"item {shown_key(earlier.key)} runs again: {stale}"
@@ -224,41 +225,52 @@ class _Repetition:
             return None
         return replace(earlier, index=context.item.index, reused=True)
 
-
-def _result(context: StepContext, outcome: Outcome, printed: dict[str, str]) -> ItemResult:
-    assert context.item is not None
-    result = ItemResult(
-        context.item.index,
-        context.item.key,
-        "succeeded",
-        attempts=context.attempt,
-        secrets=tuple(sorted(context.mask.learned)),
-        printed=printed,
-    )
-    if isinstance(outcome, Succeeded):
-        return replace(
-            result, outputs=outcome.outputs, call=call_hash(context), cursor=context.work.cursor
+    def _result(
+        self, context: StepContext, outcome: Outcome, printed: dict[str, str]
+    ) -> ItemResult:
+        assert context.item is not None
+        make = functools.partial(
+            ItemResult,
+            context.item.index,
+            context.item.key,
+            attempts=context.attempt,
+            secrets=tuple(sorted(context.mask.learned)),
+            printed=printed,
         )
-    if isinstance(outcome, Skipped):
-        return replace(result, state="skipped", error=outcome.reason)
-    return replace(result, state="failed", error=outcome.reason)
+        if isinstance(outcome, Succeeded):
+            call = call_hash(context, self._written)
+            return make(
+                state="succeeded", outputs=outcome.outputs, call=call, cursor=context.work.cursor
+            )
+        if isinstance(outcome, Skipped):
+            return make(state="skipped", error=outcome.reason)
+        return make(state="failed", error=outcome.reason)
 
 
-def call_hash(context: StepContext) -> str:
+def written_facts(step: Step) -> list[Any]:
+    """What of a step, as written, decides about the results of its items: see `call_hash`."""
+    facts: list[Any] = [[output.model_dump(mode="json") for output in step.outputs]]
+    if step.incremental is not None:
+        facts.append(step.incremental.model_dump(mode="json", warnings=False, exclude={"commit"}))
+    return facts
+
+
+def call_hash(context: StepContext, written: Sequence[Any]) -> str:
     """A hash of what an attempt calls and of the outputs that it takes out of the answer.
 
     Where the step has a cursor, it is also of where that is read.
 
+    Args:
+        context: the attempt, whose call is rendered.
+        written: the `written_facts` of its step.
+
     Returns:
         an empty text where JSON can't hold what is called.
     """
-    step, work = context.step, context.work
-    configuration = _compared(work.configuration)
-    facts = [step.source.type, configuration, work.payload, _written_outputs(step)]
-    if step.incremental is not None:
-        facts.append(step.incremental.model_dump(mode="json", warnings=False, exclude={"commit"}))
+    work = context.work
+    called = [context.step.source.type, _compared(work.configuration), work.payload]
     try:
-        text = dumps(facts)
+        text = dumps([*called, *written])
     except JsonError:
         return ""
     return hashlib.sha256(text).hexdigest()[:_HASH_LENGTH]
@@ -271,10 +283,6 @@ def _compared(value: Any) -> Any:
     if isinstance(value, (list, tuple)):
         return [_compared(item) for item in value]
     return _compared(what_counts(value)) if dataclasses.is_dataclass(value) else value
-
-
-def _written_outputs(step: Step) -> list[Any]:
-    return [output.model_dump(mode="json") for output in step.outputs]
 
 
 def told_failures(counts: ItemCounts) -> str:

@@ -22,9 +22,9 @@ _OF_THE_RUN = frozenset({signal.SIGINT, signal.SIGTERM})
 """The signals by which a run is interrupted; they are not forgotten."""
 
 _SIGNALS = tuple(sorted(signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP}))
-_OF_THE_STORE = ("fsspecIO", "asyncio_", "gcsfs-deferred-close")
-"""Threads of fsspec and gcsfs, which read and write objects: one for all, those that look up hosts,
-and the one that closes files.
+_HARMLESS = ("fsspecIO", "asyncio_", "gcsfs-deferred-close", "flowtoy-idle")
+"""Threads that may stay: those of fsspec and gcsfs, which read and write objects (one for all, some
+that look up hosts, one that closes files), and our own while they have nothing to do.
 """
 
 
@@ -85,7 +85,7 @@ class Isolation:
         _restore_logging(self._logging)
         self.tainted = any(
             thread.is_alive() for thread in threading.enumerate()
-            if thread not in self._threads and not thread.name.startswith(_OF_THE_STORE)
+            if thread not in self._threads and not thread.name.startswith(_HARMLESS)
         )
 
     def _restore_signals(self) -> None:
