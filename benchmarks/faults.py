@@ -260,12 +260,12 @@ def _send(deployed: Deployment, run_id: str) -> None:
     if deployed.broker is None:
         database = Database(deployed.variables["FLOWTOY_STORAGE"], 30)
         for message in messages:
-            PostgresQueue(database).submit(message, "default")
+            PostgresQueue(database, deployment_here().route).submit(message, "default")
         database.close()
         return
     kind: Any = EXECUTORS[deployed.executor]
     sender = kind.open_sender()
-    queue = queue_name(deployment_here(), "default")
+    queue = queue_name(deployment_here().name, "default")
     for message in messages:
         sender.send(message, queue)
     sender.close()

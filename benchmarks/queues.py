@@ -103,6 +103,8 @@ def _working(
 def _work(work: Callable[[str, int], None], address: str, path: str) -> None:
     work(address, os.open(path, os.O_WRONLY))
 
+_ROUTE = "0" * 12
+
 
 def _done(descriptor: int) -> None:
     os.write(descriptor, struct.pack("d", time.monotonic()))
@@ -114,10 +116,11 @@ def _own_sender(address: str) -> Iterator[Send]:
     from flowtoy_dagster.engine.executors.remote.leases import Leases
     from flowtoy_dagster.engine.executors.remote.message import Message
     from flowtoy_dagster.engine.executors.remote.workers import PostgresQueue
+    from flowtoy_dagster.engine.sites.site import Site
 
     database = Database(address, 30)
-    Leases(database)  # makes the tables
-    queue, sent = PostgresQueue(database), 0
+    Leases(database, Site("", "", 1, "", ""))  # makes the tables
+    queue, sent = PostgresQueue(database, _ROUTE), 0
 
     def send() -> None:
         nonlocal sent
@@ -135,7 +138,7 @@ def _own_work(address: str, descriptor: int) -> None:
 
     database = Database(address, 30)
     database.listen(WAKE_CHANNEL)
-    queue = PostgresQueue(database)
+    queue = PostgresQueue(database, _ROUTE)
     while True:
         if queue.take() is None:
             database.wait(5)

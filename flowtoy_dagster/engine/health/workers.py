@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 from flowtoy_dagster.engine.health.database import Reader, reading
+from flowtoy_dagster.engine.sites.site import Site
+from flowtoy_dagster.engine.storage.home import home_folder
 from flowtoy_dagster.errors import HomeError
 from flowtoy_dagster.health import Health
 from flowtoy_dagster.masking.mask import STORAGE_VARIABLE
@@ -13,9 +17,11 @@ from flowtoy_dagster.masking.mask import STORAGE_VARIABLE
 PART = "workers"
 _LONGEST_LIST = 20
 _AGENTS = """
-SELECT host, queue, slots, extract(epoch FROM clock_timestamp() - seen)::float8 AS age
-FROM flowtoy_agents ORDER BY age, queue, host
+SELECT host, queue, slots, extract(epoch FROM clock_timestamp() - seen)::float8 AS age,
+    to_jsonb(agent) ->> 'site'
+FROM flowtoy_agents AS agent ORDER BY age, queue, host
 """
+"""The tables may be of an older version, which has no column `site`."""
 _UNCLAIMED = """
 SELECT count(*) FROM flowtoy_leases AS step JOIN flowtoy_leases AS carrier
 ON carrier.run_id = step.run_id AND carrier.turn = 0
@@ -25,65 +31,133 @@ AND NOT EXISTS (SELECT FROM flowtoy_queue AS queue
     WHERE queue.run_id = step.run_id AND queue.turn = step.turn)
 """
 """Steps of runs that go on, which nobody has, and which do not wait in the database's queue."""
-_WAITING = "SELECT queue, count(*) FROM flowtoy_queue GROUP BY queue ORDER BY queue"
+_WAITING = """
+SELECT queue, to_jsonb(message) ->> 'route' AS route, count(*) FROM flowtoy_queue AS message
+GROUP BY 1, 2 ORDER BY 1, 2
+"""
 
 
-def examine_workers(executor: str, lease: float, *, is_wanted: bool) -> Iterator[Health]:
+@dataclass(frozen=True)
+class _Agent:
+    """A worker, as it shows itself.
+
+    Attributes:
+        host: where it is.
+        queues: from which it takes steps, with a comma between them.
+        slots: how many steps it runs at once.
+        age: seconds since it was seen.
+        site: what its machine has; None where it does not say it.
+    """
+
+    host: str
+    queues: str
+    slots: int
+    age: float
+    site: Site | None
+
+    @property
+    def routes(self) -> set[tuple[str, str | None]]:
+        """The queues, each with the route of the messages that are taken from it."""
+        route = self.site.route if self.site is not None else None
+        return {(queue, route) for queue in self.queues.split(",")}
+
+
+def examine_workers(
+    executor: str, lease: float, messages: int, *, is_wanted: bool
+) -> Iterator[Health]:
     """What is known of the workers that take steps for an executor.
 
     Args:
         executor: as its workers show it before their queues, with a colon; empty where these
             take steps from the database.
         lease: seconds within which a worker that lives was seen.
+        messages: the version of the messages that runs send here.
         is_wanted: whether runs need workers unless they say otherwise.
     """
     if not os.environ.get(STORAGE_VARIABLE):
         return  # where they are wanted, it is said of the executor
     try:
         with reading() as reader:
-            yield from _found(reader, executor, lease, is_wanted)
+            there = reader.has("flowtoy_agents") and reader.has("flowtoy_queue")
+            agents = _agents(reader, executor) if there else []
+            living = [agent for agent in agents if agent.age <= lease]
+            yield from _answers(executor, living, _site_here(messages))
+            yield from _gone(executor, living, [one for one in agents if one.age > lease])
+            if there and not executor:
+                yield from _waiting(reader, living)
+            if not living:
+                unclaimed = reader.one(_UNCLAIMED, [lease]) if there and executor else 0
+                yield _nobody(executor, unclaimed, is_wanted=is_wanted)
     except HomeError:
         """The examination of the database says why."""
 
 
-def _found(
-    reader: Reader, executor: str, lease: float, is_wanted: bool
-) -> Iterator[Health]:
-    there = reader.has("flowtoy_agents") and reader.has("flowtoy_queue")
-    agents = [
-        (host, queue.replace(executor, ""), slots, age)
-        for host, queue, slots, age in (reader.rows(_AGENTS) if there else [])
-        if queue.partition(",")[0].rpartition(":")[0] == executor.rstrip(":")
+def _agents(reader: Reader, executor: str) -> list[_Agent]:
+    return [
+        _Agent(host, queues.replace(executor, ""), slots, age, Site.decode(site))
+        for host, queues, slots, age, site in reader.rows(_AGENTS)
+        if queues.partition(",")[0].rpartition(":")[0] == executor.rstrip(":")
     ]
-    whose = f"of {executor.rstrip(':')} " if executor else ""
-    living = [agent for agent in agents if agent[3] <= lease]
-    queues = {queue for _, listed, _, _ in living for queue in listed.split(",")}
-    for host, queue, slots, age in living[:_LONGEST_LIST]:
-        yield Health(PART, "ok", f"{whose}on {host}: up to {slots} steps at once from queue "
-                                 f"'{queue}', seen {max(0.0, age):.0f} s ago")
+
+
+def _site_here(messages: int) -> Site | None:
+    """What this machine has; None where its files can't be read, which is said of these."""
+    with contextlib.suppress(HomeError, OSError):
+        return Site.seen_here(home_folder(), messages)
+    return None
+
+
+def _answers(executor: str, living: list[_Agent], here: Site | None) -> Iterator[Health]:
+    """The workers that live, and what is not on their machines as it is here."""
+    for agent in living[:_LONGEST_LIST]:
+        where = f"{_whose(executor)}on {agent.host}"
+        yield Health(PART, "ok", f"{where}: up to {agent.slots} steps at once from queue "
+                                 f"'{agent.queues}', seen {max(0.0, agent.age):.0f} s ago")
+        for found in here.differences(agent.site) if here is not None else ():
+            yield Health(PART, "fault", f"the one {where} {found.text}", found.fix)
     if len(living) > _LONGEST_LIST:
         yield Health(PART, "ok", f"and {len(living) - _LONGEST_LIST} more")
-    here = {(host, queue) for host, queue, _, _ in living}
-    gone = [agent for agent in agents if agent[3] > lease and agent[:2] not in here]
-    for host, queue, _, age in gone[:_LONGEST_LIST]:
-        # A worker that ends as it should removes its row.
-        text = (f"{whose}on {host}: gone without an end; it took steps of queue '{queue}' and "
-                f"was seen {_span(age)} ago")
-        if queues.issuperset(queue.split(",")):
+
+
+def _gone(executor: str, living: list[_Agent], gone: list[_Agent]) -> Iterator[Health]:
+    """Those that did not end as they should: then their row would be removed."""
+    queues = {queue for agent in living for queue in agent.queues.split(",")}
+    here = {(agent.host, agent.queues) for agent in living}
+    missed = [agent for agent in gone if (agent.host, agent.queues) not in here]
+    for agent in missed[:_LONGEST_LIST]:
+        text = (f"{_whose(executor)}on {agent.host}: gone without an end; it took steps of queue "
+                f"'{agent.queues}' and was seen {_span(agent.age)} ago")
+        if queues.issuperset(agent.queues.split(",")):
             yield Health(PART, "off", text)
         else:
-            yield Health(PART, "fault", text, f"start one: {_command(executor, queue)}")
-    for queue, count in reader.rows(_WAITING) if there and not executor else []:
+            yield Health(PART, "fault", text, f"start one: {_command(executor, agent.queues)}")
+
+
+def _waiting(reader: Reader, living: list[_Agent]) -> Iterator[Health]:
+    """Queues of the database in which steps wait that none of the workers takes."""
+    queues = {queue for agent in living for queue in agent.queues.split(",")}
+    routes = set().union(*(agent.routes for agent in living))
+    for queue, route, count in reader.rows(_WAITING):
         if queue not in queues:
             yield Health(PART, "fault",
                          f"{count} steps wait in queue '{queue}', of which no worker takes steps",
-                         f"start one: {_command(executor, queue)}")
-    if not living:
-        unclaimed = reader.one(_UNCLAIMED, [lease]) if there and executor else 0
-        waits = f"; {unclaimed} steps wait for a worker" if unclaimed else ""
-        fix = f"start one: {_command(executor, 'default')}"
-        yield Health(PART, "fault" if is_wanted else "off", f"no worker {whose}takes steps{waits}",
-                     fix if is_wanted else None)
+                         f"start one: {_command('', queue)}")
+        elif (queue, route) not in routes:
+            yield Health(PART, "fault",
+                         f"{count} steps wait in queue '{queue}', whose workers have other files "
+                         "or another version than the run",
+                         "run `flowtoy doctor` where the run was started: it says what differs")
+
+
+def _nobody(executor: str, unclaimed: int, *, is_wanted: bool) -> Health:
+    waits = f"; {unclaimed} steps wait for a worker" if unclaimed else ""
+    fix = f"start one: {_command(executor, 'default')}"
+    return Health(PART, "fault" if is_wanted else "off",
+                  f"no worker {_whose(executor)}takes steps{waits}", fix if is_wanted else None)
+
+
+def _whose(executor: str) -> str:
+    return f"of {executor.rstrip(':')} " if executor else ""
 
 
 def _command(executor: str, listed: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +13,9 @@ import pytest
 from flowtoy_dagster.doctor.examine import examine
 from flowtoy_dagster.engine.executors.remote.database import Database
 from flowtoy_dagster.engine.executors.remote.leases import Leases
-from flowtoy_dagster.engine.executors.remote.message import Message
+from flowtoy_dagster.engine.executors.remote.message import VERSION, Message
 from flowtoy_dagster.engine.executors.remote.workers import PostgresQueue
+from flowtoy_dagster.engine.sites.site import Site
 
 
 def answers(*parts: str) -> list[tuple[str, str]]:
@@ -61,13 +63,14 @@ def test_workers_are_told_by_queue_and_steps_that_wait_for_none_are_a_fault(
     database: Any, home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with_tables = Database(database.address, 0)
-    leases = Leases(with_tables)
+    site = Site.of_here(home, VERSION)
+    leases = Leases(with_tables, site)
     leases.present("a", "north", "default", 4)
     leases.present("b", "south", "default", 2)
     leases.present("c", "south", "large", 2)
     database.sql("UPDATE flowtoy_agents SET seen = seen - interval '3 minutes' "
                  "WHERE holder <> 'a' RETURNING 1")
-    PostgresQueue(with_tables).submit(Message("f3a1" * 8, 1), "large")
+    PostgresQueue(with_tables, site.route).submit(Message("f3a1" * 8, 1), "large")
     found = [(one.state, one.text, one.fix) for one in examine() if one.part == "workers"]
     first, others = found[0], {text: (state, fix) for state, text, fix in found[1:]}
     assert first[0] == "ok"
@@ -98,7 +101,7 @@ def test_a_broker_without_a_worker_is_a_fault(
 
     assert ("fault", "no worker of celery takes steps", fix) in workers()
     with contextlib.closing(Database(database.address, 0)) as connection:
-        leases = Leases(connection)
+        leases = Leases(connection, Site.of_here(home, VERSION))
         leases.present("a", "north", "default", 4)
         leases.open_run("f3a1" * 8)
         leases.hand_out(Message("f3a1" * 8, 1), "one", 0, None)
@@ -110,3 +113,64 @@ def test_a_broker_without_a_worker_is_a_fault(
         "of celery on north: up to 2 steps at once from queue 'large'",
         "on north: up to 4 steps at once from queue 'default'",
     ]
+
+
+def test_what_a_worker_has_that_is_not_as_here_is_a_fault(
+    database: Any, home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    files = tmp_path / "shared"
+    files.mkdir(mode=0o700)
+    monkeypatch.setenv("FLOWTOY_FILES", str(files))
+    here = Site.of_here(home, VERSION)
+
+    def faults(**values: Any) -> list[tuple[str, str]]:
+        with contextlib.closing(Database(database.address, 0)) as connection:
+            other = dataclasses.replace(here, **values)
+            Leases(connection, other).present("a", "north", "default", 4)
+        found = [(one.text, one.fix) for one in examine()
+                 if one.part == "workers" and one.state == "fault"]
+        database.sql("DELETE FROM flowtoy_agents RETURNING 1")
+        return found  # type: ignore[return-value]
+
+    assert faults() == []
+    assert faults(python=here.python + ".7") == []
+    (found,) = faults(files="f00", place="the folder /mnt/other")
+    assert found == (
+        "the one on north has other files (FLOWTOY_FILES): the folder /mnt/other there, "
+        f"the folder {files} here",
+        "set FLOWTOY_FILES there to what is used here, and start the worker again",
+    )
+    ((text, _),) = faults(files="f00")
+    assert text.endswith(f"the folder {files} here too, but not the same")
+    install = f"pip install 'flowtoy-dagster=={here.version}' there, and start the worker again"
+    assert faults(version="0.0.9") == [
+        (f"the one on north has flowtoy-dagster 0.0.9, not {here.version} as here", install)
+    ]
+    ((text, fix),) = faults(python="3.99.1")
+    assert text.startswith("the one on north has Python 3.99.1, not 3.")
+    assert fix.startswith("install flowtoy-dagster with Python 3.")
+    ((text, fix),) = faults(version="9.0", messages=2)
+    assert text == ("the one on north has messages of version 2 (flowtoy-dagster 9.0), not 1 "
+                    f"(flowtoy-dagster {here.version}) as here")
+    assert fix == install
+
+
+def test_workers_and_tables_of_a_version_before_are_faults_without_a_traceback(
+    database: Any, home: Path
+) -> None:
+    with contextlib.closing(Database(database.address, 0)) as connection:
+        site = Site.of_here(home, VERSION)
+        leases = Leases(connection, site)
+        leases.present("a", "north", "default", 4)
+        PostgresQueue(connection, "another").submit(Message("f3a1" * 8, 1), "default")
+    assert ("fault", "1 steps wait in queue 'default', whose workers have other files or another "
+                     "version than the run") in answers("workers")
+    database.sql("ALTER TABLE flowtoy_agents DROP COLUMN site, DROP COLUMN route; SELECT 1")
+    assert ("fault", "the one on north has another version of flowtoy-dagster, which does not say "
+                     "what files it has") in answers("workers")
+    with contextlib.closing(Database(database.address, 0)) as connection:
+        # The index that is made last stood on the column.
+        database.sql("ALTER TABLE flowtoy_queue DROP COLUMN route; SELECT 1")
+        leases = Leases(connection, site)
+        leases.present("b", "south", "default", 4)
+        assert leases.listening("default") == [("north", None), ("south", site)]

@@ -1,16 +1,21 @@
-"""What tells a deployment from others that use the same broker: the identity of its database."""
+"""What tells a deployment from others that use the same broker: its database, and its files."""
 
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import uuid
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import psycopg2
 
 from flowtoy_dagster.engine.executors.remote.database import Database, DatabaseAwayError
+from flowtoy_dagster.engine.executors.remote.message import VERSION
 from flowtoy_dagster.engine.health.database import reading
+from flowtoy_dagster.engine.sites.site import Site
+from flowtoy_dagster.engine.storage.home import home_folder
 from flowtoy_dagster.errors import HomeError
 from flowtoy_dagster.masking.mask import STORAGE_VARIABLE
 
@@ -31,10 +36,10 @@ _ID = "SELECT id FROM flowtoy_deployments WHERE place = %s"
 
 
 def deployment_of(database: Database) -> str:
-    """The identity of a deployment: 12 hexadecimal digits, the same on all of its machines.
+    """The identity of a database of runs: 12 hexadecimal digits.
 
     Args:
-        database: that of its runs; the identity is made there at the first call.
+        database: the connection; the identity is made there at the first call.
 
     Raises:
         HomeError: the identity can't be made.
@@ -50,36 +55,60 @@ def deployment_of(database: Database) -> str:
         raise HomeError(f"the identity of the deployment can't be made: {reason}") from None
 
 
-def deployment_here() -> str:
-    """The identity of the deployment whose database `FLOWTOY_STORAGE` names.
+@dataclass(frozen=True)
+class Deployment:
+    """Machines that run each other's steps: of one database, with one place for files.
+
+    Attributes:
+        identity: of the database.
+        route: of the files, and of the version of messages (`Site.route`).
+    """
+
+    identity: str
+    route: str
+
+    @property
+    def name(self) -> str:
+        """12 hexadecimal digits, which the names of its queues in a broker have."""
+        return hashlib.sha256(f"{self.identity}/{self.route}".encode()).hexdigest()[:12]
+
+
+def deployment_here() -> Deployment:
+    """The deployment of the database that `FLOWTOY_STORAGE` names, and of the files here.
 
     Raises:
-        HomeError: it names none, it can't be reached, or the identity can't be made.
+        HomeError: it names none, it can't be reached, or an identity can't be made.
     """
+    site = Site.of_here(home_folder(), VERSION)
     with contextlib.closing(Database.of_runs(patience=0)) as database:
         try:
-            return deployment_of(database)
+            return Deployment(deployment_of(database), site.route)
         except DatabaseAwayError as error:
             raise HomeError(str(error)) from None
 
 
-def check_deployment(deployment: str, database: Database) -> None:
+def check_deployment(identity: str, database: Database) -> None:
     """See that a database that was away is still that of a worker's queues.
+
+    Args:
+        identity: of the database that these are of.
+        database: the connection.
 
     Raises:
         HomeError: it is another one; a worker of its queues is to be started.
         DatabaseAwayError: it does not answer.
     """
-    if deployment_of(database) != deployment:
+    if deployment_of(database) != identity:
         raise HomeError(f"the database that {STORAGE_VARIABLE} names is another one now")
 
 
-def known_deployment() -> str | None:
-    """The identity of the deployment here; None where no run or worker has made it yet."""
-    with contextlib.suppress(HomeError), reading() as reader:
-        if reader.has(_TABLE):
+def known_deployment() -> Deployment | None:
+    """The deployment here; None where no run or worker has made its identities yet."""
+    with contextlib.suppress(HomeError, OSError), reading() as reader:
+        site = Site.seen_here(home_folder(), VERSION)
+        if site.files and reader.has(_TABLE):
             found = reader.rows(_ID, [_place_of(reader.rows)])
-            return str(found[0][0]) if found else None
+            return Deployment(str(found[0][0]), site.route) if found else None
     return None
 
 

@@ -6,11 +6,11 @@ import threading
 from collections.abc import Callable, Iterable
 from functools import partial
 
-from flowtoy_dagster.engine.executors.brokers.deployment import check_deployment
+from flowtoy_dagster.engine.executors.brokers.deployment import Deployment, check_deployment
 from flowtoy_dagster.engine.executors.brokers.inbox import Inbox, NotTakenError
 from flowtoy_dagster.engine.executors.brokers.outbox import listeners_name
 from flowtoy_dagster.engine.executors.remote.agent import Agent, open_agent
-from flowtoy_dagster.engine.executors.remote.message import Message
+from flowtoy_dagster.engine.executors.remote.message import decoded
 from flowtoy_dagster.terminal import say
 
 
@@ -21,12 +21,12 @@ class GuestAgent:
         executor: the name of the executor whose steps it takes.
         queues: those that the host takes from, as flows call them.
         slots: how many steps run at once.
-        deployment: the identity of the deployment, from whose queues the host takes.
+        deployment: from whose queues the host takes.
         on_failure: called where the agent has ended by an error: the host must end, too.
     """
 
     def __init__(
-        self, executor: str, queues: Iterable[str], slots: int, deployment: str,
+        self, executor: str, queues: Iterable[str], slots: int, deployment: Deployment,
         on_failure: Callable[[], object],
     ) -> None:
         self._listens = ",".join(listeners_name(executor, queue) for queue in queues)
@@ -57,9 +57,9 @@ class GuestAgent:
         Raises:
             NotTakenError: this worker takes no more steps.
         """
-        message = Message.decode(text)
+        message = decoded(text)
         if message is None:
-            return  # of another version, or none of ours
+            return
         if self._agent is None or self._is_stopping:
             raise NotTakenError
         self._inbox.deliver(message, self._agent.wake)
@@ -78,8 +78,8 @@ class GuestAgent:
 
     def _run(self) -> None:
         try:
-            inbox, check = self._inbox, partial(check_deployment, self._deployment)
-            with open_agent(lambda _: inbox, self._listens, self._slots, check) as agent:
+            inbox, check = self._inbox, partial(check_deployment, self._deployment.identity)
+            with open_agent(lambda *_: inbox, self._listens, self._slots, check) as agent:
                 self._agent = agent
                 agent.run(self._ready.set)
         except BaseException as error:  # noqa: BLE001 - threads of the host wait for this one

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from flowtoy_dagster.engine.executors.brokers.outbox import Sender
     from flowtoy_dagster.engine.executors.remote.database import Database
     from flowtoy_dagster.engine.executors.remote.transport import Transport
+    from flowtoy_dagster.engine.sites.site import Site
 
 
 PART = "broker"
@@ -45,12 +46,13 @@ class BrokerKind(RemoteKind):
         """Connect to the broker; raises what its client raises."""
         raise NotImplementedError
 
-    def transport(self, database: Database) -> Transport:
+    def transport(self, database: Database, site: Site) -> Transport:
         """The broker, as a run sees it."""
-        from flowtoy_dagster.engine.executors.brokers.deployment import deployment_of
+        from flowtoy_dagster.engine.executors.brokers.deployment import Deployment, deployment_of
         from flowtoy_dagster.engine.executors.brokers.outbox import Outbox
 
-        return Outbox(self.name, self.variable, deployment_of(database), self.open_sender)
+        deployment = Deployment(deployment_of(database), site.route)
+        return Outbox(self.name, self.variable, deployment.name, self.open_sender)
 
     def address(self) -> str:
         """The broker's address.
@@ -81,11 +83,14 @@ class BrokerKind(RemoteKind):
             return
         yield self._answer()
 
+        from flowtoy_dagster.engine.executors.remote.message import VERSION
         from flowtoy_dagster.engine.executors.remote.needs import LEASE
         from flowtoy_dagster.engine.health.workers import examine_workers
 
         # With the address of a broker, its workers are wanted: a flow may name the executor.
-        yield from examine_workers(listeners_name(self.name, ""), LEASE, is_wanted=True)
+        yield from examine_workers(
+            listeners_name(self.name, ""), LEASE, VERSION, is_wanted=True
+        )
 
     def _answer(self) -> Health:
         try:
@@ -133,4 +138,4 @@ def _whose() -> str:
     from flowtoy_dagster.engine.executors.brokers.deployment import known_deployment
 
     known = known_deployment()
-    return f"; this deployment's queues are {queue_name(known, '*')}" if known else ""
+    return f"; this deployment's queues are {queue_name(known.name, '*')}" if known else ""

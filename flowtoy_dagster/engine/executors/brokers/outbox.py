@@ -42,7 +42,7 @@ class Outbox:
     Args:
         executor: the name of the executor, by which agents call its queues.
         variable: the environment variable that has the broker's address.
-        deployment: the identity of the deployment, whose queues these are.
+        deployment: the name of the deployment whose queues these are.
         open_sender: connects to it.
     """
 

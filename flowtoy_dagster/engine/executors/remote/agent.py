@@ -28,19 +28,22 @@ from flowtoy_dagster.engine.executors.remote.leases import (
     Leases,
     Renewal,
 )
-from flowtoy_dagster.engine.executors.remote.message import Message
+from flowtoy_dagster.engine.executors.remote.message import VERSION, Message
 from flowtoy_dagster.engine.executors.remote.setups import Setups
 from flowtoy_dagster.engine.executors.remote.transport import Intake
 from flowtoy_dagster.engine.executors.warm.forked_off import fork_off_server
 from flowtoy_dagster.engine.executors.warm.pool import Report, StepDone, StepLost, WorkerPool
 from flowtoy_dagster.engine.executors.warm.worker import StepTask
 from flowtoy_dagster.engine.fence import Fence
+from flowtoy_dagster.engine.sites.misfits import Strangers
+from flowtoy_dagster.engine.sites.site import Site
 from flowtoy_dagster.engine.storage.home import open_home
 from flowtoy_dagster.engine.storage.instances import open_instance
 from flowtoy_dagster.errors import RunError
 from flowtoy_dagster.terminal import say
 
 OnReturn = Callable[[Database], object]
+OpenIntake = Callable[[Database, Site], Intake]
 UNREACHABLE = 30.0
 """Seconds without the database after which an agent kills its steps: another may run them."""
 AWAY_PAUSE = 0.5
@@ -83,6 +86,7 @@ class Agent:
     Args:
         leases: the table of leases.
         database: the connection that it is reached by.
+        site: what this machine has.
         intake: delivers messages.
         setups: what workers must know of runs.
         listens: the queues that it takes from, with a comma between them; for others to see.
@@ -92,11 +96,12 @@ class Agent:
     """
 
     def __init__(
-        self, leases: Leases, database: Database, intake: Intake, setups: Setups,
+        self, leases: Leases, database: Database, site: Site, intake: Intake, setups: Setups,
         listens: str, slots: int, on_return: OnReturn = lambda _: None,
     ) -> None:
         self._leases = leases
         self._database = database
+        self._strangers = Strangers(site, leases.runs_elsewhere)
         self._intake = intake
         self._setups = setups
         self._listens = listens
@@ -190,6 +195,7 @@ class Agent:
         for label, held in self._held.items():
             self._judge(label, held, renewed.get(held.claim.message))
         self._pool.keep(self._setups.in_use())
+        self._strangers.report()
 
     def _judge(self, label: str, held: _Held, renewal: Renewal | None) -> None:
         """Send a step's process a signal, where there is a reason to."""
@@ -281,13 +287,13 @@ class Agent:
 
 @contextlib.contextmanager
 def open_agent(
-    open_intake: Callable[[Database], Intake], listens: str, slots: int,
+    open_intake: OpenIntake, listens: str, slots: int,
     on_return: OnReturn = lambda _: None,
 ) -> Iterator[Agent]:
     """An agent with the home of this machine, in this thread.
 
     Args:
-        open_intake: makes the intake, given the agent's connection.
+        open_intake: makes the intake, given the agent's connection and what its machine has.
         listens: the queues that it takes from, with a comma between them.
         slots: how many steps run at once.
         on_return: as `Agent` has it.
@@ -298,10 +304,11 @@ def open_agent(
     home = open_home()
     database = Database.of_runs(patience=0)
     with contextlib.closing(database), open_instance(home) as instance:
-        leases = Leases(database)
+        site = Site.of_here(home, VERSION)
+        leases = Leases(database, site)
         yield Agent(
-            leases, database, open_intake(database), Setups(instance, home), listens, slots,
-            on_return,
+            leases, database, site, open_intake(database, site), Setups(instance, home), listens,
+            slots, on_return,
         )
 
 
@@ -310,11 +317,11 @@ def fork_off_workers() -> None:
     fork_off_server(_MODULES)
 
 
-def serve(open_intake: Callable[[Database], Intake], queue: str, slots: int) -> None:
+def serve(open_intake: OpenIntake, queue: str, slots: int) -> None:
     """Be an agent in the main thread, until SIGTERM.
 
     Args:
-        open_intake: makes the intake, given the agent's connection.
+        open_intake: makes the intake, given the agent's connection and what its machine has.
         queue: what it takes from.
         slots: how many steps run at once.
 

@@ -16,10 +16,12 @@ from flowtoy_dagster.engine.dagster_private.execution import (
 )
 from flowtoy_dagster.engine.executors.remote.database import Database
 from flowtoy_dagster.engine.executors.remote.leases import RENEWAL
+from flowtoy_dagster.engine.executors.remote.message import VERSION
 from flowtoy_dagster.engine.executors.remote.pool import RemotePool
 from flowtoy_dagster.engine.executors.remote.transport import Transport
 from flowtoy_dagster.engine.executors.warm.executor import LONGEST_STOP, WarmExecutor
 from flowtoy_dagster.engine.executors.warm.pool import Pool
+from flowtoy_dagster.engine.sites.site import Site
 from flowtoy_dagster.engine.storage.address import PATIENCE
 from flowtoy_dagster.engine.tags import GRACE_TAG, QUEUE_TAG, TIMEOUT_TAG, WAITS_FOR
 
@@ -28,7 +30,7 @@ class RemoteExecutor(WarmExecutor):
     """The warm executor's scheduling over workers that are elsewhere.
 
     Args:
-        open_transport: makes the transport of a run, given the run's connection.
+        open_transport: makes the transport of a run, given its connection and what its machine has.
         queue: the queue of steps that name none.
         **config: as `WarmExecutor` takes it.
     """
@@ -37,7 +39,7 @@ class RemoteExecutor(WarmExecutor):
     tells_of_handing_over = True
 
     def __init__(
-        self, open_transport: Callable[[Database], Transport], queue: str, **config: Any
+        self, open_transport: Callable[[Database, Site], Transport], queue: str, **config: Any
     ) -> None:
         super().__init__(**config)
         self._open_transport = open_transport
@@ -46,11 +48,13 @@ class RemoteExecutor(WarmExecutor):
     def _pool(
         self, context: PlanOrchestrationContext, plan: ExecutionPlan
     ) -> AbstractContextManager[Pool]:
+        site = Site.of_here(context.instance.root_directory, VERSION)
         database = Database.of_runs(PATIENCE)
         return RemotePool(
             context.dagster_run.run_id,
             database,
-            self._open_transport(database),
+            site,
+            self._open_transport(database, site),
             partial(self._queue_of, plan),
             partial(_limit_of, plan),
             partial(_tell, context, plan),

@@ -15,6 +15,7 @@ import psycopg2
 from flowtoy_dagster.engine.executors.remote.database import Database
 from flowtoy_dagster.engine.executors.remote.message import Message
 from flowtoy_dagster.engine.executors.remote.needs import LEASE
+from flowtoy_dagster.engine.sites.site import Site
 from flowtoy_dagster.errors import HomeError
 
 RENEWAL = 2.0
@@ -40,9 +41,14 @@ CREATE TABLE IF NOT EXISTS flowtoy_agents (
 CREATE TABLE IF NOT EXISTS flowtoy_queue (
     run_id text NOT NULL, turn integer NOT NULL, queue text NOT NULL, message text NOT NULL,
     id bigserial, PRIMARY KEY (run_id, turn));
-CREATE INDEX IF NOT EXISTS flowtoy_queue_order ON flowtoy_queue (queue, id);
+ALTER TABLE flowtoy_leases ADD COLUMN IF NOT EXISTS site text;
+ALTER TABLE flowtoy_agents ADD COLUMN IF NOT EXISTS site text;
+ALTER TABLE flowtoy_agents ADD COLUMN IF NOT EXISTS route text;
+ALTER TABLE flowtoy_queue ADD COLUMN IF NOT EXISTS route text;
+DROP INDEX IF EXISTS flowtoy_queue_order;
+CREATE INDEX IF NOT EXISTS flowtoy_queue_route ON flowtoy_queue (queue, route, id);
 """
-_LAST = "flowtoy_queue_order"
+_LAST = "flowtoy_queue_route"
 _FORGET_OLD = (
     "DELETE FROM flowtoy_leases WHERE seen < clock_timestamp() - interval '1 day'",
     "DELETE FROM flowtoy_agents WHERE seen < clock_timestamp() - interval '1 day'",
@@ -94,18 +100,22 @@ INSERT INTO flowtoy_leases (run_id, turn, step_key, attempts, lost) VALUES (%s, 
 RETURNING (SELECT coalesce(max(id), 0) FROM event_logs)
 """
 _PRESENT = """
-INSERT INTO flowtoy_agents (holder, host, queue, slots) VALUES (%s, %s, %s, %s)
-ON CONFLICT (holder) DO UPDATE SET seen = clock_timestamp()
+INSERT INTO flowtoy_agents (holder, host, queue, slots, site, route)
+VALUES (%s, %s, %s, %s, %s, %s) ON CONFLICT (holder) DO UPDATE SET seen = clock_timestamp()
 """
 _LISTENING = """
-SELECT count(*) FROM flowtoy_agents
+SELECT host, site FROM flowtoy_agents
 WHERE %s = ANY(string_to_array(queue, ',')) AND seen > clock_timestamp() - make_interval(secs => %s)
 """
 _IDLE = """
 SELECT count(*) FROM flowtoy_agents AS agent
 WHERE %s = ANY(string_to_array(queue, ',')) AND seen > clock_timestamp() - make_interval(secs => %s)
-AND slots > (SELECT count(*) FROM flowtoy_leases AS step
+AND route = %s AND slots > (SELECT count(*) FROM flowtoy_leases AS step
     WHERE step.holder = agent.holder AND NOT step.ended)
+"""
+_ELSEWHERE = """
+SELECT run_id, site FROM flowtoy_leases
+WHERE turn = 0 AND seen > clock_timestamp() - make_interval(secs => %s) AND site <> %s
 """
 
 
@@ -170,13 +180,15 @@ class Leases:
 
     Args:
         database: where it is; the tables are made there.
+        site: what this machine has.
 
     Raises:
         HomeError: the tables can't be made.
     """
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, site: Site) -> None:
         self._database = database
+        self._site = site
         try:
             database.make_tables(_LAST, _TABLES)
         except psycopg2.Error as error:
@@ -188,8 +200,9 @@ class Leases:
         for forget in _FORGET_OLD:
             self._database.rows(forget)
         self._database.rows(
-            "INSERT INTO flowtoy_leases (run_id, turn, step_key) VALUES (%s, 0, '') "
-            "ON CONFLICT (run_id, turn) DO UPDATE SET seen = clock_timestamp()", [run_id]
+            "INSERT INTO flowtoy_leases (run_id, turn, step_key, site) VALUES (%s, 0, '', %s) "
+            "ON CONFLICT (run_id, turn) DO UPDATE SET seen = clock_timestamp()",
+            [run_id, self._site.encode()],
         )
 
     def renew_run(self, run_id: str) -> None:
@@ -226,13 +239,19 @@ class Leases:
         """Take back a hand-out that nobody has; whether that was so."""
         return bool(self._database.count(_WITHDRAW, [message.run_id, message.turn]))
 
-    def listening(self, queue: str) -> int:
-        """How many agents take steps of a queue."""
-        return int(self._database.rows(_LISTENING, [queue, LEASE])[0][0])
+    def listening(self, queue: str) -> list[tuple[str, Site | None]]:
+        """The hosts of the agents that listen to a queue, and what these have."""
+        rows = self._database.rows(_LISTENING, [queue, LEASE])
+        return [(host, Site.decode(site)) for host, site in rows]
 
     def idle(self, queue: str) -> bool:
-        """Whether an agent that takes steps of a queue could take one more."""
-        return bool(self._database.rows(_IDLE, [queue, LEASE])[0][0])
+        """Whether an agent that takes steps of a queue could take one more of those here."""
+        return bool(self._database.rows(_IDLE, [queue, LEASE, self._site.route])[0][0])
+
+    def runs_elsewhere(self) -> list[tuple[str, Site | None]]:
+        """Runs that go on at machines that have something else, and what these have."""
+        rows = self._database.rows(_ELSEWHERE, [CARRIER_LEASE, self._site.encode()])
+        return [(run_id, Site.decode(site)) for run_id, site in rows]
 
     def claim(self, message: Message, holder: str, host: str) -> Claim | None:
         """Claim a hand-out; None where another has it, or nobody wants it any more.
@@ -256,7 +275,8 @@ class Leases:
 
     def present(self, holder: str, host: str, queue: str, slots: int) -> None:
         """Show that an agent takes steps; of several queues, with a comma between them."""
-        self._database.rows(_PRESENT, [holder, host, queue, slots])
+        site = self._site
+        self._database.rows(_PRESENT, [holder, host, queue, slots, site.encode(), site.route])
 
     def leave(self, holder: str) -> None:
         """An agent takes no more steps."""

@@ -5,9 +5,15 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 
+from flowtoy_dagster.terminal import say
+
 VERSION = 1
 LONGEST = 300
 """Bytes of a message; ours have less than 80."""
+
+
+class UnknownMessageError(Exception):
+    """What was delivered is no message of this version of flowtoy; says what it is."""
 
 
 @dataclass(frozen=True)
@@ -27,15 +33,33 @@ class Message:
         return json.dumps({"v": VERSION, "run": self.run_id, "turn": self.turn})
 
     @classmethod
-    def decode(cls, text: str) -> Message | None:
-        """The message in a text; None where it is none of this version."""
+    def decode(cls, text: str) -> Message:
+        """The message in a text.
+
+        Raises:
+            UnknownMessageError: it is none of this version.
+        """
         try:
             found = json.loads(text) if len(text) <= LONGEST else None
         except ValueError:
-            return None
-        if not isinstance(found, dict) or found.get("v") != VERSION:
-            return None
+            found = None
+        if not isinstance(found, dict) or not isinstance(found.get("v"), int):
+            raise UnknownMessageError("a message that is not flowtoy's")
+        if found["v"] != VERSION:
+            raise UnknownMessageError(
+                f"a message of version {found['v']}, which another version of flowtoy has sent: "
+                f"this worker takes those of version {VERSION}"
+            )
         run_id, turn = found.get("run"), found.get("turn")
         if isinstance(run_id, str) and isinstance(turn, int) and not isinstance(turn, bool):
             return cls(run_id, turn)
+        raise UnknownMessageError("a message that is not flowtoy's")
+
+
+def decoded(text: str) -> Message | None:
+    """The message in a text; one that is none of this version is reported, and dropped."""
+    try:
+        return Message.decode(text)
+    except UnknownMessageError as unknown:
+        say(f"drops {unknown}")
         return None

@@ -25,6 +25,8 @@ from flowtoy_dagster.engine.executors.remote.needs import LEASE
 from flowtoy_dagster.engine.executors.remote.transport import Transport
 from flowtoy_dagster.engine.executors.warm.pool import Report, StepDone, StepEvent, StepLost
 from flowtoy_dagster.engine.executors.warm.worker import StepTask
+from flowtoy_dagster.engine.sites.misfits import why_nobody_takes
+from flowtoy_dagster.engine.sites.site import Site
 
 logger = logging.getLogger("flowtoy.step")
 
@@ -58,7 +60,7 @@ class _Turn:
         soon: seconds until it is asked whether a worker could take it.
         handed_at: when it was handed out first.
         told: the ids of events that tell that it waits for a worker, which are the run's own.
-        has_told: whether there is one.
+        has_told: what the last one of them said.
         has_last: whether the last event of the attempt was read.
     """
 
@@ -71,8 +73,23 @@ class _Turn:
     pause: float = field(default_factory=lambda: SEND_AGAIN)
     soon: float = field(default_factory=lambda: SEND_SOON)
     told: set[int] = field(default_factory=set)
-    has_told: bool = False
+    has_told: str = ""
     has_last: bool = False
+
+
+@dataclass(frozen=True)
+class _Wait:
+    """Why steps of a queue wait for a worker.
+
+    Attributes:
+        why: the reason.
+        is_busy: whether there are workers, which have no free slot.
+        asked_at: when this was so, by the monotonic clock.
+    """
+
+    why: str
+    is_busy: bool
+    asked_at: float
 
 
 class RemotePool:
@@ -81,6 +98,7 @@ class RemotePool:
     Args:
         run_id: the run.
         database: the connection of this process; closed at the end.
+        site: what this machine has.
         transport: takes the messages.
         queue_of: gives the queue of a step by its key.
         limit_of: gives, by the key of a step, how many seconds after the run's begin it must have a
@@ -92,6 +110,7 @@ class RemotePool:
         self,
         run_id: str,
         database: Database,
+        site: Site,
         transport: Transport,
         queue_of: Callable[[str], str],
         limit_of: Callable[[str], float | None],
@@ -104,7 +123,9 @@ class RemotePool:
         self._limit_of = limit_of
         self._began = time.monotonic()
         self._tell = tell
-        self._leases = Leases(database)
+        self._site = site
+        self._leases = Leases(database, site)
+        self._waits: dict[str, _Wait] = {}
         self._turns: dict[int, _Turn] = {}
         self._numbers = itertools.count(1)
         self._looked_at = self._renewed_at = time.monotonic()
@@ -239,7 +260,8 @@ class RemotePool:
             return
         if self._leases.withdraw(turn.message):
             del self._turns[turn.message.turn]
-            yield StepLost(turn.step_key, 0, None, NOT_TAKEN, is_final=True)
+            why = self._why_waiting(turn.queue, time.monotonic()).why
+            yield StepLost(turn.step_key, 0, None, f"{NOT_TAKEN}: {why}", is_final=True)
 
     def _ended(
         self, turn: _Turn, gone: str | None, error: SerializableErrorInfo | None = None
@@ -263,12 +285,24 @@ class RemotePool:
             if self._leases.idle(self._transport.listeners(turn.queue)):
                 self._send_again(turn, now)
             turn.soon *= 2
-        if not turn.has_told and now - turn.handed_at > TELL_AFTER:
-            turn.has_told = True
+        if now - turn.handed_at > TELL_AFTER:
+            self._report_wait(turn, self._why_waiting(turn.queue, now))
+
+    def _report_wait(self, turn: _Turn, wait: _Wait) -> None:
+        """Store why a step waits, and again where the reason is another one, and a worse one."""
+        if wait.why == turn.has_told or (turn.has_told and wait.is_busy):
+            return
+        turn.has_told = wait.why
+        if not wait.is_busy:
+            logger.warning("step '%s' %s: %s", turn.step_key, _WAITS, wait.why)
+        self._tell(turn.step_key, f"{_WAITS}: {wait.why}")
+
+    def _why_waiting(self, queue: str, now: float) -> _Wait:
+        """Why steps of a queue wait, as it was a short time ago."""
+        known = self._waits.get(queue)
+        if known is None or now - known.asked_at > TELL_AFTER:
+            listening = self._leases.listening(self._transport.listeners(queue))
+            why, is_busy = why_nobody_takes(queue, self._site, listening)
             trouble = self._transport.trouble()
-            if trouble is None and self._leases.listening(self._transport.listeners(turn.queue)):
-                why = f"those on queue '{turn.queue}' are busy"
-            else:
-                why = trouble or f"none listens on queue '{turn.queue}'"
-                logger.warning("step '%s' %s: %s", turn.step_key, _WAITS, why)
-            self._tell(turn.step_key, f"{_WAITS}: {why}")
+            known = self._waits[queue] = _Wait(trouble or why, is_busy and trouble is None, now)
+        return known

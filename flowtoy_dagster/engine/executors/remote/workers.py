@@ -22,15 +22,16 @@ if TYPE_CHECKING:
     from flowtoy_dagster.engine.executors.remote.database import Database
     from flowtoy_dagster.engine.executors.remote.message import Message
     from flowtoy_dagster.engine.executors.remote.transport import Transport
+    from flowtoy_dagster.engine.sites.site import Site
 
 DEFAULT_QUEUE = "default"
 _SUBMIT = (
-    "INSERT INTO flowtoy_queue (run_id, turn, queue, message) VALUES (%s, %s, %s, %s) "
+    "INSERT INTO flowtoy_queue (run_id, turn, queue, route, message) VALUES (%s, %s, %s, %s, %s) "
     "ON CONFLICT (run_id, turn) DO NOTHING"
 )
 _TAKE = (
     "DELETE FROM flowtoy_queue WHERE (run_id, turn) = (SELECT run_id, turn FROM flowtoy_queue "
-    "WHERE queue = %s ORDER BY id FOR UPDATE SKIP LOCKED LIMIT 1) RETURNING message"
+    "WHERE queue = %s AND route = %s ORDER BY id FOR UPDATE SKIP LOCKED LIMIT 1) RETURNING message"
 )
 
 
@@ -39,18 +40,20 @@ class PostgresQueue:
 
     Args:
         database: the connection of this process.
+        route: of the site here (`Site.route`): what another one sends is not taken.
         queue: what an agent takes; a run says it with each message.
     """
 
-    def __init__(self, database: Database, queue: str = DEFAULT_QUEUE) -> None:
+    def __init__(self, database: Database, route: str, queue: str = DEFAULT_QUEUE) -> None:
         self._database = database
+        self._route = route
         self._queue = queue
 
     def submit(self, message: Message, queue: str) -> None:
         """Send a message to the workers of a queue."""
         from flowtoy_dagster.engine.executors.remote.leases import WAKE_CHANNEL
 
-        values = [message.run_id, message.turn, queue, message.encode()]
+        values = [message.run_id, message.turn, queue, self._route, message.encode()]
         self._database.rows(_SUBMIT, values)
         self._database.rows("SELECT pg_notify(%s, '')", [WAKE_CHANNEL])
 
@@ -68,10 +71,10 @@ class PostgresQueue:
 
     def take(self) -> Message | None:
         """The next message; None where there is none now."""
-        from flowtoy_dagster.engine.executors.remote.message import Message
+        from flowtoy_dagster.engine.executors.remote.message import decoded
 
-        while rows := self._database.rows(_TAKE, [self._queue]):
-            found = Message.decode(rows[0][0])
+        while rows := self._database.rows(_TAKE, [self._queue, self._route]):
+            found = decoded(rows[0][0])
             if found is not None:
                 return found
         return None
@@ -97,8 +100,8 @@ class RemoteKind(ExecutorKind):
     has_queues = True
     gives_waits = True
 
-    def transport(self, database: Database) -> Transport:
-        """The end of the queue at which a run is, given the run's connection."""
+    def transport(self, database: Database, site: Site) -> Transport:
+        """The end of the queue at which a run is, given its connection and what its machine has."""
         raise NotImplementedError
 
     def build(
@@ -149,20 +152,23 @@ class RemoteKind(ExecutorKind):
 class WorkersKind(RemoteKind):
     """Needs nothing but the database that has the history."""
 
-    def transport(self, database: Database) -> Transport:
+    def transport(self, database: Database, site: Site) -> Transport:
         """The queue in the database of runs."""
-        return PostgresQueue(database)
+        return PostgresQueue(database, site.route)
 
     def examine(self, *, is_wanted: bool) -> Iterable[Health]:
         """Which workers were seen lately, and what waits for one."""
+        from flowtoy_dagster.engine.executors.remote.message import VERSION
         from flowtoy_dagster.engine.executors.remote.needs import LEASE
         from flowtoy_dagster.engine.health.workers import examine_workers
 
-        return examine_workers("", LEASE, is_wanted=is_wanted)
+        return examine_workers("", LEASE, VERSION, is_wanted=is_wanted)
 
     def serve(self, queue: str, slots: int) -> None:
         """Take steps of a queue until SIGTERM."""
         from flowtoy_dagster.engine.executors.remote.agent import serve
 
         self.check_worker(queue)
-        serve(lambda database: PostgresQueue(database, queue), queue, slots)
+        serve(
+            lambda database, site: PostgresQueue(database, site.route, queue), queue, slots
+        )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -16,9 +17,10 @@ from flowtoy_dagster import run_flow
 from flowtoy_dagster.engine.executors.remote import pool
 from flowtoy_dagster.engine.executors.remote.database import Database
 from flowtoy_dagster.engine.executors.remote.leases import Leases
-from flowtoy_dagster.engine.executors.remote.message import LONGEST, Message
+from flowtoy_dagster.engine.executors.remote.message import LONGEST, Message, decoded
 from flowtoy_dagster.engine.executors.remote.pool import RemotePool
 from flowtoy_dagster.engine.executors.warm.worker import StepTask
+from flowtoy_dagster.engine.sites.site import Site
 from flowtoy_dagster.errors import HomeError, RunInterrupted, UsageError
 from flowtoy_dagster.loader import load_flow, with_executor
 from flowtoy_dagster.runs.cancel import cancel_run
@@ -220,8 +222,12 @@ def test_an_executor_can_be_chosen_by_the_command_line_or_the_environment(
     "", "no JSON", "[]", "null", '{"v": 2, "run": "a", "turn": 1}', '{"v": 1, "run": "a"}',
     '{"v": 1, "run": 1, "turn": 1}', '{"v": 1, "run": "a", "turn": true}', '{"v": 1}' + " " * 400,
 ])
-def test_what_is_no_message_of_this_version_is_dropped(text: str) -> None:
-    assert Message.decode(text) is None
+def test_what_is_no_message_of_this_version_is_reported_and_dropped(
+    text: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert decoded(text) is None
+    reason = "a message of version 2, which" if '"v": 2' in text else "a message that is not fl"
+    assert f"drops {reason}" in capsys.readouterr().err
 
 
 def test_a_message_is_short_and_only_says_where_its_step_is() -> None:
@@ -240,11 +246,17 @@ def test_a_message_that_nobody_has_is_sent_again_soon_where_a_worker_is_free(
     transport = Mock(**{"submit.side_effect": lambda message, _: sent.append(message),
                         "trouble.return_value": None, "listeners.return_value": "free"})
     options = (lambda _: "free", lambda _: None, Mock())
-    with RemotePool("a run", database, transport, *options) as steps:
+    site = Site("0.2", "3.12.1", 1, "f00", "here")
+    with RemotePool("a run", database, site, transport, *options) as steps:
         steps.run("one", StepTask(0, None))
         list(steps.wait(0))
         assert [message.turn for message in sent] == [1]
-        Leases(database).present("holder", "host", "free,other", 1)
+        # One that can't take it is no reason.
+        other = dataclasses.replace(site, files="f01")
+        Leases(database, other).present("other", "host", "free", 1)
+        list(steps.wait(0))
+        assert [message.turn for message in sent] == [1]
+        Leases(database, site).present("holder", "host", "free,other", 1)
         list(steps.wait(0))
         assert [message.turn for message in sent] == [1, 1]
         steps.run("two", StepTask(0, None))

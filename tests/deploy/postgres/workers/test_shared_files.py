@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
+import socket
 import threading
 import time
 from collections.abc import Callable
@@ -13,9 +15,14 @@ from typing import Any
 import pytest
 
 from flowtoy_dagster import run_flow
+from flowtoy_dagster.engine.executors.remote import executor, message, pool
+from flowtoy_dagster.engine.executors.remote.database import Database
 from flowtoy_dagster.engine.executors.remote.needs import LEASE
+from flowtoy_dagster.engine.executors.remote.workers import PostgresQueue
+from flowtoy_dagster.engine.sites.site import Site
 from flowtoy_dagster.loader import load_flow, with_executor
 from flowtoy_dagster.store.configs import CONFIGS_FOLDER, configs_of
+from flowtoy_dagster.store.shared.identity import IDENTITY_FOLDER, identity_of_files
 
 pytestmark = pytest.mark.filterwarnings("ignore:Class `ExpectationResult`:DeprecationWarning")
 
@@ -37,6 +44,8 @@ def with_files(machines: Any, name: str) -> Path:
         (machines.files / shared).mkdir(mode=0o700, exist_ok=True)
         (folder / shared).symlink_to(machines.files / shared)
     (folder / CONFIGS_FOLDER).mkdir(mode=0o700)
+    identity_of_files(machines.folder / "carrier")
+    (folder / IDENTITY_FOLDER).symlink_to(machines.files / IDENTITY_FOLDER)
     return folder
 
 
@@ -81,17 +90,69 @@ def test_a_store_that_does_not_answer_costs_no_worker_its_steps(
     assert worker.end() == 0
 
 
-def test_a_worker_with_files_of_its_own_says_where_it_has_looked(
-    here: Any, write: Callable[..., Path]
+FOUR = """
+    runner: {executor: workers, on_error: continue OPTIONS}
+    flow:
+      - {name: one, source: {type: process, command: [echo, one]}}
+      - {name: two, source: {type: process, command: [echo, two]}}
+      - {name: three, depends_on: one, source: {type: process, command: [echo, three]}}
+      - {name: four, depends_on: three, source: {type: process, command: [echo, four]}}
+"""
+
+
+def test_a_worker_with_other_files_leaves_steps_to_others_and_says_so(
+    here: Any, write: Callable[..., Path], tmp_path: Path
 ) -> None:
-    flow = write("""
-        runner: {executor: workers}
-        flow:
-          - {name: one, source: {type: process, command: [echo, one]}}
-    """)
-    files = with_files(here, "other")
-    worker = here.start(FLOWTOY_FILES=str(files))
-    done = run_flow(flow)
+    tmp_path.chmod(0o700)
+    wrong = here.start("-c", "4", FLOWTOY_FILES=str(tmp_path))
+    right = here.start("-c", "1")
+    done = run_flow(write(FOUR.replace("OPTIONS", "")))
+    assert done.success, [step.error for step in done.status.steps.values()]
+    assert right.log.count("takes step") == 4
+    reason = (f"whose machine has other files (FLOWTOY_FILES): the folder {here.files} there, "
+              f"the folder {tmp_path} here")
+    # It looks each 10 seconds.
+    with_step = write(BUSY.replace("MARK", "/dev/null"))
+    run = threading.Thread(target=run_flow, args=[with_executor(load_flow(with_step), "workers")])
+    run.start()
+    wrong.wait_for(reason)
+    run.join()
+    assert "takes step" not in wrong.log
+    assert wrong.log.count("takes no steps of run ") == 1
+    assert (wrong.end(), right.end()) == (0, 0)
+
+
+def test_a_run_names_the_worker_that_has_other_files_where_there_is_no_other_one(
+    here: Any, write: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    monkeypatch.setattr(pool, "TELL_AFTER", 1.0)
+    tmp_path.chmod(0o700)
+    wrong = here.start(FLOWTOY_FILES=str(tmp_path))
+    done = run_flow(write(FOUR.replace("OPTIONS", ", timeout: 6s")))
+    why = (f"none on queue 'default' can take it: the worker on {socket.gethostname()} has other "
+           f"files (FLOWTOY_FILES): the folder {tmp_path} there, the folder {here.files} here")
     error = done.status.steps["one"].error
-    assert f"the configuration of the run is not in the folder {files}; set FLOWTOY_FILES" in error
+    assert error == f"{pool.NOT_TAKEN}: {why}"
+    assert f"step 'one' waits for a worker: {why}" in caplog.messages
+    assert wrong.end() == 0
+
+
+def test_a_run_names_the_worker_that_takes_messages_of_another_version(
+    here: Any, write: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pool, "TELL_AFTER", 1.0)
+    for module in (executor, message):
+        monkeypatch.setattr(module, "VERSION", 2)
+    worker = here.start()
+    done = run_flow(write(FOUR.replace("OPTIONS", ", timeout: 12s")))
+    error = done.status.steps["one"].error or ""
+    assert f"the worker on {socket.gethostname()} has messages of version 1 (" in error
+    worker.wait_for("takes no steps of run ")
+    assert "whose machine has messages of version 2 (" in worker.log
+    # What comes all the same, it does not keep to itself.
+    with contextlib.closing(Database(here.address, 0)) as database:
+        route = Site.of_here(here.folder / "carrier", 1).route
+        PostgresQueue(database, route).submit(message.Message("f3a1" * 8, 1), "default")
+    worker.wait_for("drops a message of version 2, which another version of flowtoy has sent")
     assert worker.end() == 0

@@ -22,7 +22,10 @@ from flowtoy_dagster.engine.executors.brokers.celery.app import (
     TASK,
     make_app,
 )
-from flowtoy_dagster.engine.executors.brokers.deployment import deployment_here
+from flowtoy_dagster.engine.executors.brokers.deployment import (
+    Deployment,
+    deployment_here,
+)
 from flowtoy_dagster.engine.executors.brokers.guest import GuestAgent
 from flowtoy_dagster.engine.executors.brokers.inbox import NotTakenError
 from flowtoy_dagster.engine.executors.brokers.outbox import QUEUE_PREFIX, queue_name
@@ -62,7 +65,7 @@ class AgentStep(bootsteps.StartStopStep):  # type: ignore[misc]
     """The part of Celery's worker that starts and ends the agent."""
 
     guest: GuestAgent | None = None
-    deployment = ""
+    deployment: Deployment
 
     def start(self, parent: Any) -> None:
         """Start the agent, unless it was before the worker."""
@@ -106,23 +109,23 @@ class AgentStep(bootsteps.StartStopStep):  # type: ignore[misc]
             self.guest.stop()
 
 
-def worker_app(address: str, deployment: str, guest: GuestAgent | None = None) -> Celery:
+def worker_app(address: str, deployment: Deployment, guest: GuestAgent | None = None) -> Celery:
     """The application of a worker.
 
     Args:
         address: of the broker.
-        deployment: the identity of the deployment, from whose queues it takes.
+        deployment: from whose queues it takes.
         guest: an agent that has been started; by default the worker starts one.
     """
     app = make_app(address)
-    app.conf.task_default_queue = queue_name(deployment, DEFAULT_QUEUE)
+    app.conf.task_default_queue = queue_name(deployment.name, DEFAULT_QUEUE)
 
     class OwnQueues(Queues):  # type: ignore[misc]
         def new_missing(self, name: str) -> Any:
             # `-Q` names queues as flows do, after the prefix; they are those of this deployment.
             short = name.removeprefix(QUEUE_PREFIX)
-            own = short != name and not name.startswith(queue_name(deployment, ""))
-            return super().new_missing(queue_name(deployment, short) if own else name)
+            own = short != name and not name.startswith(queue_name(deployment.name, ""))
+            return super().new_missing(queue_name(deployment.name, short) if own else name)
 
     app.amqp.queues_cls = OwnQueues
     found: list[AgentStep] = []
@@ -162,7 +165,7 @@ def serve(address: str, queue: str, slots: int) -> None:
         warnings.simplefilter("ignore", SecurityWarning)  # of root, who must trust the broker
         worker = worker_app(address, deployment, guest).Worker(
             hostname=f"flowtoy-{uuid.uuid4().hex[:8]}@{socket.gethostname()}",
-            pool="threads", concurrency=slots, queues=[queue_name(deployment, queue)],
+            pool="threads", concurrency=slots, queues=[queue_name(deployment.name, queue)],
             without_gossip=True, without_mingle=True, quiet=True,
             loglevel=logging.getLogger("flowtoy").level, consumer_cls=SteadyConsumer,
         )
@@ -172,7 +175,7 @@ def serve(address: str, queue: str, slots: int) -> None:
         raise SystemExit(1)
 
 
-def _guest(queues: list[str], slots: int, deployment: str) -> GuestAgent:
+def _guest(queues: list[str], slots: int, deployment: Deployment) -> GuestAgent:
     return GuestAgent(EXECUTOR, queues, slots, deployment, _end_worker)
 
 
@@ -180,9 +183,9 @@ def _end_worker() -> None:
     state.should_stop = 1
 
 
-def _queues_of(app: Celery, deployment: str) -> list[str]:
+def _queues_of(app: Celery, deployment: Deployment) -> list[str]:
     """The queues that a worker takes from, as flows call them."""
-    prefix = queue_name(deployment, "")
+    prefix = queue_name(deployment.name, "")
     names = list(app.amqp.queues.consume_from)
     return [name[len(prefix):] for name in names if name.startswith(prefix)]
 

@@ -12,7 +12,10 @@ from distributed import Worker, WorkerPlugin
 from distributed.core import Status
 
 from flowtoy_dagster.engine.executors.brokers.dask.tasks import EXECUTOR, PLUGIN
-from flowtoy_dagster.engine.executors.brokers.deployment import deployment_here
+from flowtoy_dagster.engine.executors.brokers.deployment import (
+    Deployment,
+    deployment_here,
+)
 from flowtoy_dagster.engine.executors.brokers.guest import GuestAgent
 from flowtoy_dagster.engine.executors.brokers.outbox import QUEUE_PREFIX, queue_name
 from flowtoy_dagster.engine.executors.remote.agent import fork_off_workers
@@ -54,7 +57,7 @@ async def add_agent(worker: Worker) -> GuestAgent:
     for resources in (worker.state.total_resources, worker.state.available_resources):
         for queue, count in slots.items():
             del resources[QUEUE_PREFIX + queue]
-            resources[queue_name(deployment, queue)] = count
+            resources[queue_name(deployment.name, queue)] = count
     guest = _guest(list(slots), worker.state.nthreads, deployment, worker)
     await asyncio.to_thread(guest.start)
     await worker.plugin_add(AgentPlugin(guest), name=PLUGIN)
@@ -91,7 +94,7 @@ class _Host:
     """Workers of Dask, one after another, for one agent: each ends with its connection."""
 
     def __init__(
-        self, address: str, queue: str, slots: int, folder: str, deployment: str
+        self, address: str, queue: str, slots: int, folder: str, deployment: Deployment
     ) -> None:
         self._address = address
         self._queue = queue
@@ -132,7 +135,7 @@ class _Host:
         worker = Worker(
             self._address,
             nthreads=self._slots,
-            resources={queue_name(self._deployment, self._queue): self._slots},
+            resources={queue_name(self._deployment.name, self._queue): self._slots},
             plugins=(AgentPlugin(self._guest),),
             local_directory=self._folder,
             memory_limit=0,
@@ -164,7 +167,7 @@ class _Host:
         ended.cancel()
 
 
-def _guest(queues: list[str], slots: int, deployment: str, worker: Worker) -> GuestAgent:
+def _guest(queues: list[str], slots: int, deployment: Deployment, worker: Worker) -> GuestAgent:
     loop = asyncio.get_running_loop()
 
     def end() -> None:

@@ -154,13 +154,13 @@ def test_a_message_that_is_delivered_twice_or_late_or_is_none_changes_nothing(
     answers = list(EXECUTORS[deployment.executor].examine(is_wanted=False))
     (broker,) = (one for one in answers if one.part == "broker")
     assert broker.state == "ok"
-    assert broker.text.endswith(f"queues are {queue_name(deployment_here(), '*')}")
+    assert broker.text.endswith(f"queues are {queue_name(deployment_here().name, '*')}")
     # Workers of other tests may be among them.
     listening = [one for one in answers if "from queue 'default'" in one.text]
     assert len(listening) >= len(deployment.workers)
     assert {(one.part, one.state) for one in listening} == {("workers", "ok")}
     sender = EXECUTORS[deployment.executor].open_sender()
-    queue = queue_name(deployment_here(), "default")
+    queue = queue_name(deployment_here().name, "default")
 
     def deliver(run_id: str) -> None:
         for turn in (1, 1, 7):

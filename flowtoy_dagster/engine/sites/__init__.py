@@ -1,0 +1,1 @@
+"""What machines of a deployment have, and what is said where that is not the same."""
