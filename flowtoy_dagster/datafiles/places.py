@@ -213,6 +213,31 @@ def open_source(place: str) -> BinaryIO:
     return copy
 
 
+def size_of(place: str) -> int:
+    """The bytes of a file at a place.
+
+    Raises:
+        PlaceError: it can't be reached, or is a folder.
+        OSError: it is not there.
+    """
+    path = local_path(place)
+    if path is not None:
+        return path.stat().st_size
+    unusable = why_unusable(place)
+    if unusable is not None:
+        raise PlaceError("; ".join(part for part in unusable if part))
+    system, key = file_system(place)
+    try:
+        found = system.info(key)
+    except FileNotFoundError:
+        raise
+    except Exception as error:  # noqa: BLE001 - file systems raise many kinds
+        raise PlaceError(reason_of(error)) from None
+    if found.get("type") != "file":
+        raise PlaceError("it is not a file")
+    return int(found["size"])
+
+
 def file_system(place: str) -> tuple[Any, str]:
     """The file system of a URL that can be used, and the path in it; nothing of it is remembered
     for later.

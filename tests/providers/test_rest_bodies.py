@@ -13,6 +13,9 @@ from loopback import Server, answer, call, drop, plain, serving
 from token_api import run
 
 from flowtoy_dagster.providers.kinds import InstalledProviders
+from flowtoy_dagster.providers.rest.bodies.local_files import below
+from flowtoy_dagster.providers.rest.bodies.uploads import FileBody, file_body
+from flowtoy_dagster.providers.rest.provider import RestConfiguration
 
 
 @pytest.fixture(autouse=True)
@@ -288,3 +291,33 @@ def test_a_trace_that_is_none_is_not_sent(
     monkeypatch.setenv("TRACEPARENT", value)
     call(url=server.url)
     assert "traceparent" not in server.request.headers
+
+
+def test_a_file_in_an_object_store_is_sent(server: Server) -> None:  # language 21.8
+    import fsspec
+
+    fsspec.filesystem("memory").pipe("/lake/rows.csv", b"id\n1\n")
+    url = "memory://lake/rows.csv"
+    for keys in ({"body": {"file": url}}, {"files": {"a": url}}):
+        result = call(url=server.url, method="PUT", **keys)
+        assert result.notes == ()
+        assert b"id\n1\n" in server.requests[-1].body
+    body, kind = file_body(FileBody.model_validate({"file": url}))
+    # Where it is sent again, from the beginning.
+    assert [body.stream().read() for _ in range(2)] == [b"id\n1\n"] * 2
+    assert kind == "text/csv"
+    settings = RestConfiguration.model_validate({"url": server.url, "body": {"file": url}})
+    placed = below(settings, Path("/flow")).body
+    assert placed is not None
+    assert placed.file == url
+
+
+@pytest.mark.parametrize(("url", "note"), [
+    ("memory://lake/none.csv", "there is no file 'memory://lake/none.csv'"),
+    ("ftp://lake/a.csv", "the file 'ftp://lake/a.csv' can't be read: files at 'ftp://' are not "
+                         "supported; use a path, or one of 'gs://', 'memory://', 's3://'"),
+])
+def test_a_file_that_is_not_in_a_store_is_named(server: Server, url: str, note: str) -> None:
+    result = call(url=server.url, method="PUT", body={"file": url})
+    assert result.notes == (f"the request can't be sent: 'body.file': {note}",)
+    assert server.requests == []

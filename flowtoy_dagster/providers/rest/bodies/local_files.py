@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 from typing import Any, TypeVar
 
+from flowtoy_dagster.datafiles.places import scheme_of
 from flowtoy_dagster.providers.rest.bodies.contents import RequestContents
 
 S = TypeVar("S", bound=RequestContents)
@@ -22,7 +23,7 @@ def below(settings: S, folder: Path | None) -> S:
         return settings
 
     def placed(path: str) -> str:
-        return os.path.join(folder, path)
+        return path if scheme_of(path) is not None else os.path.join(folder, path)
 
     change: dict[str, Any] = {}
     if settings.files is not None:

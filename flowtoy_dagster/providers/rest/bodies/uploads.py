@@ -9,10 +9,17 @@ import stat
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Annotated, Any, BinaryIO
 
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
+from flowtoy_dagster.datafiles.places import (
+    PlaceError,
+    open_source,
+    reason_of,
+    scheme_of,
+    size_of,
+)
 from flowtoy_dagster.errors import system_reason
 from flowtoy_dagster.flow.files.suggestions import nearest
 from flowtoy_dagster.flow.schema.fields import Misplaced, Strict, Templated, Text
@@ -89,7 +96,7 @@ class FilePart:
         """Its bytes; raises UnsendableError where it is not as it was."""
         left = self.size
         try:
-            with open(self.path, "rb") as file:
+            with _opened(self.path) as file:
                 if os.fstat(file.fileno()).st_size == self.size:
                     while left and (piece := file.read(min(_PIECE, left))):
                         left -= len(piece)
@@ -152,6 +159,8 @@ def unreadable(key: str, path: str, error: OSError, *, sent: bool = False) -> Un
 
 
 def _part(key: str, path: str) -> FilePart:
+    if scheme_of(path) is not None:
+        return _part_elsewhere(key, path)
     try:
         facts = os.stat(path)
     except ValueError:  # a null character
@@ -166,6 +175,30 @@ def _part(key: str, path: str) -> FilePart:
     except OSError as error:
         raise unreadable(key, path, error) from None
     return FilePart(key, path, facts.st_size)
+
+
+def _part_elsewhere(key: str, url: str) -> FilePart:
+    """A file at a URL that fsspec knows, such as a file output in an object store."""
+    try:
+        return FilePart(key, url, size_of(url))
+    except PlaceError as error:
+        raise UnsendableError(f"'{key}': the file '{url}' can't be read: {error}") from None
+    except OSError as error:
+        raise unreadable(key, url, error) from None
+
+
+def _opened(path: str) -> BinaryIO:
+    """A file to be read; raises OSError."""
+    if scheme_of(path) is None:
+        return open(path, "rb")
+    try:
+        return open_source(path)
+    except PlaceError as error:
+        raise OSError(str(error)) from None
+    except OSError:
+        raise
+    except Exception as error:  # noqa: BLE001 - file systems raise many kinds
+        raise OSError(reason_of(error)) from None
 
 
 def file_body(given: FileBody) -> tuple[StreamedBody, str]:
