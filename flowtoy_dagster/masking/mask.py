@@ -16,6 +16,7 @@ from typing import Any
 
 from flowtoy_dagster.masking.forms import SHORTEST, Finder
 from flowtoy_dagster.masking.names import is_plain_name, is_secret_name, words_of
+from flowtoy_dagster.masking.views import Span
 
 HIDDEN = "***"
 
@@ -212,10 +213,15 @@ class Mask:
         if not self._values or len(text) < SHORTEST:
             return text
         data = text.encode("utf-8", "surrogatepass")
-        spans = self._finder.spans(data)
+        spans = self.spans(data)
+        return _without(data, spans).decode("utf-8", "surrogatepass") if spans else text
+
+    def spans(self, data: bytes) -> list[Span]:
+        """Where secrets are in text that is UTF-8, from the first to the last."""
+        if not self._values:
+            return []
         # A character is not cut in two by a form in another encoding.
-        whole = [(_begin(data, start), _end(data, end)) for start, end in spans]
-        return _without(data, whole).decode("utf-8", "surrogatepass") if spans else text
+        return [(_begin(data, start), _end(data, end)) for start, end in self._finder.spans(data)]
 
     def data(self, value: Any) -> Any:
         """JSON data without the secrets in its texts; keys, numbers, true and false stay."""

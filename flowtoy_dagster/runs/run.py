@@ -41,6 +41,7 @@ from flowtoy_dagster.runs.status.stored_waits import stored_waits
 from flowtoy_dagster.store.outputs import OutputText
 from flowtoy_dagster.store.record import StepRecord
 from flowtoy_dagster.store.recordings.recording import Recording
+from flowtoy_dagster.store.recordings.unrecorded import UnrecordedCall
 
 logger = logging.getLogger("flowtoy")
 
@@ -56,14 +57,14 @@ class FlowRun:
         status: how the run and each step ended.
         home: the home folder that holds its history.
         mask: hides the run's secrets.
-        unrecorded: of a replay, the calls that are not as they were recorded.
+        unrecorded_calls: of a replay, those that are not as they were recorded.
     """
 
     status: RunStatus
     home: Path
     mask: Mask
     _records: list[tuple[str, StepRecord | None]] = field(repr=False)
-    unrecorded: tuple[str, ...] = ()
+    unrecorded_calls: tuple[UnrecordedCall, ...] = ()
 
     @property
     def run_id(self) -> str:
@@ -73,7 +74,12 @@ class FlowRun:
     @property
     def success(self) -> bool:
         """Whether the run succeeded, and as a replay called only what was recorded."""
-        return self.status.success and not self.unrecorded
+        return self.status.success and not self.unrecorded_calls
+
+    @property
+    def unrecorded(self) -> tuple[str, ...]:
+        """Of a replay, the calls that are not as they were recorded, in words."""
+        return tuple(map(str, self.unrecorded_calls))
 
     @property
     def outputs(self) -> dict[str, dict[str, Any] | None]:
@@ -196,7 +202,7 @@ def start(
     )
     if recording is not None:
         if recording.replays:
-            finished.unrecorded = tuple(history.store.unrecorded(run.run_id))
+            finished.unrecorded_calls = tuple(history.store.unrecorded(run.run_id))
         else:
             end_recording(history, recording, flow, finished.status, finished.mask)
     notify_of_end(history, run, flow, finished.status)

@@ -19,6 +19,7 @@ from flowtoy_dagster.store.output_text import ListText, OutputSummary, ValueText
 from flowtoy_dagster.store.places import RunPlaces
 from flowtoy_dagster.store.record import MissingRecordError, RecordError, StepRecord, end_of_record
 from flowtoy_dagster.store.recordings.recording import Recording
+from flowtoy_dagster.store.recordings.unrecorded import UnrecordedCall
 from flowtoy_dagster.store.shared.shared_files import shared_store
 from flowtoy_dagster.store.store import LONGEST_NAME, Store, open_store, quoted
 
@@ -185,22 +186,22 @@ class RecordStore:
         except (OSError, ValueError, TypeError, KeyError):
             return None
 
-    def note_unrecorded(self, run_id: str, text: str) -> None:
+    def note_unrecorded(self, run_id: str, call: UnrecordedCall) -> None:
         """Note a call of a replay that is not as it was recorded.
 
         Raises:
             OSError: it can't be written.
         """
         with self._store.appender(f"{_folder(run_id)}/{_UNRECORDED}") as file:
-            file.write(dumps(text) + b"\n")
+            file.write(dumps(call.facts()) + b"\n")
 
-    def unrecorded(self, run_id: str) -> list[str]:
+    def unrecorded(self, run_id: str) -> list[UnrecordedCall]:
         """The calls of a replay that are not as they were recorded."""
         try:
             lines = self._store.read(f"{_folder(run_id)}/{_UNRECORDED}").splitlines()
         except FileNotFoundError:
             return []
-        return [str(loads_checked(line)) for line in lines]
+        return [UnrecordedCall.of(loads_checked(line)) for line in lines]
 
     def write(
         self, run_id: str, step_key: str, outcome: StepOutcome, keep_result: bool

@@ -251,6 +251,8 @@ flow:
         "step 'c': its call differs from the recorded one (c/1-001.json): "
         'command[1]: recorded "one", now "two"',
     )
+    (call,) = done.unrecorded_calls
+    assert (call.step, call.item, call.attempt) == ("c", None, 1)
     with History() as history, pytest.raises(UsageError, match="is a replay"):
         plan_retry(history, history.find("last"))
 

@@ -25,7 +25,8 @@ from flowtoy_dagster.terminal import say
 
 if TYPE_CHECKING:
     from flowtoy_dagster.runs.run import FlowRun
-    from flowtoy_dagster.runs.status.models import Change, RunStatus
+    from flowtoy_dagster.runs.status.models import Change, StepStatus
+    from flowtoy_dagster.store.recordings.unrecorded import UnrecordedCall
 
 
 def prepare_process(flow: Flow, max_workers: int | None) -> None:
@@ -175,20 +176,20 @@ def _carry_out(
         say(str(error))
     finally:
         progress.summarize(finished.status)
-    for told in finished.unrecorded:
-        if not _is_reason(told, finished.status):
-            say(told)
+    for call in finished.unrecorded_calls:
+        if not _is_reason(call, finished.status.steps.get(call.step)):
+            say(str(call))
     if interrupt is not None:
         raise interrupt
     if not finished.success:
         raise typer.Exit(1)
 
 
-def _is_reason(told: str, status: RunStatus) -> bool:
-    """Whether a call that differs is the reason of a failed step, which was shown as that."""
-    for step in status.steps.values():
-        _, of_step, rest = told.partition(f"step '{step.name}'")
-        reason = rest.partition(": ")[2]
-        if of_step and reason and step.state == "failed" and (step.error or "").endswith(reason):
-            return True
-    return False
+def _is_reason(call: UnrecordedCall, step: StepStatus | None) -> bool:
+    """Whether a call is why its step failed, which was shown as that."""
+    if step is None or step.state != "failed":
+        return False
+    if call.item is None:
+        return call.attempt == step.attempt
+    failures = step.items.failures if step.items is not None else ()
+    return failures[:1] == ((call.item, call.reason),)

@@ -32,12 +32,16 @@ def named_run(config: Sequence[str] | None) -> str | None:
 
 @contextlib.contextmanager
 def sign_of_life(text: str) -> Iterator[Callable[[], None]]:
-    """Show on a terminal that something is being done, until it is done.
+    """Say that something is being done; on a terminal until it is done, elsewhere as a line.
+
+    Enter it before modules are imported that take long.
 
     Yields:
         what takes it away again; an error does, too.
     """
     shown = can_redraw(sys.stderr, os.environ)
+    if not shown:
+        tell(f"{text} …")
 
     def clear() -> None:
         nonlocal shown

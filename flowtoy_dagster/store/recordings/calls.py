@@ -6,7 +6,7 @@ import base64
 import hashlib
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from flowtoy_dagster.masking.mask import HIDDEN, Mask, hide
@@ -72,8 +72,16 @@ def without_secrets(value: Any) -> Any:
     return [without_secrets(item) for item in value] if isinstance(value, list) else value
 
 
-def hidden_in(value: Any, mask: Mask) -> Any:
-    """Plain data without the secrets in it: also not in keys, numbers and octets as base64."""
+def hidden_in(
+    value: Any, mask: Mask, in_text: Callable[[str, Mask], str] = lambda text, mask: mask.text(text)
+) -> Any:
+    """Plain data without the secrets in it: also not in keys, numbers and octets as base64.
+
+    Args:
+        value: the data.
+        mask: the secrets.
+        in_text: hides them in a text of the data.
+    """
     if not mask:
         return value
     if isinstance(value, Mapping):
@@ -82,15 +90,15 @@ def hidden_in(value: Any, mask: Mask) -> Any:
             name = mask.text(str(key))
             while name in found:
                 name += "*"
-            found[name] = hidden_in(item, mask)
+            found[name] = hidden_in(item, mask, in_text)
             if key == "base64" and isinstance(item, str):
                 found[name] = _octets(item, mask)
         return found
     if isinstance(value, (list, tuple)):
-        return [hidden_in(item, mask) for item in value]
+        return [hidden_in(item, mask, in_text) for item in value]
     if isinstance(value, (int, float)) and not isinstance(value, bool):
         return value if mask.text(str(value)) == str(value) else HIDDEN
-    return mask.text(value) if isinstance(value, str) else value
+    return in_text(value, mask) if isinstance(value, str) else value
 
 
 def _octets(text: str, mask: Mask) -> str:

@@ -10,6 +10,7 @@ from typing import Any
 
 from flowtoy_dagster.errors import StepError, system_reason
 from flowtoy_dagster.json_text import JsonError, dumps, loads
+from flowtoy_dagster.masking.json_texts import hidden_in_text
 from flowtoy_dagster.masking.mask import HIDDEN, Mask, hide
 from flowtoy_dagster.steps.context import StepContext
 from flowtoy_dagster.steps.state.cursors import CursorReader, StoredCursor
@@ -125,8 +126,11 @@ class Recorder:
 
 
 def hidden_answer(answer: Mapping[str, Any], mask: Mask) -> dict[str, Any]:
-    """An answer without the secrets in it, and without headers that have the name of one."""
-    found: dict[str, Any] = hidden_in(answer, mask)
+    """An answer without the secrets in it, and without headers that have the name of one.
+
+    What is JSON in it stays JSON, for a replay to read.
+    """
+    found: dict[str, Any] = hidden_in(answer, mask, hidden_in_text)
     if isinstance(found.get("headers"), Mapping):
         found["headers"] = without_secrets(found["headers"])
     return found
@@ -187,7 +191,9 @@ def hide_all(recording: Recording, mask: Mask) -> None:
         facts = recording.read(place)
         if facts is None:
             continue
-        hidden = hidden_in(facts, mask)
+        hidden = hidden_in({key: facts[key] for key in facts if key != "answer"}, mask)
+        if isinstance(facts.get("answer"), Mapping):
+            hidden["answer"] = hidden_answer(facts["answer"], mask)
         if hidden != facts:
             if "call" in hidden:
                 hidden["hash"] = hash_of(hidden["call"])

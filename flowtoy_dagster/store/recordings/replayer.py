@@ -15,6 +15,7 @@ from flowtoy_dagster.steps.state.cursors import StoredCursor
 from flowtoy_dagster.store.recordings.calls import call_of, differences, hash_of, in_words
 from flowtoy_dagster.store.recordings.recorder import Counter, cursor_place
 from flowtoy_dagster.store.recordings.recording import Recording, UnreadableRecordingError
+from flowtoy_dagster.store.recordings.unrecorded import UnrecordedCall
 
 
 class Replayer:
@@ -25,7 +26,7 @@ class Replayer:
         note: called with each call that is not in the recording, or differs.
     """
 
-    def __init__(self, recording: Recording, note: Callable[[str], None]) -> None:
+    def __init__(self, recording: Recording, note: Callable[[UnrecordedCall], None]) -> None:
         self._recording = recording
         self._note = note
         self._counter = Counter()
@@ -67,8 +68,11 @@ class Replayer:
         return answer
 
     def _missed(self, context: StepContext, reason: str) -> StepError:
-        item = f" (item '{context.item.key}')" if context.item is not None else ""
-        self._note(context.mask.text(f"step '{context.step.name}'{item}: {reason}"))
+        hide = context.mask.text
+        item = hide(context.item.key) if context.item is not None else None
+        self._note(UnrecordedCall(
+            hide(context.step.name), item, context.attempt, hide(reason)
+        ))
         return StepError(reason)
 
 

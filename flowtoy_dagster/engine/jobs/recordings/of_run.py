@@ -24,6 +24,7 @@ from flowtoy_dagster.store.recordings.recording import (
     started_at,
 )
 from flowtoy_dagster.store.recordings.replayer import ReplayedCursors, Replayer
+from flowtoy_dagster.store.recordings.unrecorded import UnrecordedCall
 from flowtoy_dagster.store.records import RecordStore
 
 
@@ -100,8 +101,8 @@ class RunRecording:
             cursors = RecordedCursors(recording, cursors, secret=secret)
         return replace(attempt, exchanges=Recorder(recording), cursors=cursors)
 
-    def _note(self, text: str) -> None:
-        self.store.note_unrecorded(self.run_id, text)
+    def _note(self, call: UnrecordedCall) -> None:
+        self.store.note_unrecorded(self.run_id, call)
 
 
 def closed(attempt: StepContext, outcome: StepOutcome) -> StepOutcome:
