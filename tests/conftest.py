@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import os
 import shutil
@@ -21,6 +20,7 @@ from typing import Any
 
 import hypothesis
 import pytest
+from module_files import load
 
 ROOT = Path(__file__).parent.parent
 CHROMIUM = "/usr/bin/chromium"
@@ -54,21 +54,12 @@ _FOREIGN = ("DAGSTER_", "FLOWTOY_", "RUNNER_STATUS_URL", "NO_COLOR", "FORCE_COLO
 STARTED_WITH = {k: v for k, v in os.environ.items() if not k.startswith(_FOREIGN)}
 
 
-def _load(name: str, folder: str = "tests") -> None:
-    """Make a module of a folder importable by its name."""
-    spec = importlib.util.spec_from_file_location(name, ROOT / folder / f"{name}.py")
-    assert spec is not None
-    assert spec.loader is not None
-    sys.modules[name] = module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-
-
-_load("json_values")
-_load("ports")
-_load("s3_server")
-_load("gcs_server")
-_load("programs")
-_load("shop_api", "examples")
+load(ROOT / "tests" / "json_values.py")
+load(ROOT / "tests" / "ports.py")
+load(ROOT / "tests" / "s3_server.py")
+load(ROOT / "tests" / "gcs_server.py")
+load(ROOT / "tests" / "programs.py")
+load(ROOT / "examples" / "shop_api.py")
 
 
 hypothesis.settings.register_profile("quick", max_examples=20)

@@ -23,7 +23,6 @@ the order of the page, with its files in one folder and the shop's address in `S
 
 from __future__ import annotations
 
-import importlib.util
 import os
 import re
 import shlex
@@ -33,11 +32,11 @@ import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import pytest
 import shop_api  # type: ignore[import-not-found]
+from module_files import load
 
 from flowtoy_dagster.errors import ConfigError
 from flowtoy_dagster.loader import load_flow
@@ -304,18 +303,9 @@ def anchors(page: Path) -> set[str]:
             for heading in headings}
 
 
-def _generator() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("generate_cli", DOCS / "generate_cli.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
 def test_the_reference_of_the_command_line_is_up_to_date() -> None:
     page = (DOCS / "reference" / "cli.md").read_text(encoding="utf-8")
-    assert page == _generator().page(), "run: python docs/generate_cli.py"
+    assert page == load(DOCS / "generate_cli.py").page(), "run: python docs/generate_cli.py"
 
 
 def commands_in_reference() -> list[str]:

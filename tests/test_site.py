@@ -2,28 +2,17 @@
 
 from __future__ import annotations
 
-import importlib.util
 import re
 import subprocess
 import sys
 from pathlib import Path
-from types import ModuleType
 
 import pytest
 import yaml
+from module_files import load
 
 ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs"
-
-
-def module(name: str) -> ModuleType:
-    """A script of the documentation's."""
-    spec = importlib.util.spec_from_file_location(name, DOCS / f"{name}.py")
-    assert spec is not None
-    assert spec.loader is not None
-    found = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(found)
-    return found
 
 
 def test_the_site_is_built_strictly_and_its_links_and_parts_are_there() -> None:
@@ -32,7 +21,7 @@ def test_the_site_is_built_strictly_and_its_links_and_parts_are_there() -> None:
         [sys.executable, str(DOCS / "build_site.py")], capture_output=True, text=True, timeout=200
     )
     assert done.returncode == 0, done.stdout + done.stderr
-    site = module("build_site").SITE
+    site = load(DOCS / "build_site.py").SITE
     pages = list(site.rglob("index.html"))
     assert len(pages) >= len(list(DOCS.rglob("*.md")))
     home = (site / "index.html").read_text("utf-8")
@@ -50,7 +39,7 @@ def test_the_site_is_built_strictly_and_its_links_and_parts_are_there() -> None:
 def test_a_fault_of_a_built_page_is_found(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    build = module("build_site")
+    build = load(DOCS / "build_site.py")
     monkeypatch.setattr(build, "SITE", tmp_path)
     (tmp_path / "a").mkdir()
     (tmp_path / "a" / "index.html").write_text('<h1 id="here">A</h1>')
@@ -67,17 +56,16 @@ def test_a_fault_of_a_built_page_is_found(
 
 def test_every_page_is_in_the_navigation() -> None:
     settings = yaml.safe_load((ROOT / "mkdocs.yml").read_text("utf-8"))
-    listed = [
-        path for _, paths in module("generate_llms").pages_of(settings["nav"]) for path in paths
-    ]
+    pages_of = load(DOCS / "generate_llms.py").pages_of
+    listed = [path for _, paths in pages_of(settings["nav"]) for path in paths]
     assert len(listed) == len(set(listed))
-    others = set(module("build_site").OTHERS.values())
+    others = set(load(DOCS / "build_site.py").OTHERS.values())
     assert set(listed) == {str(path.relative_to(DOCS)) for path in DOCS.rglob("*.md")} | others
 
 
 def test_the_reference_of_keys_is_up_to_date() -> None:
     page = (DOCS / "reference" / "schema.md").read_text("utf-8")
-    assert page == module("generate_schema").page(), "run: python docs/generate_schema.py"
+    assert page == load(DOCS / "generate_schema.py").page(), "run: python docs/generate_schema.py"
 
 
 @pytest.mark.parametrize("name", ["status-api.md", "python-api.md"])
@@ -85,9 +73,10 @@ def test_the_generated_parts_of_references_are_up_to_date(name: str) -> None:
     page = DOCS / "reference" / name
     written = page.read_text("utf-8")
     assert "<!-- generated: " in written
-    assert written == module("generate_api").text_of(page), "run: python docs/generate_api.py"
+    found = load(DOCS / "generate_api.py").text_of(page)
+    assert written == found, "run: python docs/generate_api.py"
 
 
 def test_the_list_for_language_models_is_up_to_date() -> None:
     text = (DOCS / "llms.txt").read_text("utf-8")
-    assert text == module("generate_llms").text(), "run: python docs/generate_llms.py"
+    assert text == load(DOCS / "generate_llms.py").text(), "run: python docs/generate_llms.py"

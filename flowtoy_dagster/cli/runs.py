@@ -245,10 +245,11 @@ def prune_runs(
     """Delete old runs: their events, outputs and logs. Unfinished runs are kept,
     and so are the runs of other jobs in the same home.
     """
+    from flowtoy_dagster.runs import prune
     from flowtoy_dagster.runs.history import History
 
     with History() as history:
-        deleted = history.prune(keep)
+        deleted = prune.prune_runs(history, keep)
     if as_json:
         print_json({"deleted": deleted})
     else:

@@ -101,7 +101,7 @@ def _check(paths: Iterable[str], merge: bool) -> Iterator[Checked]:
 
 def _flows(paths: list[str], merge: bool) -> Iterator[tuple[str, ...]]:
     """The files of each flow; raises UsageError for a folder without any."""
-    from flowtoy_dagster.deployment.discovery import flows_in
+    from flowtoy_dagster.deployment.discovery import files_of_flows
 
     folders = [path for path in paths if path != "-" and Path(path).is_dir()]
     if merge:
@@ -109,18 +109,7 @@ def _flows(paths: list[str], merge: bool) -> Iterator[tuple[str, ...]]:
             raise UsageError(f"'{folders[0]}' is a folder: --merge takes files")
         yield tuple(paths)
         return
-    for path in paths:
-        if path not in folders:
-            yield (path,)
-            continue
-        found = flows_in([path])
-        if not found:
-            raise UsageError(
-                f"there is no flow in the folder '{path}'\n"
-                f"    flowtoy init {path} writes a first one"
-            )
-        for flow in found:
-            yield tuple(map(str, flow.paths))
+    yield from files_of_flows(paths)
 
 
 def _checked(files: tuple[str, ...]) -> Checked:

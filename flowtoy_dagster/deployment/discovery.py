@@ -16,12 +16,14 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import flowtoy_dagster.loader
 from flowtoy_dagster.engine.jobs.dagster_names import dagster_name
+from flowtoy_dagster.errors import UsageError
 from flowtoy_dagster.flow.files.suffixes import OF_TESTS, YAML
 
 CONFIG_VARIABLE = "FLOWTOY_CONFIG"
@@ -68,6 +70,26 @@ def flows_in(places: Iterable[str | Path]) -> list[FlowFiles]:
         found += _flows_of_folder(place) if place.is_dir() else [_flow_of_file(place)]
     taken: set[str] = set()
     return [replace(flow, job=_unused(flow.job or flow.name, taken)) for flow in found]
+
+
+def files_of_flows(paths: Iterable[str]) -> Iterator[tuple[str, ...]]:
+    """The files of each flow in files and folders; `-` is standard input.
+
+    Raises:
+        UsageError: there is no flow in a folder.
+    """
+    for path in paths:
+        if path == "-" or not os.path.isdir(path):
+            yield (path,)
+            continue
+        found = flows_in([path])
+        if not found:
+            raise UsageError(
+                f"there is no flow in the folder '{path}'\n"
+                f"    flowtoy init {shlex.quote(path)} writes a first one"
+            )
+        for flow in found:
+            yield tuple(map(str, flow.paths))
 
 
 def job_name_of(parts: Iterable[str]) -> str:

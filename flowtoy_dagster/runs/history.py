@@ -1,9 +1,9 @@
-"""What a home remembers of its runs: listing, finding, reading and forgetting them."""
+"""What a home remembers of its runs: listing, finding and reading them."""
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
@@ -37,12 +37,9 @@ from flowtoy_dagster.runs.status.models import WITH_FAILURES, RunStatus, StepSta
 from flowtoy_dagster.runs.wanted.filters import WantedRuns
 from flowtoy_dagster.runs.wanted.names import named_run
 from flowtoy_dagster.store.configs import configs_of
-from flowtoy_dagster.store.cursors import cursors_of
 from flowtoy_dagster.store.files import is_still, opened_folder
 from flowtoy_dagster.store.record import StepRecord
 from flowtoy_dagster.store.records import records_of
-from flowtoy_dagster.store.shared.shared_files import LOGS_FOLDER, shared_store
-from flowtoy_dagster.store.store import open_store
 
 ALL_STEPS = "(all steps)"
 
@@ -191,7 +188,7 @@ class History:
         Raises:
             RunError: its configuration is not in this home.
         """
-        reference = self._reference(run)
+        reference = self.reference(run)
         saved = self.configs.read(reference, with_places=True) if reference else None
         if saved is None:
             raise RunError(f"the configuration of run {run.run_id} is not in {self.home}")
@@ -199,7 +196,7 @@ class History:
         flow = load(saved.config, saved.name, folder=saved.folder, places=saved.places)
         return with_values_of(flow, run, self.instance)
 
-    def _reference(self, run: dg.DagsterRun) -> str | None:
+    def reference(self, run: dg.DagsterRun) -> str | None:
         """The hash of the configuration that a run executes."""
         if run.parent_run_id and run.job_snapshot_id and session_of(run) is None:
             # Dagster's re-execution takes over its parent's tags, but executes the current job.
@@ -303,69 +300,6 @@ class History:
             for stream, content in (("stdout", found.stdout), ("stderr", found.stderr)):
                 if content:
                     yield name, stream, content
-
-    def prune(self, keep: int) -> list[str]:
-        """Delete all but the latest `keep` runs, those that go on, and those whose outputs a kept
-        one reuses; gives the ids.
-        """
-        runs = self.own_runs()
-        kept = [run for index, run in enumerate(runs) if index < keep or self._goes_on(run)]
-        known = {run.run_id for run in runs}
-        needed = _with_parents(kept, runs)
-        deleted = []
-        for run in (run for run in runs if run.run_id not in needed):
-            # A retry is made in `keeping`: of a run that is there, and before that one goes.
-            with self.configs.alone():
-                needed |= self._needed_by_new_runs(known)
-                if run.run_id in needed:
-                    continue
-                self.instance.delete_run(run.run_id)
-            self._forget_files(run)
-            deleted.append(run.run_id)
-        self.configs.delete_unused(self._references)
-        # What writers that were killed left behind belongs to no run.
-        self.configs.clean()
-        self.store.clean()
-        cursors_of(self.home).clean()
-        return deleted
-
-    def _needed_by_new_runs(self, known: set[str]) -> set[str]:
-        """The runs that are not known yet, which are from now on, and those that they reuse."""
-        newest = self._records(limit=1)
-        if not newest or newest[0].dagster_run.run_id in known:
-            return set()
-        runs = self.own_runs()
-        new = [run for run in runs if run.run_id not in known]
-        known.update(run.run_id for run in new)
-        return _with_parents(new, runs)
-
-    def _references(self) -> set[str]:
-        """The references of the configurations that runs have."""
-        return {found for run in self.own_runs() if (found := self._reference(run)) is not None}
-
-    def _goes_on(self, run: dg.DagsterRun) -> bool:
-        return not run.is_finished and not is_interrupted(self.instance, run)
-
-    def _forget_files(self, run: dg.DagsterRun) -> None:
-        """Delete the records and logs of a run that is deleted."""
-        self.store.delete(run.run_id)
-        for store in (open_store(self.home / LOGS_FOLDER), shared_store(self.home, LOGS_FOLDER)):
-            store.delete(run.run_id)
-        # Dagster empties the file of a run's events, and leaves it.
-        for path in (self.home / "history" / "runs").glob(f"{run.run_id}.db*"):
-            path.unlink(missing_ok=True)
-
-
-def _with_parents(kept: Iterable[dg.DagsterRun], runs: Iterable[dg.DagsterRun]) -> set[str]:
-    """The ids of runs and of those before them: a retry's reused outputs are theirs."""
-    by_id = {run.run_id: run for run in runs}
-    needed = set()
-    for run in kept:
-        current: dg.DagsterRun | None = run
-        while current is not None and current.run_id not in needed:
-            needed.add(current.run_id)
-            current = by_id.get(current.parent_run_id or "")
-    return needed
 
 
 def names_by_key(flow: Flow) -> dict[str, str]:

@@ -25,6 +25,7 @@ from flowtoy_dagster.engine.jobs.reconstruction import load_repository
 from flowtoy_dagster.engine.tags import CONFIG_TAG, FLOW_TAG
 from flowtoy_dagster.errors import RunError
 from flowtoy_dagster.runs.history import History
+from flowtoy_dagster.runs.prune import prune_runs
 
 FETCH = "flow: [{name: fetch, source: process, input: {command: [echo, one]}, output: [{name: x}]}]"
 
@@ -256,7 +257,7 @@ def test_configurations_that_a_location_refers_to_are_not_pruned(
     folder = flows(shop=FETCH)
     first = flow_repository()
     with History() as history:
-        assert history.prune(0) == []
+        assert prune_runs(history, 0) == []
     # With the file gone, nothing can save the configuration again.
     (folder / "shop.yaml").unlink()
     assert list(rebuilt(first).get_job("shop").graph.node_dict) == ["fetch"]

@@ -2,35 +2,23 @@
 
 from __future__ import annotations
 
-import importlib.util
 import shutil
-import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import dagster as dg
 import pytest
+from module_files import load
 
 from flowtoy_dagster.engine.storage.home import open_home
 
 DEADLINE = 90.0
 
 
-def _load(name: str) -> ModuleType:
-    spec = importlib.util.spec_from_file_location(name, Path(__file__).parent / f"{name}.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module
-    spec.loader.exec_module(module)
-    return module
-
-
-jobs = _load("jobs_for_executors")
+jobs = load(Path(__file__).with_name("jobs_for_executors.py"))
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import importlib.util
 import json
 import os
 import signal
@@ -18,6 +17,7 @@ from typing import Any
 
 import dagster as dg
 import pytest
+from module_files import load
 
 from flowtoy_dagster import run_flow
 from flowtoy_dagster.runs.history import History
@@ -28,17 +28,8 @@ DEADLINE = 120.0
 MARKER = "FLOW_OF_THIS_TEST"
 
 
-def _load(name: str, path: str) -> None:
-    spec = importlib.util.spec_from_file_location(name, Path(__file__).parent / path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module
-    spec.loader.exec_module(module)
-
-
-_load("failure_model", "model.py")
-_load("simulated_run", "simulated.py")
+load(Path(__file__).with_name("model.py"), "failure_model")
+load(Path(__file__).with_name("simulated.py"), "simulated_run")
 
 
 @pytest.fixture(autouse=True)

@@ -19,6 +19,7 @@ from flowtoy_dagster.datafiles.places import file_system
 from flowtoy_dagster.doctor.examine import examine
 from flowtoy_dagster.errors import HomeError
 from flowtoy_dagster.runs.history import History
+from flowtoy_dagster.runs.prune import prune_runs
 from flowtoy_dagster.steps.attempts import StepOutcome
 from flowtoy_dagster.store.configs import configs_of
 
@@ -152,5 +153,5 @@ def test_a_run_on_workers_leaves_everything_there_until_it_is_deleted(
         assert record.outputs == {"text": ["1\n", "2\n"]}
         printed = [content for *_, content in history.captured(history.find("last"), "each")]
         assert b"".join(printed) == b"1\n2\n"
-        history.prune(0)
+        prune_runs(history, 0)
     assert [key for key in gcs.find("lake") if run_id in key] == []

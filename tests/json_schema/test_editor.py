@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import os
 import shutil
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from module_files import load
 
 from flowtoy_dagster.json_schema.flow_schema import flow_schema
 
@@ -25,13 +24,7 @@ pytestmark = pytest.mark.skipif(
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
-    spec = importlib.util.spec_from_file_location(
-        "language_server", Path(__file__).parent / "language_server.py"
-    )
-    assert spec is not None
-    assert spec.loader is not None
-    sys.modules[spec.name] = module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
+    module = load(Path(__file__).with_name("language_server.py"))
     schema = tmp_path_factory.mktemp("schema") / "schema.json"
     schema.write_text(json.dumps(flow_schema()), encoding="utf-8")
     started = module.LanguageServer([str(PLACE), "--stdio"], schema)

@@ -2,31 +2,20 @@
 
 from __future__ import annotations
 
-import importlib.util
 import socket
 import ssl
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from module_files import load
 
 from flowtoy_dagster.providers.rest import transport as rest_transport
 
-
-def _load(name: str) -> None:
-    """Make a module next to this file one that tests can import by its name."""
-    spec = importlib.util.spec_from_file_location(name, Path(__file__).with_name(f"{name}.py"))
-    assert spec is not None
-    assert spec.loader is not None
-    sys.modules[name] = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(sys.modules[name])
-
-
-_load("loopback")
-_load("paged")
-_load("token_api")
-_load("dlt_apis")
+load(Path(__file__).with_name("loopback.py"))
+load(Path(__file__).with_name("paged.py"))
+load(Path(__file__).with_name("token_api.py"))
+load(Path(__file__).with_name("dlt_apis.py"))
 from loopback import Server, serving  # noqa: E402
 from paged import PagedApi, paged_api  # noqa: E402
 

@@ -14,6 +14,7 @@ import pytest
 from flowtoy_dagster import RunError, UsageError, load_flow, run_flow
 from flowtoy_dagster.masking.mask import Mask
 from flowtoy_dagster.runs.history import History
+from flowtoy_dagster.runs.prune import prune_runs
 from flowtoy_dagster.runs.run import finished_run
 from flowtoy_dagster.runs.sessions.carriers import INTERRUPTED, SESSION_TAG
 from flowtoy_dagster.runs.sessions.sessions import session_id
@@ -208,7 +209,7 @@ def test_a_run_that_goes_on_elsewhere_or_here_is_left_alone(
     with History() as history:
         assert history.status(history.find(elsewhere)).state == "running"
         assert history.status(history.find(here)).state == "running"
-        assert history.prune(0) != []
+        assert prune_runs(history, 0) != []
         assert {run.run_id for run in history.runs()} == {elsewhere, here}
 
 
@@ -229,8 +230,8 @@ def test_pruning_forgets_all_of_the_old_runs(home: Path) -> None:
     old, kept = run_steps(OK, SAYS, name="old"), run_steps(OK, name="kept")
     assert list(home.rglob(f"*{old.run_id}*"))
     with History() as history:
-        assert history.prune(5) == []
-        assert history.prune(1) == [old.run_id]
+        assert prune_runs(history, 5) == []
+        assert prune_runs(history, 1) == [old.run_id]
         assert [run.run_id for run in history.runs()] == [kept.run_id]
         assert history.status(history.find("last")).state == "succeeded"
     left = [path for path in home.rglob("*") if old.run_id in str(path)]
@@ -242,7 +243,7 @@ def test_a_configuration_that_another_run_uses_is_kept(home: Path) -> None:
     run_steps(OK)
     kept = run_steps(OK)
     with History() as history:
-        history.prune(1)
+        prune_runs(history, 1)
         assert history.flow(history.find(kept.run_id)).name == "a flow"
 
 

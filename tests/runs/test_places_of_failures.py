@@ -8,6 +8,7 @@ from typing import Any
 
 import jsonschema
 import pytest
+from shown_runs import run_with_lines
 
 from flowtoy_dagster import load_flow, run_flow
 from flowtoy_dagster.cli import runs as commands
@@ -18,9 +19,8 @@ from flowtoy_dagster.errors import Location
 from flowtoy_dagster.flow.files.loading import NO_FILE, read_files
 from flowtoy_dagster.flow.files.nodes import KeyPath, Mark, Node
 from flowtoy_dagster.flow.files.saved_places import located, packed
-from flowtoy_dagster.progress.words import change_lines
 from flowtoy_dagster.runs.history import History
-from flowtoy_dagster.runs.status.models import Change
+from flowtoy_dagster.runs.prune import prune_runs
 from flowtoy_dagster.runs.status.status_document import SCHEMA, read_status, status_document
 from flowtoy_dagster.tui.texts import state_text
 
@@ -45,12 +45,7 @@ def test_a_failure_has_its_place_wherever_it_is_shown(
     file.write_text(FLOW)
     monkeypatch.chdir(tmp_path)
     flow = load_flow("shop.yaml")
-    told: list[str] = []
-
-    def note(change: Change) -> None:
-        told.extend(change_lines(change, 6, flow))
-
-    done = run_flow(flow, on_change=note)
+    done, told = run_with_lines(flow)
     assert [line for line in told if "place" in line] == [
         "    place:  shop.yaml:4:5", "    place:  shop.yaml:2:34",
     ]
@@ -90,7 +85,7 @@ def test_a_code_location_keeps_the_places_of_its_flows(tmp_path: Path) -> None:
         saved = history.configs.read(job.tags[CONFIG_TAG], with_places=True)
         assert saved is not None
         assert saved.places["files"] == [str(tmp_path / "shop.yaml")]
-        history.prune(0)
+        prune_runs(history, 0)
         assert history.configs.read(job.tags[CONFIG_TAG], with_places=True) == saved
 
 

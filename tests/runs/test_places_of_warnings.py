@@ -13,14 +13,14 @@ from typing import Any
 import jsonschema
 import pytest
 from dagster import DagsterEventType
+from shown_runs import run_with_lines
 
 from flowtoy_dagster import load_flow, run_flow
 from flowtoy_dagster.cli import runs as commands
 from flowtoy_dagster.engine.jobs.events import event_text
 from flowtoy_dagster.flow.places import warning_place
-from flowtoy_dagster.progress.words import change_lines
 from flowtoy_dagster.runs.history import History
-from flowtoy_dagster.runs.status.models import MOST_WARNINGS, Change, StepWarning
+from flowtoy_dagster.runs.status.models import MOST_WARNINGS, StepWarning
 from flowtoy_dagster.runs.status.status_document import SCHEMA, read_status, status_document
 from flowtoy_dagster.testing.run import FlowRun
 from flowtoy_dagster.testing.single import Before, try_step
@@ -131,18 +131,13 @@ def test_a_warning_has_its_place_wherever_it_is_shown(
     file.write_text(written.replace("PORT", str(pages)))
     monkeypatch.chdir(tmp_path)
     flow = load_flow("shop.yaml")
-    told: list[str] = []
-
-    def note(change: Change) -> None:
-        told.extend(change_lines(change, 6, flow))
-
-    done = run_flow(flow, on_change=note)
+    done, told = run_with_lines(flow)
     page = "output 'rows': the answer (text/html) is not JSON, so 'items[0]' finds nothing"
     text = "output 'x': stdout is not JSON, so 'a.b' finds nothing"
     shown = {line[14:]: told[number + 1] for number, line in enumerate(told) if "warning" in line}
     assert shown == {
-        f"page    warning: {page}": "    place:  shop.yaml:9:16",
-        f"text    warning: {text}": "    place:  shop.yaml:12:31",
+        f"page  warning: {page}": "    place:  shop.yaml:9:16",
+        f"text  warning: {text}": "    place:  shop.yaml:12:31",
     }
     with History() as history:
         run = history.find(done.run_id)

@@ -19,6 +19,7 @@ from flowtoy_dagster.engine.tags import CONFIG_TAG
 from flowtoy_dagster.runs import create
 from flowtoy_dagster.runs.create import create_run
 from flowtoy_dagster.runs.history import History
+from flowtoy_dagster.runs.prune import prune_runs
 from flowtoy_dagster.runs.retry import plan_retry, retry_run
 from flowtoy_dagster.store.configs import ConfigStore, configs_of
 
@@ -80,7 +81,7 @@ def asked_for(monkeypatch: pytest.MonkeyPatch) -> threading.Event:
 
 def prune_all() -> list[str]:
     with History() as history:
-        return history.prune(0)
+        return prune_runs(history, 0)
 
 
 @pytest.mark.parametrize("old_run", [False, True])

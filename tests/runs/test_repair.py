@@ -15,6 +15,7 @@ import pytest
 from flowtoy_dagster import RunError, UsageError, run_flow
 from flowtoy_dagster.runs.cancel import cancel_run
 from flowtoy_dagster.runs.history import History
+from flowtoy_dagster.runs.prune import prune_runs
 from flowtoy_dagster.runs.repair import repair_all, repair_run
 from flowtoy_dagster.runs.retry import plan_retry
 from flowtoy_dagster.runs.sessions.carriers import CLOSED_UNSEEN, INTERRUPTED, SESSION_TAG
@@ -194,7 +195,7 @@ def test_an_interrupted_run_is_pruned_and_one_that_cannot_be_seen_is_kept(
     history: History, add: Callable[..., str]
 ) -> None:
     dead, unseen, live = add(DEAD), add(UNSEEN), add(MINE)
-    assert dead in history.prune(0)
+    assert dead in prune_runs(history, 0)
     assert {run.run_id for run in history.runs()} == {unseen, live}
 
 

@@ -12,6 +12,7 @@ import pytest
 
 from flowtoy_dagster import UsageError, load_flow, run_flow
 from flowtoy_dagster.runs.history import History
+from flowtoy_dagster.runs.prune import prune_runs
 from flowtoy_dagster.runs.retry import RetryPlan, plan_retry, retry_run
 from flowtoy_dagster.runs.run import FlowRun
 
@@ -327,7 +328,7 @@ def test_pruning_keeps_what_a_kept_retry_reuses(
     (tmp_path / "c.fails").unlink()
     _, second = retry()
     with History() as history:
-        assert history.prune(1) == [other.run_id]
+        assert prune_runs(history, 1) == [other.run_id]
         run = history.find("last")
         assert run.run_id == second.run_id
         records = dict(history.records(run, history.status(run)))

@@ -9,6 +9,7 @@ import pytest
 
 from flowtoy_dagster import UsageError, run_flow
 from flowtoy_dagster.runs.history import History
+from flowtoy_dagster.runs.prune import prune_runs
 
 FLOW = {"runner": {"executor": "in_process"}, "flow": [{"name": "ok", "source": "env"}]}
 
@@ -49,8 +50,8 @@ def test_commands_touch_the_runs_of_flows_alone(made_home: Path) -> None:
             history.find(after[0])
         with pytest.raises(UsageError, match="there is no run"):
             history.find(after[0][:12])
-        assert history.prune(1) == [first]
-        assert history.prune(0) == [second]
+        assert prune_runs(history, 1) == [first]
+        assert prune_runs(history, 0) == [second]
         left = {run.run_id for run in history.instance.get_runs()}
         assert left == {before, *after}
         assert len(history.instance.all_logs(before)) > 0

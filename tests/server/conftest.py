@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import importlib.util
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from module_files import load
 
 if TYPE_CHECKING:
     from serving_commands import Serving
@@ -16,17 +15,8 @@ if TYPE_CHECKING:
 ARTEFACTS = Path(__file__).parent.parent.parent / "artefacts"
 
 
-def _load(name: str) -> None:
-    spec = importlib.util.spec_from_file_location(name, Path(__file__).parent / f"{name}.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module
-    spec.loader.exec_module(module)
-
-
-_load("serving_commands")
-_load("canned_runs")
+load(Path(__file__).with_name("serving_commands.py"))
+load(Path(__file__).with_name("canned_runs.py"))
 
 
 @pytest.fixture

@@ -14,6 +14,7 @@ from s3_server import SECRET  # type: ignore[import-not-found]
 
 from flowtoy_dagster.errors import HomeError
 from flowtoy_dagster.runs.history import History
+from flowtoy_dagster.runs.prune import prune_runs
 from flowtoy_dagster.runs.run import run_flow
 from flowtoy_dagster.store.configs import configs_of
 from flowtoy_dagster.store.shared import object_store
@@ -267,7 +268,7 @@ def test_a_run_leaves_everything_in_the_object_store_and_another_home_reads_it(
         printed = [content for _, _, content in history.captured(run, None)]
         # Steps that run in one process share what was captured of it.
         assert b"".join(printed) == b'[{"id": 1}, {"id": 2}]\n1\n2\n'
-        history.prune(0)
+        prune_runs(history, 0)
     assert {key for key in keys_of(client, name) if done.run_id in key} == set()
 
 

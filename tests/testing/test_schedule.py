@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import importlib.util
 import os
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from module_files import load
 
 from flowtoy_dagster.loader import load_flow
 from flowtoy_dagster.testing.run import FlowRun
@@ -20,20 +19,9 @@ FAILURES = Path(__file__).parents[1] / "failures"
 MANY = int(os.environ.get("FLOWTOY_RANDOM_FLOWS", "60"))
 
 
-def _load(name: str, path: str) -> Any:
-    if name in sys.modules:
-        return sys.modules[name]
-    spec = importlib.util.spec_from_file_location(name, FAILURES / path)
-    assert spec is not None
-    assert spec.loader is not None
-    sys.modules[name] = module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-model = _load("failure_model", "model.py")
-_load("simulated_run", "simulated.py")
-random_flows = _load("random_flows", "test_random_flows.py")
+model = load(FAILURES / "model.py", "failure_model")
+load(FAILURES / "simulated.py", "simulated_run")
+random_flows = load(FAILURES / "test_random_flows.py", "random_flows")
 DRAWN = settings(random_flows.UNHURRIED)
 pytestmark = pytest.mark.filterwarnings("ignore:Class `ExpectationResult`:DeprecationWarning")
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime as dt
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Optional
 
 import typer
@@ -11,7 +10,7 @@ import typer
 from flowtoy_dagster.cli.completion.words import complete_flows
 from flowtoy_dagster.cli.shared.options import Json
 from flowtoy_dagster.cli.shared.tables import print_table
-from flowtoy_dagster.errors import ConfigError, Problem, UsageError
+from flowtoy_dagster.errors import ConfigError, Problem
 from flowtoy_dagster.terminal import print_json, say
 
 if TYPE_CHECKING:
@@ -71,22 +70,10 @@ def _flows(paths: list[str]) -> list[Flow]:
         ConfigError: with the errors of all of them.
         UsageError: a path does not exist, or a folder has no flow.
     """
-    from flowtoy_dagster.deployment.discovery import flows_in
+    from flowtoy_dagster.deployment.discovery import files_of_flows
 
-    flows: list[tuple[str, ...]] = []
-    for path in paths:
-        if not Path(path).is_dir():
-            flows.append((path,))
-            continue
-        found = [tuple(map(str, flow.paths)) for flow in flows_in([path])]
-        if not found:
-            raise UsageError(
-                f"there is no flow in the folder '{path}'\n"
-                f"    flowtoy init {path} writes a first one"
-            )
-        flows += found
     problems: list[Problem] = []
-    loaded = [_loaded(files, problems) for files in flows]
+    loaded = [_loaded(files, problems) for files in list(files_of_flows(paths))]
     if problems:
         raise ConfigError(problems)
     return [flow for flow in loaded if flow is not None]

@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 
 from pydantic import ValidationError
 
+from flowtoy_dagster.flow.compile.catalog import Finding
 from flowtoy_dagster.flow.compile.diagnostics import Diagnostics
 from flowtoy_dagster.flow.files.loading import Document
 from flowtoy_dagster.flow.files.nodes import KeyPath, Node
@@ -92,6 +93,12 @@ class Draft:
             if held and held.child(within[0]):
                 return (*place, "configuration")
         return None
+
+    def note(self, finding: Finding, place: KeyPath) -> None:
+        """Note what the catalog has found in the value at a place."""
+        note = self.problems.warning if finding.warning else self.problems.error
+        where = (*place, *finding.path)
+        note(where, finding.message, finding.hint, key=finding.key, line=finding.line)
 
 
 def read_draft(

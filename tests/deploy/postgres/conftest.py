@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import importlib.util
 import os
-import sys
 import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -13,24 +11,14 @@ from typing import Any
 
 import dagster as dg
 import pytest
+from module_files import load
 
 from flowtoy_dagster.engine.storage.home import open_home
 
 pytest.importorskip("dagster_postgres", reason="the extra [postgres] is not installed")
 
 
-def _load(name: str, path: Path) -> Any:
-    if name not in sys.modules:
-        spec = importlib.util.spec_from_file_location(name, path)
-        assert spec is not None
-        assert spec.loader is not None
-        module = importlib.util.module_from_spec(spec)
-        sys.modules[name] = module
-        spec.loader.exec_module(module)
-    return sys.modules[name]
-
-
-servers = _load("postgres_server", Path(__file__).parent / "postgres_server.py")
+servers = load(Path(__file__).with_name("postgres_server.py"))
 MADE = "made"
 """The database that has Dagster's tables already, of which others are copies."""
 

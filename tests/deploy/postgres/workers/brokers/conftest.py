@@ -3,29 +3,15 @@
 from __future__ import annotations
 
 import contextlib
-import importlib.util
-import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import pytest
+from module_files import load
 
-
-def _servers() -> Any:
-    name = "broker_servers"
-    if name not in sys.modules:
-        path = Path(__file__).parent / f"{name}.py"
-        spec = importlib.util.spec_from_file_location(name, path)
-        assert spec is not None
-        assert spec.loader is not None
-        sys.modules[name] = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(sys.modules[name])
-    return sys.modules[name]
-
-
-servers = _servers()
+servers = load(Path(__file__).with_name("broker_servers.py"))
 Broker = Any
 WORKERS_SECRET = "s3cr3t-of-the-workers-only"
 """In the environment of workers alone, as SHOP_PASSWORD."""

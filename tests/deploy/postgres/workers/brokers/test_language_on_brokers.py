@@ -6,10 +6,8 @@ Too long for every day: `FLOWTOY_BROKER_LANGUAGE=rabbitmq` runs the first on thi
 
 from __future__ import annotations
 
-import importlib.util
 import os
 import shutil
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -17,6 +15,7 @@ from typing import Any
 import pytest
 import yaml
 from hypothesis import given, settings
+from module_files import load
 
 from flowtoy_dagster import run_flow
 from flowtoy_dagster.loader import load_flow, with_executor
@@ -32,20 +31,10 @@ NAMES = [name for name in os.environ.get("FLOWTOY_BROKER_LANGUAGE", "").split(",
 RANDOM = int(os.environ.get("FLOWTOY_BROKER_RANDOM", "0"))
 
 
-def _load(name: str, path: Path) -> Any:
-    if name not in sys.modules:
-        spec = importlib.util.spec_from_file_location(name, path)
-        assert spec is not None
-        assert spec.loader is not None
-        sys.modules[name] = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(sys.modules[name])
-    return sys.modules[name]
-
-
 @pytest.fixture
 def echo_url() -> Iterator[str]:
     """The echo server of the conformance set."""
-    made = _load("conformance_parts", CONFORMANCE / "conftest.py")
+    made = load(CONFORMANCE / "conftest.py", "conformance_parts")
     yield from made.echo_url.__wrapped__()
 
 
@@ -97,9 +86,9 @@ def test_random_flows_end_as_the_model_says_on_workers(
     deployments: Any, carried: Any
 ) -> None:
     carried(deployments("redis"))
-    model = _load("failure_model", TESTS / "failures" / "model.py")
-    _load("simulated_run", TESTS / "failures" / "simulated.py")
-    random = _load("random_flows", TESTS / "failures" / "test_random_flows.py")
+    model = load(TESTS / "failures" / "model.py", "failure_model")
+    load(TESTS / "failures" / "simulated.py", "simulated_run")
+    random = load(TESTS / "failures" / "test_random_flows.py", "random_flows")
 
     @settings(random.UNHURRIED, max_examples=RANDOM)
     @given(steps=random.flows(), default=random.DEFAULTS)

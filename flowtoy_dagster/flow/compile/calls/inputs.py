@@ -1,0 +1,77 @@
+"""What a step's input is for its source: a request, a payload, or nothing."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from flowtoy_dagster.flow.compile.catalog import ProviderCatalog
+from flowtoy_dagster.flow.compile.mistakes.misplaced import key_of_step
+from flowtoy_dagster.flow.compile.validate import Draft
+from flowtoy_dagster.flow.files.nodes import KeyPath
+from flowtoy_dagster.flow.files.suggestions import several_meant
+from flowtoy_dagster.flow.graph import InputKind, Source
+from flowtoy_dagster.flow.schema.fields import is_free
+
+_PARAMETER_TYPES = {
+    "parameter": "value", "value": "value", "filter": "template", "body": "template",
+}
+
+
+@dataclass(frozen=True)
+class StepInput:
+    """An input and what it is.
+
+    Attributes:
+        path: where it is written.
+    """
+
+    kind: InputKind
+    value: Any = None
+    path: KeyPath = ()
+
+
+def input_of(
+    value: Any, source: Source, path: KeyPath, draft: Draft, providers: ProviderCatalog
+) -> StepInput:
+    """What an input is for the source; a mixture is noted as an error.
+
+    Args:
+        value: the input as written; None where there is none.
+        source: what is called.
+        path: where it is written.
+        draft: gets the problems.
+        providers: the types.
+    """
+    if value is None:
+        return StepInput("none")
+    keys = providers.request_keys(source.type)
+    if not isinstance(value, dict):
+        return StepInput("payload", value, path)
+    key = _PARAMETER_TYPES.get(value["type"]) if isinstance(value.get("type"), str) else None
+    if key is not None and set(value) == {"type", key}:
+        return StepInput("payload", value[key], (*path, key))
+    modes = providers.payload_keys(source.type)
+    if keys is None or any(source.configuration.get(mode) is not None for mode in modes):
+        return StepInput("payload", value, path)
+    named = [name for name in value if not is_free(name)]
+    others = [name for name in named if name not in keys]
+    if not named or len(others) == len(named):
+        return StepInput("payload", value, path)
+    if not others:
+        return StepInput("request", {name: value[name] for name in named}, path)
+    of_step = key_of_step(others)
+    if of_step is not None:
+        message = f"'{of_step}' is a key of the step, not of its input"
+        hint = "move it one level to the left"
+        draft.problems.error((*path, of_step), message, hint, key=True)
+        return StepInput("none", value, path)
+    listed = ", ".join(f"'{name}'" for name in others)
+    question = several_meant(others, keys)
+    hint = question or (
+        "a payload has none of the provider's request keys, a request nothing else; "
+        "for a payload with such names write {type: value, value: {...}}"
+    )
+    message = f"the input mixes request keys of '{source.type}' with others: {listed}"
+    draft.problems.error((*path, others[0]), message, hint, key=True)
+    return StepInput("none", value, path)
