@@ -110,9 +110,10 @@ def _parameters(callback: Any) -> Iterator[tuple[list[str], Any, str, Any]]:
         names = [str(info.default), *(info.param_decls or ())]
         choices = [choice.value for choice in kind] if isinstance(kind, type(Enum)) else []
         plain = info.metavar or getattr(kind, "__name__", "VALUE").upper()
-        value = "" if kind is bool else "\\|".join(choices) or plain
+        value = "" if bool in (kind, *get_args(kind)) else "\\|".join(choices) or plain
         default = getattr(parameter.default, "value", parameter.default)
-        yield names, info, value, None if default is False else default
+        is_said = info.show_default is False or default is False
+        yield names, info, value, None if is_said else default
 
 
 if __name__ == "__main__":

@@ -70,7 +70,7 @@ COMMANDS = {
         "plan base.yaml local.yaml --origin runner.max_workers", "plan flow.yaml --format json",
     )),
     "test": Command("testing.run_tests:run_tests", CHECK, (
-        "test", "test flows/shop.test.yaml -k unpaid", "test flows/ --junit results.xml",
+        "test flows/shop.test.yaml -k unpaid", "test flows/ --junit results.xml",
         "test shop.test.yaml --update", "test --record 'a quiet day' shop.yaml",
     )),
     "step": Command("testing.step:step", CHECK, (

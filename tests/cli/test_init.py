@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import jsonschema
-import pytest
 
 from flowtoy_dagster.flow.files.loading import read_files
 
@@ -72,9 +71,3 @@ def test_the_keys_of_a_provider_are_shown(flowtoy: Callable[..., Any]) -> None:
     done = flowtoy("providers", "rset")
     assert done.code == 2
     assert done.stderr == "there is no provider 'rset'\n    did you mean 'rest'?\n"
-
-
-@pytest.mark.parametrize("command", ["init", "plan", "graph", "schema", "providers"])
-def test_help_has_examples(command: str, flowtoy: Callable[..., Any]) -> None:
-    shown = flowtoy(command, "--help").stdout.partition("Examples:")[2]
-    assert 2 <= shown.count(f"flowtoy {command}") <= 4

@@ -14,7 +14,11 @@ from flowtoy_dagster.cli.shared.options import Debug, examples, folder_of
 from flowtoy_dagster.errors import UsageError, system_reason
 from flowtoy_dagster.terminal import say
 
-deploy = typer.Typer(no_args_is_help=True, help="Write the files of a deployment.")
+deploy = typer.Typer(
+    no_args_is_help=True,
+    help="Write the files of a deployment.",
+    epilog=examples("deploy init server", "deploy init cluster --target k8s"),
+)
 
 
 @deploy.callback()
