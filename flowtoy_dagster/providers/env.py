@@ -52,7 +52,8 @@ class EnvKind(ProviderKind):
 
     def describe(self, configuration: Mapping[str, Any]) -> str:
         """The variables' names."""
-        return "environment variables " + ", ".join(_listed(configuration))
+        listed = ", ".join(_listed(configuration))
+        return f"environment variables {listed}" if listed else "no environment variables"
 
     def source_values(
         self, name: str, configuration: Mapping[str, Any], render: Callable[[Any], Any]

@@ -113,6 +113,7 @@ def test_what_a_call_needs_is_missed_only_where_it_is_complete(kind: str) -> Non
         (Source("process", {"command": "for x in a b; do echo $x; done"}), "shell command: for …"),
         (Source("process", {"command": "ls /srv", "shell": True}), "shell command: ls …"),
         (Source("env", {"vars": ["A", "B"]}), "environment variables A, B"),
+        (Source("env", {}), "no environment variables"),
         (Source("other", {}), "the provider 'other'"),
     ],
 )
