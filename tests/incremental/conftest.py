@@ -18,6 +18,7 @@ from flowtoy_dagster.steps.state.mask import StepMask
 from flowtoy_dagster.store.cursors import CursorStore, cursors_of
 
 load(Path(__file__).with_name("histories.py"))
+load(Path(__file__).with_name("loop_api.py"))
 
 
 @pytest.fixture

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import random
 import threading
 import urllib.parse
@@ -55,6 +56,22 @@ def served(answer: Callable[[Mapping[str, str]], tuple[int, Any]]) -> Iterator[s
     yield f"http://127.0.0.1:{http.server_port}/rows"
     http.shutdown()
     http.server_close()
+
+
+def forked(work: Any) -> int:
+    """Run something in a fork of this process; its process id."""
+    child = os.fork()
+    if child == 0:
+        code = 1
+        with contextlib.suppress(BaseException):
+            os.setsid()
+            null = os.open(os.devnull, os.O_RDWR)
+            for stream in (0, 1, 2):
+                os.dup2(null, stream)
+            work()
+            code = 0
+        os._exit(code)
+    return child
 
 
 class Instance:

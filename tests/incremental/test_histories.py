@@ -20,7 +20,7 @@ from typing import Any, cast
 
 import dagster as dg
 import pytest
-from histories import LAG, START, Instance, RandomHistory, Run, served
+from histories import LAG, START, Instance, RandomHistory, Run, forked, served
 
 from flowtoy_dagster import load_flow, run_flow
 from flowtoy_dagster.engine.jobs.incremental.run_end import CursorsAtEnd
@@ -239,7 +239,7 @@ class Killed:
         children = []
         for _ in range(self.chance.choice([1, 1, 2])):
             run, fails = self.begin(), self.chance.random() < 0.25
-            children.append(_forked(lambda run=run, fails=fails: self.run(run, fails)))
+            children.append(forked(lambda run=run, fails=fails: self.run(run, fails)))
         victim = self.chance.choice(children) if self.chance.random() < 0.5 else None
         if victim is not None:
             time.sleep(self.chance.random() * 0.06)
@@ -267,22 +267,6 @@ def test_processes_that_are_killed_lose_nothing(tmp_path: Path, server: Server) 
             runs, died = runs + begun, died + killed
         print(f"{seed + 1} histories, {runs} runs, {died} killed", flush=True)
     assert died > KILLED_HISTORIES / 4
-
-
-def _forked(work: Any) -> int:
-    """Run something in a fork of this process; its process id."""
-    child = os.fork()
-    if child == 0:
-        code = 1
-        with contextlib.suppress(BaseException):
-            os.setsid()
-            null = os.open(os.devnull, os.O_RDWR)
-            for stream in (0, 1, 2):
-                os.dup2(null, stream)
-            work()
-            code = 0
-        os._exit(code)
-    return child
 
 
 @pytest.mark.skipif(not REAL_HISTORIES, reason="set FLOWTOY_INCREMENTAL_ENGINE")
@@ -316,7 +300,7 @@ def test_real_runs_that_are_killed_lose_nothing(tmp_path: Path, server: Server) 
             broken.touch() if chance.random() < 0.3 else broken.unlink(missing_ok=True)
             work = [run, run] if chance.random() < 0.25 else [chance.choice([run, run, again])]
             start, server.asked[:] = _start(place), []
-            children = [_forked(each) for each in work]
+            children = [forked(each) for each in work]
             runs += len(children)
             if chance.random() < 0.5:
                 time.sleep(chance.random() * 1.2)
@@ -330,7 +314,7 @@ def test_real_runs_that_are_killed_lose_nothing(tmp_path: Path, server: Server) 
             left = [row for row in server.rows if row["id"] not in loaded]
             assert all(row["at"] >= _start(place) for row in left)
         (place / "broken").unlink(missing_ok=True)
-        os.waitpid(_forked(run), 0)
+        os.waitpid(forked(run), 0)
         assert _loaded(place) == {row["id"] for row in server.rows}, seed
         print(f"{seed + 1} histories, {runs} runs, {killed} killed", flush=True)
 

@@ -15,7 +15,9 @@ from typing import Any
 
 import psutil
 import pytest
+from module_files import load
 
+_SHOPS = load(Path(__file__).with_name("shops.py"))
 PATIENCE = 120.0
 """Seconds for which is waited; a busy machine may need many."""
 
@@ -160,3 +162,9 @@ def here(machines: Machines, monkeypatch: pytest.MonkeyPatch) -> Machines:
     for variable, value in machines.environment("carrier").items():
         monkeypatch.setenv(variable, value)
     return machines
+
+
+@pytest.fixture
+def shops(here: Machines, tmp_path: Path) -> Callable[..., Any]:
+    """Makes `Shops`, which this process runs on workers of a queue of their own."""
+    return lambda **options: _SHOPS.Shops(tmp_path, **options)
