@@ -30,6 +30,7 @@ _KEYED = "keys"
 _ITEMS = "items"
 _KEYED_ITEMS = "keyed-items"
 _HASH = 64
+_OF_ITEM = ("value", "version", "run_id", "stored_at", "secret")
 
 
 class DamagedCursorError(StepError):
@@ -183,6 +184,7 @@ class FolderCursors(CursorStore):
             return []
         flow, step, key = changes[0][0].flow, changes[0][0].step, changes[0][0].key
         instead: list[StoredCursor | None] = []
+        written = _Writing()
         with self._store.lock(alone=True):
             stored = self.items(flow, step, key)
             for new, expected in changes:
@@ -191,7 +193,7 @@ class FolderCursors(CursorStore):
                 if expected is not None and version != expected:
                     instead.append(current or _nothing(new))
                     continue
-                stored[new.item or ""] = _written(new)
+                stored[new.item or ""] = written.of(new)
                 instead.append(None)
             if None in instead:
                 body = {
@@ -213,7 +215,7 @@ class FolderCursors(CursorStore):
                 current = self.read(new.flow, new.step, new.key)
                 if (current.version if current is not None else NEVER_STORED) != expected:
                     return current or _nothing(new)
-            facts = asdict(_written(new))
+            facts = asdict(_Writing().of(new))
             del facts["item"]
             self._put(_place(new.flow, new.step, new.key), facts)
         return None
@@ -253,8 +255,9 @@ class FolderCursors(CursorStore):
             return {}
         try:
             names = {name: facts[name] for name in ("flow", "step", "key")}
+            same: dict[Any, Any] = {}
             return {
-                item: StoredCursor(**names, item=item, **one)
+                item: StoredCursor(**names, item=item, **_sharing(one, same))
                 for item, one in facts["items"].items()
             }
         except (TypeError, KeyError, AttributeError):
@@ -311,9 +314,16 @@ class CursorsOfAttempt:
             return self._items[flow, step, key]
 
 
-def _written(new: StoredCursor) -> StoredCursor:
-    """A value as it is stored now."""
-    return replace(new, version=uuid.uuid4().hex, stored_at=time.time())
+class _Writing:
+    """What is stored at once: values of one version and time."""
+
+    def __init__(self) -> None:
+        self._version = uuid.uuid4().hex
+        self._at = time.time()
+
+    def of(self, new: StoredCursor) -> StoredCursor:
+        """A value as it is stored now."""
+        return replace(new, version=self._version, stored_at=self._at)
 
 
 def _nothing(new: StoredCursor) -> StoredCursor:
@@ -322,8 +332,14 @@ def _nothing(new: StoredCursor) -> StoredCursor:
 
 
 def _facts_of_item(one: StoredCursor) -> dict[str, Any]:
-    facts = asdict(one)
-    return {name: facts[name] for name in ("value", "version", "run_id", "stored_at", "secret")}
+    return {name: getattr(one, name) for name in _OF_ITEM}
+
+
+def _sharing(facts: dict[str, Any], same: dict[Any, Any]) -> dict[str, Any]:
+    """Facts of an item in which texts that many items have are one object."""
+    for name in ("version", "run_id"):
+        facts[name] = same.setdefault(facts[name], facts[name])
+    return facts
 
 
 def _damaged_piece(place: str, reason: str) -> DamagedCursorError:

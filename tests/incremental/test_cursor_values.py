@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import itertools
+from fractions import Fraction
 
 import hypothesis
 import pytest
@@ -138,3 +139,14 @@ def test_a_start_is_never_later_than_the_lag_says(
     assert not is_later(start, text)
     back = behind(start, read_lag(lag / 1000), 1)
     assert not is_later(back, text) or len(fraction) < 4
+
+
+@hypothesis.given(
+    value=st.floats(allow_nan=False, allow_infinity=False, min_value=-1e300, max_value=1e300),
+    lag=st.integers(1, 10**6), sign=st.sampled_from([-1, 1]),
+)
+@hypothesis.settings(max_examples=60, deadline=None)
+def test_a_float_never_loses_any_of_its_lag(value: float, lag: int, sign: int) -> None:
+    start = behind(value, read_lag(lag / 1000), sign)
+    moved = (Fraction(start) - Fraction(value)) * sign
+    assert moved >= read_lag(lag / 1000).amount

@@ -148,7 +148,14 @@ def behind(value: Scalar, lag: Lag, sign: int) -> Scalar:
     found = Fraction(value) + step * sign
     if isinstance(value, int):
         return math.floor(found) if sign < 0 else math.ceil(found)
-    return float(found)
+    return _float_beyond(found, sign)
+
+
+def _float_beyond(exact: Fraction, sign: int) -> float:
+    """The float next to a number that is not on the other side of it."""
+    found = float(exact)
+    is_short = found > exact if sign < 0 else found < exact
+    return math.nextafter(found, math.inf * sign) if is_short else found
 
 
 def shown(value: Any) -> str:

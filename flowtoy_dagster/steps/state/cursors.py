@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Protocol
@@ -22,7 +23,7 @@ NEVER_STORED = ""
 """The version of a cursor of which nothing is stored."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class StoredCursor:
     """A cursor value as it is stored.
 
@@ -65,7 +66,7 @@ class CursorReader(Protocol):
         """Whether anything is stored of items of a step; raises as `read` does."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class CursorUse:
     """What a step has used and read of its cursor; part of its record.
 
@@ -94,7 +95,9 @@ class CursorUse:
     @classmethod
     def of(cls, facts: Mapping[str, Any]) -> CursorUse:
         """The use in what `facts` gave."""
-        return cls(**{name: facts[name] for name in cls.__dataclass_fields__ if name in facts})
+        known = {name: facts[name] for name in cls.__dataclass_fields__ if name in facts}
+        # All items whose values were stored at once have the same one.
+        return cls(**{**known, "version": sys.intern(known["version"])})
 
 
 @dataclass(frozen=True)

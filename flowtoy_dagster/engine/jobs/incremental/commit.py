@@ -19,7 +19,7 @@ _LONGEST = 200
 """Characters of a value that are shown."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class CursorCommit:
     """The cursor of one step, or of one item of it, at the end of the step or of its run.
 
