@@ -30,7 +30,7 @@ _KEYED = "keys"
 _ITEMS = "items"
 _KEYED_ITEMS = "keyed-items"
 _HASH = 64
-_OF_ITEM = ("value", "version", "run_id", "stored_at", "secret")
+_OF_WRITE = ("version", "run_id", "stored_at", "secret")
 
 
 class DamagedCursorError(StepError):
@@ -196,10 +196,7 @@ class FolderCursors(CursorStore):
                 stored[new.item or ""] = written.of(new)
                 instead.append(None)
             if None in instead:
-                body = {
-                    "flow": flow, "step": step, "key": key,
-                    "items": {item: _facts_of_item(one) for item, one in stored.items()},
-                }
+                body = {"flow": flow, "step": step, "key": key, **_facts_of_items(stored)}
                 self._put(_items_place(flow, step, key), body)
         return instead
 
@@ -255,12 +252,12 @@ class FolderCursors(CursorStore):
             return {}
         try:
             names = {name: facts[name] for name in ("flow", "step", "key")}
-            same: dict[Any, Any] = {}
+            writes = [dict(zip(_OF_WRITE, one, strict=True)) for one in facts["writes"]]
             return {
-                item: StoredCursor(**names, item=item, **_sharing(one, same))
-                for item, one in facts["items"].items()
+                item: StoredCursor(**names, item=item, value=value, **writes[write])
+                for item, (value, write) in facts["items"].items()
             }
-        except (TypeError, KeyError, AttributeError):
+        except (TypeError, ValueError, LookupError, AttributeError):
             raise _damaged_piece(place, "it is damaged") from None
 
     def _facts(self, place: str) -> dict[str, Any] | None:
@@ -331,15 +328,18 @@ def _nothing(new: StoredCursor) -> StoredCursor:
     return replace(new, value=None, version=NEVER_STORED, run_id=None)
 
 
-def _facts_of_item(one: StoredCursor) -> dict[str, Any]:
-    return {name: getattr(one, name) for name in _OF_ITEM}
+def _facts_of_items(items: Mapping[str, StoredCursor]) -> dict[str, Any]:
+    """Each item's value, and which of the writes it is from: one has written many of them."""
+    writes: dict[tuple[Any, ...], int] = {}
+    values = {
+        item: [one.value, writes.setdefault(_write_of(one), len(writes))]
+        for item, one in items.items()
+    }
+    return {"writes": list(writes), "items": values}
 
 
-def _sharing(facts: dict[str, Any], same: dict[Any, Any]) -> dict[str, Any]:
-    """Facts of an item in which texts that many items have are one object."""
-    for name in ("version", "run_id"):
-        facts[name] = same.setdefault(facts[name], facts[name])
-    return facts
+def _write_of(one: StoredCursor) -> tuple[Any, ...]:
+    return one.version, one.run_id, one.stored_at, one.secret
 
 
 def _damaged_piece(place: str, reason: str) -> DamagedCursorError:

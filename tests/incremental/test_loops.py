@@ -277,7 +277,7 @@ def test_damaged_values_fail_the_items_and_nothing_is_lost_by_a_write(
     store(cursors, 8, "b")
     (path,) = [p for p in (tmp_path / "cursors").rglob("items") if p.is_file()]
     assert path.stat().st_mode & 0o077 == 0
-    path.write_bytes(path.read_bytes().replace(b":7", b":5") if harm is None else harm)
+    path.write_bytes(path.read_bytes().replace(b"[7,", b"[5,") if harm is None else harm)
 
     _, results = run([{"id": "a", "at": 1}, {"id": "c", "at": 1}], initial_value=0)
 
@@ -293,6 +293,18 @@ def test_damaged_values_fail_the_items_and_nothing_is_lost_by_a_write(
     assert one.of_items
     cursors.forget_items("f", "it")
     assert list(cursors.all()) == []
+
+
+def test_what_is_stored_of_an_item_is_little_more_than_its_key_and_its_value(
+    cursors: CursorStore, tmp_path: Path
+) -> None:
+    many = [StoredCursor("f", "it", value=number, item=str(number)) for number in range(1000)]
+    assert cursors.swap_items([(one, "") for one in many]) == [None] * 1000
+    (path,) = [p for p in (tmp_path / "cursors").rglob("items") if p.is_file()]
+    assert path.stat().st_size < 20 * len(many)
+    assert {item: one.value for item, one in cursors.items("f", "it").items()} == {
+        str(number): number for number in range(1000)
+    }
 
 
 def test_many_values_are_stored_at_once_each_over_the_version_that_was_read(
