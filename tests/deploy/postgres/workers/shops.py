@@ -57,7 +57,8 @@ class Shops:
             "incremental": {"cursor_path": "n", "initial_value": 0, **incremental},
             "output": [{"name": "numbers", "value": "[].n"}],
         }
-        into = f"cd {self.folder}; {load} && echo {{{{ flows.rows.numbers | join(' ') }}}} >> loaded"
+        numbers = "{{ flows.rows.numbers | join(' ') }}"
+        into = f"cd {self.folder}; {load} && echo {numbers} >> loaded"
         loads = {"name": "load", "source": {"type": "process", "command": into}}
         runner = {"executor": self.executor, "executor_options": {"queue": self.queue}}
         return load_flow({"name": self.name, "flow": [rows, loads], "runner": runner})
