@@ -160,11 +160,12 @@ class StoredItemLog:
             OSError: nothing can be kept.
         """
         with self._lock:
-            if self._earlier is None:
-                self._earlier = self._find_earlier()
             if self._file is None:
+                # First: then what a killed process has left on this machine is in the piece.
                 self._file = self._store.appender(self._key)
                 self._size = self._file.seek(0, os.SEEK_END)
+            if self._earlier is None:
+                self._earlier = self._find_earlier()
             self._offsets = array("q", [_NONE]) * total
             self._write(dumps({_TOTAL: total}) + b"\n")
 

@@ -6,6 +6,7 @@ import logging
 import socket
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -106,10 +107,71 @@ def test_appended_lines_are_seen_at_once_here_and_by_others_at_the_end(
     other.put("run/items/a", b"one\ntw")
     with other.appender("run/items/a") as more:
         more.write(b"three\n")
-        assert store.read("run/items/a") == b"one\ntw\nthree\n"
+        # Others see it although nothing comes after it.
+        until(lambda: store.read("run/items/a") == b"one\ntw\nthree\n")
         more.write(b"four\n")
     assert store.read("run/items/a") == b"one\ntw\nthree\nfour\n"
     assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
+
+
+def test_lines_of_a_killed_process_are_there_for_the_next_one_of_its_machine(
+    store: ObjectStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(object_store, "INTERVAL", 1e6)
+    ours = FolderStore(tmp_path / "local")
+
+    def lines_after(uploaded: bytes | None, here: bytes) -> bytes:
+        """What the next attempt begins with."""
+        store.delete("run/items/a")
+        if uploaded is not None:
+            store.put("run/items/a", uploaded)
+        # As a process leaves it that is killed.
+        ours.put("run/items/a", here)
+        with ObjectStore(store.url, ours).appender("run/items/a") as file:
+            file.write(b"new\n")
+        return store.read("run/items/a")
+
+    assert lines_after(None, b"one\ntwo\n") == b"one\ntwo\nnew\n"
+    assert lines_after(b"one\n", b"one\ntwo\nth") == b"one\ntwo\nth\nnew\n"
+    # Another machine has gone on since.
+    assert lines_after(b"one\nthree\n", b"one\ntwo\n") == b"one\nthree\nnew\n"
+    assert lines_after(b"one\ntwo\n", b"one\n") == b"one\ntwo\nnew\n"
+
+
+def test_lines_that_can_not_be_uploaded_are_an_error_of_the_next_one(
+    store: ObjectStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(object_store, "INTERVAL", 0.0)
+    file = store.appender("run/items/a")
+    with monkeypatch.context() as broken:
+        tried = threading.Event()
+
+        def upload(*_: Any) -> None:
+            tried.set()
+            raise PermissionError("no access")
+
+        broken.setattr(object_store, "_upload", upload)
+        file.write(b"one\n")
+        assert tried.wait(60)
+
+        def write() -> bool:
+            try:
+                file.write(b"two\n")
+            except PermissionError:
+                return True
+            return False
+
+        until(write)
+    file.close()
+    assert store.read("run/items/a").startswith(b"one\n")
+
+
+def until(found: Callable[[], bool]) -> None:
+    """Wait until something is so."""
+    deadline = time.monotonic() + 60
+    while not found():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
 
 
 def test_who_holds_the_lock_alone_is_alone(store: ObjectStore) -> None:

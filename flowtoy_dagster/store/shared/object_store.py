@@ -13,6 +13,7 @@ import logging
 import os
 import shutil
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -70,10 +71,13 @@ class ObjectStore(Store):
 
     def appender(self, key: str) -> BinaryIO:  # noqa: D102 - see Store
         place = self.place(key)
-        # What another machine has appended before comes first.
+        # What another machine has appended before comes first, unless all of it is here, with what
+        # a process of this machine could not upload before it was killed.
         with contextlib.suppress(FileNotFoundError), ExitStack() as stack:
             before = stack.enter_context(self.open(key))
-            shutil.copyfileobj(before, stack.enter_context(self._local.writer(key)), _CHUNK)
+            if not self._is_here(key, before):
+                before.seek(0)
+                shutil.copyfileobj(before, stack.enter_context(self._local.writer(key)), _CHUNK)
         lines = _UploadedLines(
             self._local.appender(key), lambda: self._upload_lines(key, place),
             lambda: self._forget_lines(key),
@@ -130,6 +134,17 @@ class ObjectStore(Store):
     def kept_at(self, key: str) -> str | None:  # noqa: D102 - see Store
         return self.place(key)
 
+    def _is_here(self, key: str, uploaded: BinaryIO) -> bool:
+        """Whether what is on this machine begins with all that was uploaded."""
+        try:
+            with self._local.open(key) as file:
+                while chunk := uploaded.read(_CHUNK):
+                    if file.read(len(chunk)) != chunk:
+                        return False
+        except FileNotFoundError:
+            return False
+        return True
+
     def _upload_lines(self, key: str, place: str) -> None:
         with self._local.open(key) as file:
             steadily(lambda: _upload(file, place))
@@ -154,17 +169,41 @@ class _UploadedLines:
         self._file = file
         self._upload = upload
         self._forget = forget
-        self._due = time.monotonic() + INTERVAL
+        self._pause = INTERVAL
+        self._lock = threading.Lock()
+        self._timer: threading.Timer | None = None
+        self._is_closed = False
+        self._error: Exception | None = None
 
     def write(self, data: bytes) -> int:
-        """Append data; how many bytes of it were."""
+        """Append data; how many bytes of it were. It is uploaded soon, whether more comes or not.
+
+        Raises:
+            OSError: what was written before could not be uploaded.
+        """
+        error, self._error = self._error, None
+        if error is not None:
+            raise error
         count = self._file.write(data)
-        began = time.monotonic()
-        if began >= self._due:
-            self._upload()
-            now = time.monotonic()
-            self._due = now + max(INTERVAL, _SHARE * (now - began))
+        if self._timer is None:
+            self._timer = threading.Timer(self._pause, self._upload_all)
+            self._timer.daemon = True
+            self._timer.start()
         return count
+
+    def _upload_all(self) -> None:
+        """Upload what is there; in a thread of its own."""
+        # What is written from now on needs another one.
+        self._timer = None
+        with self._lock:
+            if self._is_closed:
+                return
+            began = time.monotonic()
+            try:
+                self._upload()
+            except Exception as error:  # noqa: BLE001 - who writes next learns of it
+                self._error = error
+            self._pause = max(INTERVAL, _SHARE * (time.monotonic() - began))
 
     def seek(self, offset: int, whence: int = 0) -> int:
         """Go to a place; writing appends all the same."""
@@ -176,7 +215,12 @@ class _UploadedLines:
 
     def close(self) -> None:
         """Upload all of it, and forget what is on this machine."""
-        if not self._file.closed:
+        with self._lock:
+            if self._is_closed:
+                return
+            self._is_closed = True
+            if self._timer is not None:
+                self._timer.cancel()
             self._file.close()
             self._upload()
             self._forget()
