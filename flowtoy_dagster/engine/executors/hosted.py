@@ -2,7 +2,8 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
-from typing import Any
+from inspect import Parameter, Signature
+from typing import Any, ClassVar
 
 from dagster import DagsterEvent, OpExecutionContext
 
@@ -20,6 +21,10 @@ class HostedCompute:
         begin: stores and reports what was held back until the step's own work begins.
     """
 
+    # Dagster asks for it twice in each step, and to find it out takes long.
+    __signature__: ClassVar[Signature] = Signature(
+        [Parameter(name, Parameter.POSITIONAL_OR_KEYWORD) for name in ("context", "inputs")]
+    )
     host: Host | None = None
     began: float | None = None
     tell: Callable[[DagsterEvent], None] | None = None

@@ -176,8 +176,7 @@ class StepCompute(HostedCompute):
         )
         recording = RunRecording.of(context.run, _records(context))
         run = recording.run_info(replace(bare.run, params=params))
-        made = replace(
-            bare,
+        made = bare.having(
             run=run,
             scope=build_scope(upstream, self.flow.sources, run),
             deadline=None if left is None else time.monotonic() + left,
@@ -245,9 +244,7 @@ class StepCompute(HostedCompute):
             logs.mask_with(mask)
         try:
             with hidden_addresses(), log_masked_by(mask):
-                outcome = run_step(
-                    replace(attempt, output=repeater), self.flow.sources, upstream
-                )
+                outcome = run_step(attempt.having(output=repeater), self.flow.sources, upstream)
         finally:
             repeater.close()
             mask.release()

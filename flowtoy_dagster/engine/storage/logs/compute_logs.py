@@ -67,7 +67,7 @@ class DirectComputeLogManager(LocalComputeLogManager):
         super().__init__(*args, **kwargs)
         self._captures: list[_Capture] = []
         self._shared: Store | None = None
-        self._latest: tuple[Sequence[str], str] = (), ""
+        self._latest: tuple[Sequence[str], Path] = (), Path()
         self._pumps = Pumps()
 
     def keep_pump(self) -> None:
@@ -82,7 +82,7 @@ class DirectComputeLogManager(LocalComputeLogManager):
     @contextlib.contextmanager
     def capture_logs(self, log_key: Sequence[str]) -> Iterator[CapturedLogContext]:
         *paths, ended = self._paths(log_key)
-        make_own_folder(Path(ended).parent)
+        make_own_folder(ended.parent)
         with self._uploaded(paths), _alone, _Capture(paths, self._pumps) as capture:
             self._captures.append(capture)
             try:
@@ -90,20 +90,20 @@ class DirectComputeLogManager(LocalComputeLogManager):
             finally:
                 self._captures.remove(capture)
         # The file exists: no more will come.
-        os.close(open_in_mode(Path(ended), os.O_WRONLY))
+        os.close(open_in_mode(ended, os.O_WRONLY))
         if self._shared is not None:
             with contextlib.suppress(OSError):  # it was reported above
                 self._shared.put(self._key(ended), b"")
 
-    def _paths(self, log_key: Sequence[str]) -> Sequence[str]:
+    def _paths(self, log_key: Sequence[str]) -> Sequence[Path]:
         """The files for stdout and stderr, and the one that is there when no more will come."""
         *folder, name = log_key
         if not _SHORT_NAME.fullmatch(name):
-            return [self.get_captured_local_path(log_key, end) for end in _EXTENSIONS]
+            return [Path(self.get_captured_local_path(log_key, end)) for end in _EXTENSIONS]
         if self._latest[0] != folder:
             # Dagster looks at each folder of the path; all steps of a run have the same.
-            self._latest = folder, os.path.dirname(self.get_captured_local_path(log_key, "out"))
-        return [os.path.join(self._latest[1], f"{name}.{end}") for end in _EXTENSIONS]
+            self._latest = folder, Path(self.get_captured_local_path(log_key, "out")).parent
+        return [self._latest[1] / f"{name}.{end}" for end in _EXTENSIONS]
 
     def read_path(
         self, path: str, offset: int = 0, max_bytes: int | None = None
@@ -118,13 +118,13 @@ class DirectComputeLogManager(LocalComputeLogManager):
         ended = self._key(self.get_captured_local_path(log_key, "complete"))
         return self._shared is not None and self._shared.exists(ended)
 
-    def _uploaded(self, paths: Sequence[str]) -> contextlib.AbstractContextManager[None]:
+    def _uploaded(self, paths: Sequence[Path]) -> contextlib.AbstractContextManager[None]:
         """Where others can see what is written to these files, while a block runs."""
         if self._shared is None:
             return contextlib.nullcontext()
-        return uploaded(self._shared, {self._key(path): Path(path) for path in paths})
+        return uploaded(self._shared, {self._key(path): path for path in paths})
 
-    def _key(self, path: str) -> str:
+    def _key(self, path: str | Path) -> str:
         """What a file of the folder is called in the store."""
         return Path(path).relative_to(Path(self._base_dir).resolve()).as_posix()
 
@@ -137,10 +137,8 @@ class _Capture:
         pumps: has what moves what comes while the block runs.
     """
 
-    def __init__(self, paths: Sequence[str], pumps: Pumps) -> None:
-        self._files = [
-            open_in_mode(Path(path), os.O_WRONLY | os.O_APPEND) for path in paths
-        ]
+    def __init__(self, paths: Sequence[Path], pumps: Pumps) -> None:
+        self._files = [open_in_mode(path, os.O_WRONLY | os.O_APPEND) for path in paths]
         self._pumps = pumps
         self._held = [b"", b""]
         self.mask = SharedMask()
