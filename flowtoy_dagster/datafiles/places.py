@@ -79,6 +79,7 @@ class _Remote:
         open_target: opens a file system's file to be written.
         more: what the package imports when it is used.
         system: makes the file system of a scheme.
+        has_buckets: whether a URL begins with the name of a bucket.
     """
 
     module: str
@@ -86,6 +87,7 @@ class _Remote:
     open_target: Callable[[Any, str], Target]
     more: tuple[str, ...] = ()
     system: Callable[[str], Any] = _by_fsspec
+    has_buckets: bool = True
 
 
 def scheme_of(place: str) -> str | None:
@@ -112,6 +114,8 @@ def why_unusable(place: str) -> tuple[str, str | None] | None:
     if remote is None:
         known = ", ".join(f"'{name}://'" for name in sorted(_REMOTE))
         return f"files at '{scheme}://' are not supported", f"use a path, or one of {known}"
+    if remote.has_buckets and place.partition("://")[2].startswith("/"):
+        return "the URL names no bucket", f"write {scheme}://bucket/name"
     return missing_package(f"files at '{scheme}://'", remote.module, remote.extra)
 
 
@@ -342,5 +346,5 @@ class _RenamedTarget:
 _REMOTE = {
     "s3": _Remote("s3fs", "s3", _UploadTarget, ("aiobotocore.session",)),
     "gs": _Remote("gcsfs", "gcs", _UploadTarget, ("gcsfs.core",), _google_storage),
-    "memory": _Remote("fsspec", "s3", _RenamedTarget),
+    "memory": _Remote("fsspec", "s3", _RenamedTarget, has_buckets=False),
 }

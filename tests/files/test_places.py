@@ -174,6 +174,7 @@ CREDENTIALS = "s3://AKIASECRET:hunter22@bucket/x.jsonl"
          "'memory://', 's3://'"),
         (CREDENTIALS, "the URL of a file must not hold credentials; the environment gives them, "
          "such as AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"),
+        ("s3:///x.jsonl", "the URL names no bucket; write s3://bucket/name"),
         ("file://other/x", "a 'file:' URL names a file of this machine: file:///folder/name"),
     ],
 )  # fmt: skip
