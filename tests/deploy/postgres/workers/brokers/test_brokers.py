@@ -321,6 +321,7 @@ def test_a_run_whose_steps_nobody_takes_ends_when_its_time_is_up(
         "nobody takes it": "failed", "next": "skipped", "cleans up": "succeeded",
         "nobody cleans up": "failed",
     }
-    told = "the run's timeout passed before a worker took this step"
+    told = ("the run's timeout passed before a worker took this step: none listens on queue "
+            "'nobody'")
     assert done.status.steps["nobody takes it"].error == told
     assert deployment.workers
