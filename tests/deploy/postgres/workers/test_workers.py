@@ -12,6 +12,8 @@ import psutil
 import pytest
 
 from flowtoy_dagster import run_flow
+from flowtoy_dagster.engine.executors.remote.message import VERSION
+from flowtoy_dagster.engine.sites.site import Site
 from flowtoy_dagster.flow.graph import Flow
 from flowtoy_dagster.loader import load_flow, with_executor
 from flowtoy_dagster.runs.history import History
@@ -190,13 +192,17 @@ def test_a_message_that_is_delivered_twice_or_late_changes_nothing(
           - {{name: one, source: {{type: process, command: [sh, -c, "echo call >> {calls}"]}}}}
     """)
 
+    route = Site.of_here(here.folder / "carrier", VERSION).route
+
     def deliver(run_id: str) -> None:
         message = json.dumps({"v": 1, "run": run_id, "turn": 1})
         here.sql(f"""
-            INSERT INTO flowtoy_queue (run_id, turn, queue, message)
-            SELECT 'copy', coalesce(max(turn), 0) + 1, 'default', '{message}' FROM flowtoy_queue;
-            INSERT INTO flowtoy_queue (run_id, turn, queue, message) VALUES
-            ('noise', 0, 'default', 'no message'), ('noise', 1, 'default', '{{"v": 2}}');
+            INSERT INTO flowtoy_queue (run_id, turn, queue, route, message)
+            SELECT 'copy', coalesce(max(turn), 0) + 1, 'default', '{route}', '{message}'
+            FROM flowtoy_queue;
+            INSERT INTO flowtoy_queue (run_id, turn, queue, route, message) VALUES
+            ('noise', 0, 'default', '{route}', 'no message'),
+            ('noise', 1, 'default', '{route}', '{{"v": 2}}');
             SELECT pg_notify('flowtoy_wake', '')
         """)
 
