@@ -104,12 +104,8 @@ def test_a_folder_that_a_provider_removes_is_left_for_the_next_step(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    isolation = Isolation({}, str(tmp_path))
-    monkeypatch.setattr("os.environ", {})
-    with isolation:
+    with Isolation(dict(os.environ), str(tmp_path)):
         (tmp_path / "gone").mkdir()
-
-
         os.chdir(tmp_path / "gone")
         (tmp_path / "gone").rmdir()
     assert Path.cwd() == tmp_path

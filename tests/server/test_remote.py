@@ -151,7 +151,7 @@ def test_a_run_that_cannot_be_reached_at_the_start_is_an_error(
     for url in ("http://127.0.0.1:9", f"{strange}/page"):
         done = flowtoy("webui", "--status-url", url, "--port", "0")
         assert (done.code, done.stdout) == (2, "")
-        assert done.stderr.startswith(url)
+        assert done.stderr.startswith(f"asking for the run …\n{url}")
         assert "Traceback" not in done.stderr
 
 

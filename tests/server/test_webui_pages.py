@@ -194,7 +194,7 @@ def test_a_run_of_the_history_is_shown_without_running_anything(
     watched.close()
     assert watched.complaints == []
     assert served.end() == 1
-    assert served.stderr.count("\n") == 1, served.stderr
+    assert re.fullmatch(r"opening the history …\nrun \S+ at \S+  \(.*\)\n", served.stderr)
 
 
 def test_a_run_that_is_not_there_is_an_error(
