@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from flowtoy_dagster.engine.executors.warm.process_reset import Isolation
+from flowtoy_dagster.machine.kept_threads import KeptThreads
 
 
 def rings_soon() -> None:
@@ -69,6 +70,20 @@ def test_a_timer_that_a_step_leaves_makes_its_worker_end(tmp_path: Path) -> None
     with Isolation(dict(os.environ), None) as isolation:
         timer.start()
     timer.cancel()
+    assert isolation.tainted
+
+
+def test_a_thread_of_a_call_makes_its_worker_end_only_while_it_is_busy(tmp_path: Path) -> None:
+    threads = KeptThreads("test-call")
+    ended, go_on = threading.Semaphore(0), threading.Event()
+    with Isolation(dict(os.environ), None) as isolation:
+        threads.begin(lambda: None, ended.release)
+        assert ended.acquire(timeout=60)
+    assert not isolation.tainted
+    with Isolation(dict(os.environ), None) as isolation:
+        threads.begin(lambda: go_on.wait(60) and None, ended.release)
+    go_on.set()
+    assert ended.acquire(timeout=60)
     assert isolation.tainted
 
 
