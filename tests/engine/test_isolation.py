@@ -80,7 +80,7 @@ def test_a_thread_of_a_call_makes_its_worker_end_only_while_it_is_busy(tmp_path:
         threads.begin(lambda: None, ended.release)
         assert ended.acquire(timeout=60)
     assert not isolation.tainted
-    with Isolation(dict(os.environ), None) as isolation:
+    with isolation:
         threads.begin(lambda: go_on.wait(60) and None, ended.release)
     go_on.set()
     assert ended.acquire(timeout=60)
