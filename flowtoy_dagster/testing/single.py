@@ -141,8 +141,8 @@ def try_step(flow: Flow, step: Step, before: Before, item: str | None = None) ->
 
     attempt, warnings = 1, warnings_of(flow, step)
     while True:
-        context = replace(
-            _context(flow, step, before, item), attempt=attempt, files=files, warnings=warnings
+        context = _context(flow, step, before, item).having(
+            attempt=attempt, files=files, warnings=warnings
         )
         outcome = run_step(context, flow.sources, before.upstream)
         context.mask.release()
@@ -198,8 +198,7 @@ def _looked_at(
     context = _context(flow, step, before, item)
     with files.removed():
         return run_step(
-            replace(
-                context,
+            context.having(
                 loop=replace(context.loop, most=1),
                 exchanges=exchanges,
                 files=lambda key: files.folder(step.name, key),

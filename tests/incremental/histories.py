@@ -6,15 +6,10 @@ A history is driven without Dagster's engine, with the real steps, stores and th
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import random
-import threading
-import urllib.parse
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, Generic, Protocol, TypeVar
 
@@ -28,34 +23,6 @@ from flowtoy_dagster.store.records import records_of
 
 LAG = 3
 START = -10
-
-
-@contextlib.contextmanager
-def served(answer: Callable[[Mapping[str, str]], tuple[int, Any]]) -> Iterator[str]:
-    """An API at an address of its own, which is given.
-
-    Args:
-        answer: from the parameters of a request to the status and the data of its answer.
-    """
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            status, data = answer(dict(urllib.parse.parse_qsl(self.path.partition("?")[2])))
-            body = json.dumps(data).encode()
-            self.send_response(status)
-            self.send_header("Content-Type", "application/json")
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
-
-        def log_message(self, *_: Any) -> None:
-            pass
-
-    http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    threading.Thread(target=http.serve_forever, daemon=True).start()
-    yield f"http://127.0.0.1:{http.server_port}/rows"
-    http.shutdown()
-    http.server_close()
 
 
 def forked(work: Any) -> int:

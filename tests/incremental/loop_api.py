@@ -8,7 +8,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-from histories import LAG, START, served
+from histories import LAG, START
+from json_api import served
 
 from flowtoy_dagster import load_flow
 from flowtoy_dagster.flow.graph import Flow

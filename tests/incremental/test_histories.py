@@ -20,7 +20,8 @@ from typing import Any, cast
 
 import dagster as dg
 import pytest
-from histories import LAG, START, Instance, RandomHistory, Run, forked, served
+from histories import LAG, START, Instance, RandomHistory, Run, forked
+from json_api import served
 
 from flowtoy_dagster import load_flow, run_flow
 from flowtoy_dagster.engine.jobs.incremental.run_end import CursorsAtEnd

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import json
-import threading
-from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import pytest
+from json_api import served
 
 from flowtoy_dagster.errors import StepError
 from flowtoy_dagster.flow.graph import Source, Step
@@ -36,26 +34,14 @@ def url() -> Iterator[str]:
     """An API of three pages, which fails once for each page but the first."""
     failed: set[str] = set()
 
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            number = self.path.partition("page=")[2] or "0"
-            fails = number != "0" and number not in failed
-            failed.add(number)
-            body = json.dumps(PAGES[int(number)]).encode()
-            self.send_response(503 if fails else 200)
-            self.send_header("Content-Type", "application/json")
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
+    def answer(query: Mapping[str, str]) -> tuple[int, Any]:
+        number = query.get("page", "0")
+        fails = number != "0" and number not in failed
+        failed.add(number)
+        return 503 if fails else 200, PAGES[int(number)]
 
-        def log_message(self, *_: Any) -> None:
-            pass
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    yield f"http://127.0.0.1:{server.server_port}/"
-    server.shutdown()
-    server.server_close()
+    with served(answer) as address:
+        yield address
 
 
 def run(url: str, taker: _Taker, paged: bool = True, **fields: Any) -> StepOutcome:

@@ -75,8 +75,7 @@ def _begin(
     # An initial value only says where to begin: the new value need not go beyond it.
     before = None if use.is_initial else use.last_value
     return following(
-        replace(
-            context,
+        context.having(
             scope=with_names(context.scope, {INCREMENTAL: names}),
             tracker=CursorTracker(config, before) if config.value is None else None,
         )

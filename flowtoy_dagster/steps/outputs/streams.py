@@ -8,7 +8,6 @@ import os
 import shutil
 import tempfile
 from collections.abc import Iterator
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -46,8 +45,7 @@ def stream_outputs(context: StepContext, following: Next) -> Outcome:
         for name, (output, kind) in streamed.items():
             sinks[name] = _opened(context, output, kind, folders, claims)
         outcome = following(
-            replace(
-                context,
+            context.having(
                 sinks=sinks,
                 takers=(*context.takers, *(_Taker(context, o, sinks[o.name])
                                            for o, _ in streamed.values())),

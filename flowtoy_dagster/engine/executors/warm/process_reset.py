@@ -16,13 +16,14 @@ from typing import Any
 
 from typing_extensions import Self
 
+from flowtoy_dagster.machine.kept_threads import IDLE
 from flowtoy_dagster.machine.working_directory import working_directory
 
 _OF_THE_RUN = frozenset({signal.SIGINT, signal.SIGTERM})
 """The signals by which a run is interrupted; they are not forgotten."""
 
 _SIGNALS = tuple(sorted(signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP}))
-_HARMLESS = ("fsspecIO", "asyncio_", "gcsfs-deferred-close", "flowtoy-idle")
+_HARMLESS = ("fsspecIO", "asyncio_", "gcsfs-deferred-close", IDLE)
 """Threads that may stay: those of fsspec and gcsfs, which read and write objects (one for all, some
 that look up hosts, one that closes files), and our own while they have nothing to do.
 """

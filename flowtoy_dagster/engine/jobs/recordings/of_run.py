@@ -92,14 +92,14 @@ class RunRecording:
             return attempt
         if recording.replays:
             note = self._note
-            return replace(
-                attempt, exchanges=Replayer(recording, note), cursors=ReplayedCursors(recording),
+            return attempt.having(
+                exchanges=Replayer(recording, note), cursors=ReplayedCursors(recording),
                 limiter=None, slots=None, has_hidden=True,
             )
         if cursors is not None:
             secret = attempt.step.has_secret_cursor
             cursors = RecordedCursors(recording, cursors, secret=secret)
-        return replace(attempt, exchanges=Recorder(recording), cursors=cursors)
+        return attempt.having(exchanges=Recorder(recording), cursors=cursors)
 
     def _note(self, call: UnrecordedCall) -> None:
         self.store.note_unrecorded(self.run_id, call)
