@@ -14,8 +14,10 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from typing import TYPE_CHECKING
+
+from flowtoy_dagster.providers.guard import GUARD
 
 if TYPE_CHECKING:
     import subprocess
@@ -24,6 +26,8 @@ if TYPE_CHECKING:
 
 _PR_SET_CHILD_SUBREAPER = 36
 _LOOK = 0.05
+_LEFT_GRACE = 2.0
+"""Seconds between TERM and KILL for commands whose process was killed."""
 
 _running: dict[int, ProcessTree] = {}
 """The commands that run now, by their process."""
@@ -66,6 +70,8 @@ def started(
     with _lock:
         before = children()
         process = start()
+        if not _adopts:
+            GUARD.begin(process.pid)
         tree = ProcessTree(process.pid, before)
         _running[tree.pid] = tree
         _leave_to_sessions()
@@ -154,11 +160,30 @@ class ProcessTree:
             self._adopted_children()
             _leave_to_sessions()
             _running.pop(self.pid, None)
+            if not _adopts:
+                GUARD.end(self.pid)
             for pid in list(_adopted - set(_running)):
                 with contextlib.suppress(ChildProcessError):
                     if os.waitpid(pid, os.WNOHANG)[0] == 0:
                         continue
                 _adopted.discard(pid)
+
+
+def end_trees(trees: Collection[ProcessTree], grace: float) -> None:
+    """End several commands: TERM, and KILL to what is left after `grace` seconds."""
+    if grace:
+        for tree in trees:
+            tree.signal(signal.SIGTERM)
+        deadline = time.monotonic() + grace
+        while time.monotonic() < deadline and any(tree.members() for tree in trees):
+            time.sleep(_LOOK)
+    for tree in trees:
+        tree.end(0)
+
+
+def end_left(pids: Iterable[str]) -> None:
+    """End the commands of a process that was killed, in the guard that it had."""
+    end_trees([ProcessTree(int(pid), ()) for pid in pids], _LEFT_GRACE)
 
 
 def _session_of(pid: int) -> int:

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import IO
 
 from flowtoy_dagster.machine.interrupts import uninterrupted
-from flowtoy_dagster.providers.process_tree import ProcessTree, started
+from flowtoy_dagster.providers.process_tree import ProcessTree, end_trees, started
 
 KILL_AFTER = 5.0
 """Seconds between TERM and KILL."""
@@ -62,14 +62,7 @@ class Processes:
         """End every command: TERM, and KILL after `grace` seconds. Safe in a signal handler."""
         with self._lock:
             trees = self._trees
-        if grace:
-            for tree in trees:
-                tree.signal(signal.SIGTERM)
-            deadline = time.monotonic() + grace
-            while time.monotonic() < deadline and any(tree.members() for tree in trees):
-                time.sleep(0.05)
-        for tree in trees:
-            tree.end(0)
+        end_trees(trees, grace)
 
     def close(self, grace: float) -> None:
         """The same, and none starts any more."""

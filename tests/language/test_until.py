@@ -96,6 +96,17 @@ def test_a_step_that_is_not_done_in_time_fails_and_is_not_tried_again(reports: R
 
 
 # language 19.4
+@pytest.mark.parametrize("done_after", [2, 3])
+def test_when_the_time_for_it_has_passed_one_last_call_is_made(
+    done_after: int, reports: Reports
+) -> None:
+    reports.done_after = done_after
+    done = run_flow(reports.flow(every="1h", **{"for": "300ms"}))
+    assert len(reports.calls) == 2
+    assert done.success == (done_after == 2)
+
+
+# language 19.4
 def test_the_timeout_is_of_one_call(reports: Reports) -> None:
     reports.done_after = 4
     # All calls together take longer than one of them may.

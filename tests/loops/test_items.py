@@ -228,6 +228,32 @@ def test_a_success_of_before_is_taken_over_where_the_same_would_be_called(
     assert second.outcome.counts.reused == 2
 
 
+def test_a_success_of_before_with_other_outputs_is_called_again(
+    repeat: Callable[..., Any], tmp_path: Path
+) -> None:
+    # language 18.9: by a hash of `output`, too
+    step = shell('echo "$2" >> "$1"; echo "{}"', str(tmp_path / "calls"), "{{ item }}")
+    first = repeat(["a"], **step, output=[{"name": "x", "value": "stdout"}])
+    for output, calls in (("stdout", 1), ("stderr", 2)):
+        again = repeat(["a"], first.items, **step, output=[{"name": "x", "value": output}])
+        assert again.outcome.error is None
+        assert len((tmp_path / "calls").read_text().split()) == calls
+
+
+def test_the_beginning_and_the_end_of_what_an_item_prints_are_kept(
+    repeat: Callable[..., Any]
+) -> None:
+    # language 18.11: the first and the last 32 KiB of each stream
+    script = "echo first; head -c 100000 /dev/zero | tr '\\0' x; echo; echo last; echo e >&2"
+    (item,) = repeat(["a"], **shell(script)).items
+    printed = item.printed["stdout"]
+    assert printed.startswith("first\nxxx")
+    assert printed.endswith("xxx\nlast\n")
+    left_out = 100000 + len("first\n\nlast\n") - (64 << 10)
+    assert f"\n... {left_out} bytes were left out here\n" in printed
+    assert item.printed["stderr"] == "e\n"
+
+
 @interrupts_threads
 def test_the_end_of_the_run_s_time_ends_a_loop(repeat: Callable[..., Any]) -> None:
     context = {"deadline": time.monotonic() + 4}

@@ -158,6 +158,25 @@ def test_items_of_another_call_are_not_reused(counting: Counting, made_home: Pat
     assert done.status.steps["details"].items.reused == 2
 
 
+def test_a_step_that_succeeded_although_items_failed_is_not_run_again(
+    counting: Counting, made_home: Path
+) -> None:
+    # language 18.9
+    counting.fails = {"/items/3"}
+    tolerant = flow(counting.url, count=4)
+    tolerant["flow"][1]["for_each"]["max_failures"] = 1
+    tolerant["flow"][2] |= {"source": "api", "input": {"url": "/items/last"}, "output": []}
+    tolerant["flow"][2]["depends_on"] = "details"
+    counting.fails.add("/items/last")
+    assert run_flow(tolerant, 4).status.state == "failed"
+    before = dict(counting.answered)
+    counting.fails = set()
+    _, done = retry()
+    assert done.success, [step.error for step in done.status.steps.values()]
+    again = {path: count - before.get(path, 0) for path, count in counting.answered.items()}
+    assert {path for path, count in again.items() if count} == {"/items/last"}
+
+
 def test_dagster_s_re_execution_from_failure_reuses_items(
     counting: Counting, made_home: Path
 ) -> None:
@@ -254,7 +273,7 @@ def test_items_are_shown_and_found_by_state_and_key(
         "flow": [
             {
                 "name": "each",
-                "for_each": {"in": ["a", "b", "secret-word"], "key": "{{ item }}"},
+                "for_each": {"in": ["a", "b", "secret-word", "two\nlines"], "key": "{{ item }}"},
                 "source": "process",
                 "input": {
                     "command": ["sh", "-c", 'echo "this is $1"; [ "$1" != b ]', "-", "{{ item }}"],
@@ -274,7 +293,8 @@ def test_items_are_shown_and_found_by_state_and_key(
         ["succeeded", "1", "a"],
         ["failed", "1", "b", "sh", "exited", "with", "code", "1"],
         ["succeeded", "1", "***"],
-        ["3", "items:", "2", "succeeded,", "1", "failed"],
+        ["succeeded", "1", "two", "lines"],
+        ["4", "items:", "3", "succeeded,", "1", "failed"],
     ]
     failed = flowtoy("runs", "show", "last", "each", "--state", "failed", "--json", env=env).json
     assert [(item["key"], item["state"]) for item in failed] == [("b", "failed")]

@@ -101,6 +101,29 @@ def test_the_event_log_does_not_grow_with_the_items(made_home: Path) -> None:
     assert tables[1].records[0].data["key"] == "7"
 
 
+@pytest.mark.parametrize("retries", [0, 1])
+def test_a_worker_that_dies_is_tried_again_without_the_items_that_had_succeeded(
+    retries: int, made_home: Path, tmp_path: Path
+) -> None:
+    # language 18.7: the step as a whole is tried again then, where `retry` allows it
+    script = 'cd "$1"; echo $2 >> calls; [ $2 != 4 ] || [ -e died ] || ' \
+             "{ touch died; kill -9 $PPID; }; echo $2"
+    done = run_flow({
+        "flow": [{
+            "name": "each", "for_each": {"in": [1, 2, 3, 4, 5, 6], "concurrency": 1},
+            "source": "process", "retry": {"max": retries, "delay": 0},
+            "input": {"command": ["sh", "-c", script, "-", str(tmp_path), "{{ item }}"]},
+            "output": [{"name": "n", "type": "json"}],
+        }],
+    })
+    assert done.success == bool(retries), done.status.steps["each"].error
+    calls = (tmp_path / "calls").read_text().split()
+    assert calls == (["1", "2", "3", "4", "4", "5", "6"] if retries else ["1", "2", "3", "4"])
+    if retries:
+        assert done.outputs is not None
+        assert done.outputs["each"]["n"] == [1, 2, 3, 4, 5, 6]
+
+
 def test_a_failed_loop_fails_the_run_and_says_how_many_failed(
     flowtoy: Callable[..., Any], tmp_path: Path
 ) -> None:

@@ -37,7 +37,8 @@ def print_items(run: str, step: str | None, state: str | None, *, as_json: bool)
         print(f"{'STATE':<9}  {'ATTEMPTS':<8}  KEY")
         for row in rows:
             told = f"  {plain(row['error'])}" if row["error"] else _moved(row.get("cursor"))
-            say(f"{row['state']:<9}  {row['attempts'] or '':<8}  {row['key']}{told}", sys.stdout)
+            key = " ".join(row["key"].splitlines())  # one line for each item
+            say(f"{row['state']:<9}  {row['attempts'] or '':<8}  {key}{told}", sys.stdout)
         counts = items.counts()
         left = counts.total - counts.ended
         words = [f"{counts.succeeded:,} succeeded", f"{counts.failed:,} failed"]
