@@ -259,6 +259,17 @@ class HaltingExecution(SteadyExecution):
         self, job_context: PlanExecutionContext | PlanOrchestrationContext
     ) -> Iterator[DagsterEvent]:
         self._update()
+        while True:
+            yield from self._events_of_held_back(job_context)
+            yield from super().plan_events_iterator(job_context)
+            # A closing step may have waited for what was skipped now, and will not start either.
+            self._update()
+            if not self._held_back:
+                return
+
+    def _events_of_held_back(
+        self, job_context: PlanExecutionContext | PlanOrchestrationContext
+    ) -> Iterator[DagsterEvent]:
         while self._held_back:
             found = dict(self._held_back)
             log = direct_log(job_context.instance, job_context.dagster_run)
@@ -273,7 +284,6 @@ class HaltingExecution(SteadyExecution):
                 yield event
                 self.mark_skipped(key)
             self._update()
-        yield from super().plan_events_iterator(job_context)
 
 
 def _held_back_event(
