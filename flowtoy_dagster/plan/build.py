@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from typing import get_args
 
-from flowtoy_dagster.flow.graph import Flow, Step
+from flowtoy_dagster.flow.graph import Flow, Notification, Step
+from flowtoy_dagster.flow.schema.models import RunEnd
 from flowtoy_dagster.flow.secrets_of_flow import FlowSecrets
 from flowtoy_dagster.flow.templates.conditions import shown_condition
 from flowtoy_dagster.flow.templates.render import is_template
@@ -13,7 +15,7 @@ from flowtoy_dagster.masking.mask import Mask
 from flowtoy_dagster.plan.conditions import Outlook, outlooks
 from flowtoy_dagster.plan.levels import in_order, levels_of
 from flowtoy_dagster.plan.limits import limits_of, limits_of_run, workers_of
-from flowtoy_dagster.plan.model import Plan, PlannedStep, Reason, Wait
+from flowtoy_dagster.plan.model import Plan, PlannedNotification, PlannedStep, Reason, Wait
 from flowtoy_dagster.providers.kinds import describe
 
 _LONGEST = 200
@@ -41,7 +43,14 @@ def plan_of(
         )
         for step in ordered
     )
-    return Plan(flow.name, most, tuple(map(mask.text, limits_of_run(flow))), steps)
+    notify = tuple(_notified(notification, mask) for notification in flow.notifications)
+    return Plan(flow.name, most, tuple(map(mask.text, limits_of_run(flow))), steps, notify)
+
+
+def _notified(notification: Notification, mask: Mask) -> PlannedNotification:
+    ends = tuple(end for end in get_args(RunEnd) if end in notification.on)
+    source = notification.call.source
+    return PlannedNotification(ends, source.type, mask.shortened(describe(source), _LONGEST))
 
 
 def _planned(

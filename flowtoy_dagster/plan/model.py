@@ -72,6 +72,15 @@ class PlannedStep:
 
 
 @dataclass(frozen=True)
+class PlannedNotification:
+    """A call when the run has ended, and the ends of a run that it reports."""
+
+    on: tuple[str, ...]
+    type: str
+    call: str
+
+
+@dataclass(frozen=True)
 class Plan:
     """What a run would do.
 
@@ -79,12 +88,14 @@ class Plan:
         workers: how many steps may run at once, and who says so.
         limits: the other limits of the run.
         steps: in the order of their levels.
+        notify: the calls when it has ended, in the order of the file.
     """
 
     flow: str
     workers: tuple[int, str]
     limits: tuple[str, ...]
     steps: tuple[PlannedStep, ...]
+    notify: tuple[PlannedNotification, ...] = ()
 
 
 def as_json(plan: Plan) -> dict[str, Any]:
@@ -95,6 +106,7 @@ def as_json(plan: Plan) -> dict[str, Any]:
         "max_workers": {"value": most, "from": origin},
         "limits": list(plan.limits),
         "steps": [_step(step) for step in plan.steps],
+        "notify": [{**asdict(call), "on": list(call.on)} for call in plan.notify],
     }
 
 

@@ -13,7 +13,7 @@ _WIDEST = 32
 
 
 def plan_lines(plan: Plan) -> Iterator[list[Part]]:
-    """A line for each step, more lines for why and within which limits, and the run's limits."""
+    """A line for each step, more lines for why and within which limits; then the whole run's."""
     names = [plain(step.name) for step in plan.steps]
     width = min(_WIDEST, max(map(len, names)))
     types = max(len(plain(step.type)) for step in plan.steps)
@@ -30,6 +30,9 @@ def plan_lines(plan: Plan) -> Iterator[list[Part]]:
     yield [("", f"{indent}at most {most} at once "), ("dim", f"({origin})")]
     for limit in plan.limits:
         yield [("", indent + plain(limit))]
+    for call in plan.notify:
+        yield [("", f"{indent}on {', '.join(call.on)}: "), ("dim", f"{plain(call.type)}  "),
+               ("", plain(call.call))]
 
 
 def _what(step: PlannedStep) -> list[Part]:

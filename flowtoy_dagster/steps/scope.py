@@ -11,7 +11,14 @@ from typing import Any, Protocol
 from flowtoy_dagster.errors import TemplateError
 from flowtoy_dagster.flow.graph import Source
 from flowtoy_dagster.flow.param_values import SeenParams
-from flowtoy_dagster.flow.templates.names import FLOW, Names, SkippedNeed, expression, why_unset
+from flowtoy_dagster.flow.templates.names import (
+    FLOW,
+    RUN_WORDS,
+    Names,
+    SkippedNeed,
+    expression,
+    why_unset,
+)
 from flowtoy_dagster.flow.templates.render import render_all
 from flowtoy_dagster.providers.base import meta_view
 from flowtoy_dagster.providers.kinds import kind_of
@@ -82,8 +89,7 @@ def build_scope(
         "env": Names(os.environ, why_unset),
         "run": Names(
             {
-                "id": run.id, "name": run.name, "started_at": None, "failed": None, "state": None,
-                **run.ended,
+                **dict.fromkeys(RUN_WORDS), "id": run.id, "name": run.name, **run.ended,
             },
             lambda name: f"'run' has no '{name}': it has {_listed_names(run)}",
             lambda name, value: _run_fact(run, name, value),
@@ -113,7 +119,7 @@ def with_names(scope: Mapping[str, Any], names: Mapping[str, Any]) -> dict[str, 
 
 
 def _listed_names(run: RunInfo) -> str:
-    *others, last = dict.fromkeys(["id", "name", "started_at", "failed", "state", *run.ended])
+    *others, last = dict.fromkeys([*RUN_WORDS, *run.ended])
     return f"{', '.join(others)} and {last}"
 
 

@@ -260,3 +260,25 @@ def test_a_plan_of_a_retry_says_what_is_reused(
     assert [step["retry"] for step in told["steps"]] == [
         "runs: you asked to start from it", "runs: it failed: false exited with code 1"
     ]
+
+
+def test_the_calls_at_a_runs_end_are_shown_and_nothing_secret_in_them(tmp_path: Path) -> None:
+    path = tmp_path / "nightly.yaml"
+    path.write_text("""\
+sources:
+  chat: {type: rest, url: "https://chat.example.com/hooks?token=pa55word", method: POST}
+notify:
+  - {on: [recovered, failure], source: chat, input: {json: {text: "{{ run.state }}"}}}
+  - {on: success, source: process, input: {command: [echo, done]}}
+flow:
+  - {name: load, source: process, input: {command: [date]}}
+""")  # language 19.6
+    plan = plan_of(load_flow(path))
+    lines = ["".join(text for _, text in line) for line in plan_lines(plan)]
+    assert lines[-2:] == [
+        "   on failure, recovered: rest  POST https://chat.example.com/hooks",
+        "   on success: process  echo (1 argument)",
+    ]
+    ends = [call["on"] for call in as_json(plan)["notify"]]
+    assert ends == [["failure", "recovered"], ["success"]]
+    assert "pa55word" not in json.dumps(as_json(plan))

@@ -22,6 +22,8 @@ from flowtoy_dagster.flow.schema.fields import (
 from flowtoy_dagster.flow.templates.render import is_template
 from flowtoy_dagster.masking.names import is_secret_name
 
+_CREDENTIALS = frozenset({"auth", "authorization", "cookie", "cookies"})
+
 
 def model_findings(
     model: type[BaseModel],
@@ -90,9 +92,14 @@ def _finding(detail: Any, model: type[BaseModel]) -> Finding:
         if isinstance(error, Misplaced):
             return Finding((*loc, *error.path), str(error), error.hint, key=error.at_key)
         return Finding(loc, str(error), getattr(error, "hint", None))
-    with not_showing(any(is_secret_name(part) for part in loc if isinstance(part, str))):
+    with not_showing(any(_may_be_secret(part) for part in loc if isinstance(part, str))):
         message, hint = explain(detail)
     return Finding(loc, message, hint or shape_hint(model, detail))
+
+
+def _may_be_secret(key: str) -> bool:
+    """Whether a wrong value of a key, or of one below it, may be a secret."""
+    return key.lower() in _CREDENTIALS or is_secret_name(key)
 
 
 def _unknown_key(

@@ -22,6 +22,7 @@ from flowtoy_dagster.flow.schema.fields import STATIC, Strict, is_free, keys_of
 from flowtoy_dagster.flow.schema.models import (
     FlowConfig,
     NotifyConfig,
+    RunnerConfig,
     ScheduleConfig,
     SourceConfig,
     StepConfig,
@@ -30,6 +31,8 @@ from flowtoy_dagster.flow.schema.params import Param
 
 BROKEN_SOURCE = "<broken>"
 UNKNOWN_TYPE = "<unknown>"
+_FILES = frozenset({"include", "includes", "import", "imports", "extends"})
+"""Keys under which other tools have the files that belong to a file."""
 _NO_STEP = "'flow' must hold at least one step"
 
 
@@ -115,12 +118,21 @@ def read_draft(
     known = tuple(FlowConfig.model_fields)
     for key in raw:
         if key not in known and not is_free(key):
-            draft.problems.error((key,), f"unknown key '{key}'", nearest(key, known).hint, key=True)
+            draft.problems.error((key,), f"unknown key '{key}'", _hint_on_top(key, known), key=True)
     _read_top(draft, raw)
     _read_sources(draft, raw.get("sources"))
     _read_steps(draft, raw)
     _read_notifications(draft, raw.get("notify"))
     return draft
+
+
+def _hint_on_top(key: str, known: Sequence[str]) -> str:
+    """What to write for an unknown key at the top."""
+    if key in keys_of(RunnerConfig):
+        return f"'{key}' belongs under 'runner'"
+    if key in _FILES:
+        return "several files are merged where they are given: flowtoy run base.yaml local.yaml"
+    return nearest(key, known).hint
 
 
 def _read_top(draft: Draft, raw: dict[str, Any]) -> None:

@@ -32,15 +32,22 @@ class Suggestion:
     Attributes:
         match: the known name that is most like it; None where none is.
         known: the known names that a hint lists, and one more where there are more.
+        unseen: a character in the unknown name that nobody sees.
     """
 
     match: str | None
     known: tuple[str, ...]
+    unseen: str | None = None
 
     @property
     def question(self) -> str | None:
         """`did you mean 'x'?`, or None where no name is like it."""
-        return f"did you mean '{self.match}'?" if self.match is not None else None
+        if self.match is None:
+            return None
+        question = f"did you mean '{self.match}'?"
+        if self.unseen is None:
+            return question
+        return f"{question} there is a character that nobody sees in it (U+{ord(self.unseen):04X})"
 
     @property
     def hint(self) -> str:
@@ -67,11 +74,12 @@ def nearest(name: str, known: Iterable[str], *, but: str | None = None) -> Sugge
         candidate for candidate in index.candidates(wanted) if index.names[candidate] != but
     ]
     found = difflib.get_close_matches(wanted, candidates, n=1, cutoff=0.6)
+    unseen = next((one for one in name if not one.isprintable() and one not in "\t\n"), None)
     listed = itertools.islice((one for one in index.all if one != but), _LISTED + 1)
     meant = next((one for one in meanings(name) if one != but and one in index.all), None)
     if meant is None and found:
         meant = index.names[found[0]]
-    return Suggestion(meant, tuple(listed))
+    return Suggestion(meant, tuple(listed), unseen)
 
 
 def several_meant(names: Sequence[str], known: Iterable[str]) -> str | None:

@@ -11,11 +11,16 @@ from dataclasses import dataclass
 
 import yaml
 
-from flowtoy_dagster.flow.files.yaml_words import in_plain_words, wrong_indent
+from flowtoy_dagster.flow.files.yaml_words import TWICE, in_plain_words, wrong_indent
 
 # Compiled where a text is no YAML.
 _NO_SPACE = r"(?P<indent>\s*(?:- )?)(?P<key>[A-Za-z_][\w-]*):(?P<value>[^\s:/].*)"
 _NO_COLON = r"(?P<indent>\s*(?:- )?)(?P<key>[A-Za-z_][\w-]*) +(?P<value>\S.*)"
+_BLOCK = r":[ \t]+([|>])[-+0-9]*[ \t]*(?:#.*)?\Z"
+"""The end of a line after which a text of several lines begins."""
+_ENDS_EARLY = r"""(?:[:\-\[{,]\s*)(?:"(?:[^"\\]|\\.)*"|'(?:[^']|'')*')([^\S\n]*)([^\s,\]}:#])"""
+"""A text in quotes, and what follows it without a comma."""
+_WIDE_COLON = "\uff1a"
 _OPENED = r"(?:[:\-]\s+|^\s*)(\{\{|\[|\{|\"|')"
 """A value that begins with what YAML takes for the beginning of a list, mapping or quoted text."""
 STRANGE_SPACES = re.compile(r"^[\u00a0\u2000-\u200b\u202f\u205f\u3000\ufeff]+")
@@ -49,8 +54,19 @@ def mistake_in(text: str, error: yaml.MarkedYAMLError) -> Mistake | None:
         hint = "there is a non-breaking space (U+00A0) here: write an ordinary space"
         return Mistake(mark.index, f"not valid YAML: {message}", hint)
     if "quoted scalar" in what and "end of stream" in what and error.context_mark:
-        return Mistake(error.context_mark.index, "the quote that opens here is not closed")
+        return _quote_within(text, error.context_mark) or Mistake(
+            error.context_mark.index, "the quote that opens here is not closed"
+        )
     return _of_lines(text, mark, what) or Mistake(mark.index, f"not valid YAML: {message}", hint)
+
+
+def _quote_within(text: str, mark: yaml.Mark) -> Mistake | None:
+    """A quote of the same line within which the same quote is used."""
+    begin = text.rfind("\n", 0, mark.index) + 1
+    found = re.search(_ENDS_EARLY, text[begin : mark.index])
+    if found is None:
+        return None
+    return Mistake(begin + found.start(2), f"the text in quotes ends before '{found[2]}'", TWICE)
 
 
 def _of_lines(text: str, mark: yaml.Mark, what: str) -> Mistake | None:
@@ -71,7 +87,9 @@ def _of_lines(text: str, mark: yaml.Mark, what: str) -> Mistake | None:
         if not re.search(r":\s", text[begin : mark.index]) and above:
             start = above.rfind("\n") + 1
             start += len(above[start:]) - len(above[start:].lstrip())
-            return Mistake(start, "a ':' is missing in this line", None)
+            hint = f"'{_WIDE_COLON}' (U+FF1A) is another character than ':'"
+            is_wide = _WIDE_COLON in above[start:]
+            return Mistake(start, "a ':' is missing in this line", hint if is_wide else None)
         message = "not valid YAML: a second ': ' in a line that has one"
         return Mistake(mark.index, message, "a value that contains ': ' must be quoted")
     return found
@@ -88,6 +106,11 @@ def _line_without_colon(text: str, mark: yaml.Mark) -> Mistake | None:
         # The value is not shown: it may be a secret.
         message = f"a space is missing after the ':' of '{found['key']}:'"
         return Mistake(at, message, f"write '{found['key']}: ...'")
+    opened = re.search(_BLOCK, text[: max(begin - 1, 0)])
+    if opened:
+        at = begin + len(line) - len(line.lstrip())
+        message = f"the text of '{opened[1]}' is not indented more than its key"
+        return Mistake(at, message, "indent each of its lines by two more spaces")
     found = re.fullmatch(_NO_COLON, line)
     if found and not re.search(r":(\s|$)", line):
         at = begin + len(found["indent"])

@@ -6,6 +6,7 @@ import re
 
 import yaml
 
+TWICE = "within '...' write ' twice; within \"...\" write \\\""
 # Compiled where a text is no YAML.
 _KEY_OR_ITEM = r"(?P<indent> *)(?P<dashes>(?:- +)*)(?P<key>[\"']?[\w.-]+[\"']?\s*:(\s|$))?"
 _WORDS = {
@@ -69,10 +70,18 @@ def in_plain_words(text: str, error: yaml.MarkedYAMLError) -> tuple[str, str | N
         return (f"'\\{sign}' has no meaning in double quotes",
                 "write \\\\, or use single quotes, in which \\ is an ordinary character")
     if "did not find expected key" in problem:
-        before = text[: mark.index].rpartition("\n")[2].rstrip()
-        after_quote = before.endswith(("'", '"'))
-        return ("text after the closing quote" if after_quote else "a key is expected here"), None
+        return _no_key(text[: mark.index], character)
     return next((words for part, words in _WORDS.items() if part in problem), None)
+
+
+def _no_key(text: str, character: str) -> tuple[str, str | None]:
+    """What stands where a key is expected, after a text."""
+    before = text.rpartition("\n")[2].rstrip()
+    if not before.endswith(("'", '"')):
+        return "a key is expected here", None
+    if "{{" in before:
+        return f"the text in quotes ends before '{character.strip()}'", TWICE
+    return "text after the closing quote", None
 
 
 def wrong_indent(text: str, mark: yaml.Mark) -> tuple[int, str, str] | None:
@@ -115,7 +124,11 @@ def _open_bracket(
     before = text[: mark.index].rstrip()[-1:]
     if before in ("'", '"') and not text[mark.index - 1 : mark.index].isspace():
         return (f"the text in quotes ends before '{text[mark.index : mark.index + 1].strip()}'",
-                "within '...' write ' twice; within \"...\" write \\\"")
+                TWICE)
     opening = "[" if closing == "]" else "{"
+    line = text[opened.index : mark.index].partition("\n")[0] if opened else ""
+    if re.search(r"\s#", line):
+        hint = "' #' begins a comment, up to the end of its line: put the text in quotes"
+        return f"the '{opening}' is not closed in its line", hint
     where = f" of line {opened.line + 1}, column {opened.column + 1}," if opened else ""
     return f"the '{opening}'{where} is not closed, or a ',' is missing before this", None

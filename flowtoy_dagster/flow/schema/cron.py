@@ -57,6 +57,9 @@ class _Field:
         is_number = text.isdigit() and len(text) <= _MOST_DIGITS
         if not is_number or not self.low <= int(text) <= self.high:
             span = f"{self.low}-{self.high}"
+            meant = text.lower()[:3]
+            if meant in self.names and len(text) > len(meant):
+                raise ValueError(f"invalid {self.name} '{text}' (write '{meant}')")
             raise ValueError(f"invalid {self.name} '{text}' (expected {span})")
         return int(text)
 

@@ -33,7 +33,11 @@ def _check_iterated(value: Any) -> Any:
         return list(value)
     if isinstance(value, dict) or is_template(value):
         return value
-    raise ValueError(f"expected a list, a mapping or a template that gives one, got {show(value)}")
+    message = f"expected a list, a mapping or a template that gives one, got {show(value)}"
+    if isinstance(value, str) and value.split(".")[0] in ROOTS:
+        # Conditions are written without braces.
+        raise Misplaced(message, (), f'write "{{{{ {value} }}}}"', at_key=False)
+    raise ValueError(message)
 
 
 def _check_name(value: str) -> str:

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, model_validator
 
 from flowtoy_dagster.flow.files.nodes import Mark
-from flowtoy_dagster.flow.files.suggestions import show
+from flowtoy_dagster.flow.files.suggestions import NOT_SHOWN, show
 from flowtoy_dagster.flow.schema.fields import Misplaced, Name, Strict
 from flowtoy_dagster.flow.templates.references import templates_in
 from flowtoy_dagster.flow.templates.values import to_json
@@ -149,7 +149,10 @@ def why_not(kind: ParamType, value: Any, enum: tuple[Any, ...] | None = None) ->
     if value is None or not (found == kind or (kind, found) == ("number", "integer")):
         return f"expected {_EXPECTED[kind]}, got {show(value)}"
     if enum is not None and value not in enum:
-        return f"{show(value)} is not one of {', '.join(map(to_json, enum))}"
+        given = show(value)
+        if given == NOT_SHOWN:  # nor are those that it could be
+            return f"{given} is not one of those in 'enum'"
+        return f"{given} is not one of {', '.join(map(to_json, enum))}"
     return None
 
 

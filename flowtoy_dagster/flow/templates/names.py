@@ -10,6 +10,11 @@ import jinja2
 from flowtoy_dagster.flow.files.suggestions import nearest
 
 ROOTS = ("flows", "steps", "sources", "params", "env", "run", "flow")
+RUN = "run"
+RUN_WORDS = ("id", "name", "started_at", "failed", "state")
+"""What `run` has."""
+END_WORDS = ("error", "ended_at", "seconds")
+"""What it has, too, where the run has ended: in notifications."""
 FLOW = "flow"
 """What templates know of the flow itself."""
 FLOW_WORDS = ("dir",)

@@ -85,7 +85,7 @@ def templates_in(value: Any, path: KeyPath = ()) -> Iterator[tuple[KeyPath, str]
 
 
 @functools.lru_cache(maxsize=8)
-def _tree(source: str) -> nodes.Template:
+def tree_of(source: str) -> nodes.Template:
     """The syntax tree, kept while one question after another is asked about a template."""
     return parse(source)
 
@@ -98,7 +98,7 @@ def references(source: str) -> frozenset[Reference]:
         TemplateMistake: it is not a template, or uses what templates here can't.
     """
     try:
-        tree = _tree(source)
+        tree = tree_of(source)
     except jinja2.TemplateSyntaxError as error:
         reason, hint = why_no_template(error, source)
         raise TemplateMistake(f"not a valid template: {reason}", error.lineno, hint) from None
@@ -114,7 +114,7 @@ def free_names(source: str) -> Mapping[str, int]:
     Args:
         source: a template that `references` takes.
     """
-    tree = _tree(source)
+    tree = tree_of(source)
     given = {*ROOTS, *_GIVEN_BY_JINJA, *environment.globals}
     given |= {macro.name for macro in tree.find_all(nodes.Macro)}
     found: dict[str, int] = {}
@@ -132,7 +132,7 @@ def words_of(source: str) -> frozenset[str]:
     Args:
         source: a template that `references` takes.
     """
-    found = _tree(source).find_all(nodes.Name)
+    found = tree_of(source).find_all(nodes.Name)
     return frozenset(node.name for node in found if node.ctx == "load")
 
 
@@ -147,7 +147,7 @@ def loop_words(source: str) -> Mapping[str | None, int]:
         lines by attribute; None stands for `loop` as a whole, or an attribute that is computed.
     """
     found: dict[str | None, int] = {}
-    for word, line in _loop_words(_tree(source)):
+    for word, line in _loop_words(tree_of(source)):
         found.setdefault(word, line)
     return found
 
@@ -181,7 +181,7 @@ def attributes_of(source: str, name: str) -> Mapping[str | None, int]:
         lines by attribute; None stands for the name as a whole, or an attribute that is computed.
     """
     found: dict[str | None, int] = {}
-    pending: list[nodes.Node] = [_tree(source)]
+    pending: list[nodes.Node] = [tree_of(source)]
     while pending:
         node = pending.pop()
         root, parts, extra = _chain(node)
@@ -205,9 +205,9 @@ def asked_names(source: str) -> frozenset[KeyPath]:
     """
     return frozenset(
         path[:length]
-        for node in _tree(source).find_all(_ASKING)
+        for node in tree_of(source).find_all(_ASKING)
         for asked in _asked_by(node)
-        for path in [_path(asked)]
+        for path in [path_in(asked)]
         for length in (1, 2)
     )
 
@@ -222,7 +222,7 @@ def needed(source: str) -> frozenset[Reference]:
     Args:
         source: a template that `references` takes.
     """
-    return frozenset(_needs(_tree(source)))
+    return frozenset(_needs(tree_of(source)))
 
 
 _IN_SOME_CASES = (nodes.Macro, nodes.CallBlock)
@@ -276,7 +276,7 @@ def _asked_by(node: nodes.Node) -> list[nodes.Node]:
     return [node.left, node.right]
 
 
-def _path(node: nodes.Node) -> KeyPath:
+def path_in(node: nodes.Node) -> KeyPath:
     """`sources.api["url"]` as its parts, up to one that is computed."""
     root, parts, _ = _chain(node)
     written = itertools.takewhile(lambda part: part is not None, parts)

@@ -36,6 +36,7 @@ from flowtoy_dagster.providers.rest.bodies.contents import (
 from flowtoy_dagster.providers.rest.bodies.cookies import Cookies
 from flowtoy_dagster.providers.rest.bodies.decode import BodyError, Codings, parsed, unpacked
 from flowtoy_dagster.providers.rest.bodies.fields import (
+    json_findings,
     one_or_more,
     path_or_pair,
     proxy_or_none,
@@ -350,8 +351,8 @@ class RestKind(ProviderKind):
         return _NO_URL
 
     def warnings(self, configuration: Mapping[str, Any]) -> list[Finding]:
-        """A URL that can't be called, as far as it is written."""
-        return list(url_findings(configuration))
+        """A URL that can't be called, as far as it is written, and JSON that is a text."""
+        return [*url_findings(configuration), *json_findings(configuration)]
 
     def describe(self, configuration: Mapping[str, Any]) -> str:
         """The method and the URL as written, without its user and query."""

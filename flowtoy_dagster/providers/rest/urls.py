@@ -26,8 +26,8 @@ def join(base: str | None, url: str | None) -> str:
 
 
 def without_user(url: str) -> str:
-    """A URL without its user and password."""
-    return re.sub(r"//[^/?#]*@", "//", url, count=1)
+    """A URL, which may lack its scheme, without its user and password."""
+    return re.sub(r"(^|//)[^/?#]*@", r"\1", url, count=1)
 
 
 def shown(url: str) -> str:
@@ -67,5 +67,5 @@ def url_findings(configuration: Mapping[str, Any]) -> Iterator[Finding]:
         yield Finding((key,), "a URL that begins with '/' needs a 'base_url' with a host")
     else:
         rest = _HALF_SCHEME.sub("", written)
-        hint = f"did you mean '{_scheme_for(rest)}://{cut(shown(rest))}'?"
+        hint = f"did you mean '{cut(shown(f'{_scheme_for(rest)}://{rest}'))}'?"
         yield Finding((key,), "the URL has no scheme, such as 'https://'", hint)

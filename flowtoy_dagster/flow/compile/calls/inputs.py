@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,6 +11,7 @@ from flowtoy_dagster.flow.compile.mistakes.misplaced import key_of_step
 from flowtoy_dagster.flow.compile.validate import Draft
 from flowtoy_dagster.flow.files.nodes import KeyPath
 from flowtoy_dagster.flow.files.suggestions import several_meant
+from flowtoy_dagster.flow.files.synonyms import meanings
 from flowtoy_dagster.flow.graph import InputKind, Source
 from flowtoy_dagster.flow.schema.fields import is_free
 
@@ -57,6 +59,7 @@ def input_of(
     named = [name for name in value if not is_free(name)]
     others = [name for name in named if name not in keys]
     if not named or len(others) == len(named):
+        _warn_of_other_words(value, named, keys, source, path, draft)
         return StepInput("payload", value, path)
     if not others:
         return StepInput("request", {name: value[name] for name in named}, path)
@@ -75,3 +78,17 @@ def input_of(
     message = f"the input mixes request keys of '{source.type}' with others: {listed}"
     draft.problems.error((*path, others[0]), message, hint, key=True)
     return StepInput("none", value, path)
+
+
+def _warn_of_other_words(
+    value: dict[str, Any], named: Sequence[str], keys: Collection[str], source: Source,
+    path: KeyPath, draft: Draft,
+) -> None:
+    """Warn of a payload that looks like a request in another tool's words."""
+    if not named or not all(isinstance(value[name], (dict, list)) for name in named):
+        return
+    if any(set(keys).isdisjoint(meanings(name)) for name in named):
+        return
+    message = f"the input has no key of a request of '{source.type}', so all of it is data"
+    hint = f"{several_meant(named, keys)} for data write {{type: value, value: {{...}}}}"
+    draft.problems.warning((*path, named[0]), message, hint)

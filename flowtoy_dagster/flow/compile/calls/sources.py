@@ -73,7 +73,9 @@ class SourceResolver:
         if is_free(name):
             return "keys that begin with 'x-' are notes, not sources"
         types = self.providers.types() if isinstance(written, str) else ()
-        question = nearest(name, [*self.draft.sources, *types]).question
+        usual = self.providers.usual_name(name)
+        named = name if usual not in types else usual
+        question = nearest(named, [*self.draft.sources, *types]).question
         if question:
             return question
         return f"sources: {_names(self.draft.sources)}; provider types: {_names(types)}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
 
 from flowtoy_dagster.flow.compile.calls.inputs import StepInput, input_of
@@ -11,7 +12,7 @@ from flowtoy_dagster.flow.compile.catalog import Catalog, Finding
 from flowtoy_dagster.flow.compile.edges import StepView
 from flowtoy_dagster.flow.compile.mistakes.misplaced import Misplacement, hint_on_payload
 from flowtoy_dagster.flow.compile.validate import Draft, StepDraft
-from flowtoy_dagster.flow.files.nodes import merge_configurations
+from flowtoy_dagster.flow.files.nodes import KeyPath, merge_configurations
 from flowtoy_dagster.flow.graph import Source
 from flowtoy_dagster.flow.schema.models import SourceConfig, SourceReference
 
@@ -66,11 +67,9 @@ class StepViews:
             view.places.append(given.path)
         else:
             view.payload, view.payload_path = given.value, given.path
-        written = step.config.source
-        if isinstance(written, SourceReference):
-            view.places.append((*path, "source", "override"))
-        elif isinstance(written, SourceConfig):
-            view.places.append((*path, "source"))
+        for own in _own_place(step):
+            view.places.append(own)
+            warn_of_scalars(self.draft, self.providers, own, source.type)
         if source.name is not None:
             view.places.append(("sources", source.name))
         for finding in self.providers.check(source.type, configuration, complete):
@@ -87,3 +86,11 @@ class StepViews:
             return finding
         keys = self.providers.request_keys(source.type)
         return replace(finding, hint=hint_on_payload(given.value, keys))
+
+
+def _own_place(step: StepDraft) -> Iterator[KeyPath]:
+    """Where a step has a configuration of its own besides its input, if it has one."""
+    if isinstance(step.config.source, SourceReference):
+        yield (*step.path, "source", "override")
+    elif isinstance(step.config.source, SourceConfig):
+        yield (*step.path, "source")

@@ -10,8 +10,11 @@ from flowtoy_dagster.flow.compile.mistakes.reference_hints import of_flow_hint, 
 from flowtoy_dagster.flow.compile.validate import Draft
 from flowtoy_dagster.flow.files.nodes import KeyPath
 from flowtoy_dagster.flow.files.suggestions import nearest
+from flowtoy_dagster.flow.files.synonyms import meanings
+from flowtoy_dagster.flow.templates.compared_states import never_equal
 from flowtoy_dagster.flow.templates.names import (
     BATCH,
+    END_WORDS,
     FLOW,
     FLOW_WORDS,
     INCREMENTAL,
@@ -20,6 +23,8 @@ from flowtoy_dagster.flow.templates.names import (
     LOOP,
     LOOP_WORDS,
     ROOTS,
+    RUN,
+    RUN_WORDS,
 )
 from flowtoy_dagster.flow.templates.references import (
     asked_names,
@@ -76,6 +81,8 @@ class NameCheck:
         self._check_loop(template, path, names)
         self._check_cursor(template, path, names)
         self._check_flow(template, path)
+        self._check_run(template, path)
+        self._check_states(template, path)
         for reference in references(template):
             name = reference.step or ""
             if reference.root != "sources" or not self._is_no_source(name):
@@ -119,6 +126,27 @@ class NameCheck:
             hint = of_flow_hint(word or "", steps)
             self._draft.problems.error(path, f"'{FLOW}' has no '{word}'", hint, line=line)
 
+    def _check_run(self, template: str, path: KeyPath) -> None:
+        """Note what is unknown of `run`."""
+        if RUN not in words_of(template):
+            return
+        known = (*RUN_WORDS, *END_WORDS) if path[:1] == ("notify",) else RUN_WORDS
+        for word, line in attributes_of(template, RUN).items():
+            if word in (None, *known) or (RUN, word) in asked_names(template):
+                continue
+            hint = nearest(word or "", known).hint
+            if word in END_WORDS:
+                hint = "only templates of 'notify' have it"
+            self._draft.problems.error(path, f"'{RUN}' has no '{word}'", hint, line=line)
+
+    def _check_states(self, template: str, path: KeyPath) -> None:
+        """Warn of a comparison that is the same whatever happens."""
+        for found in never_equal(template):
+            message = f"'{found.written}' is never '{found.word}'"
+            hint = nearest(found.word, found.states).question
+            hint = hint or f"it is {', '.join(map(repr, found.states))}"
+            self._draft.problems.warning(path, message, hint, line=found.line)
+
     def _is_no_source(self, name: str) -> bool:
         return bool(name) and name not in self._sources and not self._told
 
@@ -127,6 +155,8 @@ class NameCheck:
             return _OF_ITEMS
         if name == INCREMENTAL:
             return _OF_CURSORS
+        if "started_at" in meanings(name):
+            return "the time at which the run began is run.started_at"
         if name in _FILTERS:
             return f"write it as a filter, such as 'value | {_FILTERS[name]}'"
         steps = (step.config.name for step in self._draft.steps)

@@ -16,6 +16,7 @@ _PYTHONS = {
     "dict": "object", "list": "array", "str": "string", "int": "number", "float": "number",
     "bool": "boolean", "NoneType": "null",
 }
+_HYPHENED = re.compile(r"[A-Za-z_]\w*(?:-\w+)+")
 _QUOTED = re.compile(r"""'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*"|`[^`]*`""")
 _MISSING = (
     (("==", "!=", "<", "<=", ">", ">="), "a value is missing, such as 'open' in single quotes"),
@@ -55,13 +56,11 @@ def why_malformed(expression: str, error: exceptions.JMESPathError) -> str | Non
         return "it is empty"
     if isinstance(error, exceptions.IncompleteExpressionError):
         return why_incomplete(expression)
-    if expression.startswith("$"):
-        return "it begins with '$': leave that out, the data is where an expression begins"
+    if expression.startswith(("$", ".")):
+        first = expression[0]
+        return f"it begins with '{first}': leave that out, the data is where an expression begins"
     if isinstance(error, exceptions.LexerError):
-        at = error.lex_position
-        if expression[at : at + 1] == "=":
-            return "'=' is no operator: values are compared with '=='"
-        return f"{expression[at : at + 1]!r} at character {at + 1} has no meaning there"
+        return _why_no_token(expression, error.lex_position)
     if not isinstance(error, exceptions.ParseError) or isinstance(error, exceptions.ArityError):
         return None
     token, kind = str(error.token_value), error.token_type
@@ -72,6 +71,15 @@ def why_malformed(expression: str, error: exceptions.JMESPathError) -> str | Non
     if token in _WORDS:
         return f"'{token}' is written '{_WORDS[token]}'"
     return f"'{token}' at character {error.lex_position + 1} is not expected there"
+
+
+def _why_no_token(expression: str, at: int) -> str:
+    if expression[at : at + 1] == "=":
+        return "'=' is no operator: values are compared with '=='"
+    for hyphened in _HYPHENED.finditer(without_quoted(expression)):
+        if hyphened.start() < at < hyphened.end():
+            return f"a key with '-' is written in double quotes: \"{hyphened[0]}\""
+    return f"{expression[at : at + 1]!r} at character {at + 1} has no meaning there"
 
 
 def why_not_applied(error: exceptions.JMESPathTypeError) -> str:

@@ -8,7 +8,16 @@ from typing import Any, Literal
 
 from pydantic import ValidationInfo, model_validator
 
-from flowtoy_dagster.flow.schema.fields import PARTIAL, STATIC, Name, Strict, Templated, Text
+from flowtoy_dagster.flow.files.suggestions import show
+from flowtoy_dagster.flow.schema.fields import (
+    PARTIAL,
+    STATIC,
+    Misplaced,
+    Name,
+    Strict,
+    Templated,
+    Text,
+)
 from flowtoy_dagster.flow.templates.render import is_template
 from flowtoy_dagster.providers.rest.auth.base import Auth, Credentials, Filled
 from flowtoy_dagster.providers.rest.auth.custom import CustomAuth
@@ -152,4 +161,9 @@ def auth_of(value: Any, info: ValidationInfo) -> Any:
         return _chosen(value, info)
     if info.context in (STATIC, PARTIAL) and is_template(value):
         return value
+    if not isinstance(value, dict):
+        message = f"expected a mapping, got {show(value)}" if value == "bearer" else (
+            "expected a mapping"  # what is written may be the token
+        )
+        raise Misplaced(message, (), "write auth: {bearer: \"{{ env.API_TOKEN }}\"}", at_key=False)
     return ShortAuth.model_validate(value, context=info.context)

@@ -2,11 +2,28 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
 import re
+from collections.abc import Iterator, Mapping
 from typing import Any
 
+from flowtoy_dagster.flow.compile.catalog import Finding
 from flowtoy_dagster.flow.templates.render import is_template
 from flowtoy_dagster.providers.rest.bodies.contents import as_list
+
+
+def json_findings(configuration: Mapping[str, Any]) -> Iterator[Finding]:
+    """A warning where `json` is the text of a mapping or a list, which is sent as a text."""
+    written = configuration.get("json")
+    if not isinstance(written, str) or is_template(written):
+        return
+    if written.lstrip()[:1] not in ("{", "["):
+        return
+    with contextlib.suppress(ValueError, RecursionError):
+        json.loads(written)
+        yield Finding(("json",), "this is sent as a text in quotes, not as the JSON in it",
+                      "write the mapping or the list without quotes around it", warning=True)
 
 
 def one_or_more(value: Any) -> Any:
