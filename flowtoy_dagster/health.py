@@ -5,8 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-State = Literal["ok", "fault", "off"]
-"""`off`: it is not configured, or there is nothing to ask; that is no fault."""
+State = Literal["ok", "warning", "fault", "off"]
+"""What a part is.
+
+`warning`: runs go on, and something should be changed all the same. `off`: it is not configured, or
+there is nothing to ask. Neither is a fault.
+"""
 
 
 @dataclass(frozen=True)
@@ -17,7 +21,7 @@ class Health:
         part: which one: `home`, `database`, `files`, `workers`, `broker` and the like.
         state: whether it can be used.
         text: one line that says what was found.
-        fix: what to do, where it is a fault.
+        fix: what to do, where it is a fault or a warning.
     """
 
     part: str

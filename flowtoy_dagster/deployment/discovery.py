@@ -6,8 +6,8 @@ Every YAML file of a folder is a flow, but for four kinds:
   them in the order of their names.
 - `flow.yaml` names its flow for the folder that it is in.
 - `*.test.yaml` are tests of flows.
-- `workspace.yaml`, `dagster.yaml` and others that tools look for by name are no flows, unless they
-  have a key `flow`.
+- `workspace.yaml`, `dagster.yaml` and others that tools look for by name, manifests of Kubernetes,
+  and what these tools merge over such a file, are no flows, unless they have a key `flow`.
 
 What begins with a dot is not looked at.
 """
@@ -17,7 +17,7 @@ from __future__ import annotations
 import os
 import re
 import shlex
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -32,9 +32,15 @@ PATH_VARIABLE = "FLOWTOY_PATH"
 """These files, and all flows in these folders."""
 VARIABLES = (CONFIG_VARIABLE, PATH_VARIABLE)
 FOLDERS_FLOW = "flow"
-OF_TOOLS = ("component", "compose", "dagster", "defs", "docker-compose", "workspace")
+OF_TOOLS = (
+    "component", "compose", "dagster", "defs", "docker-compose", "kustomization", "values",
+    "workspace",
+)
 """Names of files that Dagster and container tools look for."""
 _FLOW_KEY = re.compile(rb"""^(?:\{\s*)?["']?flow["']?\s*:""", re.MULTILINE)
+_KEYS_OF_MANIFESTS = (
+    re.compile(rb"^apiVersion\s*:", re.MULTILINE), re.compile(rb"^kind\s*:", re.MULTILINE),
+)
 
 
 @dataclass(frozen=True)
@@ -122,8 +128,9 @@ def _flows_of_folder(root: Path) -> Iterator[FlowFiles]:
             for name in names
             if name.endswith(YAML) and not name.startswith(".")
             if not name.endswith(OF_TESTS)
-            if not _is_of_a_tool(Path(folder, name))
         )
+        settings = _settings_of_tools(files)
+        files = [path for path in files if path not in settings]
         above = Path(folder).relative_to(root).parts
         for path, overrides in _grouped(files):
             if path.stem == FOLDERS_FLOW:
@@ -133,14 +140,23 @@ def _flows_of_folder(root: Path) -> Iterator[FlowFiles]:
             yield FlowFiles((path, *overrides), parts[-1], job_name_of(parts))
 
 
-def _is_of_a_tool(path: Path) -> bool:
-    """Whether a file is the settings of some tool. One that can't be read counts as a flow."""
-    if path.stem not in OF_TOOLS:
-        return False
+def _settings_of_tools(files: Iterable[Path]) -> set[Path]:
+    """Those that are the settings of some tool, or are merged over such a file."""
+    texts = {path: text for path in files if (text := _text_without_flow(path)) is not None}
+    tools = {
+        path.stem for path, text in texts.items()
+        if path.stem in OF_TOOLS or all(key.search(text) for key in _KEYS_OF_MANIFESTS)
+    }
+    return {path for path in texts if path.stem in tools or _base_of(path.stem, tools)}
+
+
+def _text_without_flow(path: Path) -> bytes | None:
+    """The text of a file that has no key `flow`. One that can't be read counts as a flow."""
     try:
-        return _FLOW_KEY.search(path.read_bytes()) is None
+        text = path.read_bytes() if path.is_file() else None
     except OSError:
-        return False
+        return None
+    return None if text is None or _FLOW_KEY.search(text) else text
 
 
 def _grouped(files: Sequence[Path]) -> Iterator[tuple[Path, list[Path]]]:
@@ -160,7 +176,7 @@ def _grouped(files: Sequence[Path]) -> Iterator[tuple[Path, list[Path]]]:
         seen.add(path.stem)
 
 
-def _base_of(stem: str, stems: Mapping[str, object]) -> str | None:
+def _base_of(stem: str, stems: Collection[str]) -> str | None:
     """The shortest name that a file's name adds to, of those that are there."""
     parts = stem.split(".")
     bases = (".".join(parts[:count]) for count in range(1, len(parts)))

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from flowtoy_dagster.cli.operations.deploy import Target, init
+from flowtoy_dagster.deployment.discovery import flows_in
 from flowtoy_dagster.deployment.templates import FIRST, TARGETS, files_of
 from flowtoy_dagster.errors import UsageError
 from flowtoy_dagster.loader import load_flow
@@ -47,6 +48,8 @@ def test_each_target_has_comments_and_a_flow_that_is_valid(target: Target, tmp_p
     without = [name for name, text in written.items() if not text.lstrip().startswith(("#", "[U"))]
     assert without == []
     assert load_flow(tmp_path / "flows" / "hello.yaml").steps
+    # Somebody may call it in the folder of the flows.
+    assert [flow.job for flow in flows_in([tmp_path])] == ["flows__hello"]
 
 
 @pytest.mark.parametrize(

@@ -102,6 +102,10 @@ def test_what_begins_with_a_dot_is_left_alone(root: Path) -> None:
         ("defs.yaml", "type: flowtoy_dagster.FlowtoyFlows\nattributes: {flow: x}\n"),
         ("compose.yml", "services:\n  flow:\n    image: x\n"),
         ("docker-compose.yaml", ""),
+        ("kustomization.yaml", "resources: [flowtoy.yaml]\n"),
+        ("values.yaml", "global: {}\n"),
+        ("cluster.yaml", "# Pods\napiVersion: v1\nkind: Namespace\nmetadata: {name: flow}\n"),
+        ("a.pods.yaml", "kind: Namespace\napiVersion: v1\n"),
     ],
 )
 def test_the_settings_of_tools_beside_flows_are_no_flows(
@@ -109,6 +113,28 @@ def test_the_settings_of_tools_beside_flows_are_no_flows(
 ) -> None:
     make(root, "a.yaml")
     (root / name).write_text(text)
+    assert found(root) == {"a": ("a.yaml",)}
+
+
+def test_what_a_tool_merges_over_its_settings_is_no_flow(root: Path) -> None:
+    make(root, "values.dev.yaml", "dagster/compose.override.yaml", "a.yaml")
+    (root / "compose.yaml").write_text("services: {}\n")
+    (root / "compose.override.yaml").write_text("services: {}\n")
+    assert found(root) == {
+        "a": ("a.yaml",), "values_dev": ("values.dev.yaml",),
+        "dagster__compose_override": ("dagster/compose.override.yaml",),
+    }
+    # What has a flow's name is the flow's, whatever it lacks; so it is not lost without a word.
+    make(root, "values.yaml")
+    (root / "values.prod.yaml").write_text("params: {}\n")
+    assert found(root)["values"] == ("values.yaml", "values.dev.yaml", "values.prod.yaml")
+    (root / "values.yaml").unlink()
+    assert found(root)["values_prod"] == ("values.prod.yaml",)
+
+
+@pytest.mark.parametrize("name", ["apiVersion", "kind"])
+def test_a_broken_flow_is_no_manifest(root: Path, name: str) -> None:
+    (root / "a.yaml").write_text(f"{name}: v1\nflows: []\n")
     assert found(root) == {"a": ("a.yaml",)}
 
 

@@ -11,7 +11,7 @@ from flowtoy_dagster.engine.health.database import Reader, reading
 from flowtoy_dagster.engine.sites.site import Site
 from flowtoy_dagster.engine.storage.home import home_folder
 from flowtoy_dagster.errors import HomeError
-from flowtoy_dagster.health import Health
+from flowtoy_dagster.health import Health, State
 from flowtoy_dagster.masking.mask import STORAGE_VARIABLE
 
 PART = "workers"
@@ -62,16 +62,13 @@ class _Agent:
         return {(queue, route) for queue in self.queues.split(",")}
 
 
-def examine_workers(
-    executor: str, lease: float, messages: int, *, is_wanted: bool
-) -> Iterator[Health]:
+def examine_workers(executor: str, lease: float, *, is_wanted: bool) -> Iterator[Health]:
     """What is known of the workers that take steps for an executor.
 
     Args:
         executor: as its workers show it before their queues, with a colon; empty where these
             take steps from the database.
         lease: seconds within which a worker that lives was seen.
-        messages: the version of the messages that runs send here.
         is_wanted: whether runs need workers unless they say otherwise.
     """
     if not os.environ.get(STORAGE_VARIABLE):
@@ -81,7 +78,7 @@ def examine_workers(
             there = reader.has("flowtoy_agents") and reader.has("flowtoy_queue")
             agents = _agents(reader, executor) if there else []
             living = [agent for agent in agents if agent.age <= lease]
-            yield from _answers(executor, living, _site_here(messages))
+            yield from _answers(executor, living, _site_here())
             yield from _gone(executor, living, [one for one in agents if one.age > lease])
             if there and not executor:
                 yield from _waiting(reader, living)
@@ -100,23 +97,40 @@ def _agents(reader: Reader, executor: str) -> list[_Agent]:
     ]
 
 
-def _site_here(messages: int) -> Site | None:
+def _site_here() -> Site | None:
     """What this machine has; None where its files can't be read, which is said of these."""
     with contextlib.suppress(HomeError, OSError):
-        return Site.seen_here(home_folder(), messages)
+        return Site.seen_here(home_folder())
     return None
 
 
 def _answers(executor: str, living: list[_Agent], here: Site | None) -> Iterator[Health]:
-    """The workers that live, and what is not on their machines as it is here."""
+    """The workers that live, and how they differ from this machine."""
     for agent in living[:_LONGEST_LIST]:
         where = f"{_whose(executor)}on {agent.host}"
         yield Health(PART, "ok", f"{where}: up to {agent.slots} steps at once from queue "
                                  f"'{agent.queues}', seen {max(0.0, agent.age):.0f} s ago")
-        for found in here.differences(agent.site) if here is not None else ():
-            yield Health(PART, "fault", f"the one {where} {found.text}", found.fix)
     if len(living) > _LONGEST_LIST:
         yield Health(PART, "ok", f"and {len(living) - _LONGEST_LIST} more")
+    if here is not None:
+        yield from _differences(executor, living, here)
+
+
+def _differences(executor: str, living: list[_Agent], here: Site) -> Iterator[Health]:
+    """What is not on machines of workers as it is here.
+
+    One that takes no steps of runs here is no fault where others of its queues do: so it is in the
+    middle of an update, and where deployments with files of their own share a database.
+    """
+    misfits = {id(agent): list(here.misfits(agent.site)) for agent in living}
+    taken = {queue for one in living if not misfits[id(one)] for queue in one.queues.split(",")}
+    for agent in living[:_LONGEST_LIST]:
+        name = f"the one {_whose(executor)}on {agent.host}"
+        state: State = "warning" if taken.issuperset(agent.queues.split(",")) else "fault"
+        for found in misfits[id(agent)]:
+            yield Health(PART, state, f"{name} {found.text}", found.fix)
+        for found in here.variations(agent.site):
+            yield Health(PART, "warning", f"{name} {found.text}", found.fix)
 
 
 def _gone(executor: str, living: list[_Agent], gone: list[_Agent]) -> Iterator[Health]:
@@ -140,20 +154,24 @@ def _waiting(reader: Reader, living: list[_Agent]) -> Iterator[Health]:
     for queue, route, count in reader.rows(_WAITING):
         if queue not in queues:
             yield Health(PART, "fault",
-                         f"{count} steps wait in queue '{queue}', of which no worker takes steps",
+                         f"{_waits(count)} in queue '{queue}', of which no worker takes steps",
                          f"start one: {_command('', queue)}")
         elif (queue, route) not in routes:
             yield Health(PART, "fault",
-                         f"{count} steps wait in queue '{queue}', whose workers have other files "
+                         f"{_waits(count)} in queue '{queue}', whose workers have other files "
                          "or another version than the run",
                          "run `flowtoy doctor` where the run was started: it says what differs")
 
 
 def _nobody(executor: str, unclaimed: int, *, is_wanted: bool) -> Health:
-    waits = f"; {unclaimed} steps wait for a worker" if unclaimed else ""
+    waits = f"; {_waits(unclaimed)} for a worker" if unclaimed else ""
     fix = f"start one: {_command(executor, 'default')}"
     return Health(PART, "fault" if is_wanted else "off",
                   f"no worker {_whose(executor)}takes steps{waits}", fix if is_wanted else None)
+
+
+def _waits(steps: int) -> str:
+    return "1 step waits" if steps == 1 else f"{steps} steps wait"
 
 
 def _whose(executor: str) -> str:

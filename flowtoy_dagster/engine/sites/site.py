@@ -23,6 +23,8 @@ from flowtoy_dagster.store.shared.identity import identity_of_files, known_ident
 from flowtoy_dagster.store.shared.shared_files import FILES_VARIABLE, shared_place
 
 PACKAGE = "flowtoy-dagster"
+MESSAGES = 1
+"""The version of the messages by which machines hand steps out here."""
 
 
 @dataclass(frozen=True)
@@ -57,7 +59,7 @@ class Site:
     place: str
 
     @classmethod
-    def of_here(cls, home: str | Path, messages: int) -> Self:
+    def of_here(cls, home: str | Path) -> Self:
         """What this machine has; gives the shared files an identity where they have none.
 
         Raises:
@@ -70,25 +72,25 @@ class Site:
             raise HomeError(
                 f"{shared_place(home)} can't be used: {reason}\n    check {FILES_VARIABLE}"
             ) from None
-        return cls._with(home, messages, files)
+        return cls._with(home, files)
 
     @classmethod
-    def seen_here(cls, home: str | Path, messages: int) -> Self:
+    def seen_here(cls, home: str | Path) -> Self:
         """The same, for who only looks: nothing is made.
 
         Raises:
             HomeError: `FLOWTOY_FILES` can't be used.
             OSError: the shared files can't be read, or do not answer.
         """
-        return cls._with(home, messages, known_identity_of_files(home))
+        return cls._with(home, known_identity_of_files(home))
 
     @classmethod
-    def _with(cls, home: str | Path, messages: int, files: str) -> Self:
+    def _with(cls, home: str | Path, files: str) -> Self:
         environment = dict(os.environ)
         value = {"": environment.get(FILES_VARIABLE, "")}
         mask = Mask({*deployment_secrets(environment), *secret_values_in(value)})
         return cls(
-            own_version(), platform.python_version(), messages, files,
+            own_version(), platform.python_version(), MESSAGES, files,
             mask.text(shared_place(home)),
         )
 
@@ -138,10 +140,8 @@ class Site:
                 f"set {FILES_VARIABLE} there to what is used here, and start the worker again",
             )
 
-    def differences(self, other: Site | None) -> Iterator[Difference]:
-        """All that should be the same on another machine, and is not."""
-        misfits = list(self.misfits(other))
-        yield from misfits
+    def variations(self, other: Site | None) -> Iterator[Difference]:
+        """What should be the same on another machine, and is not, although steps can run there."""
         if other is None:
             return
         if other.version != self.version and other.messages == self.messages:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-import dataclasses
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ import pytest
 from flowtoy_dagster.doctor.examine import examine
 from flowtoy_dagster.engine.executors.remote.database import Database
 from flowtoy_dagster.engine.executors.remote.leases import Leases
-from flowtoy_dagster.engine.executors.remote.message import VERSION, Message
+from flowtoy_dagster.engine.executors.remote.message import Message
 from flowtoy_dagster.engine.executors.remote.workers import PostgresQueue
 from flowtoy_dagster.engine.sites.site import Site
 
@@ -63,7 +64,7 @@ def test_workers_are_told_by_queue_and_steps_that_wait_for_none_are_a_fault(
     database: Any, home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with_tables = Database(database.address, 0)
-    site = Site.of_here(home, VERSION)
+    site = Site.of_here(home)
     leases = Leases(with_tables, site)
     leases.present("a", "north", "default", 4)
     leases.present("b", "south", "default", 2)
@@ -79,7 +80,7 @@ def test_workers_are_told_by_queue_and_steps_that_wait_for_none_are_a_fault(
     assert others == {
         gone.format("default"): ("off", None),
         gone.format("large"): ("fault", "start one: flowtoy worker --queue large"),
-        "1 steps wait in queue 'large', of which no worker takes steps":
+        "1 step waits in queue 'large', of which no worker takes steps":
             ("fault", "start one: flowtoy worker --queue large"),
     }
     leases.present("d", "west", "celery:default,celery:large", 1)
@@ -101,11 +102,11 @@ def test_a_broker_without_a_worker_is_a_fault(
 
     assert ("fault", "no worker of celery takes steps", fix) in workers()
     with contextlib.closing(Database(database.address, 0)) as connection:
-        leases = Leases(connection, Site.of_here(home, VERSION))
+        leases = Leases(connection, Site.of_here(home))
         leases.present("a", "north", "default", 4)
         leases.open_run("f3a1" * 8)
         leases.hand_out(Message("f3a1" * 8, 1), "one", 0, None)
-        text = "no worker of celery takes steps; 1 steps wait for a worker"
+        text = "no worker of celery takes steps; 1 step waits for a worker"
         assert ("fault", text, fix) in workers()
         leases.present("b", "north", "celery:large", 2)
         found = [text for state, text, _ in workers() if state == "ok"]
@@ -115,55 +116,108 @@ def test_a_broker_without_a_worker_is_a_fault(
     ]
 
 
-def test_what_a_worker_has_that_is_not_as_here_is_a_fault(
-    database: Any, home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.fixture
+def here(home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Site:
+    """What this machine has, which shares files."""
     files = tmp_path / "shared"
     files.mkdir(mode=0o700)
     monkeypatch.setenv("FLOWTOY_FILES", str(files))
-    here = Site.of_here(home, VERSION)
+    return Site.of_here(home)
 
-    def faults(**values: Any) -> list[tuple[str, str]]:
+
+@pytest.fixture
+def worker(database: Any) -> Callable[..., None]:
+    """Has a worker show itself, with a machine and queues; for an hour, as tests may be slow."""
+
+    def present(site: Site, host: str = "north", queues: str = "default") -> None:
         with contextlib.closing(Database(database.address, 0)) as connection:
-            other = dataclasses.replace(here, **values)
-            Leases(connection, other).present("a", "north", "default", 4)
-        found = [(one.text, one.fix) for one in examine()
-                 if one.part == "workers" and one.state == "fault"]
-        database.sql("DELETE FROM flowtoy_agents RETURNING 1")
-        return found  # type: ignore[return-value]
+            Leases(connection, site).present(f"{host}{queues}", host, queues, 4)
+        database.sql("UPDATE flowtoy_agents SET seen = clock_timestamp() + interval '1 hour' "
+                     "RETURNING 1")
 
-    assert faults() == []
-    assert faults(python=here.python + ".7") == []
-    (found,) = faults(files="f00", place="the folder /mnt/other")
-    assert found == (
+    return present
+
+
+def told(state: str) -> list[tuple[str, str | None]]:
+    """What is said of workers in a state, with the fixes."""
+    return [(one.text, one.fix) for one in examine()
+            if one.part == "workers" and one.state == state]
+
+
+def test_a_worker_that_takes_no_steps_of_runs_here_is_a_fault_where_no_other_does(
+    worker: Callable[..., None], here: Site
+) -> None:
+    worker(replace(here, files="f00", place="the folder /mnt/other"))
+    assert told("fault") == [(
         "the one on north has other files (FLOWTOY_FILES): the folder /mnt/other there, "
-        f"the folder {files} here",
+        f"{here.place} here",
         "set FLOWTOY_FILES there to what is used here, and start the worker again",
-    )
-    ((text, _),) = faults(files="f00")
-    assert text.endswith(f"the folder {files} here too, but not the same")
-    install = f"pip install 'flowtoy-dagster=={here.version}' there, and start the worker again"
-    assert faults(version="0.0.9") == [
-        (f"the one on north has flowtoy-dagster 0.0.9, not {here.version} as here", install)
-    ]
-    ((text, fix),) = faults(python="3.99.1")
-    assert text.startswith("the one on north has Python 3.99.1, not 3.")
-    assert fix.startswith("install flowtoy-dagster with Python 3.")
-    ((text, fix),) = faults(version="9.0", messages=2)
-    assert text == ("the one on north has messages of version 2 (flowtoy-dagster 9.0), not 1 "
+    )]
+    worker(replace(here, files="f00"), "south")
+    ((text, _),) = [one for one in told("fault") if "south" in one[0]]
+    assert text.endswith(f"{here.place} here too, but not the same")
+    worker(replace(here, version="9.0", messages=2), "west", "default,large")
+    ((text, fix),) = [one for one in told("fault") if "west" in one[0]]
+    assert text == ("the one on west has messages of version 2 (flowtoy-dagster 9.0), not 1 "
                     f"(flowtoy-dagster {here.version}) as here")
-    assert fix == install
+    assert fix == (
+        f"pip install 'flowtoy-dagster=={here.version}' there, and start the worker again"
+    )
+    # In the middle of an update some workers are new and some are not: steps are taken.
+    worker(here, "east")
+    assert [text.partition(" has ")[0] for text, _ in told("fault")] == ["the one on west"]
+    worker(here, "east", "large")
+    assert told("fault") == []
+    assert {text.partition(" has ")[0] for text, _ in told("warning")} == {
+        "the one on north", "the one on south", "the one on west"
+    }
+
+
+def test_a_worker_that_takes_steps_although_its_versions_are_others_is_a_warning(
+    worker: Callable[..., None], here: Site
+) -> None:
+    worker(replace(here, python=here.python + ".7"))
+    assert (told("fault"), told("warning")) == ([], [])
+    worker(replace(here, version="0.0.9"), "south")
+    worker(replace(here, python="3.99.1"), "west")
+    assert told("fault") == []
+    found = dict(told("warning"))
+    assert found[f"the one on south has flowtoy-dagster 0.0.9, not {here.version} as here"] == (
+        f"pip install 'flowtoy-dagster=={here.version}' there, and start the worker again"
+    )
+    ((text, fix),) = [one for one in found.items() if "west" in one[0]]
+    assert text.startswith("the one on west has Python 3.99.1, not 3.")
+    assert fix is not None
+    assert fix.startswith("install flowtoy-dagster with Python 3.")
+
+
+def test_warnings_leave_the_exit_code_alone(
+    flowtoy: Any, worker: Callable[..., None], here: Site
+) -> None:
+    worker(replace(here, version="0.0.9"))
+    shown = flowtoy("doctor")
+    assert shown.code == 0
+    assert f"warning  workers   the one on north has flowtoy-dagster 0.0.9, not {here.version}" in (
+        shown.stdout
+    )
+    assert shown.stdout.splitlines()[-1] == "no fault, 1 warning"
+    worker(replace(here, version="0.0.9"), "south")
+    assert flowtoy("doctor").stdout.splitlines()[-1] == "no fault, 2 warnings"
+    assert flowtoy("doctor", "--format", "json").json["ok"] is True
+    worker(replace(here, files="f00"), "west", "large")
+    shown = flowtoy("doctor")
+    assert (shown.code, shown.stdout.splitlines()[-1]) == (1, "1 fault, 2 warnings")
 
 
 def test_workers_and_tables_of_a_version_before_are_faults_without_a_traceback(
     database: Any, home: Path
 ) -> None:
     with contextlib.closing(Database(database.address, 0)) as connection:
-        site = Site.of_here(home, VERSION)
+        site = Site.of_here(home)
         leases = Leases(connection, site)
         leases.present("a", "north", "default", 4)
         PostgresQueue(connection, "another").submit(Message("f3a1" * 8, 1), "default")
-    assert ("fault", "1 steps wait in queue 'default', whose workers have other files or another "
+    assert ("fault", "1 step waits in queue 'default', whose workers have other files or another "
                      "version than the run") in answers("workers")
     database.sql("ALTER TABLE flowtoy_agents DROP COLUMN site, DROP COLUMN route; SELECT 1")
     assert ("fault", "the one on north has another version of flowtoy-dagster, which does not say "

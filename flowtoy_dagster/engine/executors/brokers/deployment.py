@@ -12,7 +12,6 @@ from typing import Any
 import psycopg2
 
 from flowtoy_dagster.engine.executors.remote.database import Database, DatabaseAwayError
-from flowtoy_dagster.engine.executors.remote.message import VERSION
 from flowtoy_dagster.engine.health.database import reading
 from flowtoy_dagster.engine.sites.site import Site
 from flowtoy_dagster.engine.storage.home import home_folder
@@ -79,7 +78,7 @@ def deployment_here() -> Deployment:
     Raises:
         HomeError: it names none, it can't be reached, or an identity can't be made.
     """
-    site = Site.of_here(home_folder(), VERSION)
+    site = Site.of_here(home_folder())
     with contextlib.closing(Database.of_runs(patience=0)) as database:
         try:
             return Deployment(deployment_of(database), site.route)
@@ -105,7 +104,7 @@ def check_deployment(identity: str, database: Database) -> None:
 def known_deployment() -> Deployment | None:
     """The deployment here; None where no run or worker has made its identities yet."""
     with contextlib.suppress(HomeError, OSError), reading() as reader:
-        site = Site.seen_here(home_folder(), VERSION)
+        site = Site.seen_here(home_folder())
         if site.files and reader.has(_TABLE):
             found = reader.rows(_ID, [_place_of(reader.rows)])
             return Deployment(str(found[0][0]), site.route) if found else None

@@ -83,14 +83,11 @@ class BrokerKind(RemoteKind):
             return
         yield self._answer()
 
-        from flowtoy_dagster.engine.executors.remote.message import VERSION
         from flowtoy_dagster.engine.executors.remote.needs import LEASE
         from flowtoy_dagster.engine.health.workers import examine_workers
 
         # With the address of a broker, its workers are wanted: a flow may name the executor.
-        yield from examine_workers(
-            listeners_name(self.name, ""), LEASE, VERSION, is_wanted=True
-        )
+        yield from examine_workers(listeners_name(self.name, ""), LEASE, is_wanted=True)
 
     def _answer(self) -> Health:
         try:

@@ -28,7 +28,7 @@ from flowtoy_dagster.engine.executors.remote.leases import (
     Leases,
     Renewal,
 )
-from flowtoy_dagster.engine.executors.remote.message import VERSION, Message
+from flowtoy_dagster.engine.executors.remote.message import Message
 from flowtoy_dagster.engine.executors.remote.setups import Setups
 from flowtoy_dagster.engine.executors.remote.transport import Intake
 from flowtoy_dagster.engine.executors.warm.forked_off import fork_off_server
@@ -304,7 +304,7 @@ def open_agent(
     home = open_home()
     database = Database.of_runs(patience=0)
     with contextlib.closing(database), open_instance(home) as instance:
-        site = Site.of_here(home, VERSION)
+        site = Site.of_here(home)
         leases = Leases(database, site)
         yield Agent(
             leases, database, site, open_intake(database, site), Setups(instance, home), listens,

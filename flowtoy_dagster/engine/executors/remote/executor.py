@@ -16,7 +16,6 @@ from flowtoy_dagster.engine.dagster_private.execution import (
 )
 from flowtoy_dagster.engine.executors.remote.database import Database
 from flowtoy_dagster.engine.executors.remote.leases import RENEWAL
-from flowtoy_dagster.engine.executors.remote.message import VERSION
 from flowtoy_dagster.engine.executors.remote.pool import RemotePool
 from flowtoy_dagster.engine.executors.remote.transport import Transport
 from flowtoy_dagster.engine.executors.warm.executor import LONGEST_STOP, WarmExecutor
@@ -48,7 +47,7 @@ class RemoteExecutor(WarmExecutor):
     def _pool(
         self, context: PlanOrchestrationContext, plan: ExecutionPlan
     ) -> AbstractContextManager[Pool]:
-        site = Site.of_here(context.instance.root_directory, VERSION)
+        site = Site.of_here(context.instance.root_directory)
         database = Database.of_runs(PATIENCE)
         return RemotePool(
             context.dagster_run.run_id,

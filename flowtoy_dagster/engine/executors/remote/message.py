@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 
+from flowtoy_dagster.engine.sites.site import MESSAGES
 from flowtoy_dagster.terminal import say
 
-VERSION = 1
 LONGEST = 300
 """Bytes of a message; ours have less than 80."""
 
@@ -30,7 +30,7 @@ class Message:
 
     def encode(self) -> str:
         """The message as JSON."""
-        return json.dumps({"v": VERSION, "run": self.run_id, "turn": self.turn})
+        return json.dumps({"v": MESSAGES, "run": self.run_id, "turn": self.turn})
 
     @classmethod
     def decode(cls, text: str) -> Message:
@@ -45,10 +45,10 @@ class Message:
             found = None
         if not isinstance(found, dict) or not isinstance(found.get("v"), int):
             raise UnknownMessageError("a message that is not flowtoy's")
-        if found["v"] != VERSION:
+        if found["v"] != MESSAGES:
             raise UnknownMessageError(
                 f"a message of version {found['v']}, which another version of flowtoy has sent: "
-                f"this worker takes those of version {VERSION}"
+                f"this worker takes those of version {MESSAGES}"
             )
         run_id, turn = found.get("run"), found.get("turn")
         if isinstance(run_id, str) and isinstance(turn, int) and not isinstance(turn, bool):

@@ -158,11 +158,10 @@ class WorkersKind(RemoteKind):
 
     def examine(self, *, is_wanted: bool) -> Iterable[Health]:
         """Which workers were seen lately, and what waits for one."""
-        from flowtoy_dagster.engine.executors.remote.message import VERSION
         from flowtoy_dagster.engine.executors.remote.needs import LEASE
         from flowtoy_dagster.engine.health.workers import examine_workers
 
-        return examine_workers("", LEASE, VERSION, is_wanted=is_wanted)
+        return examine_workers("", LEASE, is_wanted=is_wanted)
 
     def serve(self, queue: str, slots: int) -> None:
         """Take steps of a queue until SIGTERM."""

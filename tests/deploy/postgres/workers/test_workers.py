@@ -12,7 +12,6 @@ import psutil
 import pytest
 
 from flowtoy_dagster import run_flow
-from flowtoy_dagster.engine.executors.remote.message import VERSION
 from flowtoy_dagster.engine.sites.site import Site
 from flowtoy_dagster.flow.graph import Flow
 from flowtoy_dagster.loader import load_flow, with_executor
@@ -192,7 +191,7 @@ def test_a_message_that_is_delivered_twice_or_late_changes_nothing(
           - {{name: one, source: {{type: process, command: [sh, -c, "echo call >> {calls}"]}}}}
     """)
 
-    route = Site.of_here(here.folder / "carrier", VERSION).route
+    route = Site.of_here(here.folder / "carrier").route
 
     def deliver(run_id: str) -> None:
         message = json.dumps({"v": 1, "run": run_id, "turn": 1})

@@ -74,7 +74,9 @@ class AgentStep(bootsteps.StartStopStep):  # type: ignore[misc]
                 raise UsageError("a worker for flowtoy needs the pool 'threads': leave -P out")
             if self.guest is None:
                 queues = _queues_of(parent.app, self.deployment)
-                self.guest = _guest(queues, parent.concurrency, self.deployment)
+                self.guest = GuestAgent(
+                    EXECUTOR, queues, parent.concurrency, self.deployment, _end_worker
+                )
                 self.guest.start()
         except FlowtoyError as error:
             say(f"error: {error}")
@@ -158,7 +160,7 @@ def serve(address: str, queue: str, slots: int) -> None:
     open_home()
     fork_off_workers()
     deployment = deployment_here()
-    guest = _guest([queue], slots, deployment)
+    guest = GuestAgent(EXECUTOR, [queue], slots, deployment, _end_worker)
     guest.start()
     setup_logging.connect(_log_as_flowtoy)
     with warnings.catch_warnings():
@@ -173,10 +175,6 @@ def serve(address: str, queue: str, slots: int) -> None:
     guest.close()
     if worker.exitcode:
         raise SystemExit(1)
-
-
-def _guest(queues: list[str], slots: int, deployment: Deployment) -> GuestAgent:
-    return GuestAgent(EXECUTOR, queues, slots, deployment, _end_worker)
 
 
 def _end_worker() -> None:

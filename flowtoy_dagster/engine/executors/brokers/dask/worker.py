@@ -58,7 +58,11 @@ async def add_agent(worker: Worker) -> GuestAgent:
         for queue, count in slots.items():
             del resources[QUEUE_PREFIX + queue]
             resources[queue_name(deployment.name, queue)] = count
-    guest = _guest(list(slots), worker.state.nthreads, deployment, worker)
+    loop = asyncio.get_running_loop()
+    guest = GuestAgent(
+        EXECUTOR, list(slots), worker.state.nthreads, deployment,
+        lambda: asyncio.run_coroutine_threadsafe(worker.close(), loop),
+    )
     await asyncio.to_thread(guest.start)
     await worker.plugin_add(AgentPlugin(guest), name=PLUGIN)
     return guest
@@ -165,15 +169,6 @@ class _Host:
             started.cancel()
             await asyncio.to_thread(self._guest.close)
         ended.cancel()
-
-
-def _guest(queues: list[str], slots: int, deployment: Deployment, worker: Worker) -> GuestAgent:
-    loop = asyncio.get_running_loop()
-
-    def end() -> None:
-        asyncio.run_coroutine_threadsafe(worker.close(), loop)
-
-    return GuestAgent(EXECUTOR, queues, slots, deployment, end)
 
 
 def _log_as_flowtoy() -> None:
