@@ -74,6 +74,10 @@ class Outbox:
             return None
         return f"the broker that {self._variable} names does not answer"
 
+    def hint(self) -> str:
+        """What to look at where a worker gets no message: it may have another broker, or none."""
+        return f"see its log, and whether {self._variable} names the same broker there"
+
     def listeners(self, queue: str) -> str:
         """What the queue is called where agents show that they listen."""
         return listeners_name(self._executor, queue)

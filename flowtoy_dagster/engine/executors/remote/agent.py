@@ -203,6 +203,8 @@ class Agent:
             held.gone, wanted = "it was given to another worker", "kill"
         elif renewal.is_orphan and time.monotonic() > self._judging_from:
             held.gone, wanted = "the process that executes the run was not seen", "kill"
+        elif renewal.stop == "kill":
+            held.gone, wanted = "its run has ended it", "kill"
         elif renewal.stop is not None:
             wanted = renewal.stop
         else:

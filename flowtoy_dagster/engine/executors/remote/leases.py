@@ -15,6 +15,7 @@ import psycopg2
 from flowtoy_dagster.engine.executors.remote.database import Database
 from flowtoy_dagster.engine.executors.remote.message import Message
 from flowtoy_dagster.engine.executors.remote.needs import LEASE
+from flowtoy_dagster.engine.sites.misfits import Listener
 from flowtoy_dagster.engine.sites.site import Site
 from flowtoy_dagster.errors import HomeError
 
@@ -104,7 +105,9 @@ INSERT INTO flowtoy_agents (holder, host, queue, slots, site, route)
 VALUES (%s, %s, %s, %s, %s, %s) ON CONFLICT (holder) DO UPDATE SET seen = clock_timestamp()
 """
 _LISTENING = """
-SELECT host, site FROM flowtoy_agents
+SELECT holder, host, site, NOT EXISTS (SELECT FROM flowtoy_leases AS step
+    WHERE step.holder = agent.holder AND step.seen > clock_timestamp() - make_interval(secs => %s))
+FROM flowtoy_agents AS agent
 WHERE %s = ANY(string_to_array(queue, ',')) AND seen > clock_timestamp() - make_interval(secs => %s)
 """
 _IDLE = """
@@ -239,10 +242,11 @@ class Leases:
         """Take back a hand-out that nobody has; whether that was so."""
         return bool(self._database.count(_WITHDRAW, [message.run_id, message.turn]))
 
-    def listening(self, queue: str) -> list[tuple[str, Site | None]]:
-        """The hosts of the agents that listen to a queue, and what these have."""
-        rows = self._database.rows(_LISTENING, [queue, LEASE])
-        return [(host, Site.decode(site)) for host, site in rows]
+    def listening(self, queue: str) -> list[Listener]:
+        """The agents that listen to a queue; one is idle that had no step for a lease's time."""
+        rows = self._database.rows(_LISTENING, [LEASE, queue, LEASE])
+        return [Listener(name, host, Site.decode(site), is_idle)
+                for name, host, site, is_idle in rows]
 
     def idle(self, queue: str) -> bool:
         """Whether an agent that takes steps of a queue could take one more of those here."""

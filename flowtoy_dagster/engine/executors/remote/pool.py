@@ -83,13 +83,16 @@ class _Wait:
 
     Attributes:
         why: the reason.
-        is_busy: whether there are workers, which have no free slot.
+        is_usual: whether nothing is wrong: there are workers, which have no free slot, or are about
+            to take them.
         asked_at: when this was so, by the monotonic clock.
+        idle: the names of the workers that had nothing to do.
     """
 
     why: str
-    is_busy: bool
+    is_usual: bool
     asked_at: float
+    idle: frozenset[str] = frozenset()
 
 
 class RemotePool:
@@ -126,6 +129,7 @@ class RemotePool:
         self._site = site
         self._leases = Leases(database, site)
         self._waits: dict[str, _Wait] = {}
+        self._logged: set[tuple[str, str]] = set()
         self._turns: dict[int, _Turn] = {}
         self._numbers = itertools.count(1)
         self._looked_at = self._renewed_at = time.monotonic()
@@ -290,10 +294,12 @@ class RemotePool:
 
     def _report_wait(self, turn: _Turn, wait: _Wait) -> None:
         """Store why a step waits, and again where the reason is another one, and a worse one."""
-        if wait.why == turn.has_told or (turn.has_told and wait.is_busy):
+        if wait.why == turn.has_told or (turn.has_told and wait.is_usual):
             return
         turn.has_told = wait.why
-        if not wait.is_busy:
+        if not wait.is_usual and (turn.queue, wait.why) not in self._logged:
+            # The history has it for each step; in the log, a hundred of these hide all else.
+            self._logged.add((turn.queue, wait.why))
             logger.warning("step '%s' %s: %s", turn.step_key, _WAITS, wait.why)
         self._tell(turn.step_key, f"{_WAITS}: {wait.why}")
 
@@ -302,7 +308,13 @@ class RemotePool:
         known = self._waits.get(queue)
         if known is None or now - known.asked_at > TELL_AFTER:
             listening = self._leases.listening(self._transport.listeners(queue))
-            why, is_busy = why_nobody_takes(queue, self._site, listening)
+            idle = frozenset(worker.name for worker in listening if worker.is_idle)
+            # Who was started just now, or has ended a step, is idle at one look alone.
+            deaf = known.idle & idle if known is not None else frozenset[str]()
+            why, is_usual = why_nobody_takes(
+                queue, self._site, listening, deaf, self._transport.hint()
+            )
             trouble = self._transport.trouble()
-            known = self._waits[queue] = _Wait(trouble or why, is_busy and trouble is None, now)
+            known = _Wait(trouble or why, is_usual and trouble is None, now, idle)
+            self._waits[queue] = known
         return known

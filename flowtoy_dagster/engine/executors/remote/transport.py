@@ -19,6 +19,9 @@ class Transport(Protocol):
     def trouble(self) -> str | None:
         """Why messages are not delivered now; None where nothing is known."""
 
+    def hint(self) -> str:
+        """What to look at where a worker has a free slot and gets no message."""
+
     def listeners(self, queue: str) -> str:
         """What the queue is called where agents show that they listen."""
 

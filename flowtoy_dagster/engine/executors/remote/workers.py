@@ -61,6 +61,10 @@ class PostgresQueue:
         """Nothing: a run waits for its database elsewhere."""
         return None
 
+    def hint(self) -> str:
+        """What to look at where a worker takes nothing: it may have been stopped."""
+        return "see its log"
+
     def listeners(self, queue: str) -> str:
         """What the queue is called where agents show that they listen."""
         return queue

@@ -218,6 +218,54 @@ def test_an_executor_can_be_chosen_by_the_command_line_or_the_environment(
         executor_named("warm").serve("default", 1)
 
 
+def test_a_run_says_whether_workers_are_busy_or_do_not_take_a_step(
+    machines: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for pause in ("TELL_AFTER", "SEND_SOON"):
+        monkeypatch.setattr(pool, pause, 0.0)
+    told: list[str] = []
+    database = Database(machines.address, 0)
+    transport = Mock(**{"trouble.return_value": None, "listeners.return_value": "says why",
+                        "hint.return_value": "look at it"})
+    options = (lambda _: "says why", lambda _: None, lambda _, text: told.append(text))
+    site = Site("0.2", "3.12.1", 1, "f00", "here")
+    leases = Leases(database, site)
+
+    def look() -> list[str]:
+        told.clear()
+        list(steps.wait(0))
+        return list(told)
+
+    logged: list[str] = []
+    monkeypatch.setattr(pool.logger, "warning", lambda text, *values: logged.append(text % values))
+    with RemotePool("a run that waits", database, site, transport, *options) as steps:
+        steps.run("one", StepTask(0, None))
+        assert look() == ["waits for a worker: none listens on queue 'says why'"]
+        # One that has been started just now is no news, and no mystery.
+        leases.present("busy", "host", "says why", 1)
+        assert look() == []
+        database.rows("UPDATE flowtoy_leases SET holder = 'busy' WHERE run_id = 'a run that waits' "
+                      "AND turn = 0")
+        leases.present("idle", "other", "says why", 1)
+        assert look() == []
+        wanted = ["waits for a worker: the worker on other has a free slot and does not take it; "
+                  "look at it"]
+        assert look() == wanted
+        assert look() == []
+        steps.run("two", StepTask(0, None))
+        assert look() == wanted
+        assert logged == [
+            "step 'one' waits for a worker: none listens on queue 'says why'",
+            f"step 'one' {wanted[0]}",
+        ]
+    leases.leave("idle")
+    with RemotePool("a run that waits", database, site, transport, *options) as steps:
+        steps.run("one", StepTask(0, None))
+        database.rows("UPDATE flowtoy_leases SET holder = 'busy' WHERE run_id = 'a run that waits' "
+                      "AND turn = 0")
+        assert look() == ["waits for a worker: those on queue 'says why' are busy"]
+
+
 @pytest.mark.parametrize("text", [
     "", "no JSON", "[]", "null", '{"v": 2, "run": "a", "turn": 1}', '{"v": 1, "run": "a"}',
     '{"v": 1, "run": 1, "turn": 1}', '{"v": 1, "run": "a", "turn": true}', '{"v": 1}' + " " * 400,

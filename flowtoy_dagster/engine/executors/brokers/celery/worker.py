@@ -36,6 +36,7 @@ from flowtoy_dagster.errors import FlowtoyError, UsageError
 from flowtoy_dagster.terminal import say
 
 _LOGGERS = ("celery", "kombu", "amqp", "redis")
+_OURS = logging.getLogger("flowtoy")
 
 
 class SteadyConsumer(Consumer):  # type: ignore[misc]
@@ -190,16 +191,17 @@ def _queues_of(app: Celery, deployment: Deployment) -> list[str]:
 
 def _log_as_flowtoy(**_: Any) -> None:
     """Have Celery log its errors where flowtoy does, each in a line; all of it for `debug`."""
-    ours = logging.getLogger("flowtoy")
-    is_brief = ours.level > logging.DEBUG
+    is_brief = _OURS.level > logging.DEBUG
     for name in _LOGGERS:
         logger = logging.getLogger(name)
-        logger.handlers, logger.propagate = list(ours.handlers), False
+        logger.handlers = [_WithoutTrace()] if is_brief else list(_OURS.handlers)
+        logger.propagate = False
         logger.setLevel(logging.ERROR if is_brief else logging.DEBUG)
-        if is_brief:
-            logger.addFilter(_without_trace)
 
 
-def _without_trace(record: logging.LogRecord) -> bool:
-    record.exc_info = record.exc_text = None
-    return True
+class _WithoutTrace(logging.Handler):
+    """Logs where flowtoy does. A filter of a logger would miss what its children log."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        record.exc_info = record.exc_text = None
+        _OURS.handle(record)

@@ -6,6 +6,7 @@ import contextlib
 import logging
 import os
 import signal
+import socket
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -18,6 +19,7 @@ from flowtoy_dagster import run_flow
 from flowtoy_dagster.engine.executors.brokers.deployment import deployment_here
 from flowtoy_dagster.engine.executors.brokers.outbox import queue_name
 from flowtoy_dagster.engine.executors.kinds import EXECUTORS
+from flowtoy_dagster.engine.executors.remote import pool
 from flowtoy_dagster.engine.executors.remote.message import Message
 from flowtoy_dagster.loader import load_flow, with_executor
 from flowtoy_dagster.runs.history import History
@@ -300,6 +302,29 @@ def test_steps_of_a_lost_worker_are_tried_again_elsewhere(
     assert calls.read_text() == "call\ncall\n"
     assert {name: step.attempt for name, step in done.status.steps.items()} == {"one": 2, "two": 1}
     assert other[0].end() == 0
+
+
+def test_a_run_says_that_its_worker_gets_no_messages(
+    deployments: Any, carried: Any, write: Callable[..., Path], monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    deployment = carried(deployments("redis"))
+    monkeypatch.setattr(pool, "TELL_AFTER", 1.0)
+    # The same server, and another place in it.
+    address = deployment.broker.variables["FLOWTOY_BROKER"].rpartition("/")[0] + "/7"
+    lost = deployment.machines.start(
+        "--executor", "celery", "--queue", "lost", FLOWTOY_BROKER=address
+    )
+    flow = write("""
+        flow: [{name: one, source: env}]
+        runner: {executor: celery, executor_options: {queue: lost}, timeout: 6s}
+    """)
+    error = run_flow(flow).status.steps["one"].error
+    assert error == (
+        "the run's timeout passed before a worker took this step: the worker on "
+        f"{socket.gethostname()} has a free slot and does not take it; see its log, and whether "
+        "FLOWTOY_BROKER names the same broker there"
+    )
+    assert lost.end() == 0
 
 
 def test_a_run_whose_steps_nobody_takes_ends_when_its_time_is_up(
