@@ -103,6 +103,7 @@ class Work:
         cursor: what was used and read of the step's cursor.
         not_repeated: why what failed is not tried again although `retry` says so.
         held: what the call holds; given back when it has ended, or when nobody waits for it.
+        called_at: when the first call began, by the step's clock.
     """
 
     describe: Callable[[], str] = str
@@ -113,6 +114,7 @@ class Work:
     cursor: CursorUse | None = None
     not_repeated: str | None = None
     held: ExitStack = field(default_factory=ExitStack)
+    called_at: float | None = None
 
 
 @dataclass(frozen=True)

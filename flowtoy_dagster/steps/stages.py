@@ -106,6 +106,8 @@ def call(context: StepContext, following: Next) -> Outcome:
         context = wait_for_slot(context)
         # As late as can be: what is sent next is what the rate counts.
         context = wait_for_turn(context)
+        if work.called_at is None:
+            work.called_at = context.time.now()
         parts = PartsOfCall(context)
         context = context.having(parts=parts)
         returned = _call(context, provider, payload)

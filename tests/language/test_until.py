@@ -183,3 +183,16 @@ def test_each_item_is_called_until_it_is_done(reports: Reports) -> None:
     assert done.outputs is not None
     assert len(done.outputs["report"]["rows"]) == 3
     assert len(reports.calls) >= 5
+
+
+# language 19.4, 19.5
+def test_what_the_first_call_waits_for_its_turn_does_not_count_for_its_limit(
+    reports: Reports,
+) -> None:
+    reports.done_after = 1
+    flow = reports.flow(source="reports", depends_on="before", **{"for": "100ms"})
+    flow["sources"] = {"reports": {"type": "rest", "url": reports.url, "rate": "30/m"}}
+    flow["flow"].insert(0, {"name": "before", "source": "reports"})
+    done = run_flow(flow)
+    assert done.success, [step.error for step in done.status.steps.values()]
+    assert len(reports.calls) == 2

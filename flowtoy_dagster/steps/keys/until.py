@@ -39,8 +39,7 @@ def repeat_until(context: StepContext, following: Next) -> Outcome:
         pace = within(context.seconds_left, lambda: _pace(until, context), context.host.give_up)
     except OutOfTime:
         return Failed(RUN_OUT_OF_TIME, "timeout")
-    began = context.time.now()
-    end = None if pace.limit is None else began + pace.limit
+    end: float | None = None
     calls = 0
     while True:
         try:
@@ -49,6 +48,9 @@ def repeat_until(context: StepContext, following: Next) -> Outcome:
             calls += 1
         except GivenUpError:
             return _not_done(pace)
+        if pace.limit is not None and context.work.called_at is not None:
+            # What the first call waited for its turn does not count.
+            end = context.work.called_at + pace.limit
         now = context.time.now()
         if end is not None and now >= end:
             return _not_done(pace)

@@ -16,6 +16,7 @@ from celery.exceptions import Reject, SecurityWarning
 from celery.signals import setup_logging
 from celery.worker import state
 from celery.worker.consumer import Consumer
+from celery.worker.request import Request
 
 from flowtoy_dagster.engine.executors.brokers.celery.app import (
     EXECUTOR,
@@ -36,7 +37,7 @@ from flowtoy_dagster.errors import FlowtoyError, UsageError
 from flowtoy_dagster.terminal import say
 
 _LOGGERS = ("celery", "kombu", "amqp", "redis")
-_OURS = logging.getLogger("flowtoy")
+_OURS, _CELERY = logging.getLogger("flowtoy"), logging.getLogger("celery")
 
 
 class SteadyConsumer(Consumer):  # type: ignore[misc]
@@ -60,6 +61,23 @@ class SteadyConsumer(Consumer):  # type: ignore[misc]
         if failed:
             say("the broker answers again")
         return connected
+
+
+class SteadyRequest(Request):  # type: ignore[misc]
+    """A message; where it can't be acknowledged, the worker connects anew.
+
+    Celery would go on. The message would hold its slot for ever then, and a worker without another
+    one asks the broker for nothing, so it would not find that the connection is gone.
+    """
+
+    def acknowledge(self) -> None:
+        """Acknowledge the message; its step has ended."""
+        if self.acknowledged:  # type: ignore[has-type]
+            return
+        # One of a connection that is gone is delivered again, and dropped.
+        if self.message.channel.connection is not None:
+            self.on_ack(_CELERY, ())
+        self.acknowledged = True
 
 
 class AgentStep(bootsteps.StartStopStep):  # type: ignore[misc]
@@ -143,7 +161,7 @@ def worker_app(address: str, deployment: Deployment, guest: GuestAgent | None = 
         found[-1].run_step(text)
 
     app.steps["worker"].add(OwnStep)
-    app.task(name=TASK)(step)
+    app.task(name=TASK, Request=SteadyRequest)(step)
     return app
 
 
@@ -169,7 +187,7 @@ def serve(address: str, queue: str, slots: int) -> None:
         worker = worker_app(address, deployment, guest).Worker(
             hostname=f"flowtoy-{uuid.uuid4().hex[:8]}@{socket.gethostname()}",
             pool="threads", concurrency=slots, queues=[queue_name(deployment.name, queue)],
-            without_gossip=True, without_mingle=True, quiet=True,
+            without_gossip=True, without_mingle=True, without_heartbeat=True, quiet=True,
             loglevel=logging.getLogger("flowtoy").level, consumer_cls=SteadyConsumer,
         )
         worker.start()

@@ -52,7 +52,7 @@ class Deployment:
 
 CELERY = (
     "celery", "-A", "flowtoy_dagster.celery", "worker", "-c", "2", "-Q", "flowtoy.default",
-    "--without-gossip", "--without-mingle", "-l", "INFO",
+    "--without-gossip", "--without-mingle", "--without-heartbeat", "-l", "INFO",
 )
 DASK = (
     "distributed.cli.dask_worker", "{FLOWTOY_DASK}", "--preload", "flowtoy_dagster.dask",

@@ -271,6 +271,37 @@ def test_a_run_goes_on_without_its_broker_and_reports_it_once(
     assert "Traceback" not in lost.log
 
 
+@pytest.mark.parametrize("name", RESTARTED)
+def test_a_worker_without_a_free_slot_takes_steps_again_after_its_broker_was_away(
+    deployments: Any, carried: Any, write: Callable[..., Path], tmp_path: Path, name: str,
+) -> None:
+    # Nothing waits for the broker then: that it is away shows when the step's end is reported.
+    deployment = carried(deployments(name))
+    worker = deployment.start("full", "-c", "1")
+    go = tmp_path / "go"
+    flow = write(f"""
+        flow:
+          - name: slow
+            source: {{type: process, command: [sh, -c, "until test -e {go}; do sleep 0.05; done"]}}
+          - {{name: next, depends_on: slow, source: {{type: process, command: ["true"]}}}}
+        runner: {{executor: {deployment.executor}, executor_options: {{queue: full}}, timeout: 90s}}
+    """)
+
+    def fault(change: Any) -> None:
+        if change.step.name == "slow" and change.step.state == "running" and not go.exists():
+            deployment.broker.kill()
+            go.touch()
+            worker.wait_for("step 'slow' of run")
+            worker.wait_for("can't reach the ")
+            deployment.broker.start()
+
+    done = run_flow(flow, on_change=fault)
+    assert done.success, [step.error for step in done.status.steps.values()]
+    assert [step.attempt for step in done.status.steps.values()] == [1, 1]
+    assert worker.end() == 0
+    assert "Traceback" not in worker.log
+
+
 @pytest.mark.parametrize("name", FAULTY)
 def test_steps_of_a_lost_worker_are_tried_again_elsewhere(
     deployments: Any, carried: Any, write: Callable[..., Path], tmp_path: Path, name: str
