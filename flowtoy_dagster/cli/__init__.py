@@ -26,7 +26,7 @@ from flowtoy_dagster.cli.shared.streams import (
 
 def main() -> NoReturn:
     """Run the command line and end the process with its exit code."""
-    # Collecting while modules load finds nothing; the fork server's start turns it on again.
+    # Collecting while modules load finds nothing; see `cli.shared.collect_garbage_again`.
     gc.disable()
     end_at_interrupt()
     open_missing_streams()

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Optional
 
 import typer
 
+from flowtoy_dagster.cli.shared import collect_garbage_again
 from flowtoy_dagster.cli.shared.options import (
     AddressFile,
     Debug,
@@ -93,6 +94,7 @@ def _watch(url: str, show_logs: bool) -> int:
     _need_terminal()
     from flowtoy_dagster.tui.session import show
 
+    collect_garbage_again()
     return show(source, status, show_logs=show_logs)
 
 
@@ -116,6 +118,7 @@ def _run(flow: Flow, max_workers: int | None, show_logs: bool, door: Door | None
             raise
         with run_here(flow, max_workers, process, messages, show_run) as source:
             clear()
+            collect_garbage_again()
             return show(source, source.status(), show_logs=show_logs)
 
 

@@ -14,6 +14,7 @@ from typing import Annotated
 import typer
 
 from flowtoy_dagster.cli.completion.words import complete_flows
+from flowtoy_dagster.cli.shared import collect_garbage_again
 from flowtoy_dagster.cli.shared.options import Debug, EnvFile, load_env_files
 from flowtoy_dagster.cli.shared.streams import raise_interrupts
 from flowtoy_dagster.errors import ConfigError, FlowtoyError, Location, Problem, UsageError
@@ -84,6 +85,7 @@ def validate(
     if not watch:
         raise typer.Exit(_print_all(list(_check(paths, merge)), output))
     raise_interrupts()
+    collect_garbage_again()
     code = 0
     try:
         for checked in _at_each_change(paths, merge):

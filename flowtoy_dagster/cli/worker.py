@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from flowtoy_dagster.cli.shared import collect_garbage_again
 from flowtoy_dagster.cli.shared.options import (
     Debug,
     EnvFile,
@@ -42,4 +43,5 @@ def worker(
     from flowtoy_dagster.engine.executors.kinds import executor_named
 
     begin(env_file, log_level)
+    collect_garbage_again()
     executor_named(executor).serve(queue, slots)

@@ -205,7 +205,7 @@ class _Session:
         )
         config = uvicorn.Config(self._app(), **options)
         self._server = uvicorn.Server(config)
-        # The command line turns it off while modules load.
+        # The command line turns the collector off while modules load.
         gc.enable()
         self._ending.expect()
         # In a thread of its own, since uvicorn takes the signals of the main one.

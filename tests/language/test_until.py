@@ -196,3 +196,13 @@ def test_what_the_first_call_waits_for_its_turn_does_not_count_for_its_limit(
     done = run_flow(flow)
     assert done.success, [step.error for step in done.status.steps.values()]
     assert len(reports.calls) == 2
+
+
+# language 19.4
+def test_the_next_attempt_counts_the_limit_anew(reports: Reports) -> None:
+    reports.done_after, reports.statuses = 4, {2: 503}
+    # By the time of the second attempt the limit of the first one has passed.
+    done = run_flow(reports.flow(retry={"max": 1, "delay": 3.5}, **{"for": "3s"}))
+    assert done.success, [step.error for step in done.status.steps.values()]
+    assert done.status.steps["report"].attempt == 2
+    assert len(reports.calls) == 4

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 from typing_extensions import Self
 
-from flowtoy_dagster.cli.shared import import_quickly
+from flowtoy_dagster.cli.shared import collect_garbage_again, import_quickly
 from flowtoy_dagster.cli.shared.printing import OutputWriter
 from flowtoy_dagster.cli.shared.serving import Door, served
 from flowtoy_dagster.cli.shared.streams import raise_interrupts
@@ -129,6 +129,8 @@ class _LateTerm:
         """The same function, which notes that the run has begun."""
 
         def noting(change: Change) -> None:
+            if not self._has_run:
+                collect_garbage_again()
             self._has_run = True
             show(change)
 

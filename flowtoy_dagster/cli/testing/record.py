@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
+from flowtoy_dagster.cli.shared import collect_garbage_again
 from flowtoy_dagster.cli.shared.options import flow_of
 from flowtoy_dagster.errors import FlowtoyError, UsageError, system_reason
 from flowtoy_dagster.json_text import loads
@@ -93,6 +94,7 @@ def _run(flow: Flow, folder: Path) -> tuple[FlowRun, dict[str, Any]]:
     from flowtoy_dagster.store.recordings.as_mocks import mocks_of
     from flowtoy_dagster.store.recordings.recording import to_replay
 
+    collect_garbage_again()
     with progress_on_stderr() as progress:
         progress.start(flow, ())
         try:

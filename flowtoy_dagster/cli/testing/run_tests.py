@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Optional
 import typer
 
 from flowtoy_dagster.cli.completion.words import complete_tests
+from flowtoy_dagster.cli.shared import collect_garbage_again
 from flowtoy_dagster.cli.shared.options import (
     Debug,
     EnvFile,
@@ -115,6 +116,7 @@ def _run(cases: list[Case]) -> list[Verdict]:
     from flowtoy_dagster.testing.cases import run_case
     from flowtoy_dagster.testing.report import lines_of
 
+    collect_garbage_again()
     found = []
     if cases:
         print(plain(cases[0].file))

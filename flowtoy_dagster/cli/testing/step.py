@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Optional
 import typer
 
 from flowtoy_dagster.cli.completion.words import complete_runs, complete_steps
+from flowtoy_dagster.cli.shared import collect_garbage_again
 from flowtoy_dagster.cli.shared.options import (
     Config,
     Debug,
@@ -81,6 +82,7 @@ def step(
         needed = ", ".join(f"'{before}'" for before in chosen.upstream)
         raise UsageError(f"step '{name}' depends on {needed}\n    give --with RUN, such as last")
     before = _before(flow, with_run, chosen.upstream)
+    collect_garbage_again()
     if suggest:
         _print_suggestion(flow, chosen, before, item)
         return

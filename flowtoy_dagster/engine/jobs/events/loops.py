@@ -114,33 +114,34 @@ def progress_event(loop: Loop, mask: Mask) -> dg.ExpectationResult:
 
 def item_table(log: ItemLog, mask: Mask) -> dict[str, Any]:
     """Metadata: a table of the items, failures first; cut where there are many."""
-    chosen: dict[str, list[ItemResult]] = {"failed": [], "skipped": [], "succeeded": []}
+    chosen: dict[str, list[dg.TableRecord]] = {"failed": [], "skipped": [], "succeeded": []}
     with contextlib.suppress(OSError):
         for result in log.results():
             some = chosen[result.state]
             if len(some) < SHOWN_ITEMS:
-                some.append(result)
-    rows = [row for some in chosen.values() for row in some][:SHOWN_ITEMS]
-    if not rows:
+                some.append(_row(result, mask))
+    records = [record for some in chosen.values() for record in some][:SHOWN_ITEMS]
+    if not records:
         return {}
-    records = [
-        dg.TableRecord(
-            {
-                "index": row.index,
-                "key": shortened(mask, row.key, row),
-                "state": row.state,
-                "attempts": row.attempts,
-                "error": shortened(mask, row.error or "", row),
-            }
-        )
-        for row in rows
-    ]
     types = {"index": "int", "attempts": "int"}
     columns = [
         dg.TableColumn(name, types.get(name, "string"))
         for name in ("index", "key", "state", "attempts", "error")
     ]
     return {"items": dg.MetadataValue.table(records, dg.TableSchema(columns))}
+
+
+def _row(item: ItemResult, mask: Mask) -> dg.TableRecord:
+    """What the table says of an item: its values, which may be large, are not kept."""
+    return dg.TableRecord(
+        {
+            "index": item.index,
+            "key": shortened(mask, item.key, item),
+            "state": item.state,
+            "attempts": item.attempts,
+            "error": shortened(mask, item.error or "", item),
+        }
+    )
 
 
 def shortened(mask: Mask, text: str, item: ItemResult) -> str:
