@@ -148,9 +148,10 @@ def test_every_flow_here_is_tested() -> None:
 
 
 @pytest.mark.parametrize("name", ["parallel", "mixed", "explicit_order"])
-def test_a_flow_of_the_guide_is_the_guides_text_but_for_the_host(name: str) -> None:
+def test_a_flow_of_the_guide_is_the_guides_text_but_for_the_host_and_a_secret(name: str) -> None:
     written = (GUIDE / f"{name}.yaml").read_text(encoding="utf-8")
     here = re.sub(r"https://api\.example\.com(.*)", r'"{{ env.SHOP_API }}\1"', written)
+    here = here.replace("value: access_token\n", "value: access_token\n        secret: true\n")
     heading, _, flow = (EXAMPLES / f"{name}.yaml").read_text(encoding="utf-8").partition("\n\n")
     assert here != written
     assert all(line.startswith("#") for line in heading.splitlines())

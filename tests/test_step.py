@@ -93,7 +93,7 @@ def test_the_result_of_a_step_before_is_there() -> None:
         ("{{ sources.e.OTHER }}", "the source 'e' does not list the variable 'OTHER'"),
         ("{{ sources['no' ~ 'pe'].x }}", "there is no source 'nope'"),
         ("{{ sources.p.x }}", "the source 'p' has no 'x'"),
-        ("{{ run.x }}", "'run' has no 'x': it has id, name, started_at, failed and state"),
+        ("{{ run['x' ~ ''] }}", "'run' has no 'x': it has id, name, started_at, failed and state"),
         (
             "{{ flows.a.x }}",
             "flows.a.x is missing: the step 'a' was not successful: it broke",

@@ -22,7 +22,8 @@ from flowtoy_dagster.flow.schema.fields import (
 from flowtoy_dagster.flow.templates.render import is_template
 from flowtoy_dagster.masking.names import is_secret_name
 
-_CREDENTIALS = frozenset({"auth", "authorization", "cookie", "cookies"})
+_CREDENTIALS = frozenset({"auth", "authorization", "basic", "cookie", "cookies"})
+"""Keys whose value is a credential where it is a text, which a wrong value may be."""
 
 
 def model_findings(
@@ -92,14 +93,11 @@ def _finding(detail: Any, model: type[BaseModel]) -> Finding:
         if isinstance(error, Misplaced):
             return Finding((*loc, *error.path), str(error), error.hint, key=error.at_key)
         return Finding(loc, str(error), getattr(error, "hint", None))
-    with not_showing(any(_may_be_secret(part) for part in loc if isinstance(part, str))):
+    keys = [part for part in loc if isinstance(part, str)]
+    is_credential = bool(keys) and keys[-1].lower() in _CREDENTIALS
+    with not_showing(is_credential or any(map(is_secret_name, keys))):
         message, hint = explain(detail)
     return Finding(loc, message, hint or shape_hint(model, detail))
-
-
-def _may_be_secret(key: str) -> bool:
-    """Whether a wrong value of a key, or of one below it, may be a secret."""
-    return key.lower() in _CREDENTIALS or is_secret_name(key)
 
 
 def _unknown_key(

@@ -15,11 +15,11 @@ from typing import Any
 import pytest
 
 from flowtoy_dagster import run_flow
-from flowtoy_dagster.engine.executors.remote import executor, message, pool
+from flowtoy_dagster.engine.executors.remote import message, pool
 from flowtoy_dagster.engine.executors.remote.database import Database
 from flowtoy_dagster.engine.executors.remote.needs import LEASE
 from flowtoy_dagster.engine.executors.remote.workers import PostgresQueue
-from flowtoy_dagster.engine.sites.site import Site
+from flowtoy_dagster.engine.sites import site
 from flowtoy_dagster.loader import load_flow, with_executor
 from flowtoy_dagster.store.configs import CONFIGS_FOLDER, configs_of
 from flowtoy_dagster.store.shared.identity import IDENTITY_FOLDER, identity_of_files
@@ -142,8 +142,8 @@ def test_a_run_names_the_worker_that_takes_messages_of_another_version(
     here: Any, write: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(pool, "TELL_AFTER", 1.0)
-    for module in (executor, message):
-        monkeypatch.setattr(module, "VERSION", 2)
+    for module in (site, message):
+        monkeypatch.setattr(module, "MESSAGES", 2)
     worker = here.start()
     done = run_flow(write(FOUR.replace("OPTIONS", ", timeout: 12s")))
     error = done.status.steps["one"].error or ""
@@ -152,7 +152,9 @@ def test_a_run_names_the_worker_that_takes_messages_of_another_version(
     assert "whose machine has messages of version 2 (" in worker.log
     # What comes all the same, it does not keep to itself.
     with contextlib.closing(Database(here.address, 0)) as database:
-        route = Site.of_here(here.folder / "carrier", 1).route
+        with monkeypatch.context() as before:
+            before.setattr(site, "MESSAGES", 1)
+            route = site.Site.of_here(here.folder / "carrier").route
         PostgresQueue(database, route).submit(message.Message("f3a1" * 8, 1), "default")
     worker.wait_for("drops a message of version 2, which another version of flowtoy has sent")
     assert worker.end() == 0
