@@ -18,6 +18,7 @@ from typing import Any
 
 import pyte
 import pytest
+from provider_packages import install_provider
 
 DEADLINE = 120.0
 
@@ -134,13 +135,8 @@ class Loud:
 @pytest.fixture
 def loud(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A provider that writes to the log of the worker that calls it."""
-    info = tmp_path / "site" / "loud-1.0.dist-info"
-    info.mkdir(parents=True)
-    (tmp_path / "site" / "loud.py").write_text(LOUD)
-    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: loud\nVersion: 1.0\n")
-    (info / "entry_points.txt").write_text("[flowtoy.providers]\nloud = loud:Loud\n")
-    paths = filter(None, [str(tmp_path / "site"), os.environ.get("PYTHONPATH")])
-    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(paths))
+    path = install_provider(tmp_path / "site", "loud", "Loud", LOUD)
+    monkeypatch.setenv("PYTHONPATH", path)
 
 
 @pytest.mark.usefixtures("loud")

@@ -16,6 +16,7 @@ from typing import Any
 
 import pytest
 import yaml
+from provider_packages import install_provider
 
 RAISES = """
 class Raises:
@@ -126,18 +127,13 @@ class Ended:
 def ended(address: str, tmp_path_factory: pytest.TempPathFactory) -> Ended:
     """One run of a flow in which everything goes wrong."""
     folder = tmp_path_factory.mktemp("bad")
-    info = folder / "site" / "raises-1.0.dist-info"
-    info.mkdir(parents=True)
-    (folder / "site" / "raises.py").write_text(RAISES)
-    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: raises\nVersion: 1.0\n")
-    (info / "entry_points.txt").write_text("[flowtoy.providers]\nraises = raises:Raises\n")
+    path = install_provider(folder / "site", "raises", "Raises", RAISES)
     (folder / "bad.yaml").write_text(yaml.safe_dump(flow(address), sort_keys=False))
     environment = {name: value for name, value in os.environ.items() if "proxy" not in name.lower()}
-    paths = filter(None, [str(folder / "site"), os.environ.get("PYTHONPATH")])
     done = subprocess.run(
         [sys.executable, "-m", "flowtoy_dagster", "run", "bad.yaml", "-j"],
         capture_output=True, text=True, cwd=folder, timeout=200,
-        env={**environment, "PYTHONPATH": os.pathsep.join(paths),
+        env={**environment, "PYTHONPATH": path,
              "FLOWTOY_HOME": str(folder / "home")},
     )
     return Ended(done.returncode, json.loads(done.stdout or "null"), done.stderr)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+from provider_packages import install_provider
 
 _PROVIDER = """
 import gc
@@ -35,15 +35,8 @@ def written(
     write: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Callable[[str], Path]:
     """Installs the provider, and writes a flow that asks it."""
-    info = tmp_path / "site" / "collector-1.0.dist-info"
-    info.mkdir(parents=True)
-    (tmp_path / "site" / "collector_provider.py").write_text(_PROVIDER)
-    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: collector\nVersion: 1.0\n")
-    (info / "entry_points.txt").write_text(
-        "[flowtoy.providers]\ncollector = collector_provider:Collector\n"
-    )
-    paths = filter(None, [str(tmp_path / "site"), os.environ.get("PYTHONPATH")])
-    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(paths))
+    path = install_provider(tmp_path / "site", "collector", "Collector", _PROVIDER)
+    monkeypatch.setenv("PYTHONPATH", path)
     return lambda executor: write(_FLOW.format(executor=executor))
 
 

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from provider_packages import install_provider
 
 Run = Callable[..., Any]
 Write = Callable[..., Path]
@@ -284,17 +285,12 @@ def test_stdout_is_the_result_alone_whatever_a_provider_prints(
     flowtoy: Run, write: Write, tmp_path: Path
 ) -> None:
     # cli
-    info = tmp_path / "site" / "noisy-1.0.dist-info"
-    info.mkdir(parents=True)
-    (tmp_path / "site" / "noisy.py").write_text(NOISY)
-    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: noisy\nVersion: 1.0\n")
-    (info / "entry_points.txt").write_text("[flowtoy.providers]\nnoisy = noisy:Noisy\n")
-    paths = filter(None, [str(tmp_path / "site"), os.environ.get("PYTHONPATH")])
+    path = install_provider(tmp_path / "site", "noisy", "Noisy", NOISY)
     done = flowtoy(
         "run",
         write("flow: [{name: a, source: noisy, output: [{name: x}]}]"),
         "-j",
-        env={"PYTHONPATH": os.pathsep.join(paths)},
+        env={"PYTHONPATH": path},
     )
     assert done.code == 0, done.stderr
     assert json.loads(done.stdout) == {"a": {"x": {"calm": True}}}

@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from provider_packages import install_provider
 
 PROVIDER = """
 import os
@@ -40,18 +41,11 @@ COMMANDS = {
 def test_workers_are_forked_from_a_process_that_has_imported_what_they_need(
     executor: str, command: str, tmp_path: Path
 ) -> None:
-    info = tmp_path / "site" / "preloaded-1.0.dist-info"
-    info.mkdir(parents=True)
-    (tmp_path / "site" / "preloaded.py").write_text(PROVIDER)
-    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: preloaded\nVersion: 1.0\n")
-    (info / "entry_points.txt").write_text(
-        "[flowtoy.providers]\npreloaded = preloaded:Preloaded\n"
-    )
+    path = install_provider(tmp_path / "site", "preloaded", "Preloaded", PROVIDER)
     (tmp_path / "flow.yaml").write_text(FLOW.replace("EXECUTOR", executor))
-    paths = filter(None, [str(tmp_path / "site"), os.environ.get("PYTHONPATH")])
     done = subprocess.run(
         [sys.executable, *COMMANDS[command], "flow.yaml"], capture_output=True, text=True,
-        cwd=tmp_path, env={**os.environ, "PYTHONPATH": os.pathsep.join(paths)}, timeout=200,
+        cwd=tmp_path, env={**os.environ, "PYTHONPATH": path}, timeout=200,
     )
     assert done.returncode == 0, done.stderr
     seen = json.loads(done.stdout)["a"]["seen"]

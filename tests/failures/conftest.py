@@ -18,6 +18,7 @@ from typing import Any
 import dagster as dg
 import pytest
 from module_files import load
+from provider_packages import install_provider
 
 from flowtoy_dagster import run_flow
 from flowtoy_dagster.runs.history import History
@@ -200,13 +201,7 @@ class Trouble:
 @pytest.fixture
 def trouble(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A package with the provider `trouble`, installed for the processes that the test starts."""
-    site = tmp_path / "site"
-    info = site / "trouble-1.0.dist-info"
-    info.mkdir(parents=True)
-    (site / "trouble.py").write_text(TROUBLE)
-    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: trouble\nVersion: 1.0\n")
-    (info / "entry_points.txt").write_text("[flowtoy.providers]\ntrouble = trouble:Trouble\n")
-    path = os.pathsep.join(filter(None, [str(site), os.environ.get("PYTHONPATH")]))
+    path = install_provider(tmp_path / "site", "trouble", "Trouble", TROUBLE)
     monkeypatch.setenv("PYTHONPATH", path)
 
 

@@ -129,8 +129,6 @@ class _LateTerm:
         """The same function, which notes that the run has begun."""
 
         def noting(change: Change) -> None:
-            if not self._has_run:
-                collect_garbage_again()
             self._has_run = True
             show(change)
 
@@ -163,6 +161,7 @@ def _carry_out(
 ) -> None:
     interrupt = None
     raise_interrupts()
+    collect_garbage_again()
     progress.start(flow, reused)
     try:
         finished = run(progress.show)
