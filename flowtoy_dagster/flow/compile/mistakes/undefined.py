@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 
 from flowtoy_dagster.flow.compile.catalog import ProviderCatalog
 from flowtoy_dagster.flow.compile.mistakes.reference_hints import of_flow_hint, root_hint
@@ -108,22 +108,17 @@ class NameCheck:
         """Note what is unknown of `incremental`."""
         if names is None or INCREMENTAL not in names or INCREMENTAL not in template:
             return
-        asked = asked_names(template)
-        for word, line in attributes_of(template, INCREMENTAL).items():
-            if word not in (None, *INCREMENTAL_WORDS) and (INCREMENTAL, word) not in asked:
-                hint = nearest(word or "", INCREMENTAL_WORDS).hint
-                message = f"'{INCREMENTAL}' has no '{word}'"
-                self._draft.problems.error(path, message, hint, line=line)
+        for word, line in _unknown_words(template, INCREMENTAL, INCREMENTAL_WORDS):
+            hint = nearest(word, INCREMENTAL_WORDS).hint
+            self._draft.problems.error(path, f"'{INCREMENTAL}' has no '{word}'", hint, line=line)
 
     def _check_flow(self, template: str, path: KeyPath) -> None:
         """Note what is unknown of `flow`, which is easily written for `flows`."""
         if FLOW not in words_of(template):
             return
-        for word, line in attributes_of(template, FLOW).items():
-            if word in (None, *FLOW_WORDS) or (FLOW, word) in asked_names(template):
-                continue
+        for word, line in _unknown_words(template, FLOW, FLOW_WORDS):
             steps = [step.config.name for step in self._draft.steps]
-            hint = of_flow_hint(word or "", steps)
+            hint = of_flow_hint(word, steps)
             self._draft.problems.error(path, f"'{FLOW}' has no '{word}'", hint, line=line)
 
     def _check_run(self, template: str, path: KeyPath) -> None:
@@ -131,10 +126,8 @@ class NameCheck:
         if RUN not in words_of(template):
             return
         known = (*RUN_WORDS, *END_WORDS) if path[:1] == ("notify",) else RUN_WORDS
-        for word, line in attributes_of(template, RUN).items():
-            if word in (None, *known) or (RUN, word) in asked_names(template):
-                continue
-            hint = nearest(word or "", known).hint
+        for word, line in _unknown_words(template, RUN, known):
+            hint = nearest(word, known).hint
             if word in END_WORDS:
                 hint = "only templates of 'notify' have it"
             self._draft.problems.error(path, f"'{RUN}' has no '{word}'", hint, line=line)
@@ -162,3 +155,13 @@ class NameCheck:
         steps = (step.config.name for step in self._draft.steps)
         known = self._providers.name_hint(name) or root_hint(name, template, steps)
         return known or nearest(name, [*ROOTS, *names]).hint
+
+
+def _unknown_words(template: str, name: str, known: Collection[str]) -> Iterator[tuple[str, int]]:
+    """What a template reads of a name that does not have it, and its line.
+
+    What it asks for, as in `run.x is defined`, may be missing.
+    """
+    for word, line in attributes_of(template, name).items():
+        if word not in (None, *known) and (name, word) not in asked_names(template):
+            yield str(word), line
