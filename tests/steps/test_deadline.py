@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import signal
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -107,6 +108,20 @@ def test_python_code_that_is_left_in_a_thread_ends() -> None:
     with pytest.raises(OutOfTime):
         in_a_thread(lambda: within(0.05, endless))
     assert ended.wait(PATIENCE)
+
+
+# language 10.2
+def test_an_alarm_that_rings_in_a_finalizer_rings_again() -> None:
+    """What is raised there, Python reports and forgets."""
+
+    class Slow:
+        def __del__(self) -> None:
+            for_ever()
+
+    before = sys.unraisablehook
+    with pytest.raises(OutOfTime):
+        within(0.05, lambda: (Slow() is None, for_ever()))
+    assert sys.unraisablehook is before
 
 
 def test_the_alarm_of_somebody_else_goes_on_afterwards() -> None:

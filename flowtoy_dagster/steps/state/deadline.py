@@ -7,6 +7,7 @@ import ctypes
 import math
 import os
 import signal
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -124,9 +125,11 @@ class _Alarm:
         self._clock = clock
         self._give_up = give_up
         self._armed = False
+        self._report = sys.unraisablehook
 
     def call(self, function: Callable[[], T]) -> T:
         previous = signal.signal(signal.SIGALRM, self._ring)
+        unraisable, sys.unraisablehook = sys.unraisablehook, self._ring_again
         watchdog = _Watchdog(self._clock, self._give_up) if self._give_up else None
         began = time.monotonic()
         # It rings again, should code that catches everything have caught it.
@@ -140,6 +143,7 @@ class _Alarm:
             self._armed = False  # what rings later, rings for nobody
             signal.setitimer(signal.ITIMER_REAL, 0)
             signal.signal(signal.SIGALRM, previous)
+            sys.unraisablehook = unraisable
             if watchdog is not None:
                 watchdog.end()
             if theirs:
@@ -159,6 +163,13 @@ class _Alarm:
             signal.setitimer(signal.ITIMER_REAL, max(left, _SOON), GRACE)
             return
         raise OutOfTime(self._clock.limit)
+
+    def _ring_again(self, lost: sys.UnraisableHookArgs) -> None:
+        """An alarm that rang in a finalizer, where Python ignores what is raised, rings again."""
+        if self._armed and lost.exc_type is OutOfTime:
+            signal.setitimer(signal.ITIMER_REAL, _SOON, GRACE)
+        else:
+            self._report(lost)
 
 
 class _Watchdog:
