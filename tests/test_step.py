@@ -212,6 +212,35 @@ def test_a_number_that_json_cannot_hold_fails_a_text(word: str) -> None:
     assert "JSON can't hold the number nan" in (outcome.error or "")
 
 
+@pytest.mark.parametrize(
+    ("source", "written", "place"),
+    [
+        ("rest", {"url": "http://127.0.0.1:1/", "params": {"a": ["{{ 1e308 * 10 }}"]}},
+         "input.params.a[0]"),
+        ("rest", {"url": "http://127.0.0.1:1/", "method": "POST", "form": {"a": "{{ 1e308 * 10 }}"}},
+         "input.form.a"),
+        ("rest", {"url": "http://127.0.0.1:1/", "headers": {"X": "{{ 1e308 * 10 }}"}},
+         "input.headers.X"),
+        ("rest", {"url": "http://127.0.0.1:1/", "method": "POST", "json": {"a": "{{ 1e308 * 10 }}"}},
+         "input.json.a"),
+        ("process", {"command": ["cat"], "stdin": {"a": ["{{ 1e308 * 10 }}"]}}, "input.stdin.a[0]"),
+        ("process", {"command": ["env"], "env": {"A": "{{ 1e308 * 10 }}"}}, "input.env.A"),
+    ],
+    ids=["params", "form", "headers", "json", "stdin", "env"],
+)
+def test_a_number_that_json_cannot_hold_is_never_sent(
+    source: str, written: dict[str, Any], place: str
+) -> None:
+    outcome = run({"source": source, "input": written})
+    assert outcome.error == f"{place}: JSON can't hold the number inf"
+
+
+def test_a_variable_that_is_no_text_is_named() -> None:
+    written = {"command": ["env"], "env": {"A": "{{ 10 ** 5000 }}"}}
+    outcome = run({"source": "process", "input": written})
+    assert (outcome.error or "").startswith("input.env.A: ")
+
+
 def test_a_line_break_at_the_end_of_a_token_of_a_step_is_left_out(
     serve: Callable[..., str],
 ) -> None:

@@ -179,6 +179,9 @@ def test_an_error_of_a_part_names_the_reference(template: str, message: str) -> 
         ("{{ raw }}", "'bytes' can't be rendered"),
         ("at {{ [raw] }}", "can't be rendered"),
         ("at {{ nan }}", "JSON can't hold the number nan"),
+        ("{{ nan }}", "JSON can't hold the number nan"),
+        ("{{ 1e308 * 10 }}", "JSON can't hold the number inf"),
+        ("{{ [1, {'a': -1e308 * 10}] }}", r"can't hold the number -inf \(at \[1\]\.a\)"),
     ],
 )
 def test_errors_say_what_is_wrong(template: str, message: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
@@ -51,39 +52,43 @@ def _is_list_like(value: Any) -> bool:
 
 def native(value: Any) -> Any:
     """The value of an expression as plain data; missing values are errors."""
-    if value is None or type(value) in (bool, int, float, str, dict, list):
+    if value is None or type(value) in (bool, int, str, dict, list):
         return value
     return plain(value)
 
 
-def plain(value: Any) -> Any:
+def plain(value: Any, path: str = "") -> Any:
     """A value made of mappings, lists and scalars alone, however it was put together.
 
+    Args:
+        value: what an expression gave.
+        path: where it is in that (`rows[2].ratio`); empty for all of it.
+
     Raises:
-        TemplateError: something within it is no value.
+        TemplateError: something within it is no value, or no number that JSON can hold.
         jinja2.UndefinedError: something within it is missing.
     """
-    if isinstance(value, str):
+    if isinstance(value, (str, jinja2.Undefined)):
         return str(value)
-    if isinstance(value, jinja2.Undefined):
-        return str(value)
+    if isinstance(value, float) and not math.isfinite(value):
+        raise TemplateError(str(JsonError(f"JSON can't hold the number {float(value)}", path)))
     if value is None or isinstance(value, (bool, int, float)):
         return value
     if isinstance(value, Mapping):
-        return _plain_mapping(value)
+        return _plain_mapping(value, path)
     if _is_list_like(value):
-        return [plain(item) for item in value]
+        return [plain(item, f"{path}[{index}]") for index, item in enumerate(value)]
     raise _not_a_value(value, "it is not data")
 
 
-def _plain_mapping(value: Mapping[Any, Any]) -> dict[str, Any]:
+def _plain_mapping(value: Mapping[Any, Any], path: str) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for key, item in value.items():
         try:
-            name = key_text(key)
+            name = key_text(key, path)
         except JsonError as error:
             raise TemplateError(str(error)) from None
         if name in found:
             raise TemplateError(f"two keys of a mapping are '{name}' as JSON")
-        found[name] = plain(item)
+        found[name] = plain(item, f"{path}.{name}" if path else name)
     return found

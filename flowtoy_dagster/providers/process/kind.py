@@ -104,7 +104,9 @@ class ProcessKind(ProviderKind):
         rendered: dict[str, Any] = render_all(others, scope)
         if isinstance(rendered.get("env"), dict):
             # A variable is text, whatever its template gave.
-            rendered["env"] = {name: text(value) for name, value in rendered["env"].items()}
+            rendered["env"] = {
+                name: _variable(name, value) for name, value in rendered["env"].items()
+            }
         names = scope
         if rendered.get("pass_to") == "template":
             names = {**scope, **payload_names(payload)}
@@ -143,6 +145,13 @@ class ProcessKind(ProviderKind):
         printed = data.get("json")
         text_of = None if "json" in data else "stdout"
         return ResultView(result, data.get("json", data["stdout"]), printed, DATA_NAMES, text_of)
+
+
+def _variable(name: str, value: Any) -> str:
+    try:
+        return text(value)
+    except TemplateError as error:
+        raise TemplateError(error.message, f"env.{name}") from None
 
 
 def _is_switched(value: Any, *, to: bool) -> bool:
