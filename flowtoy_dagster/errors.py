@@ -119,6 +119,10 @@ class RunError(FlowtoyError):
     """A run could not be carried out."""
 
 
+class NoRunError(RunError):
+    """The home holds no such run, or none any more."""
+
+
 class RunInterrupted(RunError):  # noqa: N818 - what happened
     """A run was ended by Ctrl-C or SIGTERM.
 

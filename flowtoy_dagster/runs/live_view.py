@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 
 from flowtoy_dagster.engine.jobs.dagster_names import step_keys
-from flowtoy_dagster.errors import RunError
+from flowtoy_dagster.errors import NoRunError
 from flowtoy_dagster.flow.graph import Flow
 from flowtoy_dagster.flow.secrets_of_flow import FlowSecrets, secret_outputs
 from flowtoy_dagster.json_text import dumps_checked
@@ -57,7 +57,7 @@ class RunView:
         """Read what has happened, unless another reader has just done so.
 
         Raises:
-            RunError: there is no such run.
+            NoRunError: there is no such run.
         """
         with self._lock:
             self._refresh()
@@ -138,7 +138,7 @@ class _FollowedRun:
     def __init__(self, history: History, run_id: str) -> None:
         run = history.instance.get_run_by_id(run_id)
         if run is None:
-            raise RunError(f"there is no run '{run_id}'")
+            raise NoRunError(f"there is no run '{run_id}'")
         self._history = history
         self.run = run
         self.flow: Flow = history.flow(run)
@@ -165,7 +165,7 @@ class _FollowedRun:
             return False
         record = self._history.instance.get_run_record_by_id(self.run.run_id)
         if record is None:
-            raise RunError(f"run '{self.run.run_id}' has been deleted")
+            raise NoRunError(f"run '{self.run.run_id}' has been deleted")
         before = self.status.state
         self._ended = record.dagster_run.is_finished
         if self._ended:

@@ -20,7 +20,7 @@ from starlette.responses import Response, StreamingResponse
 from starlette.routing import BaseRoute, Route
 from starlette.types import Receive, Scope, Send
 
-from flowtoy_dagster.errors import FlowtoyError
+from flowtoy_dagster.errors import FlowtoyError, NoRunError
 from flowtoy_dagster.json_text import dumps_checked
 
 MOST_A_SECOND = 250
@@ -177,6 +177,8 @@ class Endpoint:
             return json_response({"error": str(error), **error.more}, error.code)
         except _Gone:
             raise
+        except NoRunError as error:
+            return error_response(404, str(error))
         except FlowtoyError as error:
             return error_response(500, str(error))
         except Exception as error:  # noqa: BLE001 - a reader gets JSON, whatever has happened

@@ -90,6 +90,11 @@ def test_a_failure_tells_the_program_the_code_and_the_last_line_of_stderr() -> N
     assert result.data["stderr"] == "first\nthe reason\n"
 
 
+def test_a_line_of_stderr_in_which_nothing_can_be_read_is_not_the_reason() -> None:
+    result = run(command=["sh", "-c", r"printf 'the reason\r\033[K\n \033[0m\n' >&2; exit 3"])
+    assert result.notes == ("sh exited with code 3: the reason",)
+
+
 def test_a_failure_of_a_shell_command_does_not_show_its_values() -> None:
     rendered = ProcessKind().render({"command": "false {{ v }} | false"}, {"v": "hush"}, None)
     result = ProviderResult.of(ProcessProvider(rendered).call())

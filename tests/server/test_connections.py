@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from serving_commands import ask, wait_until
 
+from flowtoy_dagster.errors import NoRunError
 from flowtoy_dagster.server.http import bounded, connections
 from flowtoy_dagster.server.http.endpoint import Listener, listen
 from flowtoy_dagster.server.status_api import status_app
@@ -113,6 +114,18 @@ def test_a_process_with_few_descriptors_takes_few_connections(
         monkeypatch.setattr(resource, "getrlimit", lambda _, allowed=allowed: (allowed, allowed))
         found[allowed] = connections.most_connections()
     assert list(found.values()) == [16, 16, 128, 256, 256, 256]
+
+
+def test_a_run_that_was_deleted_is_not_found() -> None:
+    class Gone(_Still):
+        is_current = False
+
+        def refresh(self) -> None:
+            raise NoRunError("there is no run 'x'")
+
+    with served(status_app(Gone())) as listener:
+        answer = ask(f"{listener.url}/status")
+    assert (answer.code, answer.json) == (404, {"error": "there is no run 'x'"})
 
 
 def test_who_waits_no_more_takes_no_turn() -> None:

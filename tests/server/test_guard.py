@@ -151,6 +151,7 @@ def test_only_json_is_posted_and_only_where_it_may_be(
         ({"cookie": f"flowtoy-8000={SESSION}"}, PASSED),
         ({"cookie": f"a[]=b@c; flowtoy-8000={SESSION}; other=1"}, PASSED),
         ({"cookie": f"__Host-flowtoy-8000={SESSION}"}, PASSED),
+        ({"cookie": f"flowtoy-8000=of-another-server; flowtoy-8000={SESSION}"}, PASSED),
         ({"cookie": f"flowtoy-8000={TOKEN}"}, 401),
         ({"cookie": f"flowtoy-8001={SESSION}"}, 401),
         ({"cookie": "flowtoy-8000="}, 401),

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from serving_commands import check_document, gated
 
-from flowtoy_dagster.errors import RunError
+from flowtoy_dagster.errors import NoRunError
 from flowtoy_dagster.loader import load_flow
 from flowtoy_dagster.runs.create import create_run
 from flowtoy_dagster.runs.history import History
@@ -155,7 +155,7 @@ def test_a_run_that_is_retried_has_the_outputs_of_the_run_before(
     status = read_status(document)
     assert status_document(status) == document
     shown[0] = "no-such-run"
-    with pytest.raises(RunError, match="there is no run 'no-such-run'"):
+    with pytest.raises(NoRunError, match="there is no run 'no-such-run'"):
         RunView(history, lambda: shown[0]).refresh()
 
 

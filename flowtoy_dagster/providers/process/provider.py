@@ -27,6 +27,7 @@ from flowtoy_dagster.providers.process.answers import NotStartedError, exchanged
 from flowtoy_dagster.providers.process.command import CommandLine, check_command, prepare
 from flowtoy_dagster.providers.process.shell import VALUE_PREFIX, with_argument
 from flowtoy_dagster.providers.subprocesses import Finished, run_command, signal_name
+from flowtoy_dagster.terminal import plain
 
 logger = logging.getLogger("flowtoy.process")
 
@@ -192,9 +193,10 @@ class ProcessProvider:
             how = f"was killed by {signal_name(-code)}" if code < 0 else f"exited with code {code}"
             note = f"{program} {how}"
         if note is not None:
-            lines = stderr.strip().splitlines()
-            if lines:
-                note += f": {first_part(lines[-1].strip(), _SHOWN_LINE, context)}"
+            # What draws a progress bar ends with what removes it.
+            last = next((line for line in reversed(stderr.splitlines()) if plain(line).strip()), "")
+            if last:
+                note += f": {first_part(last.strip(), _SHOWN_LINE, context)}"
         else:
             with contextlib.suppress(ValueError):
                 data["json"] = loads(finished.stdout)

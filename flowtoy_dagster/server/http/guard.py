@@ -148,7 +148,7 @@ class Guard:
             raise Refusal(401, why, [("www-authenticate", "Bearer")])
 
     def _knows_session(self, request: _Request) -> bool:
-        given = (request.cookie(name) for name in (self._cookie, f"__Host-{self._cookie}"))
+        given = request.cookies(self._cookie, f"__Host-{self._cookie}")
         return any(hmac.compare_digest(each.encode(), self._session.encode()) for each in given)
 
     def _welcome(self, request: _Request) -> Refusal:
@@ -246,11 +246,12 @@ class _Request:
         kind, _, token = self.header("authorization").partition(" ")
         return token.strip() if kind.lower() == "bearer" else ""
 
-    def cookie(self, name: str) -> str:
+    def cookies(self, *names: str) -> list[str]:
+        """The values of all cookies that have one of these names."""
         # By hand: the standard library passes over all cookies that follow one that it can't read,
-        # and those of other servers on this machine are sent to us too.
+        # and those of other servers on this machine are sent to us too, under our name as well.
         pairs = (part.strip().partition("=") for part in self.header("cookie").split(";"))
-        return next((value for key, _, value in pairs if key == name), "")
+        return [value for key, _, value in pairs if key in names]
 
 
 def _is_address(host: str) -> bool:
