@@ -215,13 +215,13 @@ def test_a_number_that_json_cannot_hold_fails_a_text(word: str) -> None:
 @pytest.mark.parametrize(
     ("source", "written", "place"),
     [
-        ("rest", {"url": "http://127.0.0.1:1/", "params": {"a": ["{{ 1e308 * 10 }}"]}},
+        ("rest", {"url": "http://h/", "params": {"a": ["{{ 1e308 * 10 }}"]}},
          "input.params.a[0]"),
-        ("rest", {"url": "http://127.0.0.1:1/", "method": "POST", "form": {"a": "{{ 1e308 * 10 }}"}},
+        ("rest", {"url": "http://h/", "method": "POST", "form": {"a": "{{ 1e308 * 10 }}"}},
          "input.form.a"),
-        ("rest", {"url": "http://127.0.0.1:1/", "headers": {"X": "{{ 1e308 * 10 }}"}},
+        ("rest", {"url": "http://h/", "headers": {"X": "{{ 1e308 * 10 }}"}},
          "input.headers.X"),
-        ("rest", {"url": "http://127.0.0.1:1/", "method": "POST", "json": {"a": "{{ 1e308 * 10 }}"}},
+        ("rest", {"url": "http://h/", "method": "POST", "json": {"a": "{{ 1e308 * 10 }}"}},
          "input.json.a"),
         ("process", {"command": ["cat"], "stdin": {"a": ["{{ 1e308 * 10 }}"]}}, "input.stdin.a[0]"),
         ("process", {"command": ["env"], "env": {"A": "{{ 1e308 * 10 }}"}}, "input.env.A"),
