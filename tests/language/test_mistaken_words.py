@@ -45,6 +45,54 @@ ERRORS = {
         " input: {command: [date]}}\n",
         "got 'flows.a.x'\n    write \"{{ flows.a.x }}\"",
     ),
+    "a key of the loop beside it": (
+        "flow:\n  - {name: b, source: process, for_each: [1], concurrency: 2,"
+        " input: {command: [date]}}\n",
+        "2:47: unknown key 'concurrency'\n    'concurrency' belongs under 'for_each'",
+    ),
+    "a key of the step in its loop": (
+        "flow:\n  - {name: b, source: process, for_each: {in: [1], retry: 2},"
+        " input: {command: [date]}}\n",
+        "2:52: unknown key 'retry'\n    'retry' belongs to the step, beside 'for_each'",
+    ),
+    "a list in other words": (
+        "flow:\n  - {name: b, source: process, for_each: {items: [1]}, input: {command: [date]}}\n",
+        "2:43: unknown key 'items'\n    did you mean 'in'?",
+    ),
+    "an item in a named source": (  # language 18.2
+        "sources: {s: {type: process, command: [echo, '{{ item }}']}}\n"
+        "flow:\n  - {name: b, source: s, for_each: [1]}\n",
+        "1:46: 'item' is not a name\n    the templates of a named source don't know the item",
+    ),
+    "an item that has another name": (  # language 18.2
+        "flow:\n  - {name: b, source: process, for_each: {in: [1], as: row},"
+        " input: {command: [echo, '{{ item }}']}}\n",
+        "'item' is not a name\n    this step calls it 'row'",
+    ),
+    "a rate of a step": (  # language 19.5
+        "flow:\n  - {name: b, source: process, rate: 10/s, input: {command: [date]}}\n",
+        "2:32: unknown key 'rate'\n    'rate' belongs to a source, under 'sources'",
+    ),
+    "a rate as a number": (  # language 19.5
+        "sources: {s: {type: process, rate: 10}}\nflow:\n"
+        "  - {name: b, source: s, input: {command: [date]}}\n",
+        "got the number 10; did you mean '10/s'?",
+    ),
+    "a rate in words": (  # language 19.5
+        "sources: {s: {type: process, rate: 10 per second}}\nflow:\n"
+        "  - {name: b, source: s, input: {command: [date]}}\n",
+        "got '10 per second'; did you mean '10/s'?",
+    ),
+    "until with an interval": (  # language 19.4
+        "flow:\n  - {name: b, source: process, until: result.x, interval: 3s,"
+        " input: {command: [date]}}\n",
+        "unknown key 'interval'\n    did you mean 'every'?",
+    ),
+    "what notifies, by when": (  # language 19.6
+        f"flow:\n  - {ECHO}\nnotify:\n  - {{when: failure, source: process,"
+        " input: {command: [date]}}\n",
+        "unknown key 'when'\n    did you mean 'on'?",
+    ),
     "the time": (
         "flow:\n  - {name: a, source: process, input: {command: [echo, '{{ now() }}']}}\n",
         "'now' is not a name\n    the time at which the run began is run.started_at",

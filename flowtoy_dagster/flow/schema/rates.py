@@ -17,6 +17,8 @@ _LONG = {
     "hour": "h", "hours": "h", "hr": "h", "day": "d", "days": "d",
 }
 _PATTERN = re.compile(r"\s*(\d{1,12})\s*/\s*([a-zA-Z]+)\s*")
+_PER = re.compile(r"\s+(?:per|an?)\s+")
+"""What stands for '/' in a rate that is written in words."""
 _EXPECTED = "expected a rate such as '10/s', '100/m', '5000/h' or '20000/d'"
 MOST_CALLS = 1_000_000
 """Calls of one window: each needs eight bytes in the home."""
@@ -45,12 +47,13 @@ def read_rate(value: Any) -> Rate:
     Raises:
         ValueError: it is none; says what is expected.
     """
-    found = _PATTERN.fullmatch(value) if isinstance(value, str) else None
+    found = _PATTERN.fullmatch(_PER.sub("/", value)) if isinstance(value, str) else None
     if found is None:
-        raise ValueError(f"{_EXPECTED}, got {show(value)}")
+        meant = f"; did you mean '{value}/s'?" if type(value) is int and value > 0 else ""
+        raise ValueError(f"{_EXPECTED}, got {show(value)}{meant}")
     calls, unit = int(found[1]), found[2]
-    if unit not in _UNITS:
-        short = _LONG.get(unit.lower()) or nearest(unit, _UNITS).match
+    if unit not in _UNITS or _PER.search(value):
+        short = unit if unit in _UNITS else _LONG.get(unit.lower()) or nearest(unit, _UNITS).match
         meant = f"; did you mean '{calls}/{short}'?" if short else ""
         raise ValueError(f"{_EXPECTED}, got {show(value)}{meant}")
     if not 1 <= calls <= MOST_CALLS:

@@ -10,9 +10,12 @@ from flowtoy_dagster.flow.files.nodes import KeyPath, Node
 from flowtoy_dagster.flow.files.suggestions import several_meant
 from flowtoy_dagster.flow.files.synonyms import meanings
 from flowtoy_dagster.flow.schema.fields import keys_of
-from flowtoy_dagster.flow.schema.models import StepConfig
+from flowtoy_dagster.flow.schema.for_each import ForEachConfig
+from flowtoy_dagster.flow.schema.models import SourceConfig, StepConfig
 
 _STEP_KEYS = frozenset(keys_of(StepConfig))
+_LOOP_KEYS = frozenset(keys_of(ForEachConfig))
+_SOURCE_KEYS = frozenset(keys_of(SourceConfig))
 
 
 class Misplacement:
@@ -29,12 +32,24 @@ class Misplacement:
 
     def hint(self, path: KeyPath) -> str | None:
         """What to do about the unknown key that `path` ends with."""
-        if len(path) != 3 or path[0] != "flow":
+        if path[:1] != ("flow",):
             return None
-        name = str(path[2])
+        name = str(path[-1])
         step = self._at(path[:2])
-        if step is not None and name in self._request_keys(step):
+        if step is None or len(path) == 3:
+            return step and self._hint_on_step(step, name)
+        if path[2] == "for_each" and name in _STEP_KEYS and step.child(name) is None:
+            return f"'{name}' belongs to the step, beside 'for_each'"
+        return None
+
+    def _hint_on_step(self, step: Node, name: str) -> str | None:
+        """What to do about an unknown key of a step."""
+        if name in self._request_keys(step):
             return f"'{name}' belongs under 'input', or in the source"
+        if name in _LOOP_KEYS and (step.child("for_each") or name not in _SOURCE_KEYS):
+            return f"'{name}' belongs under 'for_each'"
+        if name in _SOURCE_KEYS:
+            return f"'{name}' belongs to a source, under 'sources'"
         return self._providers.key_hint(name)
 
     def of_input(self, path: KeyPath) -> frozenset[str]:

@@ -38,6 +38,9 @@ from flowtoy_dagster.flow.templates.references import (
 _DOLLAR = re.compile(r"\$\{\{[^{}]*\}\}")
 """A template as GitHub Actions have it; within a longer text, `$` may be of a price."""
 _OF_ITEMS = "only templates of a step with 'for_each' have it"
+_NOT_IN_SOURCES = (
+    "the templates of a named source don't know the item of a step: write this one in the step"
+)
 _FILTERS = {
     "len": "length", "length": "length", "str": "string", "int": "int", "float": "float",
     "json": "tojson", "upper": "upper", "lower": "lower", "join": "join", "sorted": "sort",
@@ -76,7 +79,7 @@ class NameCheck:
         for name, line in free_names(template).items():
             if names is None or name in names or (name,) in asked_names(template):
                 continue
-            hint = self._hint(name, names, template)
+            hint = self._of_item(name, names, path) or self._hint(name, names, template)
             self._draft.problems.error(path, f"'{name}' is not a name", hint, line=line)
         self._check_loop(template, path, names)
         self._check_cursor(template, path, names)
@@ -143,9 +146,19 @@ class NameCheck:
     def _is_no_source(self, name: str) -> bool:
         return bool(name) and name not in self._sources and not self._told
 
-    def _hint(self, name: str, names: Collection[str], template: str) -> str:
-        if name in (ITEM, "items", BATCH) and not names:
+    def _of_item(self, name: str, names: Collection[str], path: KeyPath) -> str | None:
+        """Who knows the item of a loop that a template asks for; None where it asks for none."""
+        loops = [step.config.for_each for step in self._draft.steps if step.config.for_each]
+        if name not in (ITEM, "items", BATCH, *(loop.name for loop in loops)):
+            return None
+        if path[0] == "sources":
+            return _NOT_IN_SOURCES
+        if LOOP not in names:
             return _OF_ITEMS
+        own = [step.config.for_each for step in self._draft.steps if step.path == path[:2]]
+        return f"this step calls it '{own[0].name}'" if own and own[0] else None
+
+    def _hint(self, name: str, names: Collection[str], template: str) -> str:
         if name == INCREMENTAL:
             return _OF_CURSORS
         if "started_at" in meanings(name):
