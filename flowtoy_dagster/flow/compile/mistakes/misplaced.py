@@ -36,8 +36,10 @@ class Misplacement:
             return None
         name = str(path[-1])
         step = self._at(path[:2])
-        if step is None or len(path) == 3:
-            return step and self._hint_on_step(step, name)
+        if step is None:
+            return None
+        if len(path) == 3:
+            return self._hint_on_step(step, name)
         if path[2] == "for_each" and name in _STEP_KEYS and step.child(name) is None:
             return f"'{name}' belongs to the step, beside 'for_each'"
         return None
