@@ -21,11 +21,13 @@ class Shops:
         folder: the folder.
         executor: runs the flow.
         queue: where its steps wait.
+        concurrency: how many shops are read at once.
     """
 
     folder: Path
     executor: str = "workers"
     queue: str = "default"
+    concurrency: int = 1
 
     @property
     def name(self) -> str:
@@ -52,7 +54,8 @@ class Shops:
         rows = {
             "name": "rows",
             "retry": {"max": 2, "delay": 0, "on": "crash"},
-            "for_each": {"in": list(shops), "key": "{{ item }}", "concurrency": 1},
+            "for_each": {"in": list(shops), "key": "{{ item }}",
+                         "concurrency": self.concurrency},
             "source": {"type": "process", "command": read},
             "incremental": {"cursor_path": "n", "initial_value": 0, **incremental},
             "output": [{"name": "numbers", "value": "[].n"}],

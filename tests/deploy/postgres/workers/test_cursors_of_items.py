@@ -137,3 +137,39 @@ def test_a_run_whose_process_is_killed_stores_nothing_and_a_retry_reads_no_item_
     assert done.success, [step.error for step in done.status.steps.values()]
     assert known.calls() == []
     assert (known.stored(), known.loaded()) == ({"a": 1, "b": 2, "c": 3}, {1, 2, 3})
+
+
+@pytest.mark.parametrize("signals", [1, 2])
+@pytest.mark.timeout(200)
+def test_a_worker_that_is_to_end_loses_no_item_and_reads_none_again_that_was_read(
+    here: Any, shops: Callable[..., Any], signals: int
+) -> None:
+    # The first signal lets the loop go on to its end; the second one hands on what is left of it.
+    known = shops(queue=f"ending{signals}", concurrency=2)
+    known.write(a=[1, 2], b=[3, 4], c=[5, 6], d=[7])
+    for shop in "bc":
+        waits = f"touch waits-{shop}; until test -e go; do sleep 0.05; done"
+        known.before(shop, f"test -e go || {{ {waits}; }}")
+    first = here.start("--queue", known.queue)
+    done: list[FlowRun] = []
+    run = threading.Thread(target=lambda: done.append(run_flow(known.flow("abcd"))))
+    run.start()
+    for shop in "bc":
+        here.wait_until((known.folder / f"waits-{shop}").exists, shop)
+    first.signal(signal.SIGTERM)
+    first.wait_for("takes no more steps; 1 still run")
+    second = here.start("--queue", known.queue)
+    if signals == 2:
+        first.signal(signal.SIGTERM)
+        second.wait_for("takes step 'rows'")
+    (known.folder / "go").touch()
+    run.join()
+    assert done[0].success, [step.error for step in done[0].status.steps.values()]
+    assert first.process.wait(here.patience) == 0
+    assert ("was ended by a second signal" in first.log) == (signals == 2)
+    assert "takes step 'load'" in second.log
+    assert done[0].status.steps["rows"].attempt == signals
+    assert cursor(done[0]) == CursorStatus("stored", items=CursorCounts(4, 0, 0))
+    assert sorted(known.calls()) == sorted(["a 0", *["b 0", "c 0"] * signals, "d 0"])
+    assert known.stored() == {"a": 2, "b": 4, "c": 6, "d": 7}
+    assert known.loaded() == {1, 2, 3, 4, 5, 6, 7}

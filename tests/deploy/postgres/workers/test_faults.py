@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import signal
+import subprocess
+import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -177,6 +180,30 @@ def test_a_run_that_is_cancelled_on_another_machine_ends_its_steps_on_workers(
     assert states["cleans up"] == "succeeded"
     assert raised.value.run.status.state == "cancelled"
     assert not running("sleep", "60714")
+
+
+def test_a_step_that_its_own_run_has_killed_is_not_said_to_have_run_out_of_memory(
+    here: Any, write: Callable[..., Path], tmp_path: Path
+) -> None:
+    heeds_nothing = f"trap '' INT TERM; touch {tmp_path}/begun; while :; do sleep 0.05; done"
+    flow = write(f"""
+        flow:
+          - {{name: stubborn, source: {{type: process, command: [sh, -c, "{heeds_nothing}"]}}}}
+        runner: {{executor: workers, executor_options: {{queue: stubborn}}}}
+    """)
+    worker = here.start("--queue", "stubborn")
+    stops = "SELECT stop FROM flowtoy_leases WHERE step_key = 'stubborn'"
+    command = [sys.executable, "-m", "flowtoy_dagster", "run", str(flow)]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as run:
+        here.wait_until((tmp_path / "begun").exists, "the command")
+        run.send_signal(signal.SIGINT)
+        here.wait_until(lambda: "interrupt" in here.sql(stops), "the interrupt")
+        run.send_signal(signal.SIGINT)
+        _, said = run.communicate(timeout=here.patience)
+    assert run.returncode == 130, said
+    worker.wait_for("is lost: its run has ended it")
+    assert "memory" not in worker.log + said
+    assert worker.end() == 0
 
 
 @pytest.mark.parametrize(("variables", "message"), [

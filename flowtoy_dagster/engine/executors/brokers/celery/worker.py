@@ -212,14 +212,18 @@ def _log_as_flowtoy(**_: Any) -> None:
     is_brief = _OURS.level > logging.DEBUG
     for name in _LOGGERS:
         logger = logging.getLogger(name)
-        logger.handlers = [_WithoutTrace()] if is_brief else list(_OURS.handlers)
+        logger.handlers = [_Brief()] if is_brief else list(_OURS.handlers)
         logger.propagate = False
         logger.setLevel(logging.ERROR if is_brief else logging.DEBUG)
 
 
-class _WithoutTrace(logging.Handler):
-    """Logs where flowtoy does. A filter of a logger would miss what its children log."""
+class _Brief(logging.Handler):
+    """Logs where flowtoy does, the first line alone: what follows may be what others have sent.
+
+    A filter of a logger would miss what its children log.
+    """
 
     def emit(self, record: logging.LogRecord) -> None:
+        record.msg, record.args = record.getMessage().partition("\n")[0], ()
         record.exc_info = record.exc_text = None
         _OURS.handle(record)

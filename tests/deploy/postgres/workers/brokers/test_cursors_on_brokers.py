@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import signal
+import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -47,3 +49,35 @@ def test_items_keep_their_cursors_when_a_process_is_killed_and_a_run_is_retried(
     assert known.calls() == ["a 2", "b 4"]
     assert known.stored() == {"a": 7, "b": 4, "c": 6}
     assert known.loaded() == {1, 2, 3, 4, 5, 6, 7}
+
+
+@pytest.mark.parametrize("name", ["redis"])
+def test_a_second_signal_to_a_worker_hands_on_what_is_left_of_a_loop(
+    deployments: Any, carried: Any, shops: Callable[..., Any], name: str
+) -> None:
+    deployment = carried(deployments(name))
+    known = shops(executor=deployment.executor, queue="hands-on", concurrency=2)
+    known.write(a=[1], b=[2], c=[3], d=[4])
+    for shop in "bc":
+        waits = f"touch waits-{shop}; until test -e go; do sleep 0.05; done"
+        known.before(shop, f"test -e go || {{ {waits}; }}")
+    first = deployment.start("hands-on")
+    done: list[Any] = []
+    run = threading.Thread(target=lambda: done.append(run_flow(known.flow("abcd"))))
+    run.start()
+    for shop in "bc":
+        deployment.machines.wait_until((known.folder / f"waits-{shop}").exists, shop)
+    first.signal(signal.SIGTERM)
+    first.wait_for("takes no more steps; 1 still run")
+    first.signal(signal.SIGTERM)
+    (known.folder / "go").touch()
+    second = deployment.start("hands-on")
+    run.join()
+    assert done[0].success, [step.error for step in done[0].status.steps.values()]
+    assert "was ended by a second signal" in first.log
+    assert "takes step 'rows'" in second.log
+    assert done[0].status.steps["rows"].attempt == 2
+    assert known.calls().count("a 0") == 1
+    assert known.stored() == {"a": 1, "b": 2, "c": 3, "d": 4}
+    assert known.loaded() == {1, 2, 3, 4}
+    assert second.end() == 0
