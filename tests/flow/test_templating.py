@@ -91,6 +91,11 @@ def test_what_is_not_json_is_refused(written: str) -> None:
         ("{{ {'items': 1}.items }}", 1),
         ("{{ 'a' if true }}", "a"),
         ("{{ {'a': 1} | tojson }}", '{"a":1}'),
+        ("{{ [[1], [], [2, 3]] | sum(start=[]) }}", [1, 2, 3]),
+        ("{{ [{'n': [1]}, {'n': [2]}] | sum('n', []) }}", [1, 2]),
+        ("{{ [{'n': 1}, {'n': 2.5}] | sum(attribute='n', start=1) }}", 4.5),
+        # Takes a minute where each list is copied to the next.
+        ("{{ ([[1, 2]] * 200000) | sum(start=[]) | length }}", 400000),
     ],
 )
 def test_templates_render(template: str, expected: Any) -> None:
@@ -179,6 +184,10 @@ def test_an_error_of_a_part_names_the_reference(template: str, message: str) -> 
         ("{{ raw }}", "'bytes' can't be rendered"),
         ("at {{ [raw] }}", "can't be rendered"),
         ("at {{ nan }}", "JSON can't hold the number nan"),
+        ("{{ 'x' | round }}", "'round' can't be used on a text"),
+        ("{{ none | abs }}", r"'abs' can't be used on null"),
+        ("{{ -'x' }}", "'-' can't be used on a text"),
+        ("{{ [[1], 2] | sum(start=[]) }}", r"'\+' can't be used on a list and a number"),
         ("{{ nan }}", "JSON can't hold the number nan"),
         ("{{ 1e308 * 10 }}", "JSON can't hold the number inf"),
         ("{{ [1, {'a': -1e308 * 10}] }}", r"can't hold the number -inf \(at \[1\]\.a\)"),

@@ -258,6 +258,21 @@ def _join(value: Any, d: Any = "", attribute: str | int | None = None) -> str:
     return text(d).join(bounds.within_length((text(item) for item in items), len(text(d))))
 
 
+def _sum(value: Any, attribute: str | int | None = None, start: Any = 0) -> Any:
+    # The names of the arguments are Jinja2's.
+    items = value if attribute is None else map(make_attrgetter(environment, attribute), value)
+    if not isinstance(start, list):
+        return sum(items, start)
+    # Python copies what it has for each list, and can't be interrupted meanwhile.
+    joined = list(start)
+    for item in items:
+        if not isinstance(item, list):
+            raise TypeError(f"can only concatenate list (not {type(item).__name__}) to list")
+        bounds.check_length(len(joined) + len(item))
+        joined += item
+    return joined
+
+
 def _tojson(value: Any, indent: int | None = None) -> str:
     compact = to_json(value)
     if indent is None:
@@ -328,6 +343,7 @@ environment.filters.update(
     string=text,
     tojson=_tojson,
     join=_join,
+    sum=_sum,
 )
 environment.filters[_COUNTED] = _counted
 environment.filters.update(

@@ -12,6 +12,8 @@ _NAME = r"""['"]?([A-Za-z]\w*)['"]?"""
 # Compiled where a message is looked at: most flows have none.
 _OPERANDS = rf"unsupported operand type\(s\) for (\S+?)(?: or \S+)?: {_NAME} and {_NAME}$"
 _JOINED = rf"can only concatenate (\w+) \(not {_NAME}\) to \1$"
+_METHOD = r"type (\w+) doesn't define __(\w+?)__ method$"
+_OPERAND = r"bad operand type for (?:unary )?(\S+?)(?:\(\))?: '(\w+)'$"
 _COMPARISON = rf"'(\S+)' not supported between instances of {_NAME} and {_NAME}$"
 
 
@@ -32,6 +34,12 @@ def in_plain_words(message: str) -> str:
     if found:
         operator, left, right = found.groups()
         return f"{_type(left)} and {_type(right)} can't be compared with '{operator}'"
+    found = re.match(_METHOD, message)
+    if found:
+        return f"'{found[2]}' can't be used on {_type(found[1])}"
+    found = re.match(_OPERAND, message)
+    if found:
+        return f"'{found[1]}' can't be used on {_type(found[2])}"
     return message
 
 
