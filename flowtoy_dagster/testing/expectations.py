@@ -61,7 +61,7 @@ def compare(config: CaseConfig, run: FlowRun, mocks: Mocks) -> list[Mismatch]:
         shown = dict(ended.shown) if ended.state == "succeeded" else MISSING
         what = f"outputs of step '{name}'"
         if shown is MISSING:
-            reason = f"the step has {ended.state}: {run.mask.text(ended.error or '')}"
+            reason = f"the step {_has_ended(ended.state)}: {run.mask.text(ended.error or '')}"
             found.append(Mismatch(path, what, outputs, MISSING, reason, can_update=False))
         else:
             found += _different(path, what, outputs, shown)
@@ -190,12 +190,16 @@ def _different(path: KeyPath, what: str, expected: Any, found: Any) -> Iterator[
     yield Mismatch(path, what, expected, found)
 
 
+def _has_ended(state: str) -> str:
+    return "was skipped" if state == "skipped" else f"has {state}"
+
+
 def _match(name: str, output: str, expression: str, run: FlowRun) -> Iterator[Mismatch]:
     path: KeyPath = ("expect", "outputs_match", name, output)
     ended = run.steps[name]
     what = f"output '{output}' of step '{name}'"
     if output not in ended.outputs:
-        reason = f"the step has {ended.state}: {run.mask.text(ended.error or '')}"
+        reason = f"the step {_has_ended(ended.state)}: {run.mask.text(ended.error or '')}"
         yield Mismatch(path, what, expression, reason=reason, can_update=False)
         return
     try:

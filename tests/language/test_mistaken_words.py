@@ -93,6 +93,21 @@ ERRORS = {
         " input: {command: [date]}}\n",
         "unknown key 'when'\n    did you mean 'on'?",
     ),
+    "a key as the value of another": (
+        "flow:\n  - {name: a, source: process, on_error: retry, input: {command: [date]}}\n",
+        "2:42: 'retry' is not one of 'fail', 'skip', 'continue'\n"
+        "    'retry' is a key of a step: 'retry: 3'",
+    ),
+    "incremental without more": (
+        "flow:\n  - {name: a, source: process, incremental: true, input: {command: [date]}}\n",
+        "expected a mapping, got true\n    write incremental: {cursor_path: updated_at, ",
+    ),
+    "JSON of an output as JMESPath has it": (
+        "flow:\n  - {name: a, source: process, input: {command: [date]},"
+        " output: [{name: o, value: '{{ json.x }}'}]}\n",
+        "'json' is not a name\n    JSON that a step got is 'result.data', that of a command "
+        "'result.data.json'",
+    ),
     "the time": (
         "flow:\n  - {name: a, source: process, input: {command: [echo, '{{ now() }}']}}\n",
         "'now' is not a name\n    the time at which the run began is run.started_at",
@@ -155,6 +170,13 @@ WARNINGS = {
     "a shell's home": (
         "command: [ls, '~/data']", "'~' is not replaced in a path\n    write '{{ env.HOME }}/data'"
     ),
+    "one brace for two": (
+        "command: [echo, 'of {params.day}']",
+        "'{params.day}' is not replaced\n    write {{ params.day }}, if that is meant",
+    ),
+    "one brace for two, in a list of a payload": (
+        "command: [echo], stdin: {a: ['{ flows.b.x[0] }']}", "'{ flows.b.x[0] }' is not replaced",
+    ),
     "a state that none is": (
         "command: [echo, \"{{ run.state == 'success' }}\"]",
         "'run.state' is never 'success'\n    did you mean 'succeeded'?",
@@ -170,6 +192,7 @@ SILENT = [
     "command: 'ls ~/x | wc'",
     "command: [python, x.py, $5.00, a~b, a|b]",
     "command: [expr, '1', '|', '2']",
+    """command: [echo, '${env.X}', '{}', '{params}', '{a.b}', '{{ {"a": run.id} }}']""",
     "command: [echo, \"{{ run.state != 'failed' }}\", \"{{ run.stat | default('x') }}\"]",
 ]
 

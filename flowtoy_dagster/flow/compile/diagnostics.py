@@ -19,6 +19,7 @@ from flowtoy_dagster.flow.schema.models import (
     OutputConfig,
     RunnerConfig,
     SourceReference,
+    StepConfig,
 )
 from flowtoy_dagster.flow.schema.retry import RetryConfig
 from flowtoy_dagster.masking.names import is_secret_name
@@ -169,7 +170,16 @@ class Diagnostics:
         else:
             with not_showing(_is_secret_place(where)):
                 wrong, advice = explain(detail)
-            self.error(where, wrong, advice or shape_hint(model, detail))
+            advice = advice or shape_hint(model, detail) or _hint_on_key_of_steps(detail)
+            self.error(where, wrong, advice)
+
+
+def _hint_on_key_of_steps(detail: ErrorDetails) -> str | None:
+    """What to write where the word is the name of a key: `on_error: retry`."""
+    field = StepConfig.model_fields.get(str(detail["input"]))
+    if detail["type"] != "literal_error" or field is None or not field.examples:
+        return None
+    return f"'{detail['input']}' is a key of a step: '{detail['input']}: {field.examples[0]}'"
 
 
 def _hint_on_only_key(detail: ErrorDetails, model: type[Strict]) -> str | None:

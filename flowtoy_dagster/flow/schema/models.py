@@ -236,7 +236,9 @@ class StepConfig(Strict):
     name: Name
     source: Source = Field(description="write what the step calls", examples=["process"])
     for_each: ForEachConfig | None = None
-    incremental: IncrementalConfig | None = None
+    incremental: IncrementalConfig | None = Field(
+        default=None, examples=["{cursor_path: updated_at, initial_value: \"2026-01-01\"}"]
+    )
     input: Any = None
     output: tuple[OutputConfig, ...] = Field(
         default=(), examples=["[{name: result, value: stdout}]"]
@@ -247,7 +249,9 @@ class StepConfig(Strict):
     when: Condition | None = None
     run_if: RunIf | None = None
     on_error: OnError | None = None
-    retry: Annotated[RetryConfig, BeforeValidator(short_retry)] | None = None
+    retry: Annotated[RetryConfig, BeforeValidator(short_retry)] | None = Field(
+        default=None, examples=["3"]
+    )
     timeout: Templated[Timeout] | None = None
     until: Condition | None = None
     every: Templated[Timeout] | None = None

@@ -6,6 +6,7 @@ from collections.abc import Collection
 
 from flowtoy_dagster.flow.compile.catalog import ProviderCatalog
 from flowtoy_dagster.flow.compile.mistakes.plain_scalars import warn_of_plain_scalars
+from flowtoy_dagster.flow.compile.mistakes.single_braces import warn_of_single_braces
 from flowtoy_dagster.flow.compile.validate import UNKNOWN_TYPE, Draft, StepDraft
 from flowtoy_dagster.flow.files.nodes import KeyPath, merge_configurations
 from flowtoy_dagster.flow.files.suggestions import nearest
@@ -103,11 +104,12 @@ def warn_of_scalars(
     draft: Draft, providers: ProviderCatalog, path: KeyPath, type_name: str,
     *, is_payload: bool = False,
 ) -> None:
-    """Warn of texts without quotes that YAML has changed, in what is for a provider."""
+    """Warn of texts that are hardly meant as they are read, in what is for a provider."""
     problems, root = draft.problems, draft.document.root
     texts = providers.text_keys(type_name)
     if path:
         warn_of_plain_scalars(problems, root, path, texts, is_payload=is_payload)
+        warn_of_single_braces(problems, root, path)
 
 
 def _names(names: Collection[str]) -> str:

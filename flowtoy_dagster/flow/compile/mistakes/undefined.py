@@ -163,6 +163,8 @@ class NameCheck:
             return _OF_CURSORS
         if "started_at" in meanings(name):
             return "the time at which the run began is run.started_at"
+        if name == "json" and "result" in names:
+            return "JSON that a step got is 'result.data', that of a command 'result.data.json'"
         if name in _FILTERS:
             return f"write it as a filter, such as 'value | {_FILTERS[name]}'"
         steps = (step.config.name for step in self._draft.steps)
