@@ -61,7 +61,8 @@ def _of_items(flow: Flow, step: Step, workers: int) -> Iterator[str]:
     if each.batch is not None:
         yield f"{each.batch} entries make an item"
     if each.max_failures:
-        yield f"{each.max_failures} items may fail"
+        items = "1 item" if str(each.max_failures) == "1" else f"{each.max_failures} items"
+        yield f"{items} may fail"
 
 
 def _retry(step: Step) -> str:
