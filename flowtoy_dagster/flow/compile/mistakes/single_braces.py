@@ -9,7 +9,8 @@ from flowtoy_dagster.flow.files.nodes import KeyPath, Node
 from flowtoy_dagster.flow.templates.names import BATCH, ITEM, ROOTS
 
 # `$` stands before what a shell or JavaScript replaces.
-_SINGLE = re.compile(rf"(?<![{{$])\{{\s*(?:{'|'.join([*ROOTS, ITEM, BATCH])})[.\[][^{{}}\n]*\}}(?!\}})")
+_ROOTS = "|".join([*ROOTS, ITEM, BATCH])
+_SINGLE = re.compile(rf"(?<![{{$])\{{\s*(?:{_ROOTS})[.\[][^{{}}\n]*\}}(?!\}})")
 
 
 def warn_of_single_braces(problems: Diagnostics, root: Node, path: KeyPath) -> None:
