@@ -166,17 +166,15 @@ def test_limits_of_a_run_hold_over_its_workers(
         place = tmp_path / name
         return f"mkdir {place} && sleep 0.3 && rmdir {place}"
 
-    steps = "".join(
-        f"""
+    by_source = "".join(f"""
           - {{name: source {number}, source: one at a time, input: {{command: [sh, -c,
-             "{alone('source')}"]}}}}
+             "{alone('source')}"]}}}}""" for number in range(3))
+    by_group = "".join(f"""
           - {{name: group {number}, group: few, source: {{type: process, command: [sh, -c,
-             "{alone('group')}"]}}}}"""
-        for number in range(3)
-    )
+             "{alone('group')}"]}}}}""" for number in range(3))
     flow = write(f"""
         sources: {{one at a time: {{type: process, concurrency: 1}}}}
-        flow:{steps}
+        flow:{by_source}{by_group}
           - name: asks
             until: "'3' in result.stdout"
             every: 100ms
