@@ -136,6 +136,15 @@ def test_a_home_that_cannot_be_used_is_a_clear_error(
     assert caught.value.exit_code == 2
 
 
+def test_settings_that_are_no_text_are_named(tmp_path: Path) -> None:
+    open_home(tmp_path / "home")
+    settings = tmp_path / "home" / "dagster.yaml"
+    settings.write_bytes(b"\x95\xb5")
+    with pytest.raises(HomeError) as caught:
+        open_home(tmp_path / "home")
+    assert str(caught.value) == f"{settings} can't be used: it is not UTF-8 text"
+
+
 @pytest.mark.parametrize(
     ("name", "reason"),
     [

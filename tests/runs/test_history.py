@@ -12,6 +12,7 @@ import dagster as dg
 import pytest
 
 from flowtoy_dagster import RunError, UsageError, load_flow, run_flow
+from flowtoy_dagster.errors import HomeError
 from flowtoy_dagster.masking.mask import Mask
 from flowtoy_dagster.runs.history import History
 from flowtoy_dagster.runs.prune import prune_runs
@@ -253,3 +254,14 @@ def test_a_run_without_its_configuration_is_a_clear_error(home: Path) -> None:
         path.unlink()
     with History() as history, pytest.raises(RunError, match="the configuration of run"):
         history.flow(history.find(run.run_id))
+
+
+def test_events_of_a_run_that_are_damaged_are_named_with_their_file(home: Path) -> None:
+    run_id = run_steps(OK).run_id
+    damaged = home / "history" / "runs" / f"{run_id}.db"
+    damaged.write_bytes(b"\x95" * 4096)
+    with History(home) as history:
+        run = history.find("last")
+        with pytest.raises(HomeError) as caught:
+            history.status(run)
+    assert str(caught.value) == f"the database {damaged} can't be read: file is not a database"

@@ -120,6 +120,8 @@ def _refers(settings: Path) -> bool:
         text = settings.read_text(encoding="utf-8")
     except FileNotFoundError:
         return False
+    except UnicodeDecodeError:
+        raise HomeError(f"{settings} can't be used: it is not UTF-8 text") from None
     if STORAGE_VARIABLE not in text:
         return False
     try:

@@ -22,6 +22,7 @@ from typing import Any
 import dagster as dg
 from dagster import EventLogEntry, StringSource
 from sqlalchemy.engine import Connection, Engine
+from sqlalchemy.exc import DatabaseError
 from watchdog.observers import Observer
 
 from flowtoy_dagster.engine.dagster_private.storage import (
@@ -95,12 +96,13 @@ class WarmEventLogStorage(StepRows, SqliteEventLogStorage):
     @contextlib.contextmanager
     def _connect(self, shard: str) -> Iterator[Connection]:
         engine = self._engines.get(self.conn_string_for_shard(shard))
-        if shard not in self._initialized_dbs:
-            with self._db_lock:
-                self._make_ready(shard, engine)
-                self._initialized_dbs.add(shard)
-        with engine.begin() as connection:
-            yield connection
+        with _readable(self.path_for_shard(shard)):
+            if shard not in self._initialized_dbs:
+                with self._db_lock:
+                    self._make_ready(shard, engine)
+                    self._initialized_dbs.add(shard)
+            with engine.begin() as connection:
+                yield connection
 
     def _make_ready(self, shard: str, engine: Engine) -> None:
         path = Path(self.path_for_shard(shard))
@@ -289,6 +291,18 @@ def _is_there(path: str) -> bool:
         return False
     with contextlib.closing(sqlite3.connect(path, timeout=BUSY_SECONDS)) as opened:
         return opened.execute(_HAS_EVENTS).fetchone() is not None
+
+
+@contextlib.contextmanager
+def _readable(path: str) -> Iterator[None]:
+    """Say which file is damaged, where SQLite finds that one is."""
+    try:
+        yield
+    except DatabaseError as error:
+        # What can be tried again, such as a lock, is of another class.
+        if type(error.orig) is not sqlite3.DatabaseError:
+            raise
+        raise HomeError(f"the database {path} can't be read: {error.orig}") from None
 
 
 def _has_events(engine: Engine) -> bool:
