@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import pytest
+from module_files import load
 
 from flowtoy_dagster.loader import load_flow
 from flowtoy_dagster.masking.mask import Mask
@@ -15,6 +17,8 @@ from flowtoy_dagster.steps.context import StepContext
 from flowtoy_dagster.steps.scope import RunInfo
 from flowtoy_dagster.steps.state.items import ItemResult, Loop, MemoryItemLog
 from flowtoy_dagster.steps.state.mask import StepMask
+
+load(Path(__file__).parent.parent / "server" / "serving_commands.py")
 
 
 @dataclass

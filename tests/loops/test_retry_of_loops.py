@@ -18,6 +18,7 @@ from typing import Any
 
 import dagster as dg
 import pytest
+from serving_commands import Serving, run_again, wait_until
 
 from flowtoy_dagster.loader import load_flow
 from flowtoy_dagster.runs.history import History
@@ -29,6 +30,7 @@ from flowtoy_dagster.tui.session import run_here
 from flowtoy_dagster.tui.sources import RunHere
 
 ITEMS = int(os.environ.get("FLOWTOY_KILL_ITEMS", "300"))
+KILLS = int(os.environ.get("FLOWTOY_KILLS", "1"))
 
 
 class Counting:
@@ -216,7 +218,7 @@ def test_a_kill_loses_only_the_items_that_were_running(
     whom: str, counting: Counting, made_home: Path, tmp_path: Path
 ) -> None:
     # language 18.9; `FLOWTOY_KILLS=15 FLOWTOY_KILL_ITEMS=2000` is the long form
-    for _ in range(int(os.environ.get("FLOWTOY_KILLS", "1"))):
+    for _ in range(KILLS):
         counting.answered.clear()
         (tmp_path / "loop.json").write_text(json.dumps(flow(counting.url, "warm", ITEMS)))
         _kill_in_the_midst(counting, tmp_path / "loop.json", whom)
@@ -230,6 +232,34 @@ def test_a_kill_loses_only_the_items_that_were_running(
         # Those that were answered while the process died, of which no line was written.
         assert again == sum(before.values()) - reused
         assert again <= 4
+
+
+@pytest.mark.parametrize("whom", ["run", "worker"])
+@pytest.mark.skipif(sys.platform != "linux", reason="looks for the worker in /proc")
+def test_dagster_s_pages_run_a_killed_loop_again_without_what_succeeded(
+    whom: str, counting: Counting, made_home: Path, tmp_path: Path
+) -> None:
+    # language 18.9
+    import psutil
+
+    (tmp_path / "loop.json").write_text(json.dumps(flow(counting.url, "warm", ITEMS)))
+    served = Serving(("webui", "loop.json", "--port", "0"), tmp_path, made_home)
+    try:
+        wait_until(lambda: sum(counting.answered.values()) > ITEMS // 6, "items are called")
+        worker = _worker_of(counting)
+        assert worker is not None
+        below = psutil.Process(served.process.pid).children(recursive=True)
+        run = next(one.pid for one in below if "run_process_main" in " ".join(one.cmdline()))
+        os.kill(run if whom == "run" else worker, signal.SIGKILL)
+        failed = served.wait_for_run("failed")["dagster_run_id"]
+        before = _settled(counting)
+        run_again(served, failed, "FROM_FAILURE")
+        items = served.wait_for_run("succeeded")["steps"]["details"]["items"]
+    finally:
+        served.close()
+    assert items["reused"] >= before - 4
+    assert len(counting.answered) == ITEMS
+    assert sum(counting.answered.values()) - ITEMS == before - items["reused"]
 
 
 def _kill_in_the_midst(counting: Counting, path: Path, whom: str) -> None:
@@ -247,10 +277,16 @@ def _kill_in_the_midst(counting: Counting, path: Path, whom: str) -> None:
         os.kill(victim, signal.SIGKILL)
     run.wait(120)
     assert run.returncode != 0
+    _settled(counting)
+
+
+def _settled(counting: Counting) -> int:
+    """How many calls were answered, once no more come."""
     settled = -1
     while settled != (now := sum(counting.answered.values())):
         settled = now
         time.sleep(0.5)
+    return settled
 
 
 def _worker_of(counting: Counting) -> int | None:

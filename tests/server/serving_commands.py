@@ -18,10 +18,18 @@ from pathlib import Path
 from typing import Any
 
 import jsonschema
+import requests
 
 from flowtoy_dagster.runs.status.status_document import SCHEMA
 
 DEADLINE = 120.0
+LAUNCH_AGAIN = """
+mutation($of: ReexecutionParams) { launchRunReexecution(reexecutionParams: $of) {
+  __typename ... on LaunchRunSuccess { run { runId } } ... on PythonError { message } } }
+"""
+LOCATIONS = """
+{ workspaceOrError { ... on Workspace { locationEntries { name loadStatus } } } }
+"""
 
 
 def wait_until(condition: Callable[[], Any], what: str) -> Any:
@@ -184,3 +192,41 @@ def gated(name: str, folder: Path, then: str = "true", **more: Any) -> str:
     step = {"name": name, "source": "process", "input": {"command": ["sh", "-c", command]},
             "output": [{"name": "text", "value": "stdout"}], **more}
     return f"  - {json.dumps(step)}\n"
+
+
+def post(
+    served: Serving, query: str, headers: dict[str, str] | None = None, **variables: Any
+) -> Any:
+    """What GraphQL answers, as Dagster's pages ask."""
+    with requests.Session() as session:
+        session.trust_env = False  # nothing stands between us, whatever the environment says
+        answer = session.post(
+            f"{served.url}/graphql",
+            json={"query": query, "variables": variables},
+            headers=served.known if headers is None else headers,
+            timeout=120,
+        )
+    answer.raise_for_status()
+    assert "errors" not in answer.json(), answer.text
+    return answer.json()["data"]
+
+
+def wait_for_location(served: Serving) -> None:
+    """Wait until jobs can be run again."""
+
+    def loaded() -> bool:
+        entries = post(served, LOCATIONS)["workspaceOrError"]["locationEntries"]
+        return [entry["loadStatus"] for entry in entries] == ["LOADED"]
+
+    wait_until(loaded, "the code location is loaded")
+
+
+def run_again(served: Serving, run_id: str, strategy: str = "ALL_STEPS") -> str:
+    """Run a run again, as the page's button does; gives the new run's id."""
+    wait_for_location(served)
+    wanted = {"parentRunId": run_id, "strategy": strategy, "useParentRunTags": True}
+    answer = post(served, LAUNCH_AGAIN, of=wanted)["launchRunReexecution"]
+    assert answer["__typename"] == "LaunchRunSuccess", answer
+    found: str = answer["run"]["runId"]
+    wait_until(lambda: served.status()["dagster_run_id"] == found, "the status is the new run's")
+    return found

@@ -19,15 +19,19 @@ from urllib.parse import urlsplit
 import psutil
 import pytest
 import requests
-from serving_commands import Serving, gated, wait_until
+from serving_commands import (
+    LAUNCH_AGAIN,
+    Serving,
+    gated,
+    post,
+    run_again,
+    wait_for_location,
+    wait_until,
+)
 
 SHELL = "sources: {shell: {type: process, configuration: {shell: true}}}\n"
 QUICK = "flow:\n  - {name: only, source: env}\n"
 LOCATION = "flowtoy_dagster.definitions"
-LAUNCH_AGAIN = """
-mutation($of: ReexecutionParams) { launchRunReexecution(reexecutionParams: $of) {
-  __typename ... on LaunchRunSuccess { run { runId } } ... on PythonError { message } } }
-"""
 LAUNCH = """
 mutation($of: ExecutionParams!) { launchRun(executionParams: $of) {
   __typename ... on LaunchRunSuccess { run { runId } } ... on PythonError { message } } }
@@ -37,26 +41,6 @@ mutation($run: String!) { terminateRun(runId: $run) { __typename } }
 """
 READ_AND_LOG = 'query Q { version } mutation M { logTelemetry(action: "", clientTime: "", ' \
     'clientId: "", metadata: "") { __typename } }'
-LOCATIONS = """
-{ workspaceOrError { ... on Workspace { locationEntries { name loadStatus } } } }
-"""
-
-
-def post(
-    served: Serving, query: str, headers: dict[str, str] | None = None, **variables: Any
-) -> Any:
-    """What GraphQL answers, as Dagster's pages ask."""
-    with requests.Session() as session:
-        session.trust_env = False  # nothing stands between us, whatever the environment says
-        answer = session.post(
-            f"{served.url}/graphql",
-            json={"query": query, "variables": variables},
-            headers=served.known if headers is None else headers,
-            timeout=120,
-        )
-    answer.raise_for_status()
-    assert "errors" not in answer.json(), answer.text
-    return answer.json()["data"]
 
 
 def act(served: Serving, headers: dict[str, str], wish: dict[str, Any]) -> tuple[int, Any]:
@@ -66,27 +50,6 @@ def act(served: Serving, headers: dict[str, str], wish: dict[str, Any]) -> tuple
         url = f"{served.url}/flow/actions"
         answer = session.post(url, json=wish, headers=headers, timeout=120)
     return answer.status_code, answer.json()
-
-
-def wait_for_location(served: Serving) -> None:
-    """Wait until jobs can be run again."""
-
-    def loaded() -> bool:
-        entries = post(served, LOCATIONS)["workspaceOrError"]["locationEntries"]
-        return [entry["loadStatus"] for entry in entries] == ["LOADED"]
-
-    wait_until(loaded, "the code location is loaded")
-
-
-def run_again(served: Serving, run_id: str, strategy: str = "ALL_STEPS") -> str:
-    """Run a run again, as the page's button does; gives the new run's id."""
-    wait_for_location(served)
-    wanted = {"parentRunId": run_id, "strategy": strategy, "useParentRunTags": True}
-    answer = post(served, LAUNCH_AGAIN, of=wanted)["launchRunReexecution"]
-    assert answer["__typename"] == "LaunchRunSuccess", answer
-    found: str = answer["run"]["runId"]
-    wait_until(lambda: served.status()["dagster_run_id"] == found, "the status is the new run's")
-    return found
 
 
 def processes_under(pid: int) -> set[int]:
