@@ -8,6 +8,7 @@ and knows the exit code with which the command line ends::
     ├── UsageError              2   the command line or an argument of the API is wrong
     │   └── HomeError           2   the home folder can't be used
     ├── RunError                1   the run could not be carried out
+    │   ├── NoRunError          1   the home holds no such run
     │   └── RunInterrupted    130   Ctrl-C or SIGTERM
     ├── TemplateError           1   a template could not be rendered
     └── StepError               1   a step failed
