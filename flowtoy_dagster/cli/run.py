@@ -92,6 +92,7 @@ def run(
     selected = None
     if only or with_run:
         selected = Wanted(only or (), with_run, param or (), params_file or ())
+        _check_names(config)
         flow = settled(config, timeout, executor)
     else:
         flow = flow_of(config, param, params_file, timeout, executor)
@@ -127,6 +128,19 @@ class Wanted:
                 "--only needs the run that has what the steps need\n"
                 "    add --with RUN, such as --with last; flowtoy step runs one step by itself"
             )
+
+
+def _check_names(config: Sequence[str]) -> None:
+    """Reject the names of further steps, which are taken for files.
+
+    Raises:
+        UsageError: a word among the files is neither one nor looks like one.
+    """
+    for word in config[1:]:
+        path = Path(word)
+        if not path.suffix and path.name == word and not path.exists() and word != "-":
+            hint = f"for several steps, repeat the option: --only {word}"
+            raise UsageError(f"there is no file '{word}'\n    {hint}")
 
 
 def _run_selected(

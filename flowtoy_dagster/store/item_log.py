@@ -63,8 +63,8 @@ class StoredItems:
                     damaged += 1
                 offset += len(line)
         if damaged:
-            _LOG.warning("%d results of items in %s are damaged; they count as absent",
-                         damaged, self.key)
+            _LOG.warning("damaged lines in %s: %d; the results of these items count as absent",
+                         self.key, damaged)
 
     def latest(self) -> tuple[int, dict[int, int]]:
         """How many items the last attempt of the step had, and the offset of each result."""

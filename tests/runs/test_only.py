@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -130,3 +131,12 @@ def test_only_and_with_go_together() -> None:
         Wanted((), "last", (), ())
     with pytest.raises(UsageError, match="add --with RUN, such as --with last"):
         Wanted(("a",), None, (), ())
+
+
+def test_names_after_the_first_are_no_files(flowtoy: Callable[..., Any]) -> None:
+    Path("flow.yaml").write_text("flow: [{name: a, source: env}, {name: b, source: env}]")
+    done = flowtoy("run", "flow.yaml", "--only", "a", "b", "--with", "last")
+    assert (done.code, done.stdout) == (2, "")
+    assert done.stderr == (
+        "there is no file 'b'\n    for several steps, repeat the option: --only b\n"
+    )
