@@ -41,6 +41,7 @@ _OF_ITEMS = "only templates of a step with 'for_each' have it"
 _NOT_IN_SOURCES = (
     "the templates of a named source don't know the item of a step: write this one in the step"
 )
+_OF_RESULTS = "JSON that a step got is 'result.data', that of a command 'result.data.json'"
 _FILTERS = {
     "len": "length", "length": "length", "str": "string", "int": "int", "float": "float",
     "json": "tojson", "upper": "upper", "lower": "lower", "join": "join", "sorted": "sort",
@@ -163,12 +164,13 @@ class NameCheck:
             return _OF_CURSORS
         if "started_at" in meanings(name):
             return "the time at which the run began is run.started_at"
-        if name == "json" and "result" in names:
-            return "JSON that a step got is 'result.data', that of a command 'result.data.json'"
+        of_provider = self._providers.name_hint(name)
+        if of_provider and "result" in names:
+            return _OF_RESULTS
         if name in _FILTERS:
             return f"write it as a filter, such as 'value | {_FILTERS[name]}'"
         steps = (step.config.name for step in self._draft.steps)
-        known = self._providers.name_hint(name) or root_hint(name, template, steps)
+        known = of_provider or root_hint(name, template, steps)
         return known or nearest(name, [*ROOTS, *names]).hint
 
 
