@@ -133,8 +133,8 @@ def test_only_and_with_go_together() -> None:
         Wanted(("a",), None, (), ())
 
 
-def test_names_after_the_first_are_no_files(flowtoy: Callable[..., Any]) -> None:
-    Path("flow.yaml").write_text("flow: [{name: a, source: env}, {name: b, source: env}]")
+def test_names_after_the_first_are_no_files(flowtoy: Callable[..., Any], tmp_path: Path) -> None:
+    (tmp_path / "flow.yaml").write_text("flow: [{name: a, source: env}, {name: b, source: env}]")
     done = flowtoy("run", "flow.yaml", "--only", "a", "b", "--with", "last")
     assert (done.code, done.stdout) == (2, "")
     assert done.stderr == (
