@@ -34,7 +34,7 @@ def place_of(flow: Flow, name: str, reason: str) -> Location | None:
     if step is None or flow.written is None:
         return None
     found = next(
-        (node for path in _paths(flow, step, reason) if (node := _at(flow.written, path))), None
+        (node for path in _paths(flow, step, reason) if (node := flow.written.at(path))), None
     )
     place = found.mark.location if found is not None else None
     return place if place is not None and place.line > 0 else None
@@ -75,7 +75,7 @@ def _place_at(flow: Flow, name: str, paths: Iterable[KeyPath]) -> Location | Non
     if step is None or flow.written is None:
         return None
     known = (each for path in paths for each in _meant(step, path))
-    node = next((node for path in known if (node := _at(flow.written, path))), None)
+    node = next((node for path in known if (node := flow.written.at(path))), None)
     return node.mark.location if node is not None and node.mark.location.line > 0 else None
 
 
@@ -113,13 +113,6 @@ def _meant(step: Step, path: Sequence[str | int]) -> Iterator[KeyPath]:
     yield (*own, *path)
 
 
-def _at(root: Node, path: KeyPath) -> Node | None:
-    node: Node | None = root
-    for part in path:
-        node = node.child(part) if node is not None else None
-    return node
-
-
 def unset_variables(flow: Flow, environment: Mapping[str, str]) -> list[Problem]:
     """Warnings of the variables that steps need and that are not set, at their first places.
 
@@ -150,7 +143,7 @@ def _sure_to_run(flow: Flow) -> Iterator[Node]:
         if step.source.name:
             paths["sources", step.source.name] = None
         paths["flow", step.index] = None
-    yield from (node for path in paths if (node := _at(flow.written, path)) is not None)
+    yield from (node for path in paths if (node := flow.written.at(path)) is not None)
 
 
 def _templates(node: Node) -> Iterator[tuple[str, Location]]:

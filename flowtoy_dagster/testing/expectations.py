@@ -61,7 +61,7 @@ def compare(config: CaseConfig, run: FlowRun, mocks: Mocks) -> list[Mismatch]:
         shown = dict(ended.shown) if ended.state == "succeeded" else MISSING
         what = f"outputs of step '{name}'"
         if shown is MISSING:
-            reason = f"the step {_has_ended(ended.state)}: {run.mask.text(ended.error or '')}"
+            reason = _how_ended(ended, run)
             found.append(Mismatch(path, what, outputs, MISSING, reason, can_update=False))
         else:
             found += _different(path, what, outputs, shown)
@@ -190,8 +190,9 @@ def _different(path: KeyPath, what: str, expected: Any, found: Any) -> Iterator[
     yield Mismatch(path, what, expected, found)
 
 
-def _has_ended(state: str) -> str:
-    return "was skipped" if state == "skipped" else f"has {state}"
+def _how_ended(step: Ended, run: FlowRun) -> str:
+    how = "was skipped" if step.state == "skipped" else f"has {step.state}"
+    return f"the step {how}: {run.mask.text(step.error or '')}"
 
 
 def _match(name: str, output: str, expression: str, run: FlowRun) -> Iterator[Mismatch]:
@@ -199,7 +200,7 @@ def _match(name: str, output: str, expression: str, run: FlowRun) -> Iterator[Mi
     ended = run.steps[name]
     what = f"output '{output}' of step '{name}'"
     if output not in ended.outputs:
-        reason = f"the step {_has_ended(ended.state)}: {run.mask.text(ended.error or '')}"
+        reason = _how_ended(ended, run)
         yield Mismatch(path, what, expression, reason=reason, can_update=False)
         return
     try:

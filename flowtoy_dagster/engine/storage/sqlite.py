@@ -96,13 +96,19 @@ class WarmEventLogStorage(StepRows, SqliteEventLogStorage):
     @contextlib.contextmanager
     def _connect(self, shard: str) -> Iterator[Connection]:
         engine = self._engines.get(self.conn_string_for_shard(shard))
-        with _readable(self.path_for_shard(shard)):
+        try:
             if shard not in self._initialized_dbs:
                 with self._db_lock:
                     self._make_ready(shard, engine)
                     self._initialized_dbs.add(shard)
             with engine.begin() as connection:
                 yield connection
+        except DatabaseError as error:
+            # What can be tried again, such as a lock, is of another class.
+            if type(error.orig) is not sqlite3.DatabaseError:
+                raise
+            path = self.path_for_shard(shard)
+            raise HomeError(f"the database {path} can't be read: {error.orig}") from None
 
     def _make_ready(self, shard: str, engine: Engine) -> None:
         path = Path(self.path_for_shard(shard))
@@ -291,18 +297,6 @@ def _is_there(path: str) -> bool:
         return False
     with contextlib.closing(sqlite3.connect(path, timeout=BUSY_SECONDS)) as opened:
         return opened.execute(_HAS_EVENTS).fetchone() is not None
-
-
-@contextlib.contextmanager
-def _readable(path: str) -> Iterator[None]:
-    """Say which file is damaged, where SQLite finds that one is."""
-    try:
-        yield
-    except DatabaseError as error:
-        # What can be tried again, such as a lock, is of another class.
-        if type(error.orig) is not sqlite3.DatabaseError:
-            raise
-        raise HomeError(f"the database {path} can't be read: {error.orig}") from None
 
 
 def _has_events(engine: Engine) -> bool:

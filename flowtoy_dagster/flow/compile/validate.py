@@ -15,7 +15,7 @@ from pydantic import ValidationError
 from flowtoy_dagster.flow.compile.catalog import Finding
 from flowtoy_dagster.flow.compile.diagnostics import Diagnostics
 from flowtoy_dagster.flow.files.loading import Document
-from flowtoy_dagster.flow.files.nodes import KeyPath, Node
+from flowtoy_dagster.flow.files.nodes import KeyPath
 from flowtoy_dagster.flow.files.suggestions import nearest, show
 from flowtoy_dagster.flow.files.synonyms import meanings
 from flowtoy_dagster.flow.schema.fields import STATIC, Strict, is_free, keys_of
@@ -85,9 +85,7 @@ class Draft:
     def place_of(self, within: KeyPath, places: Sequence[KeyPath]) -> KeyPath | None:
         """Where the configuration key that `within` begins with stands: the first of `places`."""
         for place in places:
-            node: Node | None = self.document.root
-            for part in place:
-                node = node.child(part) if node else None
+            node = self.document.root.at(place)
             if node is None or not within:
                 continue
             held = node.child("configuration")

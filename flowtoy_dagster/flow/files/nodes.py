@@ -6,7 +6,7 @@ of its key. Merging works on nodes, so positions survive it.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -48,6 +48,24 @@ class Node:
             found: Node = self.value[part]
             return found
         return None
+
+    def at(self, path: KeyPath) -> Node | None:
+        """What is at a path below it; None where nothing is."""
+        node: Node | None = self
+        for part in path:
+            node = node.child(part) if node is not None else None
+        return node
+
+    def scalars(self, path: KeyPath = ()) -> Iterator[tuple[KeyPath, Node]]:
+        """All that is neither a mapping nor a list, each with its place below `path`."""
+        if isinstance(self.value, dict):
+            for key, child in self.value.items():
+                yield from child.scalars((*path, key))
+        elif isinstance(self.value, list):
+            for index, child in enumerate(self.value):
+                yield from child.scalars((*path, index))
+        else:
+            yield path, self
 
     def plain(self) -> Any:
         """The value without positions, as JSON would hold it."""

@@ -47,12 +47,13 @@ def read_rate(value: Any) -> Rate:
     Raises:
         ValueError: it is none; says what is expected.
     """
-    found = _PATTERN.fullmatch(_PER.sub("/", value)) if isinstance(value, str) else None
+    short_form = _PER.sub("/", value) if isinstance(value, str) else ""
+    found = _PATTERN.fullmatch(short_form)
     if found is None:
         meant = f"; did you mean '{value}/s'?" if type(value) is int and value > 0 else ""
         raise ValueError(f"{_EXPECTED}, got {show(value)}{meant}")
     calls, unit = int(found[1]), found[2]
-    if unit not in _UNITS or _PER.search(value):
+    if unit not in _UNITS or short_form != value:
         short = unit if unit in _UNITS else _LONG.get(unit.lower()) or nearest(unit, _UNITS).match
         meant = f"; did you mean '{calls}/{short}'?" if short else ""
         raise ValueError(f"{_EXPECTED}, got {show(value)}{meant}")

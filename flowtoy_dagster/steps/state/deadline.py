@@ -129,7 +129,7 @@ class _Alarm:
 
     def call(self, function: Callable[[], T]) -> T:
         previous = signal.signal(signal.SIGALRM, self._ring)
-        unraisable, sys.unraisablehook = sys.unraisablehook, self._ring_again
+        sys.unraisablehook = self._ring_again
         watchdog = _Watchdog(self._clock, self._give_up) if self._give_up else None
         began = time.monotonic()
         # It rings again, should code that catches everything have caught it.
@@ -143,7 +143,7 @@ class _Alarm:
             self._armed = False  # what rings later, rings for nobody
             signal.setitimer(signal.ITIMER_REAL, 0)
             signal.signal(signal.SIGALRM, previous)
-            sys.unraisablehook = unraisable
+            sys.unraisablehook = self._report
             if watchdog is not None:
                 watchdog.end()
             if theirs:

@@ -36,9 +36,7 @@ def _written(draft: Draft, step: StepDraft) -> list[tuple[int, OutputConfig]]:
     """The outputs that are valid by themselves, each with its place."""
     if "output" not in step.broken:
         return list(enumerate(step.config.output))
-    node = draft.document.root.child("flow")
-    for part in (step.index, "output"):
-        node = node.child(part) if node is not None else None
+    node = draft.document.root.at(("flow", step.index, "output"))
     written = node.plain() if node is not None else None
     found = []
     for index, value in enumerate(written if isinstance(written, list) else ()):

@@ -35,7 +35,7 @@ class Misplacement:
         if path[:1] != ("flow",):
             return None
         name = str(path[-1])
-        step = self._at(path[:2])
+        step = self._root.at(path[:2])
         if step is None:
             return None
         if len(path) == 3:
@@ -56,24 +56,18 @@ class Misplacement:
 
     def of_input(self, path: KeyPath) -> frozenset[str]:
         """The keys of a step that belong under its `input`."""
-        step = self._at(path)
+        step = self._root.at(path)
         if step is None or not isinstance(step.value, dict):
             return frozenset()
         unknown = step.value.keys() - _STEP_KEYS
         return frozenset(unknown.intersection(self._request_keys(step))) if unknown else frozenset()
-
-    def _at(self, path: KeyPath) -> Node | None:
-        node: Node | None = self._root
-        for part in path:
-            node = node.child(part) if node is not None else None
-        return node
 
     def _request_keys(self, step: Node) -> Collection[str]:
         """The keys of a request to the step's source; none where the source is not known."""
         source = step.child("source")
         source = (source.child("base") or source) if source is not None else None
         if source is not None and isinstance(source.value, str):
-            source = self._at(("sources", source.value)) or source
+            source = self._root.at(("sources", source.value)) or source
         kind = (source.child("type") or source).value if source is not None else None
         if not isinstance(kind, str) or kind not in self._providers.types():
             return ()

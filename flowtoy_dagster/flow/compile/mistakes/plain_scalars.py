@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterator
+from collections.abc import Collection
 
 from flowtoy_dagster.flow.compile.diagnostics import Diagnostics
 from flowtoy_dagster.flow.files.nodes import KeyPath, Node
@@ -25,12 +25,10 @@ def warn_of_plain_scalars(
         texts: its keys below which all values become text.
         is_payload: whether all of it is data; else its own keys have types of their own.
     """
-    node: Node | None = root
-    for part in path:
-        node = node.child(part) if node else None
+    node = root.at(path)
     if node is None:
         return
-    for place, scalar in _scalars(node, ()):
+    for place, scalar in node.scalars():
         if scalar.written is None or (len(place) < 2 and not is_payload):
             continue
         as_text = bool(place) and place[0] in texts
@@ -40,17 +38,6 @@ def warn_of_plain_scalars(
             if any(is_secret_name(name) for name in names[2:]):
                 reason = "this value is not text in YAML 1.1"
             problems.warning((*path, *place), reason, "put it in quotes, if text is meant")
-
-
-def _scalars(node: Node, path: KeyPath) -> Iterator[tuple[KeyPath, Node]]:
-    if isinstance(node.value, dict):
-        for key, child in node.value.items():
-            yield from _scalars(child, (*path, key))
-    elif isinstance(node.value, list):
-        for index, child in enumerate(node.value):
-            yield from _scalars(child, (*path, index))
-    else:
-        yield path, node
 
 
 def _reason(written: str, value: object, *, as_text: bool) -> str | None:

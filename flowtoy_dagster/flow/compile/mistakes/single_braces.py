@@ -21,17 +21,11 @@ def warn_of_single_braces(problems: Diagnostics, root: Node, path: KeyPath) -> N
         root: the document's tree.
         path: where the configuration or the input is.
     """
-    node: Node | None = root
-    for part in path:
-        node = node.child(part) if node else None
-    waiting = [(path, node)] if node is not None else []
-    while waiting:
-        place, one = waiting.pop(0)
-        if isinstance(one.value, dict):
-            waiting += [((*place, key), child) for key, child in one.value.items()]
-        elif isinstance(one.value, list):
-            waiting += [((*place, index), child) for index, child in enumerate(one.value)]
-        elif isinstance(one.value, str) and (found := _SINGLE.search(one.value)):
+    node = root.at(path)
+    if node is None:
+        return
+    for place, scalar in node.scalars(path):
+        if isinstance(scalar.value, str) and (found := _SINGLE.search(scalar.value)):
             meant = found[0][1:-1].strip()
             problems.warning(
                 place, f"'{found[0]}' is not replaced", f"write {{{{ {meant} }}}}, if that is meant"

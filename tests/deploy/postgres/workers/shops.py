@@ -72,6 +72,15 @@ class Shops:
         path.write_text(f"#!/bin/sh\n{script}\n")
         path.chmod(0o700)
 
+    def hold(self, shops: str) -> None:
+        """Have the calls of these shops wait until the file `go` is there.
+
+        Each call that waits makes the file `waits-SHOP`.
+        """
+        for shop in shops:
+            waits = f"touch waits-{shop}; until test -e go; do sleep 0.05; done"
+            self.before(shop, f"test -e go || {{ {waits}; }}")
+
     def calls(self) -> list[str]:
         """The shops that were read since the last time, and from where on."""
         return self._taken("calls").splitlines()

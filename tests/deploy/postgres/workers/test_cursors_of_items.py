@@ -147,9 +147,7 @@ def test_a_worker_that_is_to_end_loses_no_item_and_reads_none_again_that_was_rea
     # The first signal lets the loop go on to its end; the second one hands on what is left of it.
     known = shops(queue=f"ending{signals}", concurrency=2)
     known.write(a=[1, 2], b=[3, 4], c=[5, 6], d=[7])
-    for shop in "bc":
-        waits = f"touch waits-{shop}; until test -e go; do sleep 0.05; done"
-        known.before(shop, f"test -e go || {{ {waits}; }}")
+    known.hold("bc")
     first = here.start("--queue", known.queue)
     done: list[FlowRun] = []
     run = threading.Thread(target=lambda: done.append(run_flow(known.flow("abcd"))))

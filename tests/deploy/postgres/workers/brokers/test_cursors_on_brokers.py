@@ -58,9 +58,7 @@ def test_a_second_signal_to_a_worker_hands_on_what_is_left_of_a_loop(
     deployment = carried(deployments(name))
     known = shops(executor=deployment.executor, queue="hands-on", concurrency=2)
     known.write(a=[1], b=[2], c=[3], d=[4])
-    for shop in "bc":
-        waits = f"touch waits-{shop}; until test -e go; do sleep 0.05; done"
-        known.before(shop, f"test -e go || {{ {waits}; }}")
+    known.hold("bc")
     first = deployment.start("hands-on")
     done: list[Any] = []
     run = threading.Thread(target=lambda: done.append(run_flow(known.flow("abcd"))))
