@@ -25,6 +25,7 @@ from flowtoy_dagster.cli.shared.options import (
     Quiet,
     Record,
     Replay,
+    RunOptions,
     ShowSecrets,
     StatusPort,
     Timeout,
@@ -73,48 +74,49 @@ def run(
     outputs go to stdout. The exit code is 0 if the run succeeded, 1 if it failed, 2 if the
     configuration or the command line is wrong, and 130 if the run was interrupted. With
     `--status-port`, Ctrl-C after the end of the run does not change the exit code.
-
-    `--record` writes each call and its answer into a folder, secrets masked. `--replay` answers
-    the calls from there and calls nothing. A call that was not recorded, or that differs, fails.
-
-    `--only` runs the named steps and nothing else. They use the outputs and the parameters of the
-    run that `--with` names. `--param` changes a parameter.
     """
     show_sign_of_life()
     import_quickly("flowtoy_dagster.loader")
-
-    from flowtoy_dagster.cli.shared.execute import run_and_serve
-    from flowtoy_dagster.cli.shared.printing import OutputWriter, claim_stdout
-    from flowtoy_dagster.cli.shared.serving import LOCAL, Door, tell
-
     begin(env_file, log_level)
-    writer = OutputWriter(claim_stdout(), as_json=as_json, quiet=quiet, file=output_file)
-    selected = None
+    options = RunOptions(max_workers, show_secrets, record, replay)
+    writer = _writer(as_json, quiet, output_file)
     if only or with_run:
-        selected = Wanted(only or (), with_run, param or (), params_file or ())
-        _check_names(config)
+        wanted = Wanted(config, only or (), with_run, param or (), params_file or ())
         flow = settled(config, timeout, executor)
+        _run_selected(flow, wanted, options, _door(status_port, token, address_file), writer)
     else:
         flow = flow_of(config, param, params_file, timeout, executor)
         warn_of_unset(flow)
-    door = None
-    if status_port is not None:
-        door = Door.take(LOCAL, status_port, token, option="--status-port")
-        door.publish(address_file)
-        tell(f"status at {door.url('/status')}")
-    if selected is not None:
-        _run_selected(flow, selected, max_workers, door, writer, show_secrets=show_secrets,
-                     record=record, replay=replay)
-        return
-    run_and_serve(
-        flow, max_workers, door, writer, show_secrets=show_secrets, record=record, replay=replay
-    )
+        _run_all(flow, options, _door(status_port, token, address_file), writer)
+
+
+def _writer(as_json: bool, quiet: bool, file: Path | None) -> OutputWriter:
+    from flowtoy_dagster.cli.shared.printing import OutputWriter, claim_stdout
+
+    return OutputWriter(claim_stdout(), as_json=as_json, quiet=quiet, file=file)
+
+
+def _door(port: int | None, token: bool | None, address_file: Path | None) -> Door | None:
+    """Where the run's status is served; None where no port was given."""
+    from flowtoy_dagster.cli.shared.serving import LOCAL, Door, tell
+
+    if port is None:
+        return None
+    door = Door.take(LOCAL, port, token, option="--status-port")
+    door.publish(address_file)
+    tell(f"status at {door.url('/status')}")
+    return door
 
 
 @dataclass(frozen=True)
 class Wanted:
-    """What the command line says of the steps that run."""
+    """What the command line says of the steps that run.
 
+    Raises:
+        UsageError: a part is missing, or a step's name is among the files.
+    """
+
+    config: Sequence[str]
     only: Sequence[str]
     run: str | None
     params: Sequence[str]
@@ -128,31 +130,21 @@ class Wanted:
                 "--only needs the run that has what the steps need\n"
                 "    add --with RUN, such as --with last; flowtoy step runs one step by itself"
             )
+        for word in self.config[1:]:
+            path = Path(word)
+            if not path.suffix and path.name == word and not path.exists() and word != "-":
+                hint = f"for several steps, repeat the option: --only {word}"
+                raise UsageError(f"there is no file '{word}'\n    {hint}")
 
 
-def _check_names(config: Sequence[str]) -> None:
-    """Reject the names of further steps, which are taken for files.
+def _run_all(flow: Flow, options: RunOptions, door: Door | None, writer: OutputWriter) -> None:
+    from flowtoy_dagster.cli.shared.execute import run_and_serve
 
-    Raises:
-        UsageError: a word among the files is neither one nor looks like one.
-    """
-    for word in config[1:]:
-        path = Path(word)
-        if not path.suffix and path.name == word and not path.exists() and word != "-":
-            hint = f"for several steps, repeat the option: --only {word}"
-            raise UsageError(f"there is no file '{word}'\n    {hint}")
+    run_and_serve(flow, options, door, writer)
 
 
 def _run_selected(
-    flow: Flow,
-    wanted: Wanted,
-    max_workers: int | None,
-    door: Door | None,
-    writer: OutputWriter,
-    *,
-    show_secrets: bool,
-    record: Path | None,
-    replay: Path | None,
+    flow: Flow, wanted: Wanted, options: RunOptions, door: Door | None, writer: OutputWriter
 ) -> None:
     """Run some steps, with progress on stderr, and serve the status where there is a door.
 
@@ -178,11 +170,11 @@ def _run_selected(
         with served(door) as show_run, History() as history:
             chosen = select(history, history.find(wanted.run or ""), flow, wanted.only,
                             wanted.params, wanted.params_files)
-            recording = recording_for(chosen.flow, record, replay)
+            recording = recording_for(chosen.flow, options.record, options.replay)
             show_warnings(chosen.flow)
             for line in chosen.lines():
                 say(line)
-            workers = worker_count(chosen.flow, max_workers)
+            workers = worker_count(chosen.flow, options.max_workers)
             carry_out(
                 chosen.flow,
                 lambda show: start(
@@ -191,6 +183,6 @@ def _run_selected(
                 ),
                 writer,
                 progress,
-                show_secrets=show_secrets,
+                show_secrets=options.show_secrets,
                 reused=[step.name for step in chosen.flow.steps if step.name not in chosen.names],
             )

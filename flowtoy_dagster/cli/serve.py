@@ -16,6 +16,7 @@ from flowtoy_dagster.cli.shared.options import (
     Param,
     ParamsFile,
     Port,
+    RunOptions,
     Timeout,
     Token,
     begin,
@@ -60,4 +61,4 @@ def serve(
     door.publish(address_file)
     door.warn()
     tell(f"status at {door.url('/status')}, page at {door.url('/flow')}")
-    run_and_serve(flow, max_workers, door, writer)
+    run_and_serve(flow, RunOptions(max_workers), door, writer)

@@ -39,35 +39,40 @@ class Format(str, Enum):
     json = "json"
 
 
+PlannedConfig = Annotated[
+    Optional[list[str]],  # noqa: UP045 - Typer reads these at run time
+    typer.Argument(metavar="CONFIG", autocompletion=complete_flows,
+                   help="YAML files, merged left to right; - is standard input. With --retry,"
+                        " the default is the flow that ran."),
+]
+Retry = Annotated[
+    Optional[str],  # noqa: UP045
+    typer.Option("--retry", metavar="RUN", autocompletion=complete_runs,
+                 help="Show what a retry of this run would run, and what it would reuse."),
+]
+FromStep = Annotated[
+    Optional[str],  # noqa: UP045
+    typer.Option("--from", metavar="STEP", autocompletion=complete_steps,
+                 help="With --retry: also run this step and all after it."),
+]
+Origin = Annotated[
+    Optional[str],  # noqa: UP045
+    typer.Option("--origin", metavar="KEY",
+                 help="Show which file set a value, such as runner.max_workers."),
+]
+PlanFormat = Annotated[Format, typer.Option("--format", help="Print text for people, or JSON.")]
+
+
 def plan(
-    config: Annotated[
-        Optional[list[str]],  # noqa: UP045 - Typer reads these at run time
-        typer.Argument(metavar="CONFIG", autocompletion=complete_flows,
-                       help="YAML files, merged left to right; - is standard input. With --retry,"
-                            " the default is the flow that ran."),
-    ] = None,
+    config: PlannedConfig = None,
     param: Param = None,
     params_file: ParamsFile = None,
     max_workers: MaxWorkers = None,
     timeout: Timeout = None,
-    retry: Annotated[
-        Optional[str],  # noqa: UP045
-        typer.Option("--retry", metavar="RUN", autocompletion=complete_runs,
-                     help="Show what a retry of this run would run, and what it would reuse."),
-    ] = None,
-    from_step: Annotated[
-        Optional[str],  # noqa: UP045
-        typer.Option("--from", metavar="STEP", autocompletion=complete_steps,
-                     help="With --retry: also run this step and all after it."),
-    ] = None,
-    origin: Annotated[
-        Optional[str],  # noqa: UP045
-        typer.Option("--origin", metavar="KEY",
-                     help="Show which file set a value, such as runner.max_workers."),
-    ] = None,
-    output: Annotated[
-        Format, typer.Option("--format", help="Print text for people, or JSON.")
-    ] = Format.text,
+    retry: Retry = None,
+    from_step: FromStep = None,
+    origin: Origin = None,
+    output: PlanFormat = Format.text,
     as_json: Json = False,
     env_file: EnvFile = None,
     debug: Debug = False,
@@ -85,8 +90,6 @@ def plan(
     if origin is not None:
         _print_origin(config, origin, as_json=wants_json)
         return
-    from flowtoy_dagster.plan.build import plan_of
-
     told: Mapping[str, str] = {}
     if retry is not None:
         planned = _planned_retry(retry, config, from_step, param, params_file)
@@ -96,15 +99,21 @@ def plan(
         flow = flow_of(config, param, params_file, timeout)
     else:
         raise UsageError("give the files of a flow, or --retry RUN\n    flowtoy plan flow.yaml")
-    found = plan_of(flow, max_workers, told)
-    if wants_json:
-        from flowtoy_dagster.plan.model import as_json as plain_data
+    _print_plan(flow, max_workers, told, as_json=wants_json)
 
-        print_json(plain_data(found))
-        return
+
+def _print_plan(
+    flow: Flow, max_workers: int | None, told: Mapping[str, str], *, as_json: bool
+) -> None:
+    from flowtoy_dagster.plan.build import plan_of
+    from flowtoy_dagster.plan.model import as_json as plain_data
     from flowtoy_dagster.plan.words import plan_lines
 
-    print_parts(plan_lines(found))
+    found = plan_of(flow, max_workers, told)
+    if as_json:
+        print_json(plain_data(found))
+    else:
+        print_parts(plan_lines(found))
 
 
 def _planned_retry(

@@ -5,13 +5,13 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Callable, Collection
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import typer
 from typing_extensions import Self
 
 from flowtoy_dagster.cli.shared import collect_garbage_again, import_quickly
+from flowtoy_dagster.cli.shared.options import RunOptions
 from flowtoy_dagster.cli.shared.printing import OutputWriter
 from flowtoy_dagster.cli.shared.serving import Door, served
 from flowtoy_dagster.cli.shared.streams import raise_interrupts
@@ -48,43 +48,33 @@ def prepare_process(flow: Flow, max_workers: int | None) -> None:
 
 
 def run_and_serve(
-    flow: Flow,
-    max_workers: int | None,
-    door: Door | None,
-    writer: OutputWriter,
-    *,
-    show_secrets: bool = False,
-    record: Path | None = None,
-    replay: Path | None = None,
+    flow: Flow, options: RunOptions, door: Door | None, writer: OutputWriter
 ) -> None:
     """Run a flow, with its progress on stderr, and serve its status where there is a door.
 
     Args:
         flow: what is run.
-        max_workers: how many steps may run at once; by default as the flow says.
+        options: how it is carried out.
         door: where the status is served, until Ctrl-C.
         writer: prints the outputs.
-        show_secrets: whether outputs are printed as they are.
-        record: a new folder for the calls and their answers.
-        replay: such a folder, from which calls are answered.
 
     Raises:
         typer.Exit: the run failed.
     """
     with progress_on_stderr() as progress:
-        prepare_process(flow, max_workers)
+        prepare_process(flow, options.max_workers)
         with served(door) as show_run:
             from flowtoy_dagster.runs.run import run_flow
 
             carry_out(
                 flow,
                 lambda show: run_flow(
-                    flow, max_workers, on_change=show, on_created=show_run, record=record,
-                    replay=replay,
+                    flow, options.max_workers, on_change=show, on_created=show_run,
+                    record=options.record, replay=options.replay,
                 ),
                 writer,
                 progress,
-                show_secrets=show_secrets,
+                show_secrets=options.show_secrets,
             )
 
 

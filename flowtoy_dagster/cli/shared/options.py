@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Sequence
+from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Optional
@@ -139,12 +140,13 @@ ShowSecrets = Annotated[
 Record = Annotated[
     Optional[Path],  # noqa: UP045
     typer.Option("--record", metavar="DIR", file_okay=False,
-                 help="Also write each call and its answer into a new folder."),
+                 help="Also write each call and its answer into a new folder, secrets masked."),
 ]
 Replay = Annotated[
     Optional[Path],  # noqa: UP045
     typer.Option("--replay", metavar="DIR", file_okay=False,
-                 help="Answer the calls from a recorded folder, and call nothing."),
+                 help="Answer the calls from a recorded folder, and call nothing. A call that was"
+                      " not recorded, or that differs, fails."),
 ]
 Only = Annotated[
     Optional[list[str]],  # noqa: UP045
@@ -154,8 +156,8 @@ Only = Annotated[
 WithRun = Annotated[
     Optional[str],  # noqa: UP045
     typer.Option("--with", metavar="RUN", autocompletion=complete_runs,
-                 help="The run whose outputs these steps use: an id or its beginning, `last`,"
-                      " `failed`, or `last:FLOW`."),
+                 help="The run whose outputs and parameters these steps use: an id or its"
+                      " beginning, `last`, `failed`, or `last:FLOW`. --param changes a parameter."),
 ]
 Level = Annotated[
     LogLevel, typer.Option("--log-level", help="How much of the log to show on stderr.")
@@ -166,6 +168,23 @@ RunArgument = Annotated[
     typer.Argument(metavar="RUN", autocompletion=complete_runs,
                    help="The run: an id or its beginning, `last`, `failed`, or `last:FLOW`."),
 ]
+
+
+@dataclass(frozen=True)
+class RunOptions:
+    """How a command carries out a run.
+
+    Attributes:
+        max_workers: how many steps may run at once; by default as the flow says.
+        show_secrets: whether outputs are printed as they are.
+        record: a new folder for the calls and their answers.
+        replay: such a folder, from which calls are answered.
+    """
+
+    max_workers: int | None = None
+    show_secrets: bool = False
+    record: Path | None = None
+    replay: Path | None = None
 
 
 def examples(*commands: str) -> str:

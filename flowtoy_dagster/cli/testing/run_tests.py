@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import stat
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Optional
 
@@ -30,32 +31,39 @@ if TYPE_CHECKING:
     from flowtoy_dagster.testing.files import Case
 
 
+TestPaths = Annotated[
+    Optional[list[str]],  # noqa: UP045 - Typer reads these at run time
+    typer.Argument(help="Test files (*.test.yaml), and folders with them; by default this"
+                        " folder.", metavar="PATH", autocompletion=complete_tests),
+]
+Word = Annotated[
+    Optional[str],  # noqa: UP045
+    typer.Option("-k", metavar="WORD", help="Run only tests with this word in their name."),
+]
+Update = Annotated[
+    bool,
+    typer.Option("--update", help="Write what was found into the test files, as the new"
+                                  " expectations."),
+]
+JUnit = Annotated[
+    Optional[Path],  # noqa: UP045
+    typer.Option("--junit", metavar="FILE", dir_okay=False,
+                 help="Also write the results as JUnit XML."),
+]
+RecordAs = Annotated[
+    Optional[str],  # noqa: UP045
+    typer.Option("--record", metavar="NAME",
+                 help="Really run the flow of PATH, and write a test with this name next to"
+                      " it."),
+]
+
+
 def run_tests(
-    paths: Annotated[
-        Optional[list[str]],  # noqa: UP045
-        typer.Argument(help="Test files (*.test.yaml), and folders with them; by default this"
-                            " folder.", metavar="PATH", autocompletion=complete_tests),
-    ] = None,
-    word: Annotated[
-        Optional[str],  # noqa: UP045
-        typer.Option("-k", metavar="WORD", help="Run only tests with this word in their name."),
-    ] = None,
-    update: Annotated[
-        bool,
-        typer.Option("--update", help="Write what was found into the test files, as the new"
-                                      " expectations."),
-    ] = False,
-    junit: Annotated[
-        Optional[Path],  # noqa: UP045
-        typer.Option("--junit", metavar="FILE", dir_okay=False,
-                     help="Also write the results as JUnit XML."),
-    ] = None,
-    record: Annotated[
-        Optional[str],  # noqa: UP045
-        typer.Option("--record", metavar="NAME",
-                     help="Really run the flow of PATH, and write a test with this name next to"
-                          " it."),
-    ] = None,
+    paths: TestPaths = None,
+    word: Word = None,
+    update: Update = False,
+    junit: JUnit = None,
+    record: RecordAs = None,
     param: Param = None,
     env_file: EnvFile = None,
     log_level: Level = LogLevel.error,
@@ -73,7 +81,6 @@ def run_tests(
     secrets masked. `--param` and `--env-file` are for that run.
     """
     from flowtoy_dagster.engine.storage.logs.console_log import set_log_level
-    from flowtoy_dagster.testing.files import CaseReader, find_files
 
     set_log_level(log_level.value)
     raise_interrupts()
@@ -83,11 +90,23 @@ def run_tests(
         return
     if param or env_file:
         raise UsageError("--param and --env-file are for --record; tests have `params` and `env`")
+    _run_files(paths or ["."], word, update, junit)
+
+
+def _run_files(paths: Sequence[str], word: str | None, update: bool, junit: Path | None) -> None:
+    """Run the tests of all files, and print what came of them.
+
+    Raises:
+        ConfigError: a file is wrong; the tests of the others have run.
+        UsageError: no test has the word.
+        typer.Exit: a test failed.
+    """
+    from flowtoy_dagster.testing.files import CaseReader, find_files
+
     began = time.monotonic()
-    files = find_files(paths or ["."])
     reader, verdicts, errors = CaseReader(), [], []
     unmatched = 0
-    for file in files:
+    for file in find_files(paths):
         try:
             cases = reader.read(file)
         except ConfigError as error:

@@ -31,31 +31,37 @@ if TYPE_CHECKING:
     from flowtoy_dagster.testing.single import Before
 
 
+StepName = Annotated[
+    str, typer.Argument(help="The step's name.", metavar="NAME", autocompletion=complete_steps)
+]
+Item = Annotated[
+    Optional[str],  # noqa: UP045 - Typer reads these at run time
+    typer.Option("--item", metavar="KEY",
+                 help="Of a step with for_each, run only the item with this key."),
+]
+WithOutputsOf = Annotated[
+    Optional[str],  # noqa: UP045
+    typer.Option("--with", metavar="RUN", autocompletion=complete_runs,
+                 help="Use the outputs that other steps have in this run: an id or its"
+                      " beginning, `last`, `failed`, or `last:FLOW`."),
+]
+Dry = Annotated[
+    bool, typer.Option("--dry", help="Show the call, secrets masked, and send nothing.")
+]
+Suggest = Annotated[
+    bool,
+    typer.Option("--suggest",
+                 help="Send the first request, and print paginator and selector to write."),
+]
+
+
 def step(
-    name: Annotated[
-        str,
-        typer.Argument(help="The step's name.", metavar="NAME", autocompletion=complete_steps),
-    ],
+    name: StepName,
     config: Config,
-    item: Annotated[
-        Optional[str],  # noqa: UP045 - Typer reads these at run time
-        typer.Option("--item", metavar="KEY",
-                     help="Of a step with for_each, run only the item with this key."),
-    ] = None,
-    with_run: Annotated[
-        Optional[str],  # noqa: UP045
-        typer.Option("--with", metavar="RUN", autocompletion=complete_runs,
-                     help="Use the outputs that other steps have in this run: an id or its"
-                          " beginning, `last`, `failed`, or `last:FLOW`."),
-    ] = None,
-    dry: Annotated[
-        bool, typer.Option("--dry", help="Show the call, secrets masked, and send nothing.")
-    ] = False,
-    suggest: Annotated[
-        bool,
-        typer.Option("--suggest",
-                     help="Send the first request, and print paginator and selector to write."),
-    ] = False,
+    item: Item = None,
+    with_run: WithOutputsOf = None,
+    dry: Dry = False,
+    suggest: Suggest = False,
     env_file: EnvFile = None,
     param: Param = None,
     params_file: ParamsFile = None,
@@ -69,8 +75,6 @@ def step(
     has no such run, and cursors stay as they are. The exit code is 0 if the step succeeded or was
     skipped, and 1 if it failed.
     """
-    from flowtoy_dagster.testing.single import Rendered, render_step, try_step
-
     if dry and suggest:
         raise UsageError("--suggest sends a request, and --dry sends none: give one of them")
     begin(env_file, log_level)
@@ -83,15 +87,22 @@ def step(
         raise UsageError(f"step '{name}' depends on {needed}\n    give --with RUN, such as last")
     before = _before(flow, with_run, chosen.upstream)
     collect_garbage_again()
-    if suggest:
-        _print_suggestion(flow, chosen, before, item)
-        return
-    if not dry:
-        _print_outcome(name, try_step(flow, chosen, before, item))
-        return
+    does = _print_suggestion if suggest else _print_call if dry else _print_trial
+    does(flow, chosen, before, item)
+
+
+def _print_trial(flow: Flow, chosen: Step, before: Before, item: str | None) -> None:
+    from flowtoy_dagster.testing.single import try_step
+
+    _print_outcome(chosen.name, try_step(flow, chosen, before, item))
+
+
+def _print_call(flow: Flow, chosen: Step, before: Before, item: str | None) -> None:
+    from flowtoy_dagster.testing.single import Rendered, render_step
+
     shown = render_step(flow, chosen, before, item)
     if not isinstance(shown, Rendered):
-        _print_outcome(name, shown)
+        _print_outcome(chosen.name, shown)
         return
     of_item = f" (item '{shown.item}')" if shown.item is not None else ""
     say(f"{shown.described}{of_item}")
