@@ -87,18 +87,19 @@ def webui(
     if url:
         _show_elsewhere(url, door, address_file, open_browser)
         return
-
-    from flowtoy_dagster.server.webui import WebOptions
-
-    options = WebOptions(max_workers, door.hosts, door.token, read_only)
-    if flow is None:
-        succeeded = show_old_run(
-            old or "", door, options, address_file, open_browser=open_browser
-        )
-    else:
+    options = _options(max_workers, door, read_only)
+    if flow is not None:
         succeeded = _run(flow, config or [], door, options, address_file, open_browser)
+    else:
+        succeeded = show_old_run(old or "", door, options, address_file, open_browser=open_browser)
     if not succeeded:
         raise typer.Exit(1)
+
+
+def _options(max_workers: int | None, door: Door, read_only: bool) -> WebOptions:
+    from flowtoy_dagster.server.webui import WebOptions
+
+    return WebOptions(max_workers, door.hosts, door.token, read_only)
 
 
 def _run(

@@ -122,11 +122,7 @@ def run_command(
         with uninterrupted():
             process, tree = running.start(lambda: _start(argv, stdin is not None, variables, cwd))
             conversation = _Conversation(process, tree, stdin, max_output_bytes, tee)
-        reason = conversation.run(timeout, deadline)
-        if reason is not None:
-            conversation.end()
-        out, err = map(bytes, conversation.received.values())
-        return Finished(process.pid, process.wait(), out, err, reason)
+        return conversation.to_the_end(timeout, deadline)
     except BaseException:
         if conversation is not None:
             conversation.end()
@@ -193,7 +189,15 @@ class _Conversation:
             os.set_blocking(process.stdin.fileno(), False)
             self._selector.register(process.stdin, selectors.EVENT_WRITE, "stdin")
 
-    def run(self, timeout: float | None, latest: float | None) -> str | None:
+    def to_the_end(self, timeout: float | None, latest: float | None) -> Finished:
+        """Exchange, and end the process where it must be ended."""
+        reason = self._exchange(timeout, latest)
+        if reason is not None:
+            self.end()
+        out, err = map(bytes, self.received.values())
+        return Finished(self.process.pid, self.process.wait(), out, err, reason)
+
+    def _exchange(self, timeout: float | None, latest: float | None) -> str | None:
         """Exchange until the process has ended; returns why it must be ended, if it must."""
         began = time.monotonic()
         ends = [latest] if latest is not None else []

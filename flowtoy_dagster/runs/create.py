@@ -94,24 +94,39 @@ def create_run(
         RunError: the parent has been deleted.
         ValueError: a tag has a value that Dagster can't use.
     """
-    if working_directory() is None:
-        raise UsageError(f"{DELETED}\n    change to one that exists")
-    check_executor(flow)
-    given = check_run_tags(tags or {})
+    _check_place(flow)
     flow = bound(flow)
     logger.debug("%s", describe_limits(flow, workers))
     run_id = str(uuid.uuid4())
-    own_tags = _own_tags(flow, run_id, given, reuse, carrier)
-    if recording is not None:
-        own_tags[RECORDING_TAG] = recording_tag(run_id, recording.mode)
-        records_of(history.instance.storage_directory()).keep_recording(run_id, recording)
+    own_tags = _own_tags(flow, run_id, check_run_tags(tags or {}), reuse, carrier)
+    own_tags |= _keep_recording(history, run_id, recording)
     with history.configs.keeping():
-        if reuse is not None and not history.instance.has_run(reuse.parent.run_id):
-            raise RunError(f"run {reuse.parent.run_id[:8]} has been deleted meanwhile")
+        _check_parent(history, reuse)
         job, reference = _saved_job(history, flow)
         own_tags[CONFIG_TAG] = reference
         run = _store_run(history, flow, job, workers, run_id, own_tags, reuse, remote_origin)
     return job, run
+
+
+def _check_place(flow: Flow) -> None:
+    if working_directory() is None:
+        raise UsageError(f"{DELETED}\n    change to one that exists")
+    check_executor(flow)
+
+
+def _keep_recording(
+    history: History, run_id: str, recording: Recording | None
+) -> dict[str, str]:
+    """Keep what a run's calls are recorded to or answered from; gives the run's tag for it."""
+    if recording is None:
+        return {}
+    records_of(history.instance.storage_directory()).keep_recording(run_id, recording)
+    return {RECORDING_TAG: recording_tag(run_id, recording.mode)}
+
+
+def _check_parent(history: History, reuse: Reuse | None) -> None:
+    if reuse is not None and not history.instance.has_run(reuse.parent.run_id):
+        raise RunError(f"run {reuse.parent.run_id[:8]} has been deleted meanwhile")
 
 
 def _own_tags(

@@ -124,15 +124,13 @@ def plan_retry(
     reasons = _first_reasons(history, parent, chosen, status, changed)
     first = _first_step(chosen, from_step)
     reasons |= dict.fromkeys(first, "you asked to start from it")
-    origins = set(changed) | first
+    origins = {*changed, *first}
     fresh = steps_after(chosen, origins) | first
     _spread(chosen, reasons, origins)
     skipped = {name for name, step in status.steps.items() if step.by_condition}
     _ask_again(chosen, reasons, skipped)
     _close_again(chosen, reasons)
-    if not reasons:
-        what = "succeeded or was skipped by a condition" if skipped else "succeeded"
-        raise UsageError(f"every step of run {parent.run_id[:8]} {what}: nothing to retry")
+    _check_reasons(reasons, parent, skipped)
     reusing = _reusable_items(history, parent, chosen, set(reasons) - fresh)
     return RetryPlan(parent, chosen, reasons, changed, frozenset(skipped), reusing)
 
@@ -217,6 +215,12 @@ def why_gone(record: StepRecord | None, flow: Flow, step: Step) -> str | None:
         return None
     reason = why_stale(step, record.outputs)
     return reason and FlowSecrets(flow).mask(os.environ).including(record.secrets).text(reason)
+
+
+def _check_reasons(reasons: Mapping[str, str], parent: dg.DagsterRun, skipped: set[str]) -> None:
+    if not reasons:
+        what = "succeeded or was skipped by a condition" if skipped else "succeeded"
+        raise UsageError(f"every step of run {parent.run_id[:8]} {what}: nothing to retry")
 
 
 def _spread(flow: Flow, reasons: dict[str, str], origins: set[str]) -> None:

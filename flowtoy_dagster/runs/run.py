@@ -133,13 +133,10 @@ def run_flow(
         ConfigError: the configuration can't run, or a parameter's value is missing or wrong.
         UsageError: `max_workers` is below 1, or a recording can't be used.
         HomeError: the home folder can't be used.
-        RunError: the run can't be carried out: its history can't be written, its workers can't
-            start.
+        RunError: the run's history can't be written, or its workers can't start.
         RunInterrupted: Ctrl-C or SIGTERM; carries the run as it ended.
     """
-    flow = config if isinstance(config, Flow) else load_flow(config)
-    if params:
-        flow = bind(flow, params, before=flow.values)
+    flow = _flow(config, params)
     workers = worker_count(flow, max_workers)
     recording = recording_for(flow, record, replay)
     with History(Path(home) if home is not None else None) as history:
@@ -148,6 +145,11 @@ def run_flow(
             history, flow, workers, tags=tags, on_change=on_change, on_created=on_created,
             recording=recording,
         )
+
+
+def _flow(config: Config | Flow, params: Mapping[str, Any] | None) -> Flow:
+    flow = config if isinstance(config, Flow) else load_flow(config)
+    return bind(flow, params, before=flow.values) if params else flow
 
 
 def start(
@@ -180,9 +182,24 @@ def start(
         )
     if on_created is not None:
         on_created(run.run_id)
-    builder = history.builder(run, flow)
-    notify = on_change or log_warnings
+    status, interrupted = _follow(history, flow, job, run, on_change or log_warnings)
+    finished = finished_run(history, run, flow, status, FlowSecrets(flow).mask(os.environ))
+    if recording is not None:
+        if recording.replays:
+            finished.unrecorded_calls = tuple(history.store.unrecorded(run.run_id))
+        else:
+            end_recording(history, recording, flow, finished.status, finished.mask)
+    notify_of_end(history, run, flow, finished.status)
+    if interrupted and finished.status.state == "cancelled":
+        raise RunInterrupted(f"interrupted: run {run.run_id[:8]} is cancelled", finished)
+    return finished
 
+
+def _follow(
+    history: History, flow: Flow, job: ReconstructableJob, run: dg.DagsterRun, notify: Listener
+) -> tuple[RunStatus, bool]:
+    """Execute a run, and tell of each change; gives how it ended, and whether by an interrupt."""
+    builder = history.builder(run, flow)
     one_at_a_time = threading.RLock()
 
     def take_in(event: DagsterEvent) -> None:
@@ -197,18 +214,7 @@ def start(
         builder.status.state = _end_of_interrupted(history.instance, run)
     for change in builder.finish(steady_time()):
         notify(change)
-    finished = finished_run(
-        history, run, flow, builder.status, FlowSecrets(flow).mask(os.environ)
-    )
-    if recording is not None:
-        if recording.replays:
-            finished.unrecorded_calls = tuple(history.store.unrecorded(run.run_id))
-        else:
-            end_recording(history, recording, flow, finished.status, finished.mask)
-    notify_of_end(history, run, flow, finished.status)
-    if interrupted and finished.status.state == "cancelled":
-        raise RunInterrupted(f"interrupted: run {run.run_id[:8]} is cancelled", finished)
-    return finished
+    return builder.status, interrupted
 
 
 def log_warnings(change: Change) -> None:

@@ -128,9 +128,9 @@ def test_only_the_named_steps_run_with_what_another_run_left(
 
 def test_only_and_with_go_together() -> None:
     with pytest.raises(UsageError, match="add --only STEP"):
-        Wanted((), "last", (), ())
+        Wanted((), (), "last", (), ())
     with pytest.raises(UsageError, match="add --with RUN, such as --with last"):
-        Wanted(("a",), None, (), ())
+        Wanted((), ("a",), None, (), ())
 
 
 def test_names_after_the_first_are_no_files(flowtoy: Callable[..., Any], tmp_path: Path) -> None:

@@ -28,23 +28,28 @@ class Format(str, Enum):
     json = "json"
 
 
+DrawnConfig = Annotated[
+    Optional[list[str]],  # noqa: UP045 - Typer reads these at run time
+    typer.Argument(metavar="CONFIG", autocompletion=complete_flows,
+                   help="YAML files, merged left to right; - is standard input. With --run, the"
+                        " default is the flow that ran."),
+]
+DrawingFormat = Annotated[
+    Format,
+    typer.Option("--format", help="Print text for a terminal, Mermaid, DOT, SVG (needs"
+                                  " Graphviz) or JSON."),
+]
+ColouringRun = Annotated[
+    Optional[str],  # noqa: UP045
+    typer.Option("--run", metavar="RUN", autocompletion=complete_runs,
+                 help="Colour the steps by their state in this run."),
+]
+
+
 def graph(
-    config: Annotated[
-        Optional[list[str]],  # noqa: UP045 - Typer reads these at run time
-        typer.Argument(metavar="CONFIG", autocompletion=complete_flows,
-                       help="YAML files, merged left to right; - is standard input. With --run, the"
-                            " default is the flow that ran."),
-    ] = None,
-    output: Annotated[
-        Format,
-        typer.Option("--format", help="Print text for a terminal, Mermaid, DOT, SVG (needs"
-                                      " Graphviz) or JSON."),
-    ] = Format.text,
-    run: Annotated[
-        Optional[str],  # noqa: UP045
-        typer.Option("--run", metavar="RUN", autocompletion=complete_runs,
-                     help="Colour the steps by their state in this run."),
-    ] = None,
+    config: DrawnConfig = None,
+    output: DrawingFormat = Format.text,
+    run: ColouringRun = None,
     debug: Debug = False,
 ) -> None:
     """Draw the graph of a flow: which step waits for which.

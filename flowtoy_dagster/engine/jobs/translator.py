@@ -103,12 +103,7 @@ class FlowTranslator:
             step.name: self._op(flow, step, job_name, secrets, mask, claims_places)
             for step in flow.steps
         }
-        graph = GraphDefinition(
-            name=job_name,
-            description=mask.text(flow.description) if flow.description else None,
-            node_defs=list(ops.values()),
-            dependencies=_dependencies(flow, ops),
-        )
+        graph = _graph(flow, job_name, ops, mask)
         around = storing_cursors(flow)
         job = graph.to_job(
             name=job_name,
@@ -158,6 +153,17 @@ class FlowTranslator:
             required_resource_keys={IO_MANAGER, PARAMS} if flow.params else {IO_MANAGER},
             pool=spec.pool,
         )
+
+
+def _graph(
+    flow: Flow, name: str, ops: Mapping[str, OpDefinition], mask: Mask
+) -> GraphDefinition:
+    return GraphDefinition(
+        name=name,
+        description=mask.text(flow.description) if flow.description else None,
+        node_defs=list(ops.values()),
+        dependencies=_dependencies(flow, ops),
+    )
 
 
 def awaited_output(upstream: Step, step: Step) -> str:

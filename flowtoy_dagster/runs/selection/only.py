@@ -91,9 +91,18 @@ def select(
             f"    --with last:{flow.name} names the latest run of this one"
         )
     flow = bind(flow, texts=params, files=params_files, before=before.values)
-    status = history.status(parent, before)
     chosen = frozenset(names)
-    look = _Look(history, parent, flow, status)
+    needed = _needed(flow, chosen, _Look(history, parent, flow, history.status(parent, before)))
+    changed = needed & differences(before, flow).keys()
+    return Selection(parent, flow, chosen, needed, frozenset(changed))
+
+
+def _needed(flow: Flow, chosen: frozenset[str], look: _Look) -> frozenset[str]:
+    """The steps that do not run, and that those that do depend on.
+
+    Raises:
+        UsageError: something that a step needs is not in the run.
+    """
     needed, problems = set[str](), []
     for step in flow.steps:
         for dependency in step.dependencies if step.name in chosen else ():
@@ -106,8 +115,7 @@ def select(
         raise UsageError("\n".join([
             *problems, "    name these steps with --only too, or another run with --with",
         ]))
-    changed = needed & differences(before, flow).keys()
-    return Selection(parent, flow, chosen, frozenset(needed), frozenset(changed))
+    return frozenset(needed)
 
 
 def _check_names(flow: Flow, names: Sequence[str]) -> None:

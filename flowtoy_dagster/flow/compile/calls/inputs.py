@@ -63,12 +63,20 @@ def input_of(
         return StepInput("payload", value, path)
     if not others:
         return StepInput("request", {name: value[name] for name in named}, path)
+    _note_mixture(others, keys, source, path, draft)
+    return StepInput("none", value, path)
+
+
+def _note_mixture(
+    others: Sequence[str], keys: Collection[str], source: Source, path: KeyPath, draft: Draft
+) -> None:
+    """Note why an input that has request keys may not have others."""
     of_step = key_of_step(others)
     if of_step is not None:
         message = f"'{of_step}' is a key of the step, not of its input"
         hint = "move it one level to the left"
         draft.problems.error((*path, of_step), message, hint, key=True)
-        return StepInput("none", value, path)
+        return
     listed = ", ".join(f"'{name}'" for name in others)
     question = several_meant(others, keys)
     hint = question or (
@@ -77,7 +85,6 @@ def input_of(
     )
     message = f"the input mixes request keys of '{source.type}' with others: {listed}"
     draft.problems.error((*path, others[0]), message, hint, key=True)
-    return StepInput("none", value, path)
 
 
 def _warn_of_other_words(
