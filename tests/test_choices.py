@@ -75,7 +75,7 @@ flow:
 """
 
 
-@pytest.mark.timeout(400)
+@pytest.mark.timeout(800)
 def test_what_a_run_shows_of_the_choices(
     flowtoy: Callable[..., Any], write: Callable[..., Path]
 ) -> None:

@@ -207,7 +207,7 @@ def run_console(block: Block, shell: Shell) -> None:
 
 
 @pytest.mark.usefixtures("made_home")
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(600)
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_the_commands_of_a_page_do_what_it_says(
     page: Path, tmp_path: Path, shell: Shell

@@ -31,7 +31,7 @@ def shell(script: str, *arguments: str | Path, cwd: Path | None = None) -> Any:
     """Run a shell script with the command as `"$@"`."""
     return subprocess.run(
         ["sh", "-c", script, "sh", *FLOWTOY, *map(str, arguments)],
-        capture_output=True, text=True, timeout=100, cwd=cwd,
+        capture_output=True, text=True, timeout=200, cwd=cwd,
     )
 
 
@@ -119,7 +119,7 @@ def test_a_run_under_nohup_goes_on_after_a_hangup(
             time.sleep(0.05)
         process.send_signal(signal.SIGHUP)
         (tmp_path / "go").touch()
-        stderr = process.communicate(timeout=60)[1]
+        stderr = process.communicate(timeout=200)[1]
     assert process.returncode == 0, stderr
 
 
@@ -145,7 +145,7 @@ def test_ctrl_c_while_modules_load_is_an_interrupt_at_any_moment(
         assert process.stderr.readline() == "ready\n"
         time.sleep(0.15 * number if number < 6 else 0.05)
         process.send_signal(signal.SIGINT)
-        stderr = process.communicate(timeout=60)[1]
+        stderr = process.communicate(timeout=200)[1]
         assert process.returncode == 130, (arguments, stderr)
         assert "Traceback" not in stderr
         assert "can't import" not in stderr

@@ -201,7 +201,7 @@ def test_a_shell_s_process_substitution_gets_the_outputs(tmp_path: Path) -> None
     line = f"{flowtoy} run flow.yaml -j -o >(cat > got) > printed && cat got printed"
     line += f"; {flowtoy} runs outputs last -j > /dev/stdout"
     done = subprocess.run(
-        ["bash", "-c", line + "; wait"], cwd=tmp_path, capture_output=True, text=True, timeout=100
+        ["bash", "-c", line + "; wait"], cwd=tmp_path, capture_output=True, text=True, timeout=200
     )
     assert done.returncode == 0, done.stderr
     printed = (tmp_path / "printed").read_text()

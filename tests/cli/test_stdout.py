@@ -36,7 +36,7 @@ def test_whatever_a_command_prints_to_a_full_disk_is_one_clear_error() -> None:
     with FULL.open("wb") as full:
         done = subprocess.run(
             [sys.executable, "-m", "flowtoy_dagster", "--help"],
-            stdout=full, stderr=subprocess.PIPE, text=True, timeout=100,
+            stdout=full, stderr=subprocess.PIPE, text=True, timeout=200,
         )
     assert (done.returncode, done.stderr) == (1, "can't write to stdout: no space left on device\n")
 

@@ -113,7 +113,7 @@ def test_a_new_component_has_a_flow_to_begin_with() -> None:
             assert defs.resolve_job_def("hello").run_tags["flowtoy/flow"] == "hello"
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(600)
 def test_dg_checks_lists_and_launches_a_component(tmp_path: Path) -> None:
     package = tmp_path / "shop"
     folder = package / "defs" / "team" / "hello"

@@ -16,7 +16,7 @@ from flowtoy_dagster.runs.history import History
 from flowtoy_dagster.runs.retry import plan_retry
 
 # A server, and a process or more for each of the runs.
-pytestmark = pytest.mark.timeout(300)
+pytestmark = pytest.mark.timeout(600)
 PROVIDERS = Path(__file__).parents[1] / "packages" / "flowtoy_sample"
 EXECUTORS = ("warm", "multiprocess", "in_process")
 EDITED = """

@@ -157,7 +157,7 @@ def test_handlers_that_buffer_are_flushed_after_a_run(tmp_path: Path, made_home:
         log.warning("after")
         """
     subprocess.run(
-        [sys.executable, "-c", textwrap.dedent(program), tmp_path / "log"], check=True, timeout=100
+        [sys.executable, "-c", textwrap.dedent(program), tmp_path / "log"], check=True, timeout=200
     )
     assert (tmp_path / "log").read_text() == "before\nafter\n"
 

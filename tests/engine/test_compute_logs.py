@@ -30,7 +30,7 @@ def capture(folder: Path, body: str) -> tuple[subprocess.CompletedProcess[str], 
     """Run a program with `manager` and `children()`; gives it and the folder of its log files."""
     done = subprocess.run(
         [sys.executable, "-c", CAPTURE + body, str(folder)], capture_output=True, text=True,
-        timeout=60,
+        timeout=200,
     )
     return done, folder / "run" / "compute_logs"
 

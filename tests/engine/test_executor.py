@@ -241,7 +241,7 @@ def interrupt(
         (run,) = instance.get_runs()
         instance.report_run_canceling(run)
         process.send_signal(signal.SIGINT)
-        stdout, _ = process.communicate(timeout=60)
+        stdout, _ = process.communicate(timeout=200)
     finally:
         process.kill()
         process.wait()
@@ -364,7 +364,7 @@ def test_steps_see_the_environment_of_the_run_not_of_the_fork_server(
 ) -> None:
     place = [str(HERE), instance.root_directory, str(tmp_path)]
     done = subprocess.run(
-        [sys.executable, "-c", LATER, *place], capture_output=True, text=True, timeout=60
+        [sys.executable, "-c", LATER, *place], capture_output=True, text=True, timeout=200
     )
     assert done.returncode == 0, done.stderr
     (run,) = instance.get_runs()

@@ -78,12 +78,12 @@ def test_a_thread_of_a_call_makes_its_worker_end_only_while_it_is_busy(tmp_path:
     ended, go_on = threading.Semaphore(0), threading.Event()
     with Isolation(dict(os.environ), None) as isolation:
         threads.begin(lambda: None, ended.release)
-        assert ended.acquire(timeout=60)
+        assert ended.acquire(timeout=200)
     assert not isolation.tainted
     with isolation:
         threads.begin(lambda: go_on.wait(60) and None, ended.release)
     go_on.set()
-    assert ended.acquire(timeout=60)
+    assert ended.acquire(timeout=200)
     assert isolation.tainted
 
 

@@ -283,7 +283,7 @@ def test_processes_make_a_home_together_and_write_to_it(
         shutil.rmtree(home / name)
     own = []
     for process in writers(""):
-        stdout, stderr = process.communicate("x", timeout=60)
+        stdout, stderr = process.communicate("x", timeout=200)
         assert process.returncode == 0, stderr
         assert "lock" not in stderr
         own.append(stdout)
@@ -300,7 +300,7 @@ def test_processes_lose_no_event_of_one_run(
     with opened(home) as instance:
         shared = create_run_for_test(instance).run_id
     for process in writers(shared):
-        _, stderr = process.communicate("x", timeout=60)
+        _, stderr = process.communicate("x", timeout=200)
         assert process.returncode == 0, stderr
     with opened(home) as instance:
         told = [e.message for e in instance.all_logs(shared)]

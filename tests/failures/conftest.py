@@ -244,7 +244,7 @@ class Running:
 
     def end(self) -> int:
         """Wait for the command's end; gives its exit code."""
-        return self.process.wait(timeout=60)
+        return self.process.wait(timeout=200)
 
     @property
     def stderr(self) -> str:

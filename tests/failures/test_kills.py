@@ -320,7 +320,7 @@ def test_a_step_that_kills_the_fork_server_may_still_succeed(
     assert done.json["after"] == {"text": "survived\n"}
 
 
-@pytest.mark.timeout(100 + 30 * RUNS)
+@pytest.mark.timeout(300 + 30 * RUNS)
 def test_runs_that_are_killed_at_any_moment_spoil_no_store(
     begin: Begin, write: Callable[..., Path], wait_until: Wait, tmp_path: Path, home: Path,
     flowtoy: Callable[..., Any],

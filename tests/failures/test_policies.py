@@ -81,7 +81,7 @@ def test_the_model_halts_where_the_rules_say_so() -> None:
 
 @pytest.mark.parametrize("default", DEFAULTS)
 @pytest.mark.parametrize("executor", EXECUTORS)
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(600)
 def test_every_pair_of_policies_that_goes_on(
     executor: str, default: str, monkeypatch: pytest.MonkeyPatch, run_on: Callable[..., Any]
 ) -> None:

@@ -172,7 +172,7 @@ def test_flows_end_as_the_model_says(
 
 @settings(UNHURRIED, max_examples=4)
 @given(steps=flows(), default=DEFAULTS)
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(600)
 def test_flows_end_as_the_model_says_on_workers(
     steps: list[Planned],
     default: str | None,

@@ -51,7 +51,7 @@ def halting(executor: str) -> dict[str, Any]:
 
 # language 19.3
 @pytest.mark.parametrize("executor", ["in_process", "warm", "multiprocess"])
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(600)
 def test_closing_steps_run_when_the_run_halts(
     executor: str, run_on: Callable[..., Any]
 ) -> None:
@@ -124,7 +124,7 @@ ENDS = [("warm", "ctrl-c"), ("warm", "cancel"), ("in_process", "ctrl-c"),
         ("multiprocess", "ctrl-c")]
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(600)
 @pytest.mark.parametrize(("executor", "how"), ENDS)
 def test_always_steps_run_when_the_run_is_cancelled(
     executor: str, how: str, begin: Callable[..., Any], wait_until: Callable[..., None],
@@ -153,7 +153,7 @@ def test_always_steps_run_when_the_run_is_cancelled(
     }
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(600)
 @pytest.mark.parametrize("how", ["again", "grace"])
 def test_closing_steps_end_by_a_second_interrupt_and_when_the_grace_is_over(
     how: str, begin: Callable[..., Any], wait_until: Callable[..., None],
@@ -173,7 +173,7 @@ def test_closing_steps_end_by_a_second_interrupt_and_when_the_grace_is_over(
     wait_until(lambda: not running.processes(), "no process of the run is left")
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(600)
 @pytest.mark.parametrize("how", ["once", "again", "grace"])
 def test_an_always_step_that_runs_outlives_the_first_interrupt(
     how: str, begin: Callable[..., Any], wait_until: Callable[..., None],
@@ -207,7 +207,7 @@ def test_an_always_step_that_runs_outlives_the_first_interrupt(
     wait_until(lambda: not running.processes(), "no process of the run is left")
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(600)
 def test_closing_steps_run_when_the_time_of_the_run_is_over(
     flowtoy: Callable[..., Any], write: Callable[..., Path], tmp_path: Path
 ) -> None:
@@ -222,7 +222,7 @@ def test_closing_steps_run_when_the_time_of_the_run_is_over(
     assert not (tmp_path / "never").exists()
 
 
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(300)
 @pytest.mark.parametrize("how", ["once", "again", "grace"])
 def test_an_always_step_in_the_runs_own_process_outlives_the_first_interrupt(
     how: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

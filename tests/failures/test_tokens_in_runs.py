@@ -105,7 +105,7 @@ def let_an_hour_pass(home: Path, api: Api) -> None:
     api.valid.clear()
 
 
-@pytest.mark.timeout(240)
+@pytest.mark.timeout(500)
 def test_a_retry_an_hour_later_has_new_tokens_and_the_same_key(
     flowtoy: Callable[..., Any], write: Callable[..., Path], serve: Any, home: Path
 ) -> None:
@@ -141,7 +141,7 @@ def test_a_retry_an_hour_later_has_new_tokens_and_the_same_key(
     assert {stat.S_IMODE(path.stat().st_mode) for path in holding} == {0o600}
 
 
-@pytest.mark.timeout(240)
+@pytest.mark.timeout(500)
 def test_a_worker_that_is_killed_in_a_post_says_why_it_is_not_repeated(
     flowtoy: Callable[..., Any], write: Callable[..., Path], serve: Any
 ) -> None:

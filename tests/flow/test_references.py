@@ -122,6 +122,11 @@ def test_references_tell_the_output_and_the_attribute(template: str, expected: R
         ("a\n{{ flows.a.", "not a valid template", 2),
         ("{{ x | nofilter }}", "no filter 'nofilter'", 1),
         ("\n\n{{ x is notest }}", "no test 'notest'", 3),
+        ("{{ x | map('uper') | list }}", "no filter 'uper'", 1),
+        ("{{ x | select('evenn') | list }}", "no test 'evenn'", 1),
+        ("{{ x | reject('evenn') | list }}", "no test 'evenn'", 1),
+        ("{{ x | selectattr('a', 'equalsto', 1) | list }}", "no test 'equalsto'", 1),
+        ("{{ x | rejectattr('a', 'equalsto', 1) | list }}", "no test 'equalsto'", 1),
         ("{% include 'x' %}", "'include' can't be used", 1),
         ("{% set steps = 1 %}", "'steps' can't be assigned", 1),
         ("{% macro m(env) %}{% endmacro %}", "'env' can't be assigned", 1),
@@ -134,6 +139,18 @@ def test_mistakes_tell_their_line(template: str, part: str, line: int) -> None:
     with pytest.raises(TemplateMistake, match=part.replace("(", r"\(")) as raised:
         references(template)
     assert raised.value.line == line
+
+
+@pytest.mark.parametrize(
+    "template",
+    [
+        "{{ x | map(attribute='uper') | list }}", "{{ x | map(params.name) | list }}",
+        "{{ x | select | list }}", "{{ x | selectattr('evenn') | list }}",
+        "{{ x | join('uper') }}", "{{ x | map('upper') | select('even') | list }}",
+    ],
+)
+def test_what_names_no_filter_and_no_test_is_none(template: str) -> None:
+    references(template)
 
 
 def test_references_tell_their_line() -> None:

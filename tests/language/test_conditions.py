@@ -50,7 +50,7 @@ def history(home: Path) -> Iterator[History]:
 
 # language 19.1, 19.2
 @pytest.mark.parametrize("executor", ["in_process", "warm", "multiprocess"])
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(600)
 def test_conditions_are_alike_on_all_executors(executor: str, history: History) -> None:
     done = run_flow(flow(executor))
     assert done.success, [step.error for step in done.status.steps.values()]

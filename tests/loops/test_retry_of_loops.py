@@ -211,7 +211,7 @@ def _arguments(history: History, run_id: str) -> tuple[Any, ...]:
     return (rebuild_arguments(history.home, run.tags["flowtoy/config"]),)
 
 
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(1000)
 @pytest.mark.parametrize("whom", ["run", "worker"])
 @pytest.mark.skipif(sys.platform != "linux", reason="looks for the worker in /proc")
 def test_a_kill_loses_only_the_items_that_were_running(

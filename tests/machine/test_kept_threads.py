@@ -50,7 +50,7 @@ def test_each_works_in_a_thread_of_its_own_at_the_same_time(threads: KeptThreads
     for _ in range(4):
         threads.begin(lambda: together.wait(60) and None, done.release)
     for _ in range(4):
-        assert done.acquire(timeout=60)
+        assert done.acquire(timeout=200)
 
 
 def test_a_thread_that_gets_nothing_to_do_ends(threads: KeptThreads) -> None:
@@ -63,7 +63,7 @@ def test_work_that_comes_as_a_thread_leaves_is_done(threads: KeptThreads) -> Non
     done = threading.Semaphore(0)
     for _ in range(30):
         threads.begin(lambda: None, done.release)
-        assert done.acquire(timeout=60)
+        assert done.acquire(timeout=200)
         time.sleep(0.0985)  # about as long as a thread waits
     _wait_for(lambda: not _alive())
 

@@ -29,7 +29,7 @@ flow:
   - {{name: waits, source: {{type: process, command: [sh, -c, "echo $$ > {started}; sleep 600"]}}}}
   - {{name: after, depends_on: waits, source: env}}
   - {{name: cleans up, run_if: always, source: env}}
-runner: {{executor: {executor}, grace: 30}}
+runner: {{executor: {executor}, grace: 200}}
 """
 
 

@@ -84,7 +84,7 @@ def answer_together(shop: ModuleType, monkeypatch: pytest.MonkeyPatch, *paths: s
 
         def answer(*arguments: Any) -> Any:
             if next(first, False):
-                barrier.wait(timeout=60)
+                barrier.wait(timeout=200)
             return endpoint.answer(*arguments)
 
         return endpoint._replace(answer=answer) if endpoint.path in paths else endpoint
@@ -351,7 +351,7 @@ def test_a_home_that_is_deleted_while_a_run_goes_on_is_an_error(
 # Dagster calls the class of a check deprecated, also when an event is unpickled.
 @pytest.mark.filterwarnings("ignore:Class `ExpectationResult`:DeprecationWarning")
 @pytest.mark.parametrize("executor", ["in_process", "multiprocess"])
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(300)
 def test_what_a_step_waits_for_is_told_while_it_waits(executor: str, tmp_path: Path) -> None:
     go = tmp_path / "go"
     seen = []

@@ -127,7 +127,7 @@ def test_a_live_process_is_not_taken_for_dead_from_another_namespace(mount: list
     for session in (session_id(), text(mine()._replace(pid="1"))):
         done = subprocess.run(
             ["unshare", "-pf", *mount, sys.executable, "-c", asks, session],
-            capture_output=True, text=True, timeout=60, check=True,
+            capture_output=True, text=True, timeout=200, check=True,
         )
         there, own = done.stdout.split()
         assert there == "UNKNOWN"

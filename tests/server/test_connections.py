@@ -143,7 +143,7 @@ def test_who_waits_no_more_takes_no_turn() -> None:
         assert source.asked - asked < 300
 
 
-@pytest.mark.timeout(240)
+@pytest.mark.timeout(500)
 def test_a_thousand_connections_harm_neither_the_run_nor_its_readers(
     serving: Callable[..., Any], write: Callable[..., Any], tmp_path: Any
 ) -> None:

@@ -79,7 +79,7 @@ def runs_of(served: Serving, change: str = "") -> Any:
     return answer.json()["data"]
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(600)
 def test_no_request_of_another_page_changes_anything(watched: Serving) -> None:
     cookie = watched.ask(f"/?token={watched.token}", Cookie="").headers["set-cookie"].split(";")[0]
     before = runs_of(watched)
@@ -107,7 +107,7 @@ def test_no_request_of_another_page_changes_anything(watched: Serving) -> None:
     assert answer["deletePipelineRun"]["__typename"] == "DeletePipelineRunSuccess"
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(600)
 def test_the_status_api_answers_whatever_is_asked(
     serving: Callable[..., Serving], write: Callable[..., Any]
 ) -> None:

@@ -18,7 +18,7 @@ def state_of(page: Any, step: str) -> Any:
     return page.locator("li.step", has=page.get_by_text(step, exact=True))
 
 
-@pytest.mark.timeout(400)
+@pytest.mark.timeout(800)
 def test_the_page_follows_a_run(
     serving: Callable[..., Any], write: Callable[..., Path], tmp_path: Path,
     open_page: Callable[..., Any],

@@ -54,7 +54,7 @@ flow:
 
 
 # tools-2, cli: the page, its actions, and Dagster's pages on the same port
-@pytest.mark.timeout(400)
+@pytest.mark.timeout(800)
 def test_a_run_is_watched_fixed_run_again_and_ended_on_the_page(
     serving: Callable[..., Serving], write: Callable[..., Path], tmp_path: Path, browser: Any
 ) -> None:

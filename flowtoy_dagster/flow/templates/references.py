@@ -26,7 +26,11 @@ RESULT_ATTRIBUTES = ("success", "code", "notes", "data", "meta")
 _MAPPING_METHODS = ("items", "keys", "values", "get")
 _GIVEN_BY_JINJA = ("loop", "caller", "varargs", "kwargs", "self", "super")
 _REFUSED = (nodes.Include, nodes.Import, nodes.FromImport, nodes.Extends, nodes.Block)
-
+_GIVE_TO: Mapping[str, tuple[str, int]] = {
+    "map": ("filter", 0), "select": ("test", 0), "reject": ("test", 0), "selectattr": ("test", 1),
+    "rejectattr": ("test", 1),
+}
+"""Filters that give each item to the filter or test that one of their arguments names."""
 
 
 @dataclass(frozen=True)
@@ -305,13 +309,25 @@ def _check(node: nodes.Node) -> None:
             f"'{node.name}' can't be assigned: it is the name of flowtoy's own", node.lineno,
             "choose another name",
         )
-    if isinstance(node, (nodes.Filter, nodes.Test)):
-        is_filter = isinstance(node, nodes.Filter)
-        known = environment.filters if is_filter else environment.tests
-        if node.name not in known:
-            kind = type(node).__name__.lower()
-            question = nearest(node.name, sorted(known)).question
-            raise TemplateMistake(f"there is no {kind} '{node.name}'", node.lineno, question)
+    for kind, name in _filters_and_tests(node):
+        known = environment.filters if kind == "filter" else environment.tests
+        if name not in known:
+            question = nearest(name, sorted(known)).question
+            raise TemplateMistake(f"there is no {kind} '{name}'", node.lineno, question)
+
+
+def _filters_and_tests(node: nodes.Node) -> Iterator[tuple[str, str]]:
+    """Which filter or test a node is, and which one it gives its items to: `map('upper')`."""
+    if isinstance(node, nodes.Test):
+        yield "test", node.name
+    if not isinstance(node, nodes.Filter):
+        return
+    yield "filter", node.name
+    kind, place = _GIVE_TO.get(node.name, ("", 0))
+    if kind and len(node.args) > place:
+        named = node.args[place]
+        if isinstance(named, nodes.Const) and isinstance(named.value, str):
+            yield kind, named.value
 
 
 def _chain(node: nodes.Node) -> tuple[nodes.Node, list[str | None], list[nodes.Node]]:

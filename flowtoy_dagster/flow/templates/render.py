@@ -92,7 +92,8 @@ def render(source: str, context: Mapping[str, Any], *, lenient: bool = False) ->
             return plain(value)
         return native(value)
     except jinja2.TemplateSyntaxError as error:
-        raise TemplateError(f"not a valid template: {why_no_template(error, source)[0]}") from None
+        reason = in_plain_words(why_no_template(error, source)[0])
+        raise TemplateError(f"not a valid template: {reason}") from None
     except jinja2.exceptions.SecurityError as error:
         raise TemplateError(f"not allowed in a template: {error}") from None
     except (jinja2.TemplateError, ArithmeticError, LookupError, TypeError, ValueError) as error:
@@ -102,16 +103,19 @@ def render(source: str, context: Mapping[str, Any], *, lenient: bool = False) ->
     except TemplateError:
         raise
     except Exception as error:  # noqa: BLE001 - filters raise whatever their work on a value raises
-        raise TemplateError(f"{type(error).__name__}: {error}".rstrip(": ")) from None
+        raise TemplateError(_of_unknown(error)) from None
 
 
 def _message_of(error: Exception, source: str, context: Mapping[str, Any]) -> str:
     if isinstance(error, jinja2.UndefinedError) and error.message:
         # Why the name is missing, as `Names` has said it; or what has no such part.
-        return missing_part(source, context, error.message) or error.message
-    if isinstance(error, TypeError):
-        return in_plain_words(str(error))
-    return str(error) or type(error).__name__
+        return missing_part(source, context, error.message) or in_plain_words(error.message)
+    return in_plain_words(str(error)) or type(error).__name__
+
+
+def _of_unknown(error: Exception) -> str:
+    told = in_plain_words(str(error))
+    return told if told != str(error) else f"{type(error).__name__}: {error}".rstrip(": ")
 
 
 def render_all(

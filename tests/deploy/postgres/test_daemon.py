@@ -158,7 +158,7 @@ def end(services: list[subprocess.Popen[bytes]]) -> None:
 
 
 # One test: the deployment takes longer to start than all that is looked at in it.
-@pytest.mark.timeout(500)
+@pytest.mark.timeout(1000)
 def test_a_deployment_queues_limits_schedules_and_tells_of_its_runs(team: Team) -> None:
     team.until(lambda: "waits" in jobs_of(team), "the flows were not loaded")
     # It is on already; but the daemon may only hear of it when this minute is over.

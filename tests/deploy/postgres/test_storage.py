@@ -209,7 +209,7 @@ def test_processes_make_the_tables_together_and_lose_no_event(
             process.stdin.write("x")
             process.stdin.flush()
         for process in processes:
-            stdout, stderr = process.communicate(timeout=60)
+            stdout, stderr = process.communicate(timeout=200)
             assert process.returncode == 0, stderr
             own.append(stdout)
     finally:

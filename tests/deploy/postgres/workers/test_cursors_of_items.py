@@ -85,7 +85,7 @@ def test_values_are_stored_when_all_of_the_run_has_succeeded(
     assert known.stored() == {"a": 9, "b": 9, "c": 9}
 
 
-@pytest.mark.timeout(200)
+@pytest.mark.timeout(500)
 def test_an_item_whose_worker_is_killed_is_read_again_and_no_other_one_is(
     here: Any, shops: Callable[..., Any]
 ) -> None:
@@ -140,7 +140,7 @@ def test_a_run_whose_process_is_killed_stores_nothing_and_a_retry_reads_no_item_
 
 
 @pytest.mark.parametrize("signals", [1, 2])
-@pytest.mark.timeout(200)
+@pytest.mark.timeout(500)
 def test_a_worker_that_is_to_end_loses_no_item_and_reads_none_again_that_was_read(
     here: Any, shops: Callable[..., Any], signals: int
 ) -> None:

@@ -26,7 +26,7 @@ from flowtoy_dagster.runs.history import History
 pytestmark = pytest.mark.filterwarnings("ignore:Class `ExpectationResult`:DeprecationWarning")
 
 
-@pytest.mark.timeout(200)
+@pytest.mark.timeout(500)
 def test_a_process_that_outlives_the_lease_of_its_worker_stores_nothing(
     here: Any, write: Callable[..., Path], tmp_path: Path
 ) -> None:
@@ -124,7 +124,7 @@ def test_an_event_is_stored_only_while_its_step_is_held(
         assert stored() == before + 1
 
 
-@pytest.mark.timeout(200)
+@pytest.mark.timeout(500)
 def test_a_worker_ends_the_steps_of_a_run_whose_process_is_gone_and_begins_no_others(
     here: Any, write: Callable[..., Path], tmp_path: Path
 ) -> None:

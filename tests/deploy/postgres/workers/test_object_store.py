@@ -64,7 +64,7 @@ def shared(
     return variables
 
 
-@pytest.mark.timeout(400)
+@pytest.mark.timeout(800)
 def test_records_files_logs_and_retries_go_through_the_object_store(
     shared: dict[str, str], here: Any, write: Callable[..., Path], tmp_path: Path,
 ) -> None:

@@ -49,7 +49,7 @@ def with_files(machines: Any, name: str) -> Path:
     return folder
 
 
-@pytest.mark.timeout(200)
+@pytest.mark.timeout(500)
 def test_a_store_that_does_not_answer_costs_no_worker_its_steps(
     here: Any, write: Callable[..., Path], tmp_path: Path
 ) -> None:
