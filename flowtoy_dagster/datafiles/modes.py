@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from flowtoy_dagster.datafiles.part_file import sync_folder
+from flowtoy_dagster.datafiles.regular import open_regular
 
 PRIVATE = 0o600
 PRIVATE_FOLDER = 0o700
@@ -48,12 +49,12 @@ def open_in_mode(path: Path, flags: int) -> int:
         flags: as `os.open` takes them.
 
     Raises:
-        OSError: it can't be opened.
+        OSError: it can't be opened, or is no file.
     """
     mode = mode_in(path.parent)
     if mode == PRIVATE:
-        return os.open(path, flags | os.O_CREAT, mode)
-    descriptor = patiently(lambda: os.open(path, flags | os.O_CREAT, mode))
+        return open_regular(path, flags | os.O_CREAT, mode)
+    descriptor = patiently(lambda: open_regular(path, flags | os.O_CREAT, mode))
     # The umask may have taken away what the group needs; of another's file, that user sees to it.
     with contextlib.suppress(PermissionError):
         if stat.S_IMODE(os.fstat(descriptor).st_mode) != mode:

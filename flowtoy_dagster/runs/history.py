@@ -264,10 +264,18 @@ class History:
                 step.cursor = None
         return {name: before[name] for name, key in keys.items() if key not in executed}
 
-    def record(self, run: dg.DagsterRun, step_key: str) -> StepRecord | None:
-        """The record of a step, from the run or from the one that it reuses it of."""
+    def record(
+        self, run: dg.DagsterRun, step_key: str, *, is_due: bool = False
+    ) -> StepRecord | None:
+        """The record of a step, from the run or from the one that it reuses it of.
+
+        Args:
+            run: the run.
+            step_key: the step.
+            is_due: whether to warn where there is none.
+        """
         origin = self.origin(run, step_key)
-        return self.store.read(origin, step_key)
+        return self.store.read(origin, step_key, is_due=is_due)
 
     def origin(self, run: dg.DagsterRun, step_key: str) -> str:
         """The run that executed a step: the run itself, or the one that it reuses it of."""
@@ -279,7 +287,8 @@ class History:
         """Each step's written name and its record; None where it did not succeed."""
         keys = step_keys(status.steps)
         for name, step in status.steps.items():
-            yield name, self.record(run, keys[name]) if step.state == "succeeded" else None
+            has_one = step.state == "succeeded"
+            yield name, self.record(run, keys[name], is_due=True) if has_one else None
 
     def captured(self, run: dg.DagsterRun, step: str | None) -> Iterator[tuple[str, str, bytes]]:
         """What steps printed: step, `stdout` or `stderr`, and the bytes."""

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Iterator, Mapping
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 import dagster as dg
 
 from flowtoy_dagster.engine.jobs.dagster_names import step_keys
+from flowtoy_dagster.engine.jobs.events.loops import told_counts
+from flowtoy_dagster.errors import RunError, system_reason
 from flowtoy_dagster.flow.secrets_of_flow import FlowSecrets, secret_outputs
 from flowtoy_dagster.masking.mask import Mask, hide
 from flowtoy_dagster.runs.history import History
@@ -29,10 +32,13 @@ class RunItems:
 
     def __init__(self, history: History, run: dg.DagsterRun, step: str) -> None:
         flow = history.flow(run)
+        self._has_results = True
         self._mask = FlowSecrets(flow).mask(os.environ)
         self._hidden = secret_outputs(flow, step)
         key = step_keys(each.name for each in flow.steps)[step]
-        self._stored: StoredItems = history.store.items(history.origin(run, key), key)
+        told = partial(told_counts, history.instance)
+        self._stored: StoredItems = history.store.items(history.origin(run, key), key, told)
+        self._name = f"the results of the items of step '{step}'"
 
     def facts(self, state: str | None = None) -> Iterator[dict[str, Any]]:
         """What became of the items, in their order.
@@ -99,16 +105,31 @@ class RunItems:
 
     @cached_property
     def _counts(self) -> ItemCounts:
-        try:
+        with self._reading():
             return self._stored.counts()
-        except FileNotFoundError:
-            return ItemCounts()
+        return ItemCounts()
+
+    def problems(self) -> list[str]:
+        """What is wrong with the results, in words."""
+        told = self._stored.told()
+        if not self._has_results:
+            gone = f"{self._stored.place}: the results of its items are gone"
+            return [gone] if told.ended else []
+        return list(self._stored.problems(told.ended - self._counts.ended))
 
     def _results(self) -> Iterator[ItemResult]:
-        try:
+        with self._reading():
             yield from self._stored.results()
+
+    @contextlib.contextmanager
+    def _reading(self) -> Iterator[None]:
+        try:
+            yield
         except FileNotFoundError:
-            return
+            self._has_results = False
+        except OSError as error:
+            reason = system_reason(error)
+            raise RunError(f"{self._name} can't be read: {self._stored.place}: {reason}") from None
 
     def _mask_of(self, item: ItemResult) -> Mask:
         return self._mask.including(item.secrets)

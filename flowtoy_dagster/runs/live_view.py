@@ -201,7 +201,7 @@ class _FollowedRun:
         ]
 
     def _record(self, name: str) -> StepRecord | None:
-        record = self._history.record(self.run, self._keys[name])
+        record = self._history.record(self.run, self._keys[name], is_due=True)
         if record is None:
             return None
         self.mask = self.mask.including(record.secrets_with(secret_outputs(self.flow, name)))

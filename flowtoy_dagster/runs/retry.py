@@ -7,6 +7,7 @@ import math
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ import dagster as dg
 import yaml
 
 from flowtoy_dagster.engine.jobs.dagster_names import step_keys
+from flowtoy_dagster.engine.jobs.events.loops import told_counts
 from flowtoy_dagster.engine.jobs.recordings.of_run import is_replay
 from flowtoy_dagster.engine.jobs.reuse import reusable_runs
 from flowtoy_dagster.errors import UsageError
@@ -34,6 +36,7 @@ from flowtoy_dagster.runs.sessions.carriers import (
 from flowtoy_dagster.runs.sessions.sessions import Carrier
 from flowtoy_dagster.runs.status.models import RunStatus
 from flowtoy_dagster.steps.outputs.stale import may_be_stale, why_stale
+from flowtoy_dagster.store.item_log import Reusable
 from flowtoy_dagster.store.record import StepRecord
 
 
@@ -47,8 +50,8 @@ class RetryPlan:
         reasons: for each step that runs, why; the others are reused.
         differences: for each step that differs from the parent's, the lines that do.
         skipped: the steps that a condition skipped in the parent.
-        reusing: the repeated steps that go on from what was done of them: how many of their items
-            may be reused, and of how many.
+        reusing: the repeated steps that go on from what was done of them: what of their items may
+            be reused.
     """
 
     parent: dg.DagsterRun
@@ -56,7 +59,7 @@ class RetryPlan:
     reasons: Mapping[str, str]
     differences: Mapping[str, tuple[str, ...]]
     skipped: frozenset[str] = frozenset()
-    reusing: Mapping[str, tuple[int, int]] = field(default_factory=dict)
+    reusing: Mapping[str, Reusable] = field(default_factory=dict)
 
     @property
     def reuse(self) -> Reuse:
@@ -71,6 +74,7 @@ class RetryPlan:
             told += [f"{name} differs from what ran:", *(f"    {line}" for line in lines)]
         for name, (what, why) in self.fates().items():
             told.append(f"{name:<{width}}  " + (f"{what:<6}  {why}" if why else what))
+            told += [f"    {problem}" for problem in self.problems(name)]
         return told
 
     def fates(self) -> dict[str, tuple[str, str]]:
@@ -84,10 +88,20 @@ class RetryPlan:
             is_skipped = step.name in self.skipped
             before = "a condition skipped it" if is_skipped else "it succeeded before"
             found[step.name] = ("runs", reason) if reason else ("reused", before)
-            reusable, total = self.reusing.get(step.name, (0, 0))
-            if reusable and step.name not in self.differences:
-                found[step.name] = f"{reusable:,} of {total:,} reused, {total - reusable:,} run", ""
+            items = self.reusing.get(step.name)
+            if items is not None and items.count and step.name not in self.differences:
+                runs = items.total - items.count
+                found[step.name] = f"{items.count:,} of {items.total:,} reused, {runs:,} run", ""
         return found
+
+    def problems(self, name: str) -> Sequence[str]:
+        """Why items of a step are run again that may have succeeded."""
+        items = self.reusing.get(name)
+        return items.problems if items is not None else ()
+
+    def all_problems(self) -> list[str]:
+        """The same of all steps."""
+        return [problem for step in self.flow.steps for problem in self.problems(step.name)]
 
 
 def plan_retry(
@@ -146,15 +160,16 @@ def _first_step(flow: Flow, name: str | None) -> set[str]:
 
 def _reusable_items(
     history: History, parent: dg.DagsterRun, flow: Flow, names: set[str]
-) -> dict[str, tuple[int, int]]:
-    """For the repeated ones of some steps, how many items may be reused, and of how many."""
+) -> dict[str, Reusable]:
+    """For the repeated ones of some steps, what of their items may be reused."""
     keys = step_keys(step.name for step in flow.steps)
-    found: dict[str, tuple[int, int]] = {}
+    told = partial(told_counts, history.instance)
+    found: dict[str, Reusable] = {}
     for step in flow.steps:
         if step.name in names and step.for_each is not None:
             key = keys[step.name]
             before = reusable_runs(parent, key, history.instance.get_run_by_id)
-            found[step.name] = history.store.reusable_items([*before, parent.run_id], key)
+            found[step.name] = history.store.reusable_items([*before, parent.run_id], key, told)
     return found
 
 

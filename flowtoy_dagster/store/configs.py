@@ -97,8 +97,9 @@ class ConfigStore:
         places = packed(flow.written, flow.files) if flow.written is not None else None
         if places is not None:
             key, data = f"{reference}{_PLACES}", dumps(places)
-            if self._store.exists(key) and self._store.read(key) == data:
-                return reference
+            with contextlib.suppress(OSError):  # what can't be read is written anew
+                if self._store.read(key) == data:
+                    return reference
             self._put(key, data)
         return reference
 
@@ -187,9 +188,10 @@ class ConfigStore:
                 raise self._unwritable(error) from None
             yield
 
-    def _unwritable(self, error: OSError) -> HomeError:
+    def _unwritable(self, error: OSError, key: str | None = None) -> HomeError:
         reason = system_reason(error)
-        return HomeError(f"{self._place} can't be written: {reason}")
+        of_one = f"\n    {self._store.url}/{key}" if key is not None else ""
+        return HomeError(f"{self._place} can't be written: {reason}{of_one}")
 
     def hold(self, location: str, references: Iterable[str]) -> None:
         """Hold configurations for a code location, in place of those that it held before.
@@ -233,7 +235,8 @@ class ConfigStore:
         try:
             self._store.put(key, data)
         except OSError as error:
-            raise self._unwritable(error) from None
+            is_odd = isinstance(error, IsADirectoryError)
+            raise self._unwritable(error, key if is_odd else None) from None
 
     def _read(self, reference: str) -> bytes | None:
         """The bytes of a configuration, if they are those that were saved."""

@@ -1,27 +1,26 @@
 """The results of a repeated step's items: a line each, appended when the item has ended.
 
 A killed process leaves the lines of the items that had ended. A line that is cut, or can't be read,
-counts as absent: its item is run again. Each attempt of the step begins with a line that says how
-many items there are; the last such line and what follows it are what the step's record refers to.
+counts as absent: its item is run again, and what is lost so is said. Each attempt of the step
+begins with a line that says how many items there are; the last such line and what follows it are
+what the step's record refers to.
 """
 
 from __future__ import annotations
 
-import contextlib
-import logging
 import os
 import threading
 from array import array
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, BinaryIO
 
+from flowtoy_dagster.errors import system_reason
 from flowtoy_dagster.json_text import dumps, loads_checked
 from flowtoy_dagster.steps.state.cursors import CursorUse
 from flowtoy_dagster.steps.state.items import ItemCounts, ItemResult
 from flowtoy_dagster.store.store import Store
 
-_LOG = logging.getLogger("flowtoy.store")
 _TOTAL = "items"
 _NONE = -1
 
@@ -40,11 +39,22 @@ class StoredItems:
     Args:
         store: where they are.
         key: the piece that has them.
+        told: how many items have ended how by what the run's history tells, which may be late.
     """
 
-    def __init__(self, store: Store, key: str) -> None:
+    def __init__(
+        self, store: Store, key: str, told: Callable[[], ItemCounts] = ItemCounts
+    ) -> None:
         self._store = store
         self.key = key
+        self.told = told
+        self._damaged = 0
+        self._is_empty = False
+
+    @property
+    def place(self) -> str:
+        """Where they are, for messages."""
+        return f"{self._store.url}/{self.key}"
 
     def lines(self) -> Iterator[tuple[int, int | None, ItemResult | None]]:
         """Each readable line's offset, and how many items it announces, or the result in it.
@@ -53,18 +63,32 @@ class StoredItems:
             FileNotFoundError: there are none.
             OSError: they can't be read.
         """
-        damaged, offset = 0, 0
+        self._damaged, self._is_empty, offset = 0, True, 0
         with self._store.open(self.key) as file:
             for line in file:
+                self._is_empty = False
                 found = _read(line)
                 if found is not None:
                     yield offset, found[0], found[1]
                 elif line.strip():
-                    damaged += 1
+                    self._damaged += 1
                 offset += len(line)
-        if damaged:
-            _LOG.warning("damaged lines in %s: %d; the results of these items count as absent",
-                         self.key, damaged)
+
+    def problems(self, lost: int) -> Iterator[str]:
+        """What is wrong with the piece, when its lines have been read.
+
+        Args:
+            lost: how many results are not there that the run's history tells of.
+        """
+        if self._damaged:
+            yield (
+                f"damaged lines in {self.place}: {self._damaged}; "
+                "the results of these items count as absent"
+            )
+        if lost > 0:
+            yield f"{self.place}: the results of {lost:,} of its items are gone"
+        elif self._is_empty:
+            yield f"{self.place} is empty: the results of its items are gone"
 
     def latest(self) -> tuple[int, dict[int, int]]:
         """How many items the last attempt of the step had, and the offset of each result."""
@@ -101,20 +125,35 @@ class StoredItems:
                     yield found[1]
 
 
-def reusable(places: Sequence[StoredItems]) -> tuple[int, int]:
-    """How many items have succeeded, and how many there were the last time.
+@dataclass(frozen=True)
+class Reusable:
+    """What a retry finds of the items of a repeated step.
+
+    Attributes:
+        count: how many have succeeded.
+        total: how many there were the last time.
+        problems: what is wrong with the places of their results, in words.
+    """
+
+    count: int
+    total: int
+    problems: tuple[str, ...] = ()
+
+
+def reusable(places: Sequence[StoredItems]) -> Reusable:
+    """What can be reused of the items of a step.
 
     Args:
         places: results of the same step, the most recent ones last.
     """
-    total, keys = 0, set[str]()
+    total, keys, problems = 0, set[str](), list[str]()
     for place in places:
-        with contextlib.suppress(OSError):
-            for _, announced, result in place.lines():
-                total = announced if announced is not None else total
-                if result is not None and result.state == "succeeded":
-                    keys.add(result.key)
-    return min(len(keys), total), total
+        successes = _Successes(place)
+        keys.update(key for key, _ in successes)
+        total = total if successes.total is None else successes.total
+        problems += successes.problems
+    total = total or max((place.told().total for place in places), default=0)
+    return Reusable(min(len(keys), total), total, tuple(problems))
 
 
 def _read(line: bytes) -> tuple[int | None, ItemResult | None] | None:
@@ -129,9 +168,26 @@ def _read(line: bytes) -> tuple[int | None, ItemResult | None] | None:
         if "cursor" in found:
             found["cursor"] = CursorUse.of(found["cursor"])
         result = ItemResult(**found)
-    except (ValueError, TypeError, KeyError):
+    except (ValueError, TypeError, KeyError, AttributeError):
         return None
-    return (None, result) if result.state in ("succeeded", "failed", "skipped") else None
+    return (None, result) if _is_sound(result) else None
+
+
+def _is_sound(result: ItemResult) -> bool:
+    """Whether the values of a result that was read are of the kinds that are written."""
+    return (
+        result.state in ("succeeded", "failed", "skipped")
+        and isinstance(result.index, int)
+        and isinstance(result.key, str)
+        and isinstance(result.error, (str, type(None)))
+        and isinstance(result.attempts, int)
+        and isinstance(result.outputs, dict)
+        and isinstance(result.call, str)
+        and all(isinstance(secret, str) for secret in result.secrets)
+        and isinstance(result.printed, dict)
+        and all(isinstance(text, str) for text in result.printed.values())
+        and isinstance(result.reused, bool)
+    )
 
 
 class StoredItemLog:
@@ -139,14 +195,18 @@ class StoredItemLog:
 
     Args:
         store: where they go.
-        key: the piece that they are appended to.
+        own: the piece that they are appended to.
         before: the pieces with results that may be reused, the most recent one last.
     """
 
-    def __init__(self, store: Store, key: str, before: Sequence[str] = ()) -> None:
+    def __init__(
+        self, store: Store, own: StoredItems, before: Sequence[StoredItems] = ()
+    ) -> None:
         self._store = store
-        self._key = key
+        self._own = own
+        self._key = own.key
         self._before = before
+        self._problems: list[str] = []
         self._lock = threading.Lock()
         self._file: BinaryIO | None = None
         self._size = 0
@@ -179,6 +239,10 @@ class StoredItemLog:
         with self._lock:
             self._offsets[result.index] = self._size
             self._write(line)
+
+    def problems(self) -> Sequence[str]:
+        """What is wrong with the results that might have been reused."""
+        return self._problems
 
     def end(self) -> None:
         """No more results will come: what there is survives a power cut, too.
@@ -214,21 +278,46 @@ class StoredItemLog:
     def _find_earlier(self) -> dict[str, _Place]:
         """Where the successes are that may be reused."""
         found: dict[str, _Place] = {}
-        for key in dict.fromkeys((*self._before, self._key)):
-            found.update(_successes(self._store, key))
+        places = {place.key: place for place in self._before}
+        if self._size or self._own.told().ended:  # else it was made just now
+            places[self._key] = self._own
+        for place in places.values():
+            successes = _Successes(place)
+            found.update((key, _Place(place.key, offset)) for key, offset in successes)
+            self._problems += successes.problems
         return found
 
 
-def _successes(store: Store, key: str) -> Iterator[tuple[str, _Place]]:
-    """The items' keys and places of the successes in a piece."""
-    try:
-        for offset, _, result in StoredItems(store, key).lines():
-            if result is not None and result.state == "succeeded":
-                yield result.key, _Place(key, offset)
-    except FileNotFoundError:
-        return
-    except OSError as error:
-        _LOG.warning("the results of items in %s can't be read: %s", key, error)
+class _Successes:
+    """The successes in a piece: iterating gives the items' keys and where their lines are.
+
+    Attributes:
+        total: how many items the last attempt had, when all were read; None where none says.
+        problems: what is wrong with the piece, when all were read.
+    """
+
+    def __init__(self, place: StoredItems) -> None:
+        self._place = place
+        self.total: int | None = None
+        self.problems: list[str] = []
+
+    def __iter__(self) -> Iterator[tuple[str, int]]:
+        place, keys = self._place, set[str]()
+        try:
+            for offset, announced, result in place.lines():
+                self.total = announced if announced is not None else self.total
+                if result is not None and result.state == "succeeded":
+                    keys.add(result.key)
+                    yield result.key, offset
+        except FileNotFoundError:
+            if place.told().succeeded:
+                self.problems.append(f"{place.place}: the results of its items are gone")
+        except OSError as error:
+            self.problems.append(
+                f"the results of items in {place.place} can't be read: {system_reason(error)}"
+            )
+        else:
+            self.problems += place.problems(place.told().succeeded - len(keys))
 
 
 def _as_json(result: ItemResult) -> dict[str, Any]:

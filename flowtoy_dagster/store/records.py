@@ -5,15 +5,16 @@ from __future__ import annotations
 import hashlib
 import logging
 import urllib.parse
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+from flowtoy_dagster.errors import system_reason
 from flowtoy_dagster.json_text import dumps, dumps_checked, loads_checked
 from flowtoy_dagster.steps.attempts import StepOutcome
-from flowtoy_dagster.steps.state.items import ItemOutputs
-from flowtoy_dagster.store.item_log import StoredItemLog, StoredItems, reusable
+from flowtoy_dagster.steps.state.items import ItemCounts, ItemOutputs
+from flowtoy_dagster.store.item_log import Reusable, StoredItemLog, StoredItems, reusable
 from flowtoy_dagster.store.limits.slots import SourceSlots
 from flowtoy_dagster.store.output_text import ListText, OutputSummary, ValueText
 from flowtoy_dagster.store.places import RunPlaces
@@ -29,6 +30,9 @@ _GIVEN = "params"
 _OLD_GIVEN = "params.json"
 _RECORDING, _UNRECORDED = "recording", "unrecorded"
 _LOG = logging.getLogger("flowtoy.store")
+
+Told = Callable[[str, str], ItemCounts]
+"""How many items of a step have ended how, from a run's id and the step's key."""
 
 
 class RecordStore:
@@ -56,21 +60,31 @@ class RecordStore:
             lambda: self._store.open(key), name, stored_items=self.items(run_id, step_key)
         )
 
-    def items(self, run_id: str, step_key: str) -> StoredItems:
-        """The results of a repeated step's items; there may be none."""
-        return StoredItems(self._store, _items_key(run_id, step_key))
+    def items(self, run_id: str, step_key: str, told: Told | None = None) -> StoredItems:
+        """The results of a repeated step's items; there may be none.
 
-    def reusable_items(self, run_ids: Iterable[str], step_key: str) -> tuple[int, int]:
-        """How many items of a repeated step have succeeded in some runs, and of how many.
+        Args:
+            run_id: the run.
+            step_key: the step.
+            told: how many items have ended how, by what the run's history tells.
+        """
+        counts = partial(told, run_id, step_key) if told is not None else ItemCounts
+        return StoredItems(self._store, _items_key(run_id, step_key), counts)
+
+    def reusable_items(
+        self, run_ids: Iterable[str], step_key: str, told: Told | None = None
+    ) -> Reusable:
+        """What can be reused of the items of a repeated step.
 
         Args:
             run_ids: the runs, the most recent one last; its items count.
             step_key: the step.
+            told: as `items` takes it.
         """
-        return reusable([self.items(run_id, step_key) for run_id in run_ids])
+        return reusable([self.items(run_id, step_key, told) for run_id in run_ids])
 
     def item_log(
-        self, run_id: str, step_key: str, before: Iterable[str] = ()
+        self, run_id: str, step_key: str, before: Iterable[str] = (), told: Told | None = None
     ) -> StoredItemLog:
         """Where the results of a repeated step's items are kept.
 
@@ -78,9 +92,10 @@ class RecordStore:
             run_id: the run.
             step_key: the step.
             before: the runs whose results may be reused, the most recent one last.
+            told: as `items` takes it.
         """
-        reusable = [_items_key(other, step_key) for other in before]
-        return StoredItemLog(self._store, _items_key(run_id, step_key), reusable)
+        reusable = [self.items(other, step_key, told) for other in before]
+        return StoredItemLog(self._store, self.items(run_id, step_key, told), reusable)
 
     def files_folder(self, run_id: str, step_key: str, item: str | None) -> Path:
         """The folder in which a step, or an item of it by its key, keeps files; it is made.
@@ -111,22 +126,29 @@ class RecordStore:
         """The places to which the steps of a run write files."""
         return RunPlaces(partial(self._store.folder, f"{_folder(run_id)}/places"))
 
-    def read(self, run_id: str, step_key: str) -> StepRecord | None:
+    def read(self, run_id: str, step_key: str, *, is_due: bool = False) -> StepRecord | None:
         """The record of a step.
 
+        Args:
+            run_id: the run.
+            step_key: the step.
+            is_due: whether the step has ended in a way that leaves one.
+
         Returns:
-            None where it left none. A damaged one counts as absent, with a warning.
+            None where it left none. A damaged one counts as absent, with a warning, and so does
+            one that is due.
         """
         record = self.step(run_id, step_key)
         try:
             record.header  # noqa: B018 - reads and checks it
-        except MissingRecordError:
-            return None
         except RecordError as error:
+            is_missing = isinstance(error, MissingRecordError)
+            if is_missing and not is_due:
+                return None
             key = _step_key(run_id, step_key)
             if key not in self._reported:
                 self._reported.add(key)
-                _LOG.warning("%s; it counts as absent", error)
+                _LOG.warning("%s" if is_missing else "%s; it counts as absent", error)
             return None
         return record
 
@@ -165,10 +187,17 @@ class RecordStore:
             except FileNotFoundError:
                 continue
             except (OSError, ValueError) as error:
-                _LOG.warning("the kept parameters of run %s can't be read: %s", run_id, error)
-                continue
-            if isinstance(found, dict):
-                return found
+                reason = system_reason(error) if isinstance(error, OSError) else "damaged"
+            else:
+                if isinstance(found, dict):
+                    return found
+                reason = "damaged"
+            where = f"{store.url}/{key}"
+            if where not in self._reported:
+                self._reported.add(where)
+                _LOG.warning(
+                    "the kept parameters of run %s can't be read: %s: %s", run_id, where, reason
+                )
         return None
 
     def keep_recording(self, run_id: str, recording: Recording) -> None:
@@ -196,12 +225,21 @@ class RecordStore:
             file.write(dumps(call.facts()) + b"\n")
 
     def unrecorded(self, run_id: str) -> list[UnrecordedCall]:
-        """The calls of a replay that are not as they were recorded."""
+        """The calls of a replay that are not as they were recorded.
+
+        Raises:
+            RecordError: they can't be read.
+        """
         try:
             lines = self._store.read(f"{_folder(run_id)}/{_UNRECORDED}").splitlines()
+            return [UnrecordedCall.of(loads_checked(line)) for line in lines]
         except FileNotFoundError:
             return []
-        return [UnrecordedCall.of(loads_checked(line)) for line in lines]
+        except (OSError, ValueError, TypeError, KeyError) as error:
+            reason = system_reason(error) if isinstance(error, OSError) else "damaged"
+            raise RecordError(
+                f"what run {run_id[:8]} called that is not in the recording can't be read: {reason}"
+            ) from None
 
     def write(
         self, run_id: str, step_key: str, outcome: StepOutcome, keep_result: bool

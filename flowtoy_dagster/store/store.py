@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import os
 import re
 import shutil
 import urllib.parse
@@ -22,6 +23,7 @@ from flowtoy_dagster.datafiles.modes import (
     make_own_folder,
     mode_in,
 )
+from flowtoy_dagster.datafiles.regular import read_regular
 from flowtoy_dagster.errors import UsageError
 from flowtoy_dagster.store.files import (
     line_file,
@@ -143,7 +145,7 @@ class Store(ABC):
             return file.read()
 
     def exists(self, key: str) -> bool:
-        """Whether there is such a piece."""
+        """Whether there is such a piece, also one that can't be read."""
         try:
             self.open(key).close()
         except FileNotFoundError:
@@ -183,9 +185,12 @@ class FolderStore(Store):
 
     def open(self, key: str) -> BinaryIO:  # noqa: D102 - see Store
         try:
-            return open(self._path(key), "rb")
+            return read_regular(self._path(key))
         except NotADirectoryError as error:
             raise FileNotFoundError(*error.args) from None
+
+    def exists(self, key: str) -> bool:  # noqa: D102 - see Store
+        return os.path.lexists(self._path(key))
 
     def delete(self, key: str) -> None:  # noqa: D102 - see Store
         path = self._path(key)
@@ -200,7 +205,8 @@ class FolderStore(Store):
         start = self._folder if prefix is None else self._path(prefix)
         for path in start.rglob("*"):
             # No key begins so: it is the lock, or a file that is being written.
-            if path.is_file() and not path.name.startswith("."):
+            # What is no folder is a piece, also one that can't be read.
+            if not path.name.startswith(".") and not path.is_dir():
                 yield path.relative_to(self._folder).as_posix()
 
     @contextlib.contextmanager

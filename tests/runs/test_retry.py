@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -358,3 +359,32 @@ def test_a_retry_has_the_keys_of_a_parameter_in_their_order(
     changed = {"s": 1.0, "m": {"z": None, "a": [True, 1.5]}} if kind == "object" else [{"a": 2}]
     _, again = retry(from_step="d", params=[f"p={json.dumps(changed)}"])
     assert json.dumps(again.outputs["d"]["text"]) == json.dumps(changed)
+
+
+@pytest.mark.parametrize("make", [Path.mkdir, os.mkfifo, None], ids=["folder", "fifo", "gone"])
+def test_a_step_whose_record_can_t_be_read_runs_again_and_is_named(
+    make: Callable[[Path], None] | None, made_home: Path, flowtoy: Callable[..., Any],
+    write: Callable[..., Path],
+) -> None:
+    flow = write("""
+        runner: {executor: in_process}
+        flow:
+          - {name: a, source: process,
+             input: {command: [echo, x]}, output: [{name: t, value: stdout}]}
+          - {name: b, source: process, depends_on: a, input: {command: ["false"]}}
+    """)
+    assert flowtoy("run", flow).code == 1
+    (record,) = made_home.glob("flowtoy-records/*/steps/a")
+    record.unlink()
+    if make is not None:
+        make(record)
+    shown = flowtoy("runs", "outputs", "last", "--json")
+    assert (shown.code, json.loads(shown.stdout)["a"]) == (0, None)
+    assert "the record of step 'a' of run" in shown.stderr
+    told = flowtoy("eval", "{{ flows.a.t }}")
+    assert told.code == 1
+    assert "the record of step 'a' of run" in told.stderr
+    again = flowtoy("retry", "last")
+    assert again.code == 1
+    assert "a  runs    its outputs are gone" in again.stderr
+    assert "unexpected" not in shown.stderr + told.stderr + again.stderr

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import pytest
 
 from flowtoy_dagster.definitions import rebuild_arguments, rebuild_job
 from flowtoy_dagster.errors import HomeError, RunError
+from flowtoy_dagster.loader import load_flow
 from flowtoy_dagster.store.configs import configs_of
 
 CONFIG: dict[str, Any] = {"flow": [{"name": "é", "x-n": [1, 2.5, None, True, 2**53]}]}
@@ -50,6 +52,30 @@ def test_a_configuration_that_cannot_be_saved_is_a_clear_error(tmp_path: Path) -
     (tmp_path / "flowtoy-configs").touch()
     with pytest.raises(HomeError, match=r"the home folder .* can't be written: file exists"):
         configs_of(tmp_path).save("shop", CONFIG)
+
+
+def test_a_folder_in_the_place_of_a_configuration_is_named(tmp_path: Path) -> None:
+    flow = load_flow({"name": "f", "flow": [{"name": "a", "source": "env"}]})
+    configs = configs_of(tmp_path)
+    path = tmp_path / "flowtoy-configs" / f"{configs.save_flow(flow)}.json"
+    path.unlink()
+    path.mkdir()
+    with pytest.raises(HomeError) as raised:
+        configs.save_flow(flow)
+    assert path.as_uri() in str(raised.value)
+
+
+def test_what_can_t_be_read_of_places_is_written_again(
+    write: Callable[..., Path], tmp_path: Path
+) -> None:
+    flow = load_flow(write("name: f\nflow: [{name: a, source: env}]"))
+    configs = configs_of(tmp_path)
+    reference = configs.save_flow(flow)
+    path = tmp_path / "flowtoy-configs" / f"{reference}.places"
+    path.unlink()
+    os.mkfifo(path)
+    assert configs.save_flow(flow) == reference
+    assert path.is_file()
 
 
 @pytest.mark.parametrize("left", [b"", b"{", bytes(40), b'{"name":"x","config":{}}'])

@@ -225,17 +225,20 @@ def test_a_record_of_the_first_release_is_read_from_its_place(
     assert list(folder.iterdir()) == []
 
 
+@pytest.mark.parametrize("left", [b"", b"[]", b"null\n", b"\xff"])
 def test_given_secrets_come_back_and_damaged_ones_count_as_absent(
-    store: RecordStore, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    store: RecordStore, left: bytes, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     assert store.given("run") is None
     store.keep_given("run", {"token": "hidden", "n": 2**70})
     assert store.given("run") == {"token": "hidden", "n": 2**70}
     path = tmp_path / "flowtoy-records" / "run" / "params"
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
-    path.write_bytes(b"")
+    path.write_bytes(left)
     assert store.given("run") is None
-    assert "the kept parameters of run run can't be read" in caplog.text
+    assert store.given("run") is None
+    (warning,) = caplog.messages  # said once
+    assert warning == f"the kept parameters of run run can't be read: {path.as_uri()}: damaged"
 
 
 @pytest.mark.parametrize(

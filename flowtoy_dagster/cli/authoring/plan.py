@@ -95,6 +95,8 @@ def plan(
         planned = _planned_retry(retry, config, from_step, param, params_file)
         flow, told = planned.flow, _fates(planned)
         show_warnings(flow)
+        for problem in planned.all_problems():
+            say(f"warning: {problem}")
     elif config:
         flow = flow_of(config, param, params_file, timeout)
     else:

@@ -33,6 +33,7 @@ def print_items(run: str, step: str | None, state: str | None, *, as_json: bool)
         rows = items.facts(state)
         if as_json:
             print_json(list(rows))
+            _say_problems(items)
             return
         print(f"{'STATE':<9}  {'ATTEMPTS':<8}  KEY")
         for row in rows:
@@ -45,6 +46,12 @@ def print_items(run: str, step: str | None, state: str | None, *, as_json: bool)
         words += [f"{counts.skipped:,} skipped"] if counts.skipped else []
         words += [f"{left:,} never ended"] if left else []
         print(f"{counts.total:,} items: {', '.join(words)}")
+        _say_problems(items)
+
+
+def _say_problems(items: RunItems) -> None:
+    for problem in items.problems():
+        say(f"warning: {problem}")
 
 
 def _moved(cursor: dict[str, Any] | None) -> str:

@@ -14,7 +14,7 @@ from dagster import DagsterExecutionInterruptedError
 from flowtoy_dagster.engine.executors.hosted import HostedCompute
 from flowtoy_dagster.engine.fence import wait_to_be_killed
 from flowtoy_dagster.engine.jobs.events.event_text import large_outputs
-from flowtoy_dagster.engine.jobs.events.loops import Watched, workers_of
+from flowtoy_dagster.engine.jobs.events.loops import Watched, told_counts, workers_of
 from flowtoy_dagster.engine.jobs.events.output_repeater import OutputRepeater
 from flowtoy_dagster.engine.jobs.events.run_facts import RunFacts, or_never_ran
 from flowtoy_dagster.engine.jobs.events.step_end import StepEnd
@@ -198,7 +198,8 @@ class StepCompute(HostedCompute):
         """What a repeated step is given in addition."""
         key = context.op_handle.name
         before = reusable_runs(context.run, key, context.instance.get_run_by_id)
-        log = _records(context).item_log(context.run_id, key, before)
+        told = partial(told_counts, context.instance)
+        log = _records(context).item_log(context.run_id, key, before, told)
         workers = workers_of(context.run.run_config, worker_count(self.flow))
         most = calls_at_once(self.flow, self.step, context.run.run_config)
         return Loop(log, workers, most, runs=frozenset({context.run_id, *before}))

@@ -101,6 +101,8 @@ class _Repetition:
     def run(self) -> Outcome:
         chosen = self._chosen()
         self.loop.log.begin(len(chosen))
+        for problem in self.loop.log.problems():
+            self.context.warn_at(problem, ("for_each",))
         self.loop.progress.begin(len(chosen))
         queue = ItemQueue(chosen, self._work, self._take_in, self._why_no_more)
         settings = self.items.settings

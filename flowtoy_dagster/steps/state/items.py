@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal, Protocol
 
@@ -130,6 +130,9 @@ class ItemLog(Protocol):
     def earlier(self, key: str) -> ItemResult | None:
         """A success of the item of that key, of an earlier run or attempt."""
 
+    def problems(self) -> Sequence[str]:
+        """Why results of earlier runs or attempts can't be reused, in words, after `begin`."""
+
     def results(self) -> Iterator[ItemResult]:
         """The results that were appended, in the order of the items."""
 
@@ -193,6 +196,10 @@ class MemoryItemLog:
     def earlier(self, key: str) -> ItemResult | None:
         """A success of the item of that key, of an earlier run or attempt."""
         return self._earlier.get(key)
+
+    def problems(self) -> Sequence[str]:
+        """None: nothing is read."""
+        return ()
 
     def results(self) -> Iterator[ItemResult]:
         """The results, in the order of the items."""

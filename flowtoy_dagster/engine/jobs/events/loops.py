@@ -12,7 +12,7 @@ from flowtoy_dagster.engine.jobs.events.event_text import bounded, check_event
 from flowtoy_dagster.masking.mask import Mask
 from flowtoy_dagster.steps.attempts import StepOutcome
 from flowtoy_dagster.steps.loops.for_each import told_failures
-from flowtoy_dagster.steps.state.items import ItemLog, ItemResult, Loop
+from flowtoy_dagster.steps.state.items import ItemCounts, ItemLog, ItemResult, Loop
 
 ITEMS = "items"
 """The label of the check that tells how far a repeated step is."""
@@ -110,6 +110,20 @@ def progress_event(loop: Loop, mask: Mask) -> dg.ExpectationResult:
             "failures": dg.MetadataValue.json(failures),
         },
     )
+
+
+def told_counts(instance: dg.DagsterInstance, run_id: str, step_key: str) -> ItemCounts:
+    """How many items of a step have ended how, as its latest such event tells."""
+    counts = ItemCounts()
+    for entry in instance.all_logs(run_id, dg.DagsterEventType.STEP_EXPECTATION_RESULT):
+        event = entry.dagster_event
+        if event is None or event.step_key != step_key:
+            continue
+        check = event.step_expectation_result_data.expectation_result
+        if check.label == ITEMS:
+            found: Any = check.metadata["counts"].value
+            counts = ItemCounts(**found)
+    return counts
 
 
 def item_table(log: ItemLog, mask: Mask) -> dict[str, Any]:
