@@ -87,7 +87,7 @@ def examine_database() -> Iterator[Health]:
     except HomeError as error:
         yield fault_of(DATABASE, error)
     except OSError as error:
-        yield Health(DATABASE, "fault", f"the home can't be read: {error.strerror}",
+        yield Health(DATABASE, "fault", f"the home can't be read: {system_reason(error)}",
                      "see what is said of the home")
 
 

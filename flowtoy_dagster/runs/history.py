@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import logging
+import sqlite3
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -21,7 +23,7 @@ from flowtoy_dagster.engine.storage.address import reason_of
 from flowtoy_dagster.engine.storage.home import CONFIG_FILE, open_home
 from flowtoy_dagster.engine.storage.instances import open_instance as open_as_configured
 from flowtoy_dagster.engine.tags import CONFIG_TAG, FAILURES_TAG, FLOW_TAG
-from flowtoy_dagster.errors import HomeError, RunError
+from flowtoy_dagster.errors import HomeError, RunError, system_reason
 from flowtoy_dagster.flow.graph import Flow, halts_run, tolerated_by
 from flowtoy_dagster.flow.places import failure_place, warning_place
 from flowtoy_dagster.loader import load_old_flow, load_saved_flow
@@ -41,6 +43,7 @@ from flowtoy_dagster.store.files import is_still, opened_folder
 from flowtoy_dagster.store.record import StepRecord
 from flowtoy_dagster.store.records import records_of
 
+_LOG = logging.getLogger("flowtoy.store")
 ALL_STEPS = "(all steps)"
 
 
@@ -84,6 +87,10 @@ class History:
             raise HomeError(f"the history in {self.home} can't be used: {error.orig}") from None
         except HomeError:
             raise
+        except (OSError, sqlite3.Error) as error:
+            reason = system_reason(error) if isinstance(error, OSError) else str(error)
+            which = getattr(error, "filename", None) or self.home / "history"
+            raise HomeError(f"the history in {which} can't be used: {reason}") from None
         except Exception as error:
             reason = reason_of(error)
             raise HomeError(f"{self.home / CONFIG_FILE} can't be used: {reason}") from error
@@ -206,10 +213,17 @@ class History:
         return run.tags.get(CONFIG_TAG)
 
     def status(self, run: dg.DagsterRun, flow: Flow | None = None) -> RunStatus:
-        """The state of the run and of each of its steps, from its events."""
+        """The state of the run and of each of its steps, from its events.
+
+        Where these are gone, that is said: nothing is known of the steps then.
+        """
         builder = self.builder(run, flow or self.flow(run))
         record = self.instance.get_run_record_by_id(run.run_id)
-        read_log(builder, self.instance.all_logs(run.run_id, set(FOLLOWED)))
+        events = self.instance.all_logs(run.run_id, set(FOLLOWED))
+        if not events and run.is_finished:
+            _LOG.warning("the events of run %s are gone: how its steps ended is not known",
+                         run.run_id)
+        read_log(builder, events)
         if record is not None:
             self.settle(builder, record)
         return builder.status

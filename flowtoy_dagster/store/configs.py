@@ -188,10 +188,10 @@ class ConfigStore:
                 raise self._unwritable(error) from None
             yield
 
-    def _unwritable(self, error: OSError, key: str | None = None) -> HomeError:
-        reason = system_reason(error)
-        of_one = f"\n    {self._store.url}/{key}" if key is not None else ""
-        return HomeError(f"{self._place} can't be written: {reason}{of_one}")
+    def _unwritable(self, error: OSError) -> HomeError:
+        reason, path = system_reason(error), error.filename2 or error.filename
+        which = f"\n    {path}" if path else ""
+        return HomeError(f"{self._place} can't be written: {reason}{which}")
 
     def hold(self, location: str, references: Iterable[str]) -> None:
         """Hold configurations for a code location, in place of those that it held before.
@@ -235,8 +235,7 @@ class ConfigStore:
         try:
             self._store.put(key, data)
         except OSError as error:
-            is_odd = isinstance(error, IsADirectoryError)
-            raise self._unwritable(error, key if is_odd else None) from None
+            raise self._unwritable(error) from None
 
     def _read(self, reference: str) -> bytes | None:
         """The bytes of a configuration, if they are those that were saved."""

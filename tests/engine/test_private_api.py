@@ -336,6 +336,7 @@ MEMBERS: dict[str, str] = {
         "(self, engine, for_index_shard=…)",
     "dagster._core.storage.event_log:SqliteEventLogStorage.conn_string_for_shard":
         "(self, shard_name)",
+    "dagster._core.storage.event_log:SqliteEventLogStorage.delete_events": "(self, run_id)",
     "dagster._core.storage.event_log:SqliteEventLogStorage.dispose": "(self)",
     "dagster._core.storage.event_log:SqliteEventLogStorage.from_config_value":
         "(cls, inst_data, config_value)",

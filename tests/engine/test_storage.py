@@ -26,6 +26,7 @@ from flowtoy_dagster.engine.storage import sqlite_connections as connections
 from flowtoy_dagster.engine.storage.home import open_home
 from flowtoy_dagster.engine.storage.sqlite import WarmEventLogStorage, WarmRunStorage
 from flowtoy_dagster.engine.storage.sqlite_connections import Engines
+from flowtoy_dagster.errors import HomeError
 
 STOCK_YAML = "telemetry: {enabled: false}\n"
 
@@ -146,6 +147,45 @@ def test_a_runs_database_is_a_copy_of_an_empty_one(
     assert not list(folder.glob("*.part"))
     with opened(home) as instance:
         assert len(instance.event_log_storage.get_all_run_ids()) == 2  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("damage", ["empty", "cut", "folder", "fifo", "itself"])
+def test_an_empty_database_that_is_damaged_is_made_again(damage: str, home: Path) -> None:
+    run_in(home)
+    empty = home / "history" / "runs" / storage._EMPTY_SHARD
+    whole = empty.read_bytes()
+    damage_file(empty, damage)
+    run_in(home)
+    assert len(empty.read_bytes()) == len(whole)
+
+
+def damage_file(path: Path, damage: str) -> None:
+    data = path.read_bytes()
+    path.unlink()
+    if damage == "folder":
+        path.mkdir()
+    elif damage == "fifo":
+        os.mkfifo(path)
+    elif damage == "itself":
+        path.symlink_to(path.name)
+    else:
+        path.write_bytes({"empty": b"", "cut": data[:-4096], "garbage": b"\x95" * 4096}[damage])
+
+
+@pytest.mark.parametrize("damage", ["garbage", "folder", "fifo", "itself"])
+def test_a_runs_database_that_can_t_be_read_is_named_and_can_be_deleted(
+    damage: str, home: Path
+) -> None:
+    run_id, other = run_in(home), run_in(home)
+    path = home / "history" / "runs" / f"{run_id}.db"
+    damage_file(path, damage)
+    with opened(home) as instance:
+        with pytest.raises(HomeError, match=f"the database {path} can't be read: (it|file) is no"):
+            instance.all_logs(run_id)
+        instance.delete_run(run_id)
+        assert {run.run_id for run in instance.get_runs()} == {other}
+        assert instance.all_logs(run_id) == []
+        assert instance.all_logs(other)
 
 
 def test_every_connection_is_quick_and_every_database_in_wal_mode(home: Path) -> None:

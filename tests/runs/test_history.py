@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 import time
 import uuid
 from collections.abc import Callable
@@ -12,6 +14,7 @@ import dagster as dg
 import pytest
 
 from flowtoy_dagster import RunError, UsageError, load_flow, run_flow
+from flowtoy_dagster.doctor.home import examine_database
 from flowtoy_dagster.errors import HomeError
 from flowtoy_dagster.masking.mask import Mask
 from flowtoy_dagster.runs.history import History
@@ -265,3 +268,52 @@ def test_events_of_a_run_that_are_damaged_are_named_with_their_file(home: Path) 
         with pytest.raises(HomeError) as caught:
             history.status(run)
     assert str(caught.value) == f"the database {damaged} can't be read: file is not a database"
+
+
+@pytest.mark.parametrize("what", ["gone", "empty"])
+def test_of_a_run_whose_events_are_gone_that_is_said(
+    what: str, home: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    run_id = run_steps(OK).run_id
+    lost = home / "history" / "runs" / f"{run_id}.db"
+    for path in lost.parent.glob(f"{lost.name}*"):
+        path.unlink()
+    if what == "empty":
+        lost.touch()
+    with History(home) as history:
+        assert history.status(history.find("last")).state == "succeeded"
+    assert caplog.messages == [
+        f"the events of run {run_id} are gone: how its steps ended is not known"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("make", "told"),
+    [
+        (Path.mkdir, "it is a folder"),
+        (os.mkfifo, "it is no regular file"),
+        (lambda path: path.symlink_to(path.name), "too many levels of symbolic links"),
+    ],
+    ids=["folder", "fifo", "itself"],
+)
+def test_settings_of_a_home_that_are_no_file_are_a_clear_error(
+    make: Callable[[Path], None], told: str, home: Path
+) -> None:
+    run_steps(OK)
+    settings = home / "dagster.yaml"
+    settings.unlink()
+    make(settings)
+    with pytest.raises(HomeError) as caught:
+        History(home)
+    assert str(caught.value) == f"{settings} can't be used: {told}"
+    faults = [health for health in examine_database() if health.state == "fault"]
+    assert told in faults[0].text
+
+
+def test_a_history_that_is_no_folder_is_named(home: Path) -> None:
+    run_steps(OK)
+    folder = home / "history" / "runs"
+    shutil.rmtree(folder)
+    folder.touch()
+    with pytest.raises(HomeError, match=f"the history in {folder} can't be used: file exists"):
+        History(home)

@@ -14,7 +14,8 @@ from typing import Any
 
 import yaml
 
-from flowtoy_dagster.errors import HomeError
+from flowtoy_dagster.datafiles.regular import read_regular
+from flowtoy_dagster.errors import HomeError, system_reason
 from flowtoy_dagster.masking.mask import ADDRESS_VARIABLES, STORAGE_VARIABLE
 
 STORAGE_MODULE = "flowtoy_dagster.engine.storage.postgres"
@@ -117,9 +118,12 @@ def hidden_addresses() -> Iterator[None]:
 def _refers(settings: Path) -> bool:
     """Whether a `dagster.yaml` takes something from the variable."""
     try:
-        text = settings.read_text(encoding="utf-8")
+        with read_regular(settings) as file:
+            text = file.read().decode()
     except FileNotFoundError:
         return False
+    except OSError as error:
+        raise HomeError(f"{settings} can't be used: {system_reason(error)}") from None
     except UnicodeDecodeError:
         raise HomeError(f"{settings} can't be used: it is not UTF-8 text") from None
     if STORAGE_VARIABLE not in text:

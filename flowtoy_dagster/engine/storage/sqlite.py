@@ -68,6 +68,7 @@ _INSERT = (
     "(:run_id, :event, :dagster_event_type, :timestamp, :step_key, :asset_key, :partition)"
 )
 _HAS_EVENTS = "SELECT 1 FROM sqlite_master WHERE name = 'event_logs'"
+_NOT_OPENED = "unable to open database file"
 _migrating = threading.RLock()
 _EMPTY_SHARD = f"empty-{dg.__version__}.shard"
 
@@ -105,13 +106,17 @@ class WarmEventLogStorage(StepRows, SqliteEventLogStorage):
                 yield connection
         except DatabaseError as error:
             # What can be tried again, such as a lock, is of another class.
-            if type(error.orig) is not sqlite3.DatabaseError:
+            if type(error.orig) is not sqlite3.DatabaseError and str(error.orig) != _NOT_OPENED:
                 raise
-            path = self.path_for_shard(shard)
-            raise HomeError(f"the database {path} can't be read: {error.orig}") from None
+            raise self._unreadable(shard, str(error.orig)) from None
+
+    def _unreadable(self, shard: str, reason: str) -> HomeError:
+        return HomeError(f"the database {self.path_for_shard(shard)} can't be read: {reason}")
 
     def _make_ready(self, shard: str, engine: Engine) -> None:
         path = Path(self.path_for_shard(shard))
+        if os.path.lexists(path) and not path.is_file():
+            raise self._unreadable(shard, "it is no file")
         if path.exists() and path.stat().st_size:
             if _has_events(engine):
                 return
@@ -130,9 +135,9 @@ class WarmEventLogStorage(StepRows, SqliteEventLogStorage):
     def _empty_shard(self) -> Path:
         """An empty run's database, made once for each version of Dagster."""
         path = Path(self._base_dir) / _EMPTY_SHARD
-        if not path.exists():
+        if not _is_whole(path):
             with _alone_in(self._base_dir):
-                if not path.exists():
+                if not _is_whole(path):
                     self._make_empty_shard(path)
         return path
 
@@ -142,7 +147,20 @@ class WarmEventLogStorage(StepRows, SqliteEventLogStorage):
             _touch_private(Path(folder) / "empty.db")
             self._initdb(engine)
             engine.dispose()
+            _remove(path)
             os.replace(Path(folder) / "empty.db", path)
+
+    def delete_events(self, run_id: str) -> None:
+        """As Dagster's own does; a run's database that can't be read goes as a whole."""
+        try:
+            super().delete_events(run_id)
+        except HomeError:
+            path = self.path_for_shard(run_id)
+            self._engines.forget(self.conn_string_for_shard(run_id))
+            self._initialized_dbs.discard(run_id)
+            for name in (path, f"{path}-wal", f"{path}-shm"):
+                _remove(Path(name))
+            super().delete_events(run_id)
 
     def store_event(self, event: EventLogEntry) -> None:
         """As Dagster's own does; what goes into the run's database alone goes there directly."""
@@ -297,6 +315,28 @@ def _is_there(path: str) -> bool:
         return False
     with contextlib.closing(sqlite3.connect(path, timeout=BUSY_SECONDS)) as opened:
         return opened.execute(_HAS_EVENTS).fetchone() is not None
+
+
+def _is_whole(path: Path) -> bool:
+    """Whether a database that is to be copied is there, with all its pages and the table."""
+    if not (path.is_file() and path.stat().st_size):
+        return False
+    # It is not written any more: so nothing is made next to it.
+    address = f"{path.as_uri()}?immutable=1"
+    try:
+        with contextlib.closing(sqlite3.connect(address, uri=True)) as opened:
+            is_sound = opened.execute("PRAGMA quick_check").fetchone() == ("ok",)
+            return is_sound and opened.execute(_HAS_EVENTS).fetchone() is not None
+    except sqlite3.Error:
+        return False
+
+
+def _remove(path: Path) -> None:
+    """Remove what is at a path, whatever it is."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
 
 
 def _has_events(engine: Engine) -> bool:

@@ -41,6 +41,13 @@ class Engines:
                 self._engines.popitem(last=False)[1].dispose()
             return engine
 
+    def forget(self, conn_string: str) -> None:
+        """Close the connections to a database, whose file will be another one."""
+        with self._lock:
+            engine = self._engines.pop(conn_string, None)
+            if engine is not None and self._pid == os.getpid():
+                engine.dispose()
+
     def close(self) -> None:
         """Close all connections of this process."""
         with self._lock:
