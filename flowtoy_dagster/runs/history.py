@@ -319,7 +319,11 @@ class History:
             # Steps that ran in one process share what was captured of it.
             name = captured[0] if len(captured) == 1 else ALL_STEPS
             log_key = manager.build_log_key_for_run(run.run_id, data.file_key)  # type: ignore[union-attr]
-            found = manager.get_log_data(log_key)
+            try:
+                found = manager.get_log_data(log_key)
+            except (OSError, RuntimeError) as error:  # so pathlib calls a link to itself
+                _LOG.warning("what '%s' has printed can't be read: %s", name, error)
+                continue
             for stream, content in (("stdout", found.stdout), ("stderr", found.stderr)):
                 if content:
                     yield name, stream, content

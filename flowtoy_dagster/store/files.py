@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
+import shutil
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import BinaryIO
@@ -116,6 +117,18 @@ def make_private_folder(folder: Path) -> None:
     if not folder.parent.exists():
         make_private_folder(folder.parent)
     make_folder(folder, PRIVATE_FOLDER)
+
+
+def remove_any(path: Path) -> None:
+    """Remove what is at a path, whatever it is; nothing happens where there is nothing.
+
+    Raises:
+        OSError: it can't be removed.
+    """
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
 
 
 def remove_parts(folder: Path) -> int:

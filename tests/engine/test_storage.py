@@ -172,6 +172,16 @@ def damage_file(path: Path, damage: str) -> None:
         path.write_bytes({"empty": b"", "cut": data[:-4096], "garbage": b"\x95" * 4096}[damage])
 
 
+@pytest.mark.parametrize("damage", ["empty", "garbage", "folder", "fifo", "itself"])
+def test_a_mark_of_a_checked_schema_that_is_damaged_is_made_again(damage: str, home: Path) -> None:
+    run_in(home)
+    (mark,) = (home / "history").glob("schema-checked-*")
+    revision = mark.read_bytes()
+    damage_file(mark, damage)
+    run_in(home)
+    assert mark.read_bytes() == revision
+
+
 @pytest.mark.parametrize("damage", ["garbage", "folder", "fifo", "itself"])
 def test_a_runs_database_that_can_t_be_read_is_named_and_can_be_deleted(
     damage: str, home: Path

@@ -317,3 +317,15 @@ def test_a_history_that_is_no_folder_is_named(home: Path) -> None:
     folder.touch()
     with pytest.raises(HomeError, match=f"the history in {folder} can't be used: file exists"):
         History(home)
+
+
+def test_what_a_step_printed_that_can_t_be_read_is_said(
+    home: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    run_steps(SAYS)
+    (printed,) = home.glob("storage/*/compute_logs/*.out")
+    printed.unlink()
+    printed.symlink_to(printed.name)
+    with History(home) as history:
+        assert list(history.captured(history.find("last"), "says")) == []
+    assert "what 'says' has printed can't be read: " in caplog.text

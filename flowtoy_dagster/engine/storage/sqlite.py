@@ -25,6 +25,7 @@ from sqlalchemy.engine import Connection, Engine
 from sqlalchemy.exc import DatabaseError
 from watchdog.observers import Observer
 
+from flowtoy_dagster.datafiles.regular import read_regular
 from flowtoy_dagster.engine.dagster_private.storage import (
     ASSET_CHECK_EVENTS,
     ASSET_EVENTS,
@@ -56,7 +57,7 @@ from flowtoy_dagster.engine.storage.sqlite_connections import (
 from flowtoy_dagster.engine.storage.step_events import StepRows, kind_of
 from flowtoy_dagster.engine.storage.watching import RunWatch
 from flowtoy_dagster.errors import HomeError
-from flowtoy_dagster.store.files import make_private_folder
+from flowtoy_dagster.store.files import make_private_folder, remove_any
 
 _MIRRORED = frozenset(
     kind.value for kind in (*ASSET_EVENTS, *ASSET_CHECK_EVENTS, *EVENT_TYPE_TO_PIPELINE_RUN_STATUS)
@@ -147,7 +148,7 @@ class WarmEventLogStorage(StepRows, SqliteEventLogStorage):
             _touch_private(Path(folder) / "empty.db")
             self._initdb(engine)
             engine.dispose()
-            _remove(path)
+            remove_any(path)
             os.replace(Path(folder) / "empty.db", path)
 
     def delete_events(self, run_id: str) -> None:
@@ -159,7 +160,7 @@ class WarmEventLogStorage(StepRows, SqliteEventLogStorage):
             self._engines.forget(self.conn_string_for_shard(run_id))
             self._initialized_dbs.discard(run_id)
             for name in (path, f"{path}-wal", f"{path}-shm"):
-                _remove(Path(name))
+                remove_any(Path(name))
             super().delete_events(run_id)
 
     def store_event(self, event: EventLogEntry) -> None:
@@ -275,10 +276,13 @@ class WarmStorage(DagsterSqliteStorage):
 
     def _is_ready(self) -> bool:
         files = (self._runs_url, self._schedules_url)
-        if not (self._checked.exists() and all(map(_file_of, files))):
+        try:
+            with read_regular(self._checked) as file:
+                checked = file.read()
+        except OSError:
             return False
         # Another version of Dagster may have changed the schema since.
-        return self._checked.read_text() == _revision_of(self._runs_url)
+        return all(map(_file_of, files)) and checked == _revision_of(self._runs_url).encode()
 
     def _make_ready(self) -> None:
         for url, package in ((self._runs_url, runs), (self._schedules_url, schedules)):
@@ -291,6 +295,8 @@ class WarmStorage(DagsterSqliteStorage):
         index = Path(_event_logs_directory(self.base_dir)) / f"{INDEX_SHARD_NAME}.db"
         databases = (Path(url.removeprefix("sqlite:///"))
                      for url in (self._runs_url, self._schedules_url))
+        if not self._checked.is_file():
+            remove_any(self._checked)
         for file in (*databases, index, self._checked):
             _touch_private(file)
         WarmRunStorage.from_local(_runs_directory(self.base_dir)).dispose()
@@ -329,14 +335,6 @@ def _is_whole(path: Path) -> bool:
             return is_sound and opened.execute(_HAS_EVENTS).fetchone() is not None
     except sqlite3.Error:
         return False
-
-
-def _remove(path: Path) -> None:
-    """Remove what is at a path, whatever it is."""
-    if path.is_dir() and not path.is_symlink():
-        shutil.rmtree(path)
-    else:
-        path.unlink(missing_ok=True)
 
 
 def _has_events(engine: Engine) -> bool:

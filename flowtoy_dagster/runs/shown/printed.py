@@ -5,10 +5,12 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import dagster as dg
 
+from flowtoy_dagster.datafiles.regular import read_regular
 from flowtoy_dagster.errors import UsageError
 
 TAIL = 64 << 10
@@ -104,7 +106,7 @@ def _path(instance: dg.DagsterInstance, log_key: Sequence[str], ending: str) -> 
 def _read(path: str, offset: int | None) -> tuple[str, int, bool]:
     """The next text of a file, where it ends, and whether something before it is left out."""
     try:
-        with open(path, "rb") as file:
+        with read_regular(Path(path)) as file:
             size = file.seek(0, os.SEEK_END)
             is_cut = offset is None and size > TAIL
             start = (size - TAIL if is_cut else 0) if offset is None else min(offset, size)
