@@ -38,7 +38,7 @@ flow:
      output: [{{name: at, value: stdout}}]}}
   - {{name: tolerated, source: process, input: {{command: ["false"]}}, on_error: skip}}
   - {{name: after tolerated, source: process, input: {{command: ["true"]}}, depends_on: tolerated}}
-  - {{name: halts, source: process, input: {{command: [test, -e, "{folder}/mended"]}},
+  - {{name: halts, source: process, input: {{command: [test, -e, "{folder}/fixed"]}},
      depends_on: made}}
   - {{name: later, source: {{type: sample, size: 3}}, input: "{{{{ flows.made.at }}}}",
      depends_on: halts, output: [{{name: at, value: payload}}]}}
@@ -154,7 +154,7 @@ def test_re_execution_from_failure_does_what_flowtoy_retry_does(team: Deployment
     failed = team.ended(failed_id)
     assert failed["status"] == "FAILURE"
     assert failed["steps"]["later"] == failed["steps"]["last"] == "SKIPPED"
-    (team.folder / "mended").touch()
+    (team.folder / "fixed").touch()
     again_id = team.retry(failed_id)
     again = team.ended(again_id)
     assert (again["status"], set(again["steps"])) == ("SUCCESS", {"halts", "later", "last"})

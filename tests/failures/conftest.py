@@ -159,7 +159,7 @@ class Trouble:
         with open(settings["count"], "a") as file:
             file.write("called\\n")
         if os.path.exists(settings["unless"]):
-            return "mended"
+            return "fixed"
         return getattr(self, settings["what"])()
 
     def exits(self):

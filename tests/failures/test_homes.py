@@ -147,8 +147,8 @@ def test_a_home_of_a_newer_version_is_an_error_before_any_step(
     for arguments in (["run", path], ["runs"], ["retry", "last"]):
         done = flowtoy(*arguments)
         assert done.code == 2, done.stderr
-        first, mend = done.stderr.splitlines()
+        first, fix = done.stderr.splitlines()
         assert first.startswith(f"the home folder {home} was made by a newer version of Dagster")
-        assert mend == "    update dagster, or use another home"
+        assert fix == "    update dagster, or use another home"
         assert done.stdout == ""
     assert not (tmp_path / "started").exists()

@@ -33,8 +33,8 @@ COMMANDS = {
 
 
 def flow_of(command: list[str], folder: Path) -> str:
-    """A step that ran before, one that goes on until the file `mended` is there, and others."""
-    script = f'if [ -e mended ]; then echo done; else touch running; exec {shell(command)}; fi'
+    """A step that ran before, one that goes on until the file `fixed` is there, and others."""
+    script = f'if [ -e fixed ]; then echo done; else touch running; exec {shell(command)}; fi'
     return f"""
         sources:
           here: {{type: process, cwd: {folder}}}
@@ -60,11 +60,11 @@ def shell(command: list[str]) -> str:
 
 
 @pytest.fixture
-def mend(flowtoy: Callable[..., Any], tmp_path: Path) -> Callable[[], None]:
+def fix(flowtoy: Callable[..., Any], tmp_path: Path) -> Callable[[], None]:
     """Removes the cause and retries; what had succeeded must not run again."""
 
     def retry() -> None:
-        (tmp_path / "mended").touch()
+        (tmp_path / "fixed").touch()
         done = flowtoy("retry", "last", "-j")
         assert done.code == 0, done.stderr
         assert done.json["before"] == {"count": 1}
@@ -83,7 +83,7 @@ Wait = Callable[..., None]
 @pytest.mark.parametrize("command", COMMANDS)
 def test_an_interrupt_ends_everything_and_cancels_the_run(
     command: str, number: int, begin: Begin, write: Callable[..., Path], wait_until: Wait,
-    tmp_path: Path, show_last: Callable[[], Any], mend: Callable[[], None],
+    tmp_path: Path, show_last: Callable[[], Any], fix: Callable[[], None],
 ) -> None:
     # runtime 9, 11
     running = begin("run", write(flow_of(COMMANDS[command], tmp_path)))
@@ -100,7 +100,7 @@ def test_an_interrupt_ends_everything_and_cancels_the_run(
     assert shown["steps"]["after"]["notes"] == ["the run was interrupted"]
     assert "Traceback" not in running.stderr
     if (command, number) == ("sleep", signal.SIGINT):
-        mend()
+        fix()
 
 
 @pytest.mark.parametrize("executor", ["in_process", "multiprocess"])
@@ -147,7 +147,7 @@ def test_a_second_interrupt_kills_at_once(
 @pytest.mark.parametrize("command", COMMANDS)
 def test_a_killed_run_leaves_nothing_behind_and_is_told_of_as_interrupted(
     command: str, begin: Begin, write: Callable[..., Path], wait_until: Wait, tmp_path: Path,
-    show_last: Callable[[], Any], mend: Callable[[], None],
+    show_last: Callable[[], Any], fix: Callable[[], None],
 ) -> None:
     # runtime 10, 11
     running = begin("run", write(flow_of(COMMANDS[command], tmp_path)))
@@ -165,7 +165,7 @@ def test_a_killed_run_leaves_nothing_behind_and_is_told_of_as_interrupted(
     assert shown["steps"]["after"]["state"] == "skipped"
     assert shown["steps"]["after"]["notes"] == ["the run was interrupted"]
     if command == "sleep":
-        mend()
+        fix()
 
 
 def test_a_command_that_ends_well_when_its_run_is_killed_has_not_succeeded(
@@ -173,7 +173,7 @@ def test_a_command_that_ends_well_when_its_run_is_killed_has_not_succeeded(
     show_last: Callable[[], Any], flowtoy: Callable[..., Any],
 ) -> None:
     # runtime 10, 13: what it printed so far is half an output, which a retry must not trust
-    script = f"if [ -e {tmp_path}/mended ]; then echo whole; exit; fi; trap 'exit 0' TERM; " \
+    script = f"if [ -e {tmp_path}/fixed ]; then echo whole; exit; fi; trap 'exit 0' TERM; " \
              f"echo half; touch {tmp_path}/running; sleep 600 & wait"
     running = begin("run", write(f"""
         flow:
@@ -187,13 +187,13 @@ def test_a_command_that_ends_well_when_its_run_is_killed_has_not_succeeded(
     running.end()
     wait_until(lambda: not running.processes(), GONE)
     assert show_last()["steps"]["half"]["state"] == "failed"
-    (tmp_path / "mended").touch()
+    (tmp_path / "fixed").touch()
     assert flowtoy("retry", "last", "-j").json == {"half": {"text": "whole\n"}}
 
 
 def test_a_killed_worker_fails_its_step_alone(
     begin: Begin, write: Callable[..., Path], wait_until: Wait, tmp_path: Path,
-    show_last: Callable[[], Any], mend: Callable[[], None],
+    show_last: Callable[[], Any], fix: Callable[[], None],
 ) -> None:
     # runtime 8, 11
     running = begin("run", write(flow_of(COMMANDS["a grandchild"], tmp_path)))
@@ -209,7 +209,7 @@ def test_a_killed_worker_fails_its_step_alone(
     assert shown["state"] == "failed"
     assert "SIGKILL" in shown["steps"]["long"]["notes"][0]
     assert shown["steps"]["after"]["notes"][0] == "'long' failed"
-    mend()
+    fix()
 
 
 def test_a_run_survives_its_fork_server(
@@ -244,12 +244,12 @@ DEATHS = {
 
 def troubled(what: str, tmp_path: Path, more: str = "") -> str:
     def step(name: str, does: str) -> str:
-        own = f"count: {tmp_path}/{name}, unless: {tmp_path}/mended"
+        own = f"count: {tmp_path}/{name}, unless: {tmp_path}/fixed"
         return f"name: {name}, source: {{type: trouble, what: {does}, {own}}}"
 
     return f"""
         flow:
-          - {{name: beside, source: {{type: trouble, what: mended, count: {tmp_path}/beside,
+          - {{name: beside, source: {{type: trouble, what: fixed, count: {tmp_path}/beside,
               unless: /}}, output: [{{name: value}}]}}
           - {{{step("bad", what)}, depends_on: beside, output: [{{name: value}}] {more}}}
           - name: other
@@ -283,10 +283,10 @@ def test_a_provider_that_brings_its_process_down_fails_its_step(
     assert shown["steps"]["beside"]["state"] == "succeeded"
     assert done.json["bad"] is None
     assert (tmp_path / "bad").read_text() == "called\n"
-    (tmp_path / "mended").touch()
+    (tmp_path / "fixed").touch()
     again = flowtoy("retry", "last", "-j")
     assert again.code == 0, again.stderr
-    assert again.json["after"] == {"text": "mended\n"}
+    assert again.json["after"] == {"text": "fixed\n"}
     assert (tmp_path / "beside").read_text() == "called\n"
     assert (tmp_path / "bad").read_text() == "called\ncalled\n"
     if shown["steps"]["other"]["state"] == "succeeded":

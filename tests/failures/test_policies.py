@@ -187,11 +187,11 @@ def test_the_reason_of_a_halt_is_the_failure_that_halted(tmp_path: Path) -> None
     waits = f"touch {ready}; until [ -e {failed} ]; do sleep 0.05; done"
     flow = [
         {"name": "early", "source": "process", "input": {"command": "false"}},
-        {"name": "mends", "source": {"type": "env"}, "depends_on": "early",
+        {"name": "fixes", "source": {"type": "env"}, "depends_on": "early",
          "on_error": "continue"},
         {"name": "late", "source": "process", "input": {"command": ["sh", "-c", late]},
-         "depends_on": "mends"},
-        {"name": "waits", "source": "process", "depends_on": "mends",
+         "depends_on": "fixes"},
+        {"name": "waits", "source": "process", "depends_on": "fixes",
          "input": {"command": ["sh", "-c", waits]}},
         {"name": "never", "source": {"type": "env"}, "depends_on": "waits"},
     ]

@@ -158,7 +158,7 @@ def test_only_what_on_names_is_tried_again(on: Any, attempts: int, tmp_path: Pat
 def test_statuses_that_are_tried_again(
     retry: dict[str, Any], codes: list[int], requests: int, api: Api
 ) -> None:
-    # language 10.1: what the client did wrong is not mended by asking again
+    # language 10.1: what the client did wrong is not fixed by asking again
     api.answers = [(code, {}) for code in codes]
     step = {"source": {"type": "rest", "url": api.url}, "retry": {"max": 3, "delay": 0, **retry}}
     run = run_one(step)
@@ -185,7 +185,7 @@ def test_the_delay_that_a_server_asks_for_is_kept(code: int, form: str, api: Api
 
 
 def test_a_wrong_configuration_is_not_tried_again() -> None:
-    # language 10.1: it never mends
+    # language 10.1: it never fixes
     step = {"source": "process", "input": {"command": ["echo", "{{ env.NOT_SET_AT_ALL }}"]},
             "retry": {"max": 3, "delay": 0}}
     run = run_one(step)

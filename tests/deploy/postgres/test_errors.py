@@ -62,9 +62,9 @@ def test_a_database_that_cannot_be_reached_is_a_clear_error(
 def test_what_is_no_address_of_a_database_is_not_shown(
     address: str, monkeypatch: pytest.MonkeyPatch, home: Path
 ) -> None:
-    first, mend = error_of(address, monkeypatch).splitlines()
+    first, fix = error_of(address, monkeypatch).splitlines()
     assert first == "FLOWTOY_STORAGE is not the address of a PostgreSQL database"
-    assert "postgresql://user:password@host:5432/name, with %40 for an @" in mend
+    assert "postgresql://user:password@host:5432/name, with %40 for an @" in fix
     assert list(home.iterdir()) == []
 
 

@@ -29,7 +29,7 @@ FAILS_AT_FIRST = """
       - name: in the middle
         source: process
         depends_on: before
-        input: {command: [sh, -c, "test -e mended || { echo not yet >&2; exit 3; }"]}
+        input: {command: [sh, -c, "test -e fixed || { echo not yet >&2; exit 3; }"]}
       - name: after
         source: process
         depends_on: in the middle
@@ -60,7 +60,7 @@ def test_the_commands_of_history_and_retry_work(
     states = {name: step["state"] for name, step in shown["steps"].items()}
     assert states == {"before": "succeeded", "in the middle": "failed", "after": "skipped"}
     assert flowtoy("runs", "logs", "last", "before").stdout == "the first\n"
-    (tmp_path / "mended").touch()
+    (tmp_path / "fixed").touch()
     again = flowtoy("retry", "last", "-j")
     assert again.code == 0, again.stderr
     assert again.json["after"] == {"text": "the first\n\n"}

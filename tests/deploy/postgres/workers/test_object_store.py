@@ -46,7 +46,7 @@ FLOW = """
             - echo begun; while ! test -e {{ params.folder }}/go; do sleep 0.05; done; echo ended
       - name: fails once
         depends_on: prints
-        source: {type: process, command: [test, -e, "{{ params.folder }}/mended"]}
+        source: {type: process, command: [test, -e, "{{ params.folder }}/fixed"]}
 """
 
 
@@ -101,7 +101,7 @@ def test_records_files_logs_and_retries_go_through_the_object_store(
     assert "ended\n" not in seen[0]
     # The threads of the object store do not cost the process that runs the steps.
     assert first.outputs["process before"] == first.outputs["process after"]
-    (tmp_path / "mended").touch()
+    (tmp_path / "fixed").touch()
     with History(Path(os.environ["FLOWTOY_HOME"])) as history:
         assert "begun\nended\n" in printed(history, ids[0])
         second = retry_run(history, plan_retry(history, history.find(first.run_id)), 4)
