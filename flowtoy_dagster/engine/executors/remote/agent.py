@@ -271,6 +271,9 @@ class Agent:
             self._intake.settle(end.message)
 
     def _end_unreachable(self) -> None:
+        if self._stops > 1 and self._ends:
+            say("the database of runs does not answer: ends of steps are not reported")
+            self._ends.clear()
         if time.monotonic() - self._renewed_at < UNREACHABLE:
             return
         for label, held in self._held.items():

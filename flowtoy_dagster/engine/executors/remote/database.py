@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import os
 import select
+import socket
+import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import psycopg2
@@ -23,7 +26,10 @@ logger = logging.getLogger("flowtoy.storage")
 CONNECTING = {**STORAGE_CONNECTING, "keepalives_idle": 10, "tcp_user_timeout": 10_000}
 """How a connection is made where the address says nothing else: leases are shorter than that
 of a storage may be away."""
+ANSWER = 10.0
+"""Seconds after which a server that has not answered a statement is away."""
 PAUSE = 0.3
+_TICK = 0.5
 _LOCK = 0x666C6F78
 """Held by the process that makes tables."""
 _GONE = (psycopg2.OperationalError, psycopg2.InterfaceError)
@@ -48,6 +54,7 @@ class Database:
         self._patience = patience
         self._channels: list[str] = []
         self._connection: Any = None
+        self._limit = _AnswerLimit()
         self.connected = 0
         """How often a connection was made: when it grows, the database was away."""
 
@@ -161,7 +168,8 @@ class Database:
     def _execute(self, statement: str, values: Sequence[Any] | None) -> list[tuple[Any, ...]]:
         if self._connection is None:
             self._connect()
-        with self._connection.cursor() as cursor:
+        limit = self._limit.holds(self._connection.fileno())
+        with limit, self._connection.cursor() as cursor:
             cursor.execute(statement, values)
             return list(cursor.fetchall()) if cursor.description else []
 
@@ -172,7 +180,7 @@ class Database:
         connection.autocommit = True
         self._connection = connection
         self.connected += 1
-        with connection.cursor() as cursor:
+        with self._limit.holds(connection.fileno()), connection.cursor() as cursor:
             for channel in self._channels:
                 cursor.execute(f'LISTEN "{channel}"')
 
@@ -185,3 +193,47 @@ def _plain(address: str) -> str:
     """The address without SQLAlchemy's name of a driver."""
     scheme, _, rest = address.partition("://")
     return f"{scheme.partition('+')[0]}://{rest}"
+
+
+class _AnswerLimit:
+    """Breaks a connection whose server is silent, so that who waits for an answer gets an error.
+
+    A connection through a proxy that passes nothing on looks sound to TCP, for ever.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._descriptor = -1
+        self._due = 0.0
+        self._is_watched = False
+
+    @contextlib.contextmanager
+    def holds(self, descriptor: int) -> Iterator[None]:
+        """Have it hold in a block, for the connection's socket."""
+        with self._lock:
+            self._descriptor, self._due = descriptor, time.monotonic() + ANSWER
+            if not self._is_watched:
+                threading.Thread(target=self._watch, name="flowtoy-answers", daemon=True).start()
+                self._is_watched = True
+        try:
+            yield
+        finally:
+            # Before the socket is closed, and its number another's.
+            with self._lock:
+                self._descriptor = -1
+
+    def _watch(self) -> None:
+        while True:
+            time.sleep(_TICK)
+            with self._lock:
+                if self._descriptor < 0:
+                    self._is_watched = False
+                    return
+                if time.monotonic() > self._due:
+                    _shut_down(self._descriptor)
+
+
+def _shut_down(descriptor: int) -> None:
+    """End both directions of a connection, which stays its owner's to close."""
+    with contextlib.suppress(OSError), socket.socket(fileno=os.dup(descriptor)) as connection:
+        connection.shutdown(socket.SHUT_RDWR)

@@ -98,6 +98,7 @@ RETURNING pg_notify(%s, '')
 """
 _HAND_OUT = """
 INSERT INTO flowtoy_leases (run_id, turn, step_key, attempts, lost) VALUES (%s, %s, %s, %s, %s)
+ON CONFLICT (run_id, turn) DO UPDATE SET step_key = excluded.step_key
 RETURNING (SELECT coalesce(max(id), 0) FROM event_logs)
 """
 _PRESENT = """

@@ -1,0 +1,95 @@
+"""A proxy between a machine and the database: stands for a network that can be cut."""
+
+from __future__ import annotations
+
+import contextlib
+import select
+import socket
+import threading
+from collections.abc import Iterator
+
+
+class Proxy:
+    """Passes bytes between its port and a server's, as long as it is told to.
+
+    Args:
+        port: of the server, on 127.0.0.1.
+    """
+
+    def __init__(self, port: int) -> None:
+        self._server = ("127.0.0.1", port)
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.port: int = self._listener.getsockname()[1]
+        self._passes = threading.Event()
+        self._passes.set()
+        self._refuses = False
+        self._ends = False
+        self._thread = threading.Thread(target=self._serve, name="proxy")
+        self._thread.start()
+
+    def silence(self) -> None:
+        """Pass nothing on: whoever is connected, or connects, gets no answer and no error."""
+        self._passes.clear()
+
+    def refuse(self) -> None:
+        """Break all connections, and each new one."""
+        self._refuses = True
+
+    def restore(self) -> None:
+        """Pass bytes again; what was silent before goes on where it was."""
+        self._refuses = False
+        self._passes.set()
+
+    def close(self) -> None:
+        """End it, and all connections."""
+        self._ends = True
+        self._thread.join()
+
+    def _serve(self) -> None:
+        peers: dict[socket.socket, socket.socket] = {}
+        with self._listener:
+            while not self._ends:
+                if self._refuses:
+                    self._break(peers, list(peers))
+                # One that is silent reads nothing: what is sent to it waits in its buffers.
+                watched = [self._listener, *peers] if self._passes.is_set() else []
+                for ready in select.select(watched, [], [], 0.02)[0]:
+                    if ready is self._listener:
+                        self._accept(peers)
+                    elif ready in peers:
+                        self._pass_on(peers, ready)
+            self._break(peers, list(peers))
+
+    def _accept(self, peers: dict[socket.socket, socket.socket]) -> None:
+        client, _ = self._listener.accept()
+        if self._refuses:
+            client.close()
+            return
+        server = socket.create_connection(self._server)
+        peers[client], peers[server] = server, client
+
+    def _pass_on(self, peers: dict[socket.socket, socket.socket], ready: socket.socket) -> None:
+        with contextlib.suppress(OSError):
+            if part := ready.recv(1 << 16):
+                peers[ready].sendall(part)
+                return
+        self._break(peers, [ready])
+
+    def _break(
+        self, peers: dict[socket.socket, socket.socket], ends: list[socket.socket]
+    ) -> None:
+        for end in ends:
+            for each in (end, peers.pop(end, None)):
+                if each is not None:
+                    peers.pop(each, None)
+                    each.close()
+
+
+@contextlib.contextmanager
+def running_proxy(port: int) -> Iterator[Proxy]:
+    """A proxy in front of a server's port, gone at the end of the block."""
+    proxy = Proxy(port)
+    try:
+        yield proxy
+    finally:
+        proxy.close()
