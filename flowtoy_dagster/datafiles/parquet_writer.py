@@ -16,6 +16,9 @@ from flowtoy_dagster.datafiles.writing import FormatError, TableWriter, Write
 _LONG, _LONGEST = 1 << 63, 1 << 64
 _EXACT = 1 << 53
 """Integers up to here are floats without loss."""
+_DEEPEST = 98
+"""Levels of nesting that readers of Parquet take, such as pyarrow's own."""
+_LEVELS = {"a list": 2, "a mapping": 1}
 _SCALARS = {bool: "true or false", int: "a number", float: "a number", str: "text"}
 
 
@@ -41,8 +44,15 @@ class Shape:
     items: Shape | None = None
     keys: dict[str, Shape] = field(default_factory=dict)
 
-    def look(self, value: Any, record: int, path: str) -> None:
-        """Take a value in; raises FormatError where no one type can have it too."""
+    def look(self, value: Any, record: int, path: str, level: int = 0) -> None:
+        """Take a value in; raises FormatError where no one type can have it too.
+
+        Args:
+            value: what it is.
+            record: the number of the record that it is in.
+            path: to it, from the record.
+            level: how many levels it is within already.
+        """
         if value is None:
             return
         kind = _SCALARS.get(type(value)) or ("a list" if isinstance(value, list) else "a mapping")
@@ -54,15 +64,22 @@ class Shape:
                 f"{self.record:,}; a column has one type: make it one by 'value', such as "
                 "to_string(…), or write 'format: jsonl'"
             )
+        level += _LEVELS.get(kind, 0)
+        if level > _DEEPEST:
+            raise FormatError(
+                f"'{path[:40]}…' has more lists and mappings within "
+                f"each other in record {record:,} than Parquet can hold; make it text by 'value', "
+                "such as to_string(…), or write 'format: jsonl'"
+            )
         if kind == "a number":
             self._look_at_number(value, record, path)
         elif kind == "a list":
             self.items = self.items or Shape()
             for item in value:
-                self.items.look(item, record, f"{path}[]")
+                self.items.look(item, record, f"{path}[]", level)
         elif kind == "a mapping":
             for key, item in value.items():
-                self.keys.setdefault(str(key), Shape()).look(item, record, f"{path}.{key}")
+                self.keys.setdefault(str(key), Shape()).look(item, record, f"{path}.{key}", level)
 
     def _look_at_number(self, value: float, record: int, path: str) -> None:
         if isinstance(value, int):

@@ -106,7 +106,8 @@ def _as_lines(facts: FileFacts) -> BinaryIO:
 
 def _csv_records(facts: FileFacts, file: BinaryIO) -> Iterator[dict[str, str]]:
     text = io.TextIOWrapper(file, encoding="utf-8-sig", newline="")
-    before = csv.field_size_limit(sys.maxsize)
+    # One limit for all threads of the process; nothing relies on a smaller one.
+    csv.field_size_limit(sys.maxsize)
     try:
         rows = csv.reader(text, strict=True)
         names = next(rows, [])
@@ -120,7 +121,6 @@ def _csv_records(facts: FileFacts, file: BinaryIO) -> Iterator[dict[str, str]]:
     except (csv.Error, UnicodeDecodeError) as error:
         raise PlaceError(f"the file '{facts.path}' is not CSV in UTF-8: {error}") from None
     finally:
-        csv.field_size_limit(before)
         with contextlib.suppress(ValueError):  # it was closed where it was opened
             text.detach()
 

@@ -131,6 +131,27 @@ NOT_PARQUET = {
 }
 
 
+def nested(depth: int, wrap: Callable[[Any], Any]) -> Any:
+    """A number within so many lists or mappings."""
+    value: Any = 1
+    for _ in range(depth):
+        value = wrap(value)
+    return value
+
+
+@pytest.mark.parametrize(("deepest", "wrap"), [
+    (49, lambda value: [value]), (98, lambda value: {"k": value}),
+], ids=["lists", "mappings"])
+def test_what_is_nested_deeper_than_readers_of_parquet_take_is_an_error(
+    write_pages: Write, deepest: int, wrap: Callable[[Any], Any]
+) -> None:
+    rows = [{"a.b": 1, "a": nested(deepest, wrap)}]
+    assert parquet(write_pages([rows], {"format": "parquet"})).to_pylist() == rows
+    outcome = write_pages([[{"a": nested(deepest + 1, wrap)}]], {"format": "parquet"})
+    assert (outcome.error or "").startswith("output 'out0': 'a")
+    assert "…' has more lists and mappings within each other in rec" in (outcome.error or "")
+
+
 @pytest.mark.parametrize(("pages", "error"), NOT_PARQUET.values(), ids=list(NOT_PARQUET))
 def test_what_has_no_type_in_parquet_is_an_error(
     write_pages: Write, folder: Path, pages: list[Any], error: str

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from flowtoy_dagster.datafiles.facts import FileFacts
+from flowtoy_dagster.datafiles.facts import FileFacts, file_facts
 from flowtoy_dagster.datafiles.reading import FileRecords, read_records
 from flowtoy_dagster.errors import StepError, TemplateError
 from flowtoy_dagster.flow.schema.for_each import ForEachConfig
@@ -46,6 +46,21 @@ def test_a_loop_has_the_records_of_a_file_as_items(write_pages: Write, format_: 
         ("3", rows[2]), ("1", rows[0]), ("2", rows[1])
     ]
     items.close()
+
+
+def test_who_has_read_a_file_of_csv_shortens_no_field_of_one_that_is_being_read(
+    write_pages: Write
+) -> None:
+    # Threads of one process may read files at once: items of loops, steps of `in_process`.
+    long = value_of(write_pages, "csv", [{"n": "x"}, {"n": "y" * 200_000}])
+    facts = file_facts(long)
+    assert facts is not None
+    reading, other = read_records(facts), read_records(facts)
+    next(reading)
+    next(other)
+    assert len(next(reading)["n"]) == 200_000
+    reading.close()
+    assert len(next(other)["n"]) == 200_000
 
 
 def test_a_loop_has_batches_of_records(write_pages: Write) -> None:
