@@ -55,6 +55,18 @@ ERRORS = {
         " input: {command: [date]}}\n",
         "2:52: unknown key 'retry'\n    'retry' belongs to the step, beside 'for_each'",
     ),
+    "a key of the flow": (
+        "flow:\n  - {name: b, source: process, notify: [], input: {command: [date]}}\n",
+        "2:32: unknown key 'notify'\n    'notify' belongs to the flow, beside 'flow'",
+    ),
+    "a rate in other words": (
+        f"sources: {{api: {{type: env, rate_limit: 3/s}}}}\nflow:\n  - {ECHO}\n",
+        "unknown key 'rate_limit'\n    did you mean 'rate'?",
+    ),
+    "where the records of pages are, in other words": (
+        "flow:\n  - {name: a, source: {type: rest, url: 'http://x', data_path: rows}}\n",
+        "unknown key 'data_path'\n    did you mean 'data_selector'?",
+    ),
     "a list in other words": (
         "flow:\n  - {name: b, source: process, for_each: {items: [1]}, input: {command: [date]}}\n",
         "2:43: unknown key 'items'\n    did you mean 'in'?",

@@ -38,7 +38,6 @@ def shell(script: str, *words: str, **more: Any) -> dict[str, Any]:
         ("{{ 5 }}", "for_each: expected a list or a mapping, got the number 5"),
         ("{{ none }}", "for_each: expected a list or a mapping, got nothing (null)"),
         ("{{ true }}", "for_each: expected a list or a mapping, got true"),
-        ("a {{ 1 }}", "for_each: expected a list or a mapping, got the text 'a 1'"),
         ("{{ env.UNSET_HERE }}", "for_each.in: the environment variable 'UNSET_HERE' is not set"),
         (["{{ env.UNSET_HERE }}"], "for_each.in[0]: the environment variable 'UNSET_HERE'"),
         (

@@ -22,6 +22,7 @@ from flowtoy_dagster.flow.schema.models import (
     StepConfig,
 )
 from flowtoy_dagster.flow.schema.retry import RetryConfig
+from flowtoy_dagster.flow.templates.render import is_template
 from flowtoy_dagster.masking.names import is_secret_name
 
 _MODELS_BY_FIELD: dict[str, type[Strict]] = {
@@ -166,12 +167,27 @@ class Diagnostics:
             if isinstance(error, Misplaced):
                 self.error((*where, *error.path), str(error), error.hint, key=error.at_key)
             else:
-                self.error(where, str(error), getattr(error, "hint", None))
+                hint = getattr(error, "hint", None) or hint_on_template(detail, str(error))
+                self.error(where, str(error), hint)
         else:
             with not_showing(_is_secret_place(where)):
                 wrong, advice = explain(detail)
-            advice = advice or shape_hint(model, detail) or _hint_on_key_of_steps(detail)
+            advice = advice or hint_on_template(detail, wrong) or shape_hint(model, detail)
+            advice = advice or _hint_on_key_of_steps(detail)
             self.error(where, wrong, advice)
+
+
+def hint_on_template(detail: ErrorDetails, message: str) -> str | None:
+    """What to do about a template where a value was expected that none can give.
+
+    Args:
+        detail: what pydantic has found.
+        message: what is said of it, which shows the value where the value is the mistake.
+    """
+    value = detail["input"]
+    if not is_template(value) or f"{show(value)}" not in message:
+        return None
+    return "no template is rendered here: write the value itself"
 
 
 def _hint_on_key_of_steps(detail: ErrorDetails) -> str | None:

@@ -8,7 +8,7 @@ from typing import Any, get_args
 from pydantic import AliasChoices, AliasPath, BaseModel, ValidationError
 
 from flowtoy_dagster.flow.compile.catalog import Finding
-from flowtoy_dagster.flow.compile.diagnostics import explain
+from flowtoy_dagster.flow.compile.diagnostics import explain, hint_on_template
 from flowtoy_dagster.flow.files.nodes import KeyPath
 from flowtoy_dagster.flow.files.suggestions import nearest, not_showing
 from flowtoy_dagster.flow.schema.fields import (
@@ -92,12 +92,14 @@ def _finding(detail: Any, model: type[BaseModel]) -> Finding:
         error = detail["ctx"]["error"]
         if isinstance(error, Misplaced):
             return Finding((*loc, *error.path), str(error), error.hint, key=error.at_key)
-        return Finding(loc, str(error), getattr(error, "hint", None))
+        hint = getattr(error, "hint", None) or hint_on_template(detail, str(error))
+        return Finding(loc, str(error), hint)
     keys = [part for part in loc if isinstance(part, str)]
     is_credential = bool(keys) and keys[-1].lower() in _CREDENTIALS
     with not_showing(is_credential or any(map(is_secret_name, keys))):
         message, hint = explain(detail)
-    return Finding(loc, message, hint or shape_hint(model, detail))
+    hint = hint or hint_on_template(detail, message) or shape_hint(model, detail)
+    return Finding(loc, message, hint)
 
 
 def _unknown_key(

@@ -16,6 +16,8 @@ from flowtoy_dagster.flow.compile.mistakes.misplaced import (
     Misplacement,
 )
 from flowtoy_dagster.flow.compile.mistakes.replaced_lists import replaced_steps
+from flowtoy_dagster.flow.compile.mistakes.unrendered import warn_of_unrendered
+from flowtoy_dagster.flow.compile.mistakes.wrapped_loops import warn_of_wrapped_loop
 from flowtoy_dagster.flow.compile.output_options import check_places
 from flowtoy_dagster.flow.compile.params import check_queues, declare
 from flowtoy_dagster.flow.compile.validate import (
@@ -44,6 +46,7 @@ def build_flow(document: Document, catalog: Catalog) -> Flow:
     misplacement = Misplacement(document.root, catalog.providers)
     draft = read_draft(document, misplacement.hint)
     declare(draft)
+    warn_of_unrendered(draft.problems, document.root)
     flow = _Builder(draft, catalog, misplacement).build()
     if errors := draft.problems.errors:
         raise ConfigError([*errors, *replaced_steps(errors, document)])
@@ -66,6 +69,9 @@ class _Builder:
         self.sources.check_named()
         self._check_unique_names()
         check_cursors(self.draft)
+        for step in self.draft.steps:
+            if step.config.for_each is not None:
+                warn_of_wrapped_loop(self.draft.problems, step.path, step.config.for_each)
         self._check_runner()
         views = [self.views.of(step) for step in self.draft.steps]
         self.sources.warn_of_unusable()

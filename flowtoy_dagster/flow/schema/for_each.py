@@ -20,7 +20,7 @@ from flowtoy_dagster.flow.templates.names import (
     OUTPUT_NAMES,
     ROOTS,
 )
-from flowtoy_dagster.flow.templates.render import is_template, parse
+from flowtoy_dagster.flow.templates.render import is_template, only_expression, parse
 
 _SHARE = re.compile(r"(\d{1,9}(?:\.\d{1,9})?)\s*%")
 _COUNT = re.compile(r"\s*\d{1,18}\s*", re.ASCII)
@@ -31,7 +31,10 @@ _TAKEN = (*ROOTS, LOOP, *OUTPUT_NAMES, *_PAYLOAD_NAMES)
 def _check_iterated(value: Any) -> Any:
     if isinstance(value, (list, tuple)):
         return list(value)
-    if isinstance(value, dict) or is_template(value):
+    if isinstance(value, dict):
+        return value
+    if is_template(value):
+        _check_gives_items(value)
         return value
     message = f"expected a list, a mapping or a template that gives one, got {show(value)}"
     if isinstance(value, str) and value.split(".")[0] in ROOTS:
@@ -40,24 +43,32 @@ def _check_iterated(value: Any) -> Any:
     raise ValueError(message)
 
 
+def _check_gives_items(template: str) -> None:
+    """See that a template can give a list: one with something beside its braces gives text."""
+    try:
+        is_alone = only_expression(parse(template)) is not None
+    except jinja2.TemplateSyntaxError:
+        return  # reported with its line
+    if not is_alone:
+        hint = "write one {{ … }} with nothing beside it"
+        if template != template.strip():
+            hint += ", no space or line break either: '>-' instead of '|'"
+        message = f"expected a list, and {show(template)} gives a text"
+        raise Misplaced(message, (), hint, at_key=False)
+
+
 def _check_name(value: str) -> str:
     if value in _TAKEN:
         raise ValueError(f"an item can't be named '{value}': templates have that name already")
     try:
         is_name = value.isidentifier() and isinstance(
-            _only_node(f"{{{{ {value} }}}}"), nodes.Name
+            only_expression(parse(f"{{{{ {value} }}}}")), nodes.Name
         )
     except jinja2.TemplateSyntaxError:
         is_name = False
     if not is_name:
         raise ValueError(f"an item's name is made of letters, digits and '_', got {show(value)}")
     return value
-
-
-def _only_node(source: str) -> nodes.Node | None:
-    body = parse(source).body
-    found = body[0] if len(body) == 1 else None
-    return found.nodes[0] if isinstance(found, nodes.Output) and len(found.nodes) == 1 else None
 
 
 def _check_key(value: str) -> str:

@@ -11,11 +11,12 @@ from flowtoy_dagster.flow.files.suggestions import several_meant
 from flowtoy_dagster.flow.files.synonyms import meanings
 from flowtoy_dagster.flow.schema.fields import keys_of
 from flowtoy_dagster.flow.schema.for_each import ForEachConfig
-from flowtoy_dagster.flow.schema.models import SourceConfig, StepConfig
+from flowtoy_dagster.flow.schema.models import FlowConfig, SourceConfig, StepConfig
 
 _STEP_KEYS = frozenset(keys_of(StepConfig))
 _LOOP_KEYS = frozenset(keys_of(ForEachConfig))
 _SOURCE_KEYS = frozenset(keys_of(SourceConfig))
+_TOP_KEYS = frozenset(keys_of(FlowConfig)) - {"flow"}
 
 
 class Misplacement:
@@ -52,6 +53,8 @@ class Misplacement:
             return f"'{name}' belongs under 'for_each'"
         if name in _SOURCE_KEYS:
             return f"'{name}' belongs to a source, under 'sources'"
+        if name in _TOP_KEYS:
+            return f"'{name}' belongs to the flow, beside 'flow'"
         return self._providers.key_hint(name)
 
     def of_input(self, path: KeyPath) -> frozenset[str]:
