@@ -167,8 +167,8 @@ class Diagnostics:
             if isinstance(error, Misplaced):
                 self.error((*where, *error.path), str(error), error.hint, key=error.at_key)
             else:
-                hint = getattr(error, "hint", None) or hint_on_template(detail, str(error))
-                self.error(where, str(error), hint)
+                fix = getattr(error, "hint", None) or hint_on_template(detail, str(error))
+                self.error(where, str(error), fix)
         else:
             with not_showing(_is_secret_place(where)):
                 wrong, advice = explain(detail)
