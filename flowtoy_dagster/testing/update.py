@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -106,7 +106,7 @@ def _node(node: Any, path: KeyPath) -> Any:
 def _replaced(text: str, node: Any, value: Any) -> _Edit:
     start, end = node.start_mark.index, _end(text, node)
     line = text[text.rfind("\n", 0, start) + 1 : start]
-    flow = json.dumps(value, ensure_ascii=False)
+    flow = _in_one_line(value)
     within_flow = _is_within_flow(line)
     if within_flow or len(line) + len(flow) <= _LONGEST_LINE or not isinstance(value, (dict, list)):
         return _Edit(start, end, flow)
@@ -119,15 +119,27 @@ def _replaced(text: str, node: Any, value: Any) -> _Edit:
 
 
 class _Dumper(yaml.SafeDumper):
-    """Writes texts of several lines in one, with `\\n`."""
+    """Writes texts of several lines in one, with `\\n`, and each value where it stands."""
+
+    def ignore_aliases(self, data: Any) -> bool:
+        """No value refers to another one."""
+        return True
 
 
 def _text(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
-    style = '"' if "\n" in text else None
+    # YAML breaks lines at more characters than `\n`, and spaces of other kinds can't be seen.
+    style = None if text.isprintable() else '"'
     return dumper.represent_scalar("tag:yaml.org,2002:str", text, style=style)
 
 
 _Dumper.add_representer(str, _text)
+
+
+def _in_one_line(value: Any) -> str:
+    """A value as it can stand within others, in quotes where YAML needs them."""
+    listed: str = yaml.dump([value], Dumper=_Dumper, allow_unicode=True, sort_keys=False,
+                            default_flow_style=True, width=math.inf)
+    return listed.strip()[1:-1]
 
 
 def _block(value: Any) -> str:
