@@ -55,6 +55,29 @@ ERRORS = {
         " input: {command: [date]}}\n",
         "2:52: unknown key 'retry'\n    'retry' belongs to the step, beside 'for_each'",
     ),
+    "a parameter that is required": (
+        f"params: {{x: {{required: true}}}}\nflow:\n  - {ECHO}\n",
+        "1:14: unknown key 'required'\n    a parameter that has no 'default' is required",
+    ),
+    "a key of the step in the runner": (
+        f"runner: {{retry: 3}}\nflow:\n  - {ECHO}\n",
+        "1:10: unknown key 'retry'\n    'retry' belongs to a step",
+    ),
+    "the place of a file in other words": (
+        "flow:\n  - {name: a, source: env,"
+        " output: [{name: b, type: file, format: csv, filename: x}]}\n",
+        "unknown key 'filename'\n    did you mean 'path'?",
+    ),
+    "a file without a name": (
+        "flow:\n  - {name: a, source: env,"
+        " output: [{name: b, type: file, format: csv, path: ''}]}\n",
+        "2:78: must not be empty",
+    ),
+    "a column twice": (
+        "flow:\n  - {name: a, source: env,"
+        " output: [{name: b, type: file, format: csv, columns: [x, x]}]}\n",
+        "2:85: the column 'x' is listed twice",
+    ),
     "a key of the flow": (
         "flow:\n  - {name: b, source: process, notify: [], input: {command: [date]}}\n",
         "2:32: unknown key 'notify'\n    'notify' belongs to the flow, beside 'flow'",

@@ -251,6 +251,8 @@ def explain(detail: ErrorDetails) -> tuple[str, str | None]:
         expected = [part.strip("'") for part in _alternatives(detail["ctx"]["expected"])]
         message = f"{show(value)} is not one of {', '.join(map(repr, expected))}"
         return message, nearest(value, expected).question if isinstance(value, str) else None
+    if kind in ("too_short", "string_too_short"):
+        return "must not be empty", None  # no length but 1 is asked for
     message = detail["msg"][0].lower() + detail["msg"][1:]
     limits = detail.get("ctx", {})
     for bound, words in (("ge", "at least"), ("gt", "greater than"), ("le", "at most")):

@@ -35,6 +35,7 @@ _CALLED = {
     "output": "outputs result results",
     "name": "id step task key",
     "paginator": "pagination paginate paging pager",
+    "path": "filename file_name file destination target",
     "params": "query query_params querystring qs parameters inputs variables args",
     "rate": "rate_limit ratelimit throttle",
     "retry": "retries attempts",

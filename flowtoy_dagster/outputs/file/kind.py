@@ -66,6 +66,7 @@ class FileOutput(OutputKind):
         if options.get("columns") is not None and format_ not in ("csv", "parquet"):
             message = "'columns' are those of the formats 'csv' and 'parquet'"
             found.append(Finding(("columns",), message))
+        found += _repeated_columns(options.get("columns"))
         if format_ == "parquet":
             missing = missing_package("files of the format 'parquet'", "pyarrow", "parquet")
             found += [Finding(("format",), *missing)] if missing else []
@@ -87,6 +88,14 @@ class FileOutput(OutputKind):
     def why_stale(self, value: Any) -> str | None:
         """That the file is missing, or is not what it was."""
         return why_changed(value)
+
+
+def _repeated_columns(columns: Any) -> Iterable[Finding]:
+    """A file has one column of a name."""
+    names = columns if isinstance(columns, (list, tuple)) else ()
+    for place, name in enumerate(names):
+        if name in names[:place]:
+            yield Finding(("columns", place), f"the column '{name}' is listed twice")
 
 
 def _place_findings(path: Any) -> Iterable[Finding]:

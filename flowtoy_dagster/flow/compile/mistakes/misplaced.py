@@ -33,9 +33,13 @@ class Misplacement:
 
     def hint(self, path: KeyPath) -> str | None:
         """What to do about the unknown key that `path` ends with."""
+        name = str(path[-1])
+        if path[:1] == ("params",) and path[2:] == ("required",):
+            return "a parameter that has no 'default' is required"
+        if path == ("runner", name) and name in _STEP_KEYS:
+            return f"'{name}' belongs to a step"
         if path[:1] != ("flow",):
             return None
-        name = str(path[-1])
         step = self._root.at(path[:2])
         if step is None:
             return None

@@ -35,12 +35,12 @@ def _told(text: str) -> str:
 
 
 def _places(root: Node) -> Iterator[KeyPath]:
-    """Where names and tags are, and the columns of files."""
+    """Where names and tags are."""
     yield from (("name",), ("tags",))
     for step in range(_length(root.child("flow"))):
         yield from (("flow", step, "name"), ("flow", step, "tags"))
         for output in range(_length(root.at(("flow", step, "output")))):
-            yield from (("flow", step, "output", output, key) for key in ("name", "columns"))
+            yield ("flow", step, "output", output, "name")
 
 
 def _length(node: Node | None) -> int:
