@@ -23,7 +23,7 @@ from flowtoy_dagster.steps.scope import Upstream, build_scope
 from flowtoy_dagster.steps.stages import ATTEMPT, RUN_OUT_OF_TIME
 from flowtoy_dagster.steps.state.cursors import CursorUse
 from flowtoy_dagster.steps.state.items import ItemCounts
-from flowtoy_dagster.steps.words import one_line
+from flowtoy_dagster.steps.words import one_line, whole_text
 
 logger = logging.getLogger("flowtoy.step")
 
@@ -115,7 +115,7 @@ def run_step(
     if isinstance(outcome, Skipped):
         mask = context.mask.current
         return StepOutcome(
-            skipped=mask.text(outcome.reason), mask=mask, secrets=context.mask.learned
+            skipped=whole_text(mask.text(outcome.reason)), mask=mask, secrets=context.mask.learned
         )
     return StepOutcome(
         outputs=outcome.outputs,
@@ -196,9 +196,9 @@ def fail_step(context: StepContext, failure: Failed) -> StepOutcome:
     if not_repeated is not None:
         reason = f"{reason}; {not_repeated}"
     return StepOutcome(
-        error=mask.text(reason),
+        error=whole_text(mask.text(reason)),
         result=result,
-        stderr=mask.text(_last_lines(result)) if result is not None else "",
+        stderr=whole_text(mask.text(_last_lines(result))) if result is not None else "",
         called=mask.shortened(context.work.describe(), SHOWN_CALL),
         retry_in=delay,
         max_retries=most,

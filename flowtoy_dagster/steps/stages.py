@@ -308,4 +308,5 @@ def _failure(context: StepContext, result: ProviderResult) -> str:
         # Masked first: a secret with two blanks in it would not be found with one.
         hidden = (context.mask.text(note) for note in result.notes)
         return "; ".join(" ".join(note.split()) for note in hidden)
-    return f"the provider '{context.step.source.type}' reported a failure (code {result.code})"
+    code = f" (code {result.code})" if result.code is not None else ""
+    return f"the provider '{context.step.source.type}' reported a failure{code}"

@@ -7,6 +7,16 @@ from collections.abc import Callable
 from flowtoy_dagster.errors import FlowtoyError
 
 
+def whole_text(text: str) -> str:
+    """A text with a mark for each half of a character, as names of files that are not UTF-8 have.
+
+    Nothing that stores a text could keep such a half.
+    """
+    if text.isascii():
+        return text
+    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+
+
 def one_line(error: BaseException, hide: Callable[[str], str] = str) -> str:
     """The type and the text of an exception in one line, whatever its own methods do.
 

@@ -14,6 +14,7 @@ from flowtoy_dagster.errors import system_reason
 from flowtoy_dagster.json_text import dumps, dumps_checked, loads_checked
 from flowtoy_dagster.steps.attempts import StepOutcome
 from flowtoy_dagster.steps.state.items import ItemCounts, ItemOutputs
+from flowtoy_dagster.steps.words import whole_text
 from flowtoy_dagster.store.item_log import Reusable, StoredItemLog, StoredItems, reusable
 from flowtoy_dagster.store.limits.slots import SourceSlots
 from flowtoy_dagster.store.output_text import ListText, OutputSummary, ValueText
@@ -260,7 +261,7 @@ class RecordStore:
             "error": outcome.error if outcome.skipped is None else outcome.skipped,
             "success": result.success if result else is_item_count and outcome.succeeded,
             "code": result.code if result else None,
-            "notes": [outcome.mask.text(note) for note in result.notes] if result else [],
+            "notes": [whole_text(outcome.mask.text(n)) for n in result.notes] if result else [],
             "hidden": sorted(outcome.hidden),
             "secrets": _secrets_to_keep(outcome, texts.values()),
             "sizes": {name: text.size for name, text in texts.items()},

@@ -51,6 +51,7 @@ def envelope(**status: Any) -> dict[str, Any]:
         (GeneratorExit(), "GeneratorExit"),
         (OwnError("mine"), "OwnError: mine"),
         (WordlessError(), "WordlessError"),
+        (OSError("no caf\udce9.csv"), "OSError: no caf\ufffd.csv"),
     ],
     ids=lambda value: type(value).__name__ if isinstance(value, BaseException) else "",
 )
@@ -63,6 +64,20 @@ def test_what_a_provider_raises_is_a_failure_that_is_tried_again(
     outcome = run_call(call)
     assert outcome.error == f"the provider 'other' raised {words}"
     assert outcome.retry_in == 0
+
+
+@pytest.mark.parametrize(
+    ("status", "words"),
+    [
+        ({"code": 5}, "the provider 'other' reported a failure (code 5)"),
+        ({}, "the provider 'other' reported a failure"),
+        ({"notes": ["no caf\udce9.csv"]}, "no caf\ufffd.csv"),
+    ],
+)
+def test_what_a_provider_reports_is_the_reason(
+    run_call: Run, status: Mapping[str, Any], words: str
+) -> None:
+    assert run_call(lambda _: envelope(success=False, **status)).error == words
 
 
 def test_the_reason_of_an_unusual_exception_is_masked(run_call: Run) -> None:

@@ -104,6 +104,14 @@ def test_a_failure_keeps_why(store: RecordStore) -> None:
     assert record.result == {"success": False, "code": 404, "notes": ["HTTP status 404"]}
 
 
+def test_notes_with_half_a_character_are_kept_with_a_mark(store: RecordStore) -> None:
+    result = ProviderResult(success=False, notes=("no caf\udce9.csv", "\ud83d\ude42"))
+    store.write("run", "a", StepOutcome(error="no", result=result), keep_result=False)
+    record = store.read("run", "a")
+    assert record is not None
+    assert record.result["notes"] == ["no caf\ufffd.csv", "🙂"]
+
+
 def test_a_step_that_never_reached_its_provider_has_a_record_too(store: RecordStore) -> None:
     store.write("run", "step", StepOutcome("input: 'x' is missing"), True)
     record = store.read("run", "step")
