@@ -77,6 +77,19 @@ def test_a_link_is_followed_and_stays(tmp_path: Path, is_there: bool) -> None:
     assert mode_of(target) == (0o600 if is_there else 0o644)
 
 
+@pytest.mark.parametrize("is_there", [True, False], ids=["to a file", "to nothing yet"])
+def test_a_link_that_is_made_during_the_run_is_followed_and_stays(
+    tmp_path: Path, is_there: bool
+) -> None:
+    file = OutputFile(tmp_path / "out", 1)
+    if is_there:
+        (tmp_path / "target").write_bytes(b"from before")
+    (tmp_path / "out").symlink_to("target")
+    file.write([TEXT])
+    assert (tmp_path / "out").is_symlink()
+    assert (tmp_path / "target").read_bytes() == TEXT
+
+
 @pytest.mark.parametrize("through_link", [False, True])
 @pytest.mark.parametrize("reader_first", [True, False])
 def test_a_fifo_is_written_into(tmp_path: Path, through_link: bool, reader_first: bool) -> None:

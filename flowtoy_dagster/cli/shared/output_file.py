@@ -76,6 +76,8 @@ class OutputFile:
             RunError: they can't be written; the run is not undone by that.
         """
         try:
+            if self._open is None:  # a link may have been made since the run began
+                self._target = Path(os.path.realpath(self._target))
             if self._is_special():
                 self._write_into(parts)
             else:
