@@ -874,8 +874,9 @@ def test_reset_connection(server: Server) -> None:
         b"HTTP/1.1 abc OK\r\n\r\n",
         b"HTTP/1.1 200 OK\r\n" + b"A: 1\r\n" * 200,
         b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n-5\r\nabc\r\n",
     ],
-    ids=["no HTTP", "status", "200 headers", "chunk"],
+    ids=["no HTTP", "status", "200 headers", "chunk", "negative chunk"],
 )
 def test_answer_that_is_not_http(server: Server, words: bytes) -> None:
     server.answers["/"] = say(words)

@@ -145,6 +145,8 @@ def _fill(
     if any(isinstance(cause, urllib3.exceptions.ProxyError) for cause in causes):
         origin, host = f"the proxy for {origin}", "of the proxy"
     target = f"'{progress.label}'"
+    if words is _NOT_A_URL and progress.answering:
+        words = _NOT_HTTP  # what can't be read is in the answer, such as a chunk of -5 bytes
     return words.format(
         error=cause,
         target=f"what {target} redirects to" if progress.redirected else target,
