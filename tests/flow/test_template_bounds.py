@@ -25,6 +25,13 @@ from flowtoy_dagster.flow.templates.render import render
         "{{ 'a\tb'.expandtabs(10**9) }}", "{{ [1] | batch(10**9, 0) | list }}",
         "{{ {'a': 1} | tojson(indent=10**9) }}",
         "{{ [[[[1, 2], 3], 4], 5] | tojson(indent=10**7) }}",
+        "{{ ''.join([long, long]) }}", "{{ '{}{}'.format(long, long) }}",
+        "{{ ('{0}' * 10**4).format(text) }}",
+        "{{ '{a}{a}'.format(a=long) }}", "{{ '{a}{a}'.format_map({'a': long}) }}",
+        "{{ '%s%s' % (long, long) }}", "{{ '%(a)s%(a)s' % {'a': long} }}",
+        "{{ '%s%s' | format(long, long) }}", "{{ '%(a)s%(a)s' | format(a=long) }}",
+        "{{ text.translate({120: 'b' * 10**5}) }}", "{{ (1).to_bytes(10**9, 'big') }}",
+        "{{ [[text] * 10**3] * 10**3 }}", "{{ {'a': [text] * 10**3}.values() | list * 10**3 }}",
         "{{ range(10**5) | join('x' * 10**5) }}",
         "{{ (['x' * 10**5] * 10**4) | join }}",
         "{{ ('\\n' * 10**4) | indent(10**4, blank=true) }}",
@@ -39,7 +46,7 @@ from flowtoy_dagster.flow.templates.render import render
 )  # fmt: skip
 def test_one_operation_makes_no_more_than_memory_holds(template: str) -> None:
     with pytest.raises(TemplateError, match="would have more than"):
-        render(template, {})
+        render(template, {"text": "x" * 10**4, "long": "x" * 4 * 10**7})
 
 
 # language 6.1
@@ -65,6 +72,9 @@ def test_all_loops_of_a_template_together_are_bounded(
          "123"),
         ("{% for k, v in {'a': 1}.items() %}{{ k }}{{ v }}{% endfor %}", "a1"),
         ("{{ 'a' * 3 }}{{ 2 ** 8 }}{{ '%03d' % 7 }}{{ '{:>3}'.format('b') }}", "aaa256007  b"),
+        ("{{ '{0}{0}{a}'.format('x', a=[1]) }}{{ '%s-%s' % (1, 'b') }}{{ '%(a)s' % {'a': 'c'} }}"
+         "{{ 'ab'.translate({97: 'x', 98: none, -1: 'y'}) }}{{ (1).to_bytes(2, 'big') | length }}"
+         "{{ '-'.join(['a', 'b']) }}{{ [[1]] * 2 }}", "xx[1]1-bcx2a-b[[1],[1]]"),
         ("{{ 'abc'.replace('b', 'x') }}{{ 'a' | center(3) }}{{ [1] + [2] }}", "axc a [1,2]"),
         ("{% set ns = namespace(low='inf' | float) %}{% for r in rows %}{% if r < ns.low %}"
          "{% set ns.low = r %}{% endif %}{% endfor %}{{ ns.low }}", "1"),

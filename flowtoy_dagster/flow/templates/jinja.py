@@ -325,7 +325,7 @@ def _lipsum(n: int = 5, html: bool = True, min: int = 20, max: int = 100) -> str
 
 
 def _check_format(text: Any, *args: Any, **kwargs: Any) -> None:
-    bounds.check_format(str(text), [*args, *kwargs.values()])
+    bounds.check_percent(str(text), [kwargs] if kwargs else args)
 
 
 def _check_replacement(eval_context: Any, text: Any, old: Any, new: Any, *_: Any) -> None:
