@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import dagster as dg
@@ -19,24 +20,27 @@ from flowtoy_dagster.store.configs import configs_of
 UNUSED = 30.0
 """Seconds without a step after which the workers of a run end."""
 _QUICK = 0.2
-"""Seconds in which a store that is there has shown a configuration."""
+"""Seconds in which a database and a store that are there have shown what a run has."""
 
 
 class _Search(threading.Thread):
-    """Looks for a configuration in the shared files, which may not answer for long."""
+    """Looks for what a run has, in the database and in the shared files.
 
-    def __init__(self, home: Path, reference: str, on_end: Callable[[], object]) -> None:
+    Both may not answer for long, and who asks has leases to renew.
+    """
+
+    def __init__(self, find: Callable[[], WorkerSetup], on_end: Callable[[], object]) -> None:
         super().__init__(name="flowtoy-search", daemon=True)
-        self._home = home
-        self._reference = reference
+        self._find = find
         self._on_end = on_end
+        self.found: WorkerSetup | None = None
         self.error: Exception | None = None
         self.ended = threading.Event()
 
     def run(self) -> None:
         """Look for it."""
         try:
-            configs_of(self._home).check(self._reference)
+            self.found = self._find()
         except Exception as error:  # noqa: BLE001 - who waits for this learns of it
             self.error = error
         self.ended.set()
@@ -69,7 +73,7 @@ class Setups:
             on_found: called in another thread where this is to be asked again.
 
         Returns:
-            None while the run's configuration is looked for in the shared files.
+            None while it is looked for in the database and in the shared files.
 
         Raises:
             RunError: the run is not one of a flow.
@@ -79,19 +83,18 @@ class Setups:
         if run_id in self._setups:
             return self._setups[run_id]
         search = self._searches.get(run_id)
-        if search is not None and not search.ended.is_set():
-            return None
-        run, reference = self._run(run_id)
         if search is None:
-            search = self._searches[run_id] = _Search(self._home, reference, on_found)
+            find = partial(self._find, run_id, began)
+            search = self._searches[run_id] = _Search(find, on_found)
             search.start()
-            if not search.ended.wait(_QUICK):
-                return None
+            search.ended.wait(_QUICK)
+        if not search.ended.is_set():
+            return None
         del self._searches[run_id]
-        if search.error is not None:
-            raise search.error
-        self._setups[run_id] = self._make(run, reference, began)
-        return self._setups[run_id]
+        if search.found is None:
+            raise search.error or RunError("nothing was found")
+        self._setups[run_id] = search.found
+        return search.found
 
     def in_use(self) -> list[WorkerSetup]:
         """The setups that were used a short time ago; others are forgotten."""
@@ -101,6 +104,11 @@ class Setups:
                 self._setups.pop(run_id, None)
                 self._searches.pop(run_id, None)
         return list(self._setups.values())
+
+    def _find(self, run_id: str, began: float) -> WorkerSetup:
+        run, reference = self._run(run_id)
+        configs_of(self._home).check(reference)
+        return self._make(run, reference, began)
 
     def _run(self, run_id: str) -> tuple[dg.DagsterRun, str]:
         """A run, and the hash of its configuration."""

@@ -17,7 +17,9 @@ from flowtoy_dagster import run_flow
 from flowtoy_dagster.engine.executors.remote.database import Database
 from flowtoy_dagster.engine.executors.remote.leases import Leases
 from flowtoy_dagster.engine.executors.remote.message import Message
+from flowtoy_dagster.engine.executors.remote.setups import Setups
 from flowtoy_dagster.engine.sites.site import Site
+from flowtoy_dagster.errors import RunError
 from flowtoy_dagster.runs.history import History
 
 pytestmark = pytest.mark.filterwarnings("ignore:Class `ExpectationResult`:DeprecationWarning")
@@ -107,6 +109,24 @@ def test_a_step_is_handed_out_once_where_the_answer_of_the_database_was_lost(her
         assert leases.hand_out(message, "one", 0, None) == first
         row = f"SELECT step_key, holder FROM flowtoy_leases WHERE run_id = '{message.run_id}'"
         assert here.sql(row) == "one|"
+
+
+def test_who_has_leases_to_renew_does_not_wait_for_what_a_run_has(tmp_path: Path) -> None:
+    answers, found = threading.Event(), threading.Event()
+
+    class Instance:
+        """Stands for a database that does not answer until it is told to."""
+
+        def get_run_by_id(self, run_id: str) -> None:
+            answers.wait()
+
+    setups = Setups(Instance(), tmp_path)  # type: ignore[arg-type]
+    for _ in range(2):
+        assert setups.of("f00", 0.0, found.set) is None
+    answers.set()
+    found.wait()
+    with pytest.raises(RunError, match="run f00 has been deleted"):
+        setups.of("f00", 0.0, found.set)
 
 
 def test_a_worker_that_is_cut_off_ends_after_a_second_signal(

@@ -36,6 +36,23 @@ LATE = """
 """
 
 
+SLOW = """
+import os, time
+
+open_at_once = os.open
+
+def open_slowly(path, *args, **options):
+    if os.fspath(path).endswith(os.environ["SLOW"]):
+        while os.path.exists(os.environ["HELD"]):
+            os.close(open_at_once(os.environ["ASKED"], os.O_CREAT))
+            time.sleep(0.05)
+    return open_at_once(path, *args, **options)
+
+os.open = open_slowly
+"""
+"""Has a process wait for a file, as on a network whose server does not answer."""
+
+
 def with_files(machines: Any, name: str) -> Path:
     """A folder like the shared one, but for configurations."""
     folder: Path = machines.folder / name
@@ -63,23 +80,23 @@ def test_a_store_that_does_not_answer_costs_no_worker_its_steps(
     saved = configs_of(Path(os.environ["FLOWTOY_HOME"]))
     names = [f"{saved.save_flow(flow)}.json" for flow in flows]
     files = with_files(here, "slow")
-    first, second = (files / CONFIGS_FOLDER / name for name in names)
-    shutil.copy(here.files / CONFIGS_FOLDER / names[0], first)
-    # It is there when somebody writes to it: as on a network whose server does not answer.
-    os.mkfifo(second)
-    worker = here.start("-c", "2", FLOWTOY_FILES=str(files))
+    for name in names:
+        shutil.copy(here.files / CONFIGS_FOLDER / name, files / CONFIGS_FOLDER / name)
+    held, asked = tmp_path / "held", tmp_path / "asked"
+    (tmp_path / "sitecustomize.py").write_text(SLOW)
+    held.touch()
+    variables = {"PYTHONPATH": tmp_path, "SLOW": names[1], "HELD": held, "ASKED": asked}
+    given = {name: str(value) for name, value in variables.items()}
+    worker = here.start("-c", "2", FLOWTOY_FILES=str(files), **given)
     done: dict[str, Any] = {}
     runs = [threading.Thread(target=lambda n=n, f=f: done.update({n: run_flow(f)}))  # type: ignore[misc]
             for n, f in zip(("busy", "late"), flows, strict=True)]
     runs[0].start()
     here.wait_until(marks[0].exists, "the step that runs meanwhile")
     runs[1].start()
-    with open(second, "wb") as held:
-        time.sleep(LEASE + 3)
-        data = (here.files / CONFIGS_FOLDER / names[1]).read_bytes()
-        second.unlink()
-        second.write_bytes(data)
-        held.write(data)
+    here.wait_until(asked.exists, "a question to the store")
+    time.sleep(LEASE + 3)
+    held.unlink()
     for run in runs:
         run.join()
     for name, mark in zip(("busy", "late"), marks, strict=True):
