@@ -78,6 +78,9 @@ ERRORS = {
         " output: [{name: b, type: file, format: csv, columns: [x, x]}]}\n",
         "2:85: the column 'x' is listed twice",
     ),
+    "a pool without a name": (
+        "flow:\n  - {name: a, source: env, pool: ''}\n", "2:34: must not be empty"
+    ),
     "a key of the flow": (
         "flow:\n  - {name: b, source: process, notify: [], input: {command: [date]}}\n",
         "2:32: unknown key 'notify'\n    'notify' belongs to the flow, beside 'flow'",

@@ -55,6 +55,8 @@ def is_pool(value: str) -> bool:
 
 
 def _check_pool(value: str) -> str:
+    if not value:
+        raise ValueError("must not be empty")
     if not is_pool(value):
         raise ValueError(f"a pool's name has no spaces in it, got {show(value)}")
     return value

@@ -38,6 +38,7 @@ from flowtoy_dagster.flow.templates.references import (
 _DOLLAR = re.compile(r"\$\{\{[^{}]*\}\}")
 """A template as GitHub Actions have it; within a longer text, `$` may be of a price."""
 _OF_ITEMS = "only templates of a step with 'for_each' have it"
+_BEFORE_ITEMS = "this is rendered once, before there are items: of 'for_each', 'key' alone has it"
 _NOT_IN_SOURCES = (
     "the templates of a named source don't know the item of a step: write this one in the step"
 )
@@ -103,7 +104,8 @@ class NameCheck:
         asked = asked_names(template)
         for word, line in loop_words(template).items():
             if LOOP not in names and (LOOP,) not in asked:
-                self._draft.problems.error(path, f"'{LOOP}' is not a name", _OF_ITEMS, line=line)
+                hint = _who_has_items(path)
+                self._draft.problems.error(path, f"'{LOOP}' is not a name", hint, line=line)
             elif LOOP in names and word not in (None, *LOOP_WORDS) and (LOOP, word) not in asked:
                 hint = nearest(word or "", LOOP_WORDS).hint
                 self._draft.problems.error(path, f"'{LOOP}' has no '{word}'", hint, line=line)
@@ -155,7 +157,7 @@ class NameCheck:
         if path[0] == "sources":
             return _NOT_IN_SOURCES
         if LOOP not in names:
-            return _OF_ITEMS
+            return _who_has_items(path)
         own = [step.config.for_each for step in self._draft.steps if step.path == path[:2]]
         return f"this step calls it '{own[0].name}'" if own and own[0] else None
 
@@ -172,6 +174,11 @@ class NameCheck:
         steps = (step.config.name for step in self._draft.steps)
         known = of_provider or root_hint(name, template, steps)
         return known or nearest(name, [*ROOTS, *names]).hint
+
+
+def _who_has_items(path: KeyPath) -> str:
+    """Which templates know an item, for one at a place that does not."""
+    return _BEFORE_ITEMS if path[2:3] == ("for_each",) else _OF_ITEMS
 
 
 def _unknown_words(template: str, name: str, known: Collection[str]) -> Iterator[tuple[str, int]]:
