@@ -154,7 +154,8 @@ def _files_of(home: Path) -> Iterator[Health]:
             raise sqlite3.DatabaseError("file is not a database")
         revision = _revision(path)
     except (OSError, sqlite3.DatabaseError) as error:
-        yield Health(DATABASE, "fault", f"{path} can't be read: {str(error).lower()}",
+        reason = system_reason(error) if isinstance(error, OSError) else str(error).lower()
+        yield Health(DATABASE, "fault", f"{path} can't be read: {reason}",
                      "put a copy of history/ in its place, or set FLOWTOY_HOME to a new folder")
         return
     if is_on_network(home):
