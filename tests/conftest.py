@@ -290,7 +290,7 @@ def flowtoy(tmp_path: Path, request: pytest.FixtureRequest) -> Callable[..., Fin
         *arguments: str | Path,
         stdin: str | None = None,
         env: Mapping[str, str] | None = None,
-        timeout: float = 200,
+        timeout: float = 500,
     ) -> Finished:
         words, environment = [*map(str, arguments)], {**os.environ, **(env or {})}
         commands: Commands = request.getfixturevalue("commands")

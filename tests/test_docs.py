@@ -132,7 +132,7 @@ def with_shop(command: list[str], folder: Path) -> subprocess.CompletedProcess[s
     """Run a command while the shop serves; its PATH has this Python's commands first."""
     return subprocess.run(
         [sys.executable, str(SHOP), "--", *command],
-        capture_output=True, text=True, cwd=folder, env=os.environ, timeout=200,
+        capture_output=True, text=True, cwd=folder, env=os.environ, timeout=500,
         stdin=subprocess.DEVNULL,
     )
 

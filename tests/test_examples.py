@@ -39,7 +39,7 @@ def run_example(
     flowtoy = [sys.executable, "-m", "flowtoy_dagster", "run", name, "-j", *options]
     return subprocess.run(
         [sys.executable, str(EXAMPLES / "shop_api.py"), *shop_options, "--", *flowtoy],
-        capture_output=True, text=True, cwd=folder, env=os.environ, timeout=200,
+        capture_output=True, text=True, cwd=folder, env=os.environ, timeout=500,
     )
 
 
@@ -118,7 +118,7 @@ def test_without_the_shop_the_missing_variable_is_named() -> None:
     done = subprocess.run(
         [sys.executable, "-m", "flowtoy_dagster", "run", "parallel.yaml"],
         capture_output=True, text=True, cwd=EXAMPLES,
-        env={k: v for k, v in os.environ.items() if k != "SHOP_API"}, timeout=200,
+        env={k: v for k, v in os.environ.items() if k != "SHOP_API"}, timeout=500,
     )
     assert done.returncode == 1
     assert "input.url: the environment variable 'SHOP_API' is not set" in done.stderr

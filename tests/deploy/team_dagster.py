@@ -189,7 +189,7 @@ def wait_for(url: str, log: Path) -> None:
 def answers(url: str) -> bool:
     """Whether a server answers."""
     try:
-        urllib.request.urlopen(url, timeout=30).close()
+        urllib.request.urlopen(url, timeout=PATIENCE).close()
     except OSError:
         return False
     return True

@@ -204,7 +204,7 @@ def post(
             f"{served.url}/graphql",
             json={"query": query, "variables": variables},
             headers=served.known if headers is None else headers,
-            timeout=120,
+            timeout=300,
         )
     answer.raise_for_status()
     assert "errors" not in answer.json(), answer.text
