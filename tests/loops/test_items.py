@@ -114,7 +114,8 @@ def test_an_item_has_retries_and_a_timeout_of_its_own(
     assert done.outcome.error is None, done.outcome.error
     assert [item.attempts for item in done.items] == [1, 3]
 
-    slow = shell('[ "$1" = 1 ] && exec sleep 60; true', "{{ item }}", timeout=2)
+    slow = shell('[ "$1" = 1 ] && exec sleep 600; true', "{{ item }}",
+                 timeout="{{ 2 if item == 1 else 500 }}")
     done = repeat({"in": [0, 1, 2], "max_failures": 1}, **slow)
     assert done.states == ["succeeded", "failed", "succeeded"]
     assert done.errors[1] == "timed out after 2 s"
