@@ -225,7 +225,12 @@ class StoredItemLog:
                 self._file = self._store.appender(self._key)
                 self._size = self._file.seek(0, os.SEEK_END)
             if self._earlier is None:
-                self._earlier = self._find_earlier()
+                try:
+                    self._earlier = self._find_earlier()
+                except BaseException:
+                    self._file.close()
+                    self._file = None
+                    raise
             self._offsets = array("q", [_NONE]) * total
             self._write(dumps({_TOTAL: total}) + b"\n")
 

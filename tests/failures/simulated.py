@@ -98,7 +98,7 @@ class SimulatedRun:
         self._instance = SimpleNamespace(
             event_log_storage=SimpleNamespace(),
             get_run_by_id=lambda run_id: self._run, add_run_tags=lambda run_id, tags: None,
-            get_run_record_by_id=lambda run_id: None,
+            get_run_record_by_id=lambda run_id: None, all_logs=lambda run_id, of_type: [],
             root_directory=str(folder), compute_log_manager=None,
         )
         self._secrets = FlowSecrets(flow)

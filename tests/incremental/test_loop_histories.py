@@ -107,7 +107,7 @@ class World(RandomHistory[Going]):
         most = len(going.stores)
         if self.chance.random() < 0.2:
             most = self.chance.randrange(most)
-            log = KilledLog(log._store, log._key, log._before)
+            log = KilledLog(log._store, log._own, log._before)
             log.left = most
         expected = self._model(going, most)
         context = StepContext(
