@@ -185,7 +185,7 @@ def hint_on_template(detail: ErrorDetails, message: str) -> str | None:
         message: what is said of it, which shows the value where the value is the mistake.
     """
     value = detail["input"]
-    if not is_template(value) or f"{show(value)}" not in message:
+    if not is_template(value) or show(value) not in message:
         return None
     return "no template is rendered here: write the value itself"
 

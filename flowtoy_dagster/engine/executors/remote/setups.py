@@ -26,7 +26,7 @@ _QUICK = 0.2
 class _Search(threading.Thread):
     """Looks for what a run has, in the database and in the shared files.
 
-    Both may not answer for long, and who asks has leases to renew.
+    Both may not answer for long, and the thread of the agent has leases to renew.
     """
 
     def __init__(self, find: Callable[[], WorkerSetup], on_end: Callable[[], object]) -> None:
