@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated, Any, Optional
 
@@ -24,6 +24,9 @@ from flowtoy_dagster.cli.shared.tables import print_table
 from flowtoy_dagster.terminal import print_json, say
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
+    from flowtoy_dagster.runs.history import RunSummary
     from flowtoy_dagster.runs.status.models import RunStatus, StepStatus
 
 _MOST = 1_000_000
@@ -70,11 +73,18 @@ def list_runs(
     wanted = WantedRuns(flow, state, _moment_before(since))
     with History() as history:
         found = history.runs(limit, wanted)
+        is_lost = not found and history.has_lost_runs()
+        if is_lost:
+            _tell_of_lost_runs(history.home)
     if as_json:
         print_json([asdict(run) for run in found])
         return
-    if not found:
+    if not found and not is_lost:
         print("no runs yet" if wanted == WantedRuns() else "no such runs", file=sys.stderr)
+    _print_runs(found)
+
+
+def _print_runs(found: Iterable[RunSummary]) -> None:
     rows = [
         (run.run_id[:8], run.name, run.verdict, _moment(run.started_at),
          _span(run.started_at, run.ended_at),
@@ -82,6 +92,14 @@ def list_runs(
         for run in found
     ]
     print_table(("RUN", "FLOW", "STATE", "STARTED", "TOOK", ""), rows)
+
+
+def _tell_of_lost_runs(home: Path) -> None:
+    say(
+        "the database knows no run of a flow, but this home has outputs of such runs: the database "
+        "was replaced, or the runs were deleted with other tools\n"
+        f"    restore the database, or delete {home / 'flowtoy-records'}"
+    )
 
 
 def _moment_before(since: str | None) -> float | None:

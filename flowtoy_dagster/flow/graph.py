@@ -189,10 +189,12 @@ class Values:
     Attributes:
         public: of every parameter that is no secret.
         secret: of the secret ones that were given; others have a default, or a variable.
+        lost: those that were given for the run and whose values can't be read any more.
     """
 
     public: Mapping[str, Any]
     secret: Mapping[str, Any] = field(default_factory=dict)
+    lost: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)

@@ -19,6 +19,8 @@ from flowtoy_dagster.flow.schema.params import Param
 from flowtoy_dagster.json_text import loads
 from flowtoy_dagster.masking.mask import HIDDEN, texts_in
 
+_LOST = "had a value in the run, which is gone: its file was deleted, or can't be read"
+
 
 def bind(
     flow: Flow,
@@ -110,9 +112,14 @@ class _Binder:
     def values(self, before: Values | None) -> Values:
         """What all parameters are; raises ConfigError."""
         known = {**before.public, **before.secret} if before else {}
+        lost = before.lost if before else frozenset()
         for param in self.flow.params.values():
             if param.name not in self.given and param.name not in self.wrong:
-                self._find(param, known)
+                if param.name in lost:
+                    hint = f"give --param {param.name}=…"
+                    self._refuse(f"the parameter '{param.name}' {_LOST}", param.mark, hint)
+                else:
+                    self._find(param, known)
         if self.problems:
             raise ConfigError(self.problems)
         params = self.flow.params
@@ -228,6 +235,8 @@ def _seen(
 ) -> tuple[Any, str | None]:
     """A parameter's value, and why it has none."""
     given = values.secret if param.secret else values.public
+    if param.name in values.lost:
+        return None, _LOST
     if param.name in given:
         problem = param.why_not(given[param.name])
         return param.native(given[param.name]), problem and f"is wrong: {problem}"

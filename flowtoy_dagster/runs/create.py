@@ -160,7 +160,7 @@ def _store_run(
     if has_pools(definition):
         _free_slots_of_the_dead(history)
     config = run_config(flow, workers)
-    keep_given(flow, run_id, history.instance)
+    tags = {**tags, **keep_given(flow, run_id, history.instance)}
     plan, parent = prepared_plan(definition, config), None
     if reuse is not None:
         parent = reuse.parent

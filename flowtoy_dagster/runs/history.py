@@ -41,7 +41,7 @@ from flowtoy_dagster.runs.wanted.names import named_run
 from flowtoy_dagster.store.configs import configs_of
 from flowtoy_dagster.store.files import is_still, opened_folder
 from flowtoy_dagster.store.record import StepRecord
-from flowtoy_dagster.store.records import records_of
+from flowtoy_dagster.store.records import RECORDS_FOLDER, records_of
 
 _LOG = logging.getLogger("flowtoy.store")
 ALL_STEPS = "(all steps)"
@@ -134,6 +134,12 @@ class History:
         records = self._records(wanted=wanted, limit=limit if wanted.state is None else None)
         found = (_summary(self.as_it_stands(record)) for record in records)
         return [run for run in found if wanted.state in (None, run.state)][:limit]
+
+    def has_lost_runs(self) -> bool:
+        """Whether the home has outputs of runs, none of which the database knows."""
+        folder = self.home / RECORDS_FOLDER
+        left = folder.is_dir() and any(not path.name.startswith(".") for path in folder.iterdir())
+        return left and not self._flow_names()
 
     def own_runs(self, statuses: Sequence[DagsterRunStatus] = ()) -> list[dg.DagsterRun]:
         """The runs of flows, the newest first; a home may have those of other jobs too."""

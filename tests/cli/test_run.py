@@ -130,6 +130,16 @@ def test_json_is_complete_and_quiet_prints_nothing(flowtoy: Run, write: Write) -
     assert json.loads((path.parent / "quiet.json").read_text()) == TWO_OUTPUTS
 
 
+def test_an_output_file_named_by_a_dash_is_stdout(
+    flowtoy: Run, write: Write, tmp_path: Path
+) -> None:
+    path = write("flow: [{name: a, source: env}]")
+    plain, dash = flowtoy("run", path, "--json"), flowtoy("run", path, "-q", "-o", "-")
+    assert dash.code == 0
+    assert dash.json == plain.json
+    assert not (tmp_path / "-").exists()
+
+
 def test_outputs_of_a_failed_run_are_written_too(flowtoy: Run, write: Write) -> None:
     path = write(BROKEN)
     (path.parent / "out.json").write_text("from before")

@@ -45,6 +45,19 @@ def test_a_home_without_runs_says_so(flowtoy: Callable[..., Any]) -> None:
     assert "there is no run yet" in last.stderr
 
 
+def test_a_history_whose_database_is_gone_is_not_called_empty(
+    flowtoy: Callable[..., Any], ran: Any, home: Path
+) -> None:
+    for file in (home / "history").glob("runs.db*"):
+        file.unlink()
+    listed = flowtoy("runs")
+    assert (listed.code, listed.stdout) == (0, "")
+    assert "this home has outputs of such runs" in listed.stderr
+    assert "no runs yet" not in listed.stderr
+    assert f"delete {home / 'flowtoy-records'}" in listed.stderr
+    assert flowtoy("runs", "-j").json == []
+
+
 def test_a_run_is_listed_and_shown(flowtoy: Callable[..., Any], ran: Any) -> None:
     assert ran["state"] == "failed"
     assert ran["name"] == "two steps"

@@ -66,7 +66,7 @@ OutputFile = Annotated[
     Optional[Path],  # noqa: UP045
     typer.Option("--output-file", "-o", metavar="PATH", dir_okay=False,
                  help="Also write the outputs as JSON to this file, pipe or device. A file is"
-                      " written whole or not at all."),
+                      " written whole or not at all. - stands for stdout, as --json does."),
 ]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing on stdout.")]
 EnvFile = Annotated[

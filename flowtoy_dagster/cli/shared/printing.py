@@ -41,12 +41,15 @@ class OutputWriter:
         stdout: where the result goes.
         as_json: complete JSON, even on a terminal.
         quiet: nothing to stdout.
-        file: also to this file; checked at once, so that a long run does not end in vain.
+        file: also to this file; checked at once, so that a long run does not end in vain. `-` is
+            stdout: complete JSON, and nothing else there.
     """
 
     def __init__(
         self, stdout: BinaryIO, *, as_json: bool, quiet: bool, file: Path | None
     ) -> None:
+        if file is not None and str(file) == "-":
+            as_json, quiet, file = True, False, None
         self._stdout = stdout
         self._quiet = quiet
         self._compact = as_json

@@ -12,6 +12,7 @@ from typing import Any
 
 import dagster as dg
 
+from flowtoy_dagster.engine.tags import GIVEN_TAG
 from flowtoy_dagster.flow.graph import Flow, Values
 from flowtoy_dagster.flow.schema.params import Param
 from flowtoy_dagster.flow.templates.values import to_json
@@ -85,14 +86,20 @@ def params_config(flow: Flow) -> dict[str, Any]:
     return {"resources": {PARAMS: {"config": dict(flow.values.public)}}}
 
 
-def keep_given(flow: Flow, run_id: str, instance: dg.DagsterInstance) -> None:
-    """Keep what of a run's values its configuration can't have as it is, for its owner alone."""
+def keep_given(flow: Flow, run_id: str, instance: dg.DagsterInstance) -> dict[str, str]:
+    """Keep what of a run's values its configuration can't have as it is, for its owner alone.
+
+    Returns:
+        the run's tag that says what was kept.
+    """
     if flow.values is None:
-        return
+        return {}
     ordered = {name: value for name, value in flow.values.public.items() if _has_keys(value)}
     kept = {**ordered, **flow.values.secret}
-    if kept:
-        records_of(instance.storage_directory()).keep_given(run_id, kept)
+    if not kept:
+        return {}
+    records_of(instance.storage_directory()).keep_given(run_id, kept)
+    return {GIVEN_TAG: ",".join(kept)}
 
 
 def with_values_of(flow: Flow, run: dg.DagsterRun, instance: dg.DagsterInstance) -> Flow:
@@ -124,7 +131,9 @@ def _with_values(
         for name, value in public.items()
     }
     secret = {name: given[name] for name, param in params.items() if param.secret and name in given}
-    return replace(flow, values=Values(ordered, secret))
+    kept = set(filter(None, run.tags.get(GIVEN_TAG, "").split(",")))
+    lost = frozenset((kept & params.keys()) - given.keys())
+    return replace(flow, values=Values(ordered, secret, lost))
 
 
 def _same(one: Any, other: Any) -> bool:
