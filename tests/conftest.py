@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import shutil
@@ -66,7 +67,11 @@ hypothesis.settings.register_profile("quick", max_examples=20)
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Let signals be what they are in a terminal: shells and `nohup` have some of them ignored."""
+    """Let signals be what they are in a terminal: shells and `nohup` have some of them ignored.
+
+    The garbage collector finds nothing while modules are imported; it is off until then.
+    """
+    gc.disable()
     if config.getoption("--quick"):
         hypothesis.settings.load_profile("quick")
     if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
@@ -125,6 +130,12 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         dealt += quick[:until]
         del quick[:until]
     items[:] = dealt + quick
+
+
+def pytest_collection_finish() -> None:
+    """Collect garbage again, without the modules and tests that stay until the end."""
+    gc.freeze()
+    gc.enable()
 
 
 def _limit(item: pytest.Item) -> float:
