@@ -82,10 +82,10 @@ def pytest_configure(config: pytest.Config) -> None:
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_auto_num_workers() -> int | None:
-    """Two more than there are cores: tests wait for timeouts and for processes to end, too."""
+    """Four more than there are cores: tests wait for timeouts and for processes to end, too."""
     if "PYTEST_XDIST_AUTO_NUM_WORKERS" in os.environ or not hasattr(os, "sched_getaffinity"):
         return None  # xdist's own answer
-    return len(os.sched_getaffinity(0)) + 2
+    return len(os.sched_getaffinity(0)) + 4
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
