@@ -105,6 +105,8 @@ def test_values_under_secret_keys_at_any_depth() -> None:
         ("http://h/path?page=2&api_key=abcd-1234&x=1", "abcd-1234"),
         ("host=db user=me password='pass word'", "pass word"),
         ("AccountName=shop;AccountKey=ab+cd/12==;Suffix=x", "ab+cd/12=="),
+        ("http://me:pass#word-1@db.example.com/x", "pass#word-1"),
+        ("amqp://me:pass/word?1@host/vhost", "pass/word?1"),
     ],
 )
 def test_secrets_within_a_text(text: str, secret: str) -> None:

@@ -37,7 +37,11 @@ _EVERYDAY = words_of(
 )
 """Words that everybody knows; to mask them would damage texts and hide nothing."""
 _SCHEMES = ("bearer", "basic", "token", "apikey", "negotiate", "digest")
-_USERINFO = re.compile(r"([a-z][a-z0-9+.-]*)://([^\s/?#'\"]*)@", re.IGNORECASE)
+_USERINFO = re.compile(
+    r"([a-z][a-z0-9+.-]*)://"
+    r"((?:[^\s/?#'\"]*|[^\s/?#'\":@\[]*:(?!\{\{|\d*(?:[/?#]|$))[^\s'\"]*))@", re.IGNORECASE
+)
+"""A user and a password, which may hold what ends a host: no port is written so."""
 _ASSIGNED = re.compile(r"([A-Za-z][\w.-]*)[ ]?=[ ]?(\"[^\"]*\"|'[^']*'|[^\s;&,'\"#]+)")
 _LONE_USER = 16
 """Characters from which a user without a password in a URL of HTTP is a token."""
@@ -70,7 +74,9 @@ def _secrets_of_address(address: str) -> set[str]:
     path, _, query = place.partition("?")
     parameters = urllib.parse.parse_qsl(query)
     passwords = {password, *(value for name, value in parameters if is_secret_name(name))}
+    # A driver may take what is behind a `/` in a password for the path, and say what is before it.
     passwords |= {urllib.parse.unquote(value) for value in passwords}
+    passwords |= {part for value in passwords for part in re.split("[/?#]", value)}
     known = {"", urllib.parse.unquote(user), path.rpartition("/")[2]}
     return {address, *(passwords - known)} if passwords != {""} else set()
 

@@ -11,6 +11,7 @@ from pydantic import ValidationError
 from flowtoy_dagster.flow.schema.models import OutputConfig
 from flowtoy_dagster.providers.base import ProviderResult
 from flowtoy_dagster.providers.kinds import PROVIDERS
+from flowtoy_dagster.providers.rest import urls
 from flowtoy_dagster.steps.outputs.extraction import extract
 
 
@@ -77,6 +78,55 @@ def test_a_proxy_of_another_kind_is_named(
     assert "pw" not in note
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
     assert call(url=server.url).success
+
+
+@pytest.mark.parametrize(
+    "proxy",
+    [
+        "http://user:long#password@127.0.0.1:1",
+        "http://user:long/password@127.0.0.1:1",
+        "user:long?password@127.0.0.1:1",
+        "http://user:password@",
+        "http://[::1",
+        "proxy.example:abc",
+        "http://127.0.0.1:99999",
+    ],
+)
+def test_a_proxy_of_the_environment_that_is_none_is_to_blame_not_the_url(
+    server: Server, monkeypatch: pytest.MonkeyPatch, proxy: str
+) -> None:
+    monkeypatch.setenv("HTTP_PROXY", proxy)
+    (note,) = call(url=server.url).notes
+    assert note.startswith("the environment names a proxy for this URL that is not of the form ")
+    assert "long" not in note
+
+
+@pytest.mark.parametrize("proxy", ["127.0.0.1:1", "http://u:p@[::1]:1", "HTTP://localhost:1/"])
+def test_a_proxy_of_the_environment_is_used(
+    server: Server, monkeypatch: pytest.MonkeyPatch, proxy: str
+) -> None:
+    monkeypatch.setenv("HTTP_PROXY", proxy)
+    (note,) = call(url=server.url).notes
+    assert note.startswith("could not connect to the proxy for ")
+
+
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("http://me:pass#word@h/x", "http://h/x"),
+        ("http://me:pass?word@h/x", "http://h/x"),
+        ("http://me:pass/word@h/x", "http://h/x"),
+        ("me:pass#word@h/x", "h/x"),
+        ("http://h:8080/a:b@c", "http://h:8080/a:b@c"),
+        ("http://h/a:b@c", "http://h/a:b@c"),
+        ("http://[::1]/a@c", "http://[::1]/a@c"),
+        ("http://h:{{ env.PORT }}/a@c", "http://h:{{ env.PORT }}/a@c"),
+        ("http://h?mail=a:b@c", "http://h"),
+    ],
+)
+def test_a_password_that_holds_what_ends_a_host_is_not_shown(url: str, shown: str) -> None:
+    # language 13.1, 13.2
+    assert urls.shown(url) == shown
 
 
 @pytest.mark.parametrize(

@@ -49,7 +49,6 @@ from flowtoy_dagster.providers.rest.content import (
     Call,
     UnsendableError,
     answer_data,
-    split_user,
     status_note,
 )
 from flowtoy_dagster.providers.rest.idempotency import why_not_repeated, with_key
@@ -68,6 +67,7 @@ from flowtoy_dagster.providers.rest.sending import (
     token_failure,
     token_source,
     trace_headers,
+    without_credentials,
     without_tokens,
 )
 from flowtoy_dagster.providers.rest.urls import cut, join, shown, url_findings, without_user
@@ -209,7 +209,7 @@ class RestProvider:
         """What makes the call with credentials; raises where it can't be sent."""
         settings = self.configuration
         params, written, body = contents_of(settings, payload, request)
-        first_url, of_url = split_user(url)
+        first_url, of_url = without_credentials(url, now.context)
         place = request.url or first_url
         if settings.idempotency_key:
             written = with_key(written, self._call_id(now.context), request.number)
@@ -218,7 +218,7 @@ class RestProvider:
             return Call(
                 method=settings.method,
                 url=place,
-                label=cut(now.text(shown(place))),
+                label=cut(shown(place, now.text)),
                 params=replaced(params, credentials.params_for(place)),
                 headers=credentials.added_to(written),
                 body=body,

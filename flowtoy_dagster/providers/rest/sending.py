@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Protocol
 
-from flowtoy_dagster.masking.mask import Mask
+from flowtoy_dagster.masking.mask import Mask, secret_values_in
 from flowtoy_dagster.providers.base import CallContext, ProviderResult
 from flowtoy_dagster.providers.rest.auth.base import Auth, Credentials
 from flowtoy_dagster.providers.rest.auth.tokens import TokenCall, TokenError, TokenSource
@@ -63,11 +63,11 @@ def _fetch_token(
     from flowtoy_dagster.providers.rest.transport import fetch
 
     hide = context.mask.text if context else str
-    url, of_url = split_user(join(settings.base_url, asked.url))
+    url, of_url = without_credentials(join(settings.base_url, asked.url), context)
     call = Call(
         method=asked.method,
         url=url,
-        label=cut(hide(shown(url))),
+        label=cut(shown(url, hide)),
         params=asked.params,
         headers=asked.headers,
         body=asked.body,
@@ -97,6 +97,14 @@ def trace_headers() -> dict[str, str]:
     state = os.environ.get("TRACESTATE", "").strip()
     more = {"tracestate": state} if state and state.isascii() and state.isprintable() else {}
     return {"traceparent": parent, **more}
+
+
+def without_credentials(url: str, context: CallContext | None) -> tuple[str, str | None]:
+    """What `split_user` gives; the step knows from now on that the password is secret."""
+    url, header = split_user(url)
+    if header is not None and context is not None:
+        context.mask.learn(secret_values_in({"authorization": header}))
+    return url, header
 
 
 class Turn:

@@ -43,6 +43,7 @@ from flowtoy_dagster.providers.rest.redirects import (
     location_of,
     redirected,
 )
+from flowtoy_dagster.providers.rest.urls import why_no_proxy
 
 _IDEMPOTENT = frozenset({"GET", "HEAD", "PUT", "DELETE", "OPTIONS"})
 _CHUNK = 1 << 16
@@ -366,12 +367,9 @@ def _proxies(url: str, given: str | bool | None) -> dict[str, str]:
         return {"http": given, "https": given} if isinstance(given, str) else {}
     proxies: dict[str, str] = requests.utils.get_environ_proxies(url, no_proxy=None)
     proxy = requests.utils.select_proxy(url, proxies) or ""
-    scheme, found, _ = proxy.partition("://")
-    if found and scheme.lower() not in ("http", "https"):
-        raise NoAnswerError(
-            f"the environment names a proxy of the kind '{scheme}' for this URL, and only HTTP "
-            "proxies are supported; NO_PROXY excludes hosts"
-        )
+    problem = why_no_proxy(proxy)
+    if problem:
+        raise NoAnswerError(f"the environment names a proxy {problem}", sent=False)
     return proxies
 
 

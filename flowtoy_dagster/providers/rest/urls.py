@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from flowtoy_dagster.flow.compile.catalog import Finding
@@ -13,6 +13,10 @@ _SHOWN_URL = 100
 _SCHEMES = ("https", "http")
 _PLAIN_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*")
 _HALF_SCHEME = re.compile(r"https?(?::?/{1,3}|:(?=\w))", re.IGNORECASE)
+_USER = re.compile(r"(^|//)(?:[^/?#]*@|[^/?#:@\[]*:(?!\{\{|\d*(?:[/?#]|$))\S*@)")
+"""A user and a password, which may hold what ends a host: no port is written so."""
+_PROXY = re.compile(r"https?://(?:[^/?#\s]*@)?(?:\[[^\]\s]+\]|[^/?#\s@:\[\]]+)(?::(\d{1,5}))?/?",
+                    re.IGNORECASE)
 _OF_THIS_MACHINE = re.compile(r"localhost|127\.|\[::1\]", re.IGNORECASE)
 
 
@@ -27,12 +31,35 @@ def join(base: str | None, url: str | None) -> str:
 
 def without_user(url: str) -> str:
     """A URL, which may lack its scheme, without its user and password."""
-    return re.sub(r"(^|//)[^/?#]*@", r"\1", url, count=1)
+    return _USER.sub(r"\1", url, count=1)
 
 
-def shown(url: str) -> str:
-    """A URL in one short line, without its user, query and fragment."""
-    return " ".join(re.split(r"[?#]", without_user(url), maxsplit=1)[0].split())
+def is_proxy(url: str) -> bool:
+    """Whether a text is the URL of an HTTP proxy, and no more than that."""
+    found = _PROXY.fullmatch(url.strip())
+    return found is not None and int(found[1] or 0) < 65536
+
+
+def why_no_proxy(proxy: str) -> str | None:
+    """Why what the environment names can't be a proxy; without its text, which may be secret."""
+    scheme, found, _ = proxy.partition("://")
+    if found and scheme.lower() not in _SCHEMES:
+        return (f"of the kind '{scheme}' for this URL, and only HTTP proxies are supported; "
+                "NO_PROXY excludes hosts")
+    if proxy and not is_proxy(proxy if found else f"http://{proxy}"):
+        return ("for this URL that is not of the form http://user:password@proxy.example:3128 "
+                "(%23 is a # in a password)")
+    return None
+
+
+def shown(url: str, hide: Callable[[str], str] = str) -> str:
+    """A URL in one short line, without its user, query and fragment.
+
+    Args:
+        url: as it is called.
+        hide: hides secrets; what a secret holds may look like the end of a part.
+    """
+    return " ".join(re.split(r"[?#]", without_user(hide(url)), maxsplit=1)[0].split())
 
 
 def cut(text: str) -> str:

@@ -144,10 +144,11 @@ def test_no_step_starts_and_no_traceback_is_shown(
         ("postgresql://u:s3cret@h/d", {"s3cret"}),
         ("postgresql://u:s3%40t@h:1/d?sslmode=require", {"s3%40t", "s3@t"}),
         ("postgresql://h/d?user=u&password=s3cret", {"s3cret"}),
+        ("postgresql://u:s3cr/et#1@h/d", {"s3cr/et#1", "s3cr", "et", "1"}),
         ("postgresql://flow:flow@h/d", set()),
         ("postgresql://u:d@h/d", set()),
     ],
-    ids=["plain", "quoted", "as a parameter", "as the user", "as the database"],
+    ids=["plain", "quoted", "as a parameter", "with what ends a host", "as the user", "as the database"],
 )
 def test_the_address_and_the_password_in_it_are_secret(address: str, secrets: set[str]) -> None:
     assert storage_secrets({"FLOWTOY_STORAGE": address}) == {address, *secrets}

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import json
-import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 from flowtoy_dagster.flow.compile.catalog import Finding
 from flowtoy_dagster.flow.templates.render import is_template
 from flowtoy_dagster.providers.rest.bodies.contents import as_list
+from flowtoy_dagster.providers.rest.urls import is_proxy
 
 
 def json_findings(configuration: Mapping[str, Any]) -> Iterator[Finding]:
@@ -58,7 +58,7 @@ def proxy_or_none(value: Any) -> Any:
         return value
     if value is None or value is False or (isinstance(value, str) and value.lower() == "false"):
         return None if value is None else False
-    if isinstance(value, str) and re.match(r"https?://[^/\s]+/?\s*$", value, re.IGNORECASE):
+    if isinstance(value, str) and is_proxy(value):
         return value.strip()
     # Not shown: it may hold a password.
     raise ValueError("expected false, or the URL of a proxy as in http://proxy.example:3128")
