@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import json
 import re
 from collections.abc import Collection, Iterator, Mapping
 from typing import Any
@@ -30,6 +31,13 @@ _QUOTED = re.compile(r"""[=!<>]=?\s*("[^"]*")(?!\s*[.(\[])""")
 """What stands in double quotes to the right of a comparison: mostly meant as a text."""
 _WORD = re.compile(r"[=!<>]=?\s*(true|false|null)\b(?!\s*[.(\[])")
 """A literal of JSON without backticks, which is the name of a key."""
+_LITERAL = re.compile(r"""'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*"|`((?:[^`\\]|\\.)*)`""")
+"""What is in quotes or, as its group, in backticks."""
+_MEANT_AS_JSON = re.compile(
+    r"\s*(?:['\"\[{].*|[-+]?[\d.,_]+(?:e[-+]?\d+)?|true|false|null|none|nan|[-+]?inf(?:inity)?)\s*",
+    re.IGNORECASE | re.DOTALL,
+)
+"""In backticks, what is hardly meant as a text."""
 _PIPED = re.compile(r"(?<!\|)\|\s*([a-z_]+)\s*(?=$|\|(?!\|))")
 """A name after a pipe: mostly meant as a filter, as templates have them."""
 
@@ -52,6 +60,7 @@ class JmespathOutput(OutputKind):
             return []
         return [
             *_looks_like_another_language(value),
+            *_literals_that_are_texts(value),
             *(Finding((), f"{found[1]} in double quotes is the name of a key in JMESPath",
                       f"a text is written in single quotes: '{found[1][1:-1]}'", warning=True)
               for found in _QUOTED.finditer(value)),
@@ -92,6 +101,21 @@ def _looks_like_another_language(expression: str) -> Iterator[Finding]:
         if found[1] in FUNCTIONS:
             yield Finding((), f"'{found[1]}' after '|' is the name of a key in JMESPath",
                           f"the function is written {found[1]}(@)", warning=True)
+
+
+def _literals_that_are_texts(expression: str) -> Iterator[Finding]:
+    """What stands in backticks, is no JSON, and so is a text: its quotes and brackets too."""
+    for found in _LITERAL.finditer(expression):
+        literal = (found[1] or "").replace("\\`", "`")
+        if not _MEANT_AS_JSON.fullmatch(literal):
+            continue
+        try:
+            json.loads(literal)
+        except ValueError:
+            meant = literal.strip().strip("'\"")
+            yield Finding((), f"{found[0]} is a text in JMESPath: what is in backticks is no JSON",
+                          f"a text is written '{meant}'; JSON has `true`, `null`, `1.5`, `\"a\"`",
+                          warning=True)
 
 
 def _why_nothing(expression: str, names: Collection[str], data: Mapping[str, Any]) -> str:

@@ -57,6 +57,58 @@ def test_values_are_those_of_json(expression: str, data: Any, found: Any) -> Non
 
 
 @pytest.mark.parametrize(
+    ("expression", "data", "words"),
+    [
+        ("sort_by(@, &k)", [{"k": 1}, {"k": "b"}],
+         "sort_by() takes keys that are all numbers or all texts, and was given a number and text"),
+        ("max_by(@, &k)", [{"k": "b"}, {"k": 1}],
+         "max_by() takes keys that are all numbers or all texts, and was given a number and text"),
+        ("min_by(@, &k)", [{"k": 1}, {}],
+         "min_by() takes keys that are all numbers or all texts, and was given null and a number"),
+        ("max_by(@, &k)", [{"k": True}],
+         "max_by() takes keys that are all numbers or all texts, and was given true or false"),
+        ("type(&k)", {}, "type() takes a value, and was given an expression (&name)"),
+        ("to_string(&k)", {}, "to_string() takes a value, and was given an expression (&name)"),
+        ("to_array(&k)", {}, "to_array() takes a value, and was given an expression (&name)"),
+        ("not_null(a, &k)", {}, "not_null() takes a value, and was given an expression (&name)"),
+        ("contains(@, &k)", [], "contains() takes a value, and was given an expression (&name)"),
+    ],
+)
+def test_what_a_function_can_not_take_is_told_in_words(
+    expression: str, data: Any, words: str
+) -> None:
+    # language 7.2
+    with pytest.raises(TemplateError) as caught:
+        search(expression, data)
+    assert str(caught.value).endswith(words)
+
+
+@pytest.mark.filterwarnings("ignore:deprecated string literal syntax")
+@pytest.mark.parametrize(
+    ("expression", "warned"),
+    [
+        ("[?state == `'open'`]", "`'open'` is a text in JMESPath"),
+        ("[?ok == `True`]", "`True` is a text in JMESPath"),
+        ("[?price > `1,5`]", "`1,5` is a text in JMESPath"),
+        ("[?price > `.5`]", "`.5` is a text in JMESPath"),
+        ("contains(`[a, b]`, state)", "`[a, b]` is a text in JMESPath"),
+        ("[?x == `{a: 1}`]", "`{a: 1}` is a text in JMESPath"),
+        ("[?state == `running`]", None),
+        ("[?day == `2024-01-31`]", None),
+        ("[?ok == `true` && n > `-1.5e3` && t == `\"a\"`]", None),
+        ("[?state == '`1,5`']", None),
+    ],
+)
+def test_a_literal_that_is_no_json_is_warned_of(expression: str, warned: str | None) -> None:
+    flow = load_flow({"flow": [{
+        "name": "a", "source": "process", "input": {"command": ["true"]},
+        "output": [{"name": "x", "value": expression}],
+    }]})
+    told = [warning.message.partition(".value: ")[2] for warning in flow.warnings]
+    assert told == ([] if warned is None else [f"{warned}: what is in backticks is no JSON"])
+
+
+@pytest.mark.parametrize(
     ("expression", "data"),
     [
         ("merge(defaults, own)", {"defaults": {"a": 1}, "own": None}),

@@ -60,6 +60,28 @@ class _Functions(functions.Functions):
             allowed = signature[min(index, len(signature) - 1)]["types"]
             if allowed:
                 self._type_check_single(argument, allowed, function_name)  # type: ignore[attr-defined]
+            elif isinstance(argument, visitor._Expression):
+                raise exceptions.JMESPathError(
+                    f"{function_name}() takes a value, and was given an expression (&name)"
+                )
+
+    def _create_key_func(
+        self, expref: Any, allowed_types: Any, function_name: str
+    ) -> Callable[[Any], Any]:
+        """What gives the key of an item: the keys of all items are numbers, or all are texts."""
+        kinds: set[str] = set()
+
+        def key_of(item: Any) -> Any:
+            key = expref.visit(expref.expression, item)
+            kind = self._convert_to_jmespath_type(type(key).__name__)  # type: ignore[attr-defined]
+            kinds.add(kind)
+            if kind not in ("number", "string") or len(kinds) > 1:
+                raise exceptions.JMESPathTypeError(
+                    function_name, key, ", ".join(sorted(kinds)), ["keys"]
+                )
+            return key
+
+        return key_of
 
     @functions.signature({"types": ["array", "string"]}, {"types": []})
     def _func_contains(self, subject: Any, search: Any) -> bool:

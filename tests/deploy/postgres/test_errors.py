@@ -148,7 +148,8 @@ def test_no_step_starts_and_no_traceback_is_shown(
         ("postgresql://flow:flow@h/d", set()),
         ("postgresql://u:d@h/d", set()),
     ],
-    ids=["plain", "quoted", "as a parameter", "with what ends a host", "as the user", "as the database"],
+    ids=["plain", "quoted", "as a parameter", "with what ends a host", "as the user",
+         "as the database"],
 )
 def test_the_address_and_the_password_in_it_are_secret(address: str, secrets: set[str]) -> None:
     assert storage_secrets({"FLOWTOY_STORAGE": address}) == {address, *secrets}

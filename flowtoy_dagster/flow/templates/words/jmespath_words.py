@@ -84,6 +84,10 @@ def _why_no_token(expression: str, at: int) -> str:
 
 def why_not_applied(error: exceptions.JMESPathTypeError) -> str:
     """What a function takes, and what it was given, without the value."""
+    if error.expected_types == ["keys"]:
+        found = " and ".join(_TYPES.get(name, name) for name in error.actual_type.split(", "))
+        return (f"{error.function_name}() takes keys that are all numbers or all texts, "
+                f"and was given {found}")
     taken = [_TYPES.get(name, name) for name in error.expected_types]
     listed = " or ".join(filter(None, (", ".join(taken[:-1]), taken[-1]))) if taken else "else"
     given = _TYPES.get(error.actual_type)
