@@ -96,6 +96,11 @@ EXPRESSIONS: dict[str, list[tuple[str, Any]]] = {
         ("length(`1`)", Wrong("was given a number")), ("[::0]", Wrong("step of a slice")),
         ("&a", Wrong("'&' makes an argument")),
     ],
+    "literals": [("`'open'`", "'open'"), ("`True`", "True"), ("`true`", True)],
+    "keys": [
+        ("sort_by(`[{\"k\": 2}, {\"k\": 1}]`, &k)[].k", [1, 2]),
+        ("max_by(`[{\"k\": 1}, {\"k\": \"b\"}]`, &k)", Wrong("all numbers or all texts")),
+    ],
 }  # fmt: skip
 
 FILES: dict[str, list[tuple[str, Any]]] = {
@@ -179,6 +184,7 @@ def test_templates(written: str, expected: Any) -> None:
     assert type(given) is type(expected)
 
 
+@pytest.mark.filterwarnings("ignore:deprecated string literal syntax")
 @rows(EXPRESSIONS)
 def test_expressions(written: str, expected: Any) -> None:
     if isinstance(expected, Wrong):
