@@ -74,8 +74,9 @@ def command() -> NoReturn:
     try:
         main()
     except SystemExit as stop:
-        if threading.active_count() > 1:
-            raise
+        main_thread = threading.main_thread()
+        if any(not thread.daemon and thread is not main_thread for thread in threading.enumerate()):
+            raise  # Python waits for them
         # Taking thousands of modules apart takes as long as several steps.
         atexit._run_exitfuncs()
         with contextlib.suppress(OSError, ValueError):

@@ -15,6 +15,7 @@ import time
 import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -45,6 +46,8 @@ from flowtoy_dagster.engine.dagster_private.storage import (
 )
 from flowtoy_dagster.engine.fence import OURS, Fence, wait_to_be_killed
 from flowtoy_dagster.engine.storage.address import PATIENCE, NoConnectionError
+from flowtoy_dagster.engine.storage.connections.answer_limit import AnswerLimit
+from flowtoy_dagster.engine.storage.connections.limited import LimitedConnection
 from flowtoy_dagster.engine.storage.event_groups import EventGroup, Row, group_for
 from flowtoy_dagster.engine.storage.plan_snapshots import KeptPlanSnapshot
 from flowtoy_dagster.engine.storage.step_events import StepRows, kind_of
@@ -75,6 +78,7 @@ _INSERT = (
     "(%(run_id)s, %(event)s, %(dagster_event_type)s, %(timestamp)s, %(step_key)s, "
     "%(asset_key)s, %(partition)s)"
 )
+_IS_STORED = "SELECT FROM event_logs WHERE run_id = %(run_id)s AND event = %(event)s"
 # The lock holds off whoever would give the step to another process in this moment.
 _INSERT_IF_OURS = (
     f"{_INSERT.replace(') VALUES (', ') SELECT ')[:-1]} "
@@ -146,8 +150,18 @@ class WarmPostgresEventLogStorage(StepRows, PostgresEventLogStorage):
             statements.append(insert % {name: f"%({name}_{number})s" for name in named})
             values.update({f"{name}_{number}": value for name, value in named.items()})
         quickly = "" if any(row["dagster_event_type"] in _STATES for row in rows) else _QUICKLY
-        if not self._execute(quickly + "; ".join(statements), values):
+        if not self._stored(quickly + "; ".join(statements), values, rows[-1]):
             wait_to_be_killed()
+
+    def _stored(self, statements: str, values: Mapping[str, Any], last: Row) -> int:
+        """Execute what stores rows, again where it was not stored; gives how many were it last."""
+        try:
+            return self._exchanged_once(statements, values, _count)
+        except DBAPIError as error:
+            if not error.connection_invalidated:
+                raise
+            # It may be that only the answer was lost.
+            return self._execute(_IS_STORED, last) or self._execute(statements, values)
 
     def is_ours(self) -> bool:
         """Whether this process may store what its step comes to."""
@@ -155,7 +169,7 @@ class WarmPostgresEventLogStorage(StepRows, PostgresEventLogStorage):
 
     def _execute(self, statement: str, values: Mapping[str, Any]) -> int:
         """Execute a statement; gives how many rows it inserted or found."""
-        return self._exchanged(statement, values, lambda found: found.rowcount)
+        return self._exchanged(statement, values, _count)
 
     def _exchanged(
         self, statements: str, values: Mapping[str, Any], take: Callable[[CursorResult[Any]], T]
@@ -246,6 +260,10 @@ class WarmPostgresStorage(DagsterPostgresStorage):
         )
 
 
+def _count(found: CursorResult[Any]) -> int:
+    return found.rowcount
+
+
 def _unusable(error: DBAPIError, url: str) -> OSError:
     return OSError(f"the database of runs: {_reason(error, url)}")
 
@@ -265,7 +283,10 @@ def _make_engine(url: str, token_provider: Any) -> Engine:
         pool_size=1,
         max_overflow=64,
         use_native_hstore=False,  # else each connection asks for a type that is never used
-        connect_args={name: value for name, value in CONNECTING.items() if name not in written},
+        connect_args={
+            **{name: value for name, value in CONNECTING.items() if name not in written},
+            "connection_factory": partial(LimitedConnection, _limit, True),
+        },
     )
     db.event.listen(engine, "checkin", _note_the_time)
     db.event.listen(engine, "checkout", _try_if_idle)
@@ -312,11 +333,13 @@ def _try_if_idle(connection: Any, record: Any, _: Any) -> None:
 
 
 _engines: weakref.WeakSet[Engine] = weakref.WeakSet()
+_limit = AnswerLimit()
 _unreachable_since: weakref.WeakKeyDictionary[Engine, float] = weakref.WeakKeyDictionary()
 
 
 def _leave_to_parent() -> None:
     """Forget the connections of the process that forked this one, without closing them."""
+    _limit.begin_anew()
     for engine in _engines:
         engine.dispose(close=False)
 

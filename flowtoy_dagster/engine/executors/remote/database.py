@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import os
 import select
-import socket
-import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import psycopg2
@@ -17,6 +15,8 @@ import psycopg2.errors
 import psycopg2.extensions
 
 from flowtoy_dagster.engine.storage.address import storage_address
+from flowtoy_dagster.engine.storage.connections.answer_limit import AnswerLimit
+from flowtoy_dagster.engine.storage.connections.limited import LimitedConnection
 from flowtoy_dagster.engine.storage.postgres import CONNECTING as STORAGE_CONNECTING
 from flowtoy_dagster.errors import HomeError, RunError
 from flowtoy_dagster.masking.mask import STORAGE_VARIABLE, Mask, storage_secrets
@@ -26,10 +26,7 @@ logger = logging.getLogger("flowtoy.storage")
 CONNECTING = {**STORAGE_CONNECTING, "keepalives_idle": 10, "tcp_user_timeout": 10_000}
 """How a connection is made where the address says nothing else: leases are shorter than that
 of a storage may be away."""
-ANSWER = 10.0
-"""Seconds after which a server that has not answered a statement is away."""
 PAUSE = 0.3
-_TICK = 0.5
 _LOCK = 0x666C6F78
 """Held by the process that makes tables."""
 _GONE = (psycopg2.OperationalError, psycopg2.InterfaceError)
@@ -54,7 +51,7 @@ class Database:
         self._patience = patience
         self._channels: list[str] = []
         self._connection: Any = None
-        self._limit = _AnswerLimit()
+        self._limit = AnswerLimit()
         self.connected = 0
         """How often a connection was made: when it grows, the database was away."""
 
@@ -168,19 +165,19 @@ class Database:
     def _execute(self, statement: str, values: Sequence[Any] | None) -> list[tuple[Any, ...]]:
         if self._connection is None:
             self._connect()
-        limit = self._limit.holds(self._connection.fileno())
-        with limit, self._connection.cursor() as cursor:
+        with self._connection.cursor() as cursor:
             cursor.execute(statement, values)
             return list(cursor.fetchall()) if cursor.description else []
 
     def _connect(self) -> None:
         settings = {name: value for name, value in CONNECTING.items()
                     if f"{name}=" not in self._address}
-        connection = psycopg2.connect(self._address, **settings)
-        connection.autocommit = True
+        # A lease is shorter than a statement that the server may take longer for.
+        make = partial(LimitedConnection, self._limit, False)
+        connection = psycopg2.connect(self._address, connection_factory=make, **settings)
         self._connection = connection
         self.connected += 1
-        with self._limit.holds(connection.fileno()), connection.cursor() as cursor:
+        with connection.cursor() as cursor:
             for channel in self._channels:
                 cursor.execute(f'LISTEN "{channel}"')
 
@@ -193,47 +190,3 @@ def _plain(address: str) -> str:
     """The address without SQLAlchemy's name of a driver."""
     scheme, _, rest = address.partition("://")
     return f"{scheme.partition('+')[0]}://{rest}"
-
-
-class _AnswerLimit:
-    """Breaks a connection whose server is silent, so that who waits for an answer gets an error.
-
-    A connection through a proxy that passes nothing on looks sound to TCP, for ever.
-    """
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._descriptor = -1
-        self._due = 0.0
-        self._is_watched = False
-
-    @contextlib.contextmanager
-    def holds(self, descriptor: int) -> Iterator[None]:
-        """Have it hold in a block, for the connection's socket."""
-        with self._lock:
-            self._descriptor, self._due = descriptor, time.monotonic() + ANSWER
-            if not self._is_watched:
-                threading.Thread(target=self._watch, name="flowtoy-answers", daemon=True).start()
-                self._is_watched = True
-        try:
-            yield
-        finally:
-            # Before the socket is closed, and its number another's.
-            with self._lock:
-                self._descriptor = -1
-
-    def _watch(self) -> None:
-        while True:
-            time.sleep(_TICK)
-            with self._lock:
-                if self._descriptor < 0:
-                    self._is_watched = False
-                    return
-                if time.monotonic() > self._due:
-                    _shut_down(self._descriptor)
-
-
-def _shut_down(descriptor: int) -> None:
-    """End both directions of a connection, which stays its owner's to close."""
-    with contextlib.suppress(OSError), socket.socket(fileno=os.dup(descriptor)) as connection:
-        connection.shutdown(socket.SHUT_RDWR)

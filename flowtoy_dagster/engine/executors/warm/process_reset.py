@@ -16,6 +16,7 @@ from typing import Any
 
 from typing_extensions import Self
 
+from flowtoy_dagster.engine.storage.connections.answer_limit import WATCH
 from flowtoy_dagster.machine.kept_threads import IDLE
 from flowtoy_dagster.machine.working_directory import working_directory
 
@@ -23,9 +24,10 @@ _OF_THE_RUN = frozenset({signal.SIGINT, signal.SIGTERM})
 """The signals by which a run is interrupted; they are not forgotten."""
 
 _SIGNALS = tuple(sorted(signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP}))
-_HARMLESS = ("fsspecIO", "asyncio_", "gcsfs-deferred-close", IDLE)
+_HARMLESS = ("fsspecIO", "asyncio_", "gcsfs-deferred-close", IDLE, WATCH)
 """Threads that may stay: those of fsspec and gcsfs, which read and write objects (one for all, some
-that look up hosts, one that closes files), and our own while they have nothing to do.
+that look up hosts, one that closes files), and our own while they have nothing to do, or see that
+the database answers.
 """
 
 

@@ -6,6 +6,7 @@ import contextlib
 import select
 import socket
 import threading
+import time
 from collections.abc import Iterator
 
 
@@ -23,6 +24,9 @@ class Proxy:
         self._passes = threading.Event()
         self._passes.set()
         self._refuses = False
+        self._keeps_answers = False
+        self._pause = 0.0
+        self._servers: set[socket.socket] = set()
         self._ends = False
         self._thread = threading.Thread(target=self._serve, name="proxy")
         self._thread.start()
@@ -31,13 +35,21 @@ class Proxy:
         """Pass nothing on: whoever is connected, or connects, gets no answer and no error."""
         self._passes.clear()
 
+    def keep_answers(self) -> None:
+        """Pass on what clients send, and nothing that the server sends; of new ones, neither."""
+        self._keeps_answers = True
+
+    def slow_down(self) -> None:
+        """Wait after each part that is passed on."""
+        self._pause = 0.02
+
     def refuse(self) -> None:
         """Break all connections, and each new one."""
         self._refuses = True
 
     def restore(self) -> None:
         """Pass bytes again; what was silent before goes on where it was."""
-        self._refuses = False
+        self._refuses = self._keeps_answers = False
         self._passes.set()
 
     def close(self) -> None:
@@ -53,6 +65,8 @@ class Proxy:
                     self._break(peers, list(peers))
                 # One that is silent reads nothing: what is sent to it waits in its buffers.
                 watched = [self._listener, *peers] if self._passes.is_set() else []
+                if self._keeps_answers:
+                    watched = [each for each in watched if each not in self._servers]
                 for ready in select.select(watched, [], [], 0.02)[0]:
                     if ready is self._listener:
                         self._accept(peers)
@@ -67,11 +81,13 @@ class Proxy:
             return
         server = socket.create_connection(self._server)
         peers[client], peers[server] = server, client
+        self._servers.add(server)
 
     def _pass_on(self, peers: dict[socket.socket, socket.socket], ready: socket.socket) -> None:
         with contextlib.suppress(OSError):
             if part := ready.recv(1 << 16):
                 peers[ready].sendall(part)
+                time.sleep(self._pause)
                 return
         self._break(peers, [ready])
 
@@ -82,6 +98,7 @@ class Proxy:
             for each in (end, peers.pop(end, None)):
                 if each is not None:
                     peers.pop(each, None)
+                    self._servers.discard(each)
                     each.close()
 
 

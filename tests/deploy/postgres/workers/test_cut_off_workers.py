@@ -14,11 +14,14 @@ import pytest
 from module_files import load
 
 from flowtoy_dagster import run_flow
+from flowtoy_dagster.engine.executors.remote import database, executor
 from flowtoy_dagster.engine.executors.remote.database import Database
 from flowtoy_dagster.engine.executors.remote.leases import Leases
 from flowtoy_dagster.engine.executors.remote.message import Message
 from flowtoy_dagster.engine.executors.remote.setups import Setups
 from flowtoy_dagster.engine.sites.site import Site
+from flowtoy_dagster.engine.storage import postgres
+from flowtoy_dagster.engine.storage.connections import answer_limit, limited
 from flowtoy_dagster.errors import RunError
 from flowtoy_dagster.runs.history import History
 
@@ -101,8 +104,8 @@ def test_steps_of_a_worker_that_is_cut_off_run_again_elsewhere_and_count_once(
 
 
 def test_a_step_is_handed_out_once_where_the_answer_of_the_database_was_lost(here: Any) -> None:
-    with contextlib.closing(Database(here.address, 0)) as database:
-        leases = Leases(database, Site("0.2", "3.12.1", 1, "f00", "here"))
+    with contextlib.closing(Database(here.address, 0)) as connection:
+        leases = Leases(connection, Site("0.2", "3.12.1", 1, "f00", "here"))
         message = Message(str(uuid.uuid4()), 1)
         first = leases.hand_out(message, "one", 0, None)
         # The statement is executed again, as when the connection broke after the first time.
@@ -154,3 +157,35 @@ def test_a_worker_that_is_cut_off_ends_after_a_second_signal(
     run.join()
     error = done[0].status.steps["one"].error or ""
     assert error.endswith("that ran this step is gone")
+
+
+def test_a_run_that_is_cut_off_for_ever_ends_with_an_error(
+    here: Any,
+    proxy: Any,
+    write: Callable[..., Path],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for module in (answer_limit, limited):
+        monkeypatch.setattr(module, "ANSWER", 1.0)
+    for module in (postgres, executor):
+        monkeypatch.setattr(module, "PATIENCE", 1.0)
+    monkeypatch.setattr(postgres, "CONNECTING", {**postgres.CONNECTING, "connect_timeout": 2})
+    monkeypatch.setattr(database, "CONNECTING", {**database.CONNECTING, "connect_timeout": 2})
+    flow = write(f"""
+        flow:
+          - name: one
+            source: {{type: process, command: [sh, -c, "touch {tmp_path}/begun; sleep 600"]}}
+        runner: {{executor: workers, executor_options: {{queue: alone}}}}
+    """)
+    worker = here.start("--queue", "alone")
+    monkeypatch.setenv("FLOWTOY_STORAGE", away_from(here, proxy))
+    cut = threading.Thread(
+        target=lambda: (here.wait_until((tmp_path / "begun").exists, "the step"), proxy.silence())
+    )
+    cut.start()
+    with pytest.raises(RunError, match=r"history can't be written: .*timeout expired"):
+        run_flow(flow)
+    cut.join()
+    worker.wait_for("is lost: the process that executes the run was not seen")
+    assert worker.end() == 0

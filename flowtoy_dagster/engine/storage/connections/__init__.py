@@ -1,0 +1,1 @@
+"""Connections to PostgreSQL that no silent server can hold for ever."""
