@@ -109,6 +109,21 @@ def test_a_worker_has_the_time_to_end_its_steps(compose: Any) -> None:
     assert "\nTimeoutStopSec=1h\n" in unit
 
 
+@pytest.mark.parametrize("unit", sorted(UNITS))
+def test_a_service_comes_up_whenever_what_it_needs_does(unit: str) -> None:
+    # By default systemd gives up after five attempts in ten seconds: those of a server that is a
+    # little later at boot. And a unit that requires one that fails is not started at all.
+    head, _, service = UNITS[unit].partition("[Service]")
+    assert "\nStartLimitIntervalSec=0\n" in head
+    assert "\nRestart=on-failure\nRestartSec=5\n" in service
+    assert "Requires=" not in head
+    if "FLOWTOY_PATH" in service or "flowtoy worker" in service:
+        # FLOWTOY_FILES: without what is mounted there, the folder is another one.
+        assert "remote-fs.target" in head
+    else:
+        assert "\nAfter=flowtoy-code.service\nWants=flowtoy-code.service\n" in head
+
+
 def test_the_image_has_what_the_services_refer_to(compose: Any) -> None:
     text = COMPOSE["Dockerfile"]
     assert re.findall(r"^ARG EXTRAS=(.+)$", text, re.MULTILINE) == ["postgres"]

@@ -103,6 +103,9 @@ def test_what_the_objects_refer_to_is_there() -> None:
     assert launcher["instance_config_map"] in maps
     assert launcher["job_namespace"] == KUSTOMIZATION["namespace"]
     assert named["Namespace"] == {KUSTOMIZATION["namespace"]}
+    # The API wants it there, and not each kustomize adds it.
+    (binding,) = (one for one in OBJECTS if one["kind"] == "RoleBinding")
+    assert [one["namespace"] for one in binding["subjects"]] == [KUSTOMIZATION["namespace"]]
     images = {c["image"] for p in pods for c in (*p["containers"], *p["initContainers"])}
     assert images == {launcher["job_image"]}
     files = [f for one in KUSTOMIZATION["configMapGenerator"] for f in one["files"]]
@@ -161,6 +164,17 @@ def test_the_values_for_dagsters_chart_have_what_the_manifests_have() -> None:
     assert deployment["envSecrets"] == [{"name": "flowtoy-secrets"}]
     assert deployment["codeServerArgs"][1] in pod["containers"][0]["command"]
     assert values["runLauncher"]["type"] == "K8sRunLauncher"
+
+
+def test_what_the_values_refer_to_and_the_chart_does_not_make_is_told() -> None:
+    text = FILES["values.yaml"]
+    (deployment,) = yaml.safe_load(text)["dagster-user-deployments"]["deployments"]
+    told = "".join(line for line in text.splitlines(True) if line.startswith("#"))
+    for volume in deployment["volumes"]:
+        for kind, key in (("configMap", "name"), ("persistentVolumeClaim", "claimName")):
+            assert volume.get(kind, {key: "flowtoy-files"})[key] in told
+    for secret in deployment["envSecrets"]:
+        assert f"create secret generic {secret['name']} --from-env-file=flows.env" in told
 
 
 @pytest.mark.parametrize("path", OF_CHART)
