@@ -151,7 +151,13 @@ VARIABLES: dict[str, list[tuple[str, Any]]] = {
     "no value": [("V=", ""), ("V", None)],
     "wrong lines": [
         (text, Wrong(":2:1: not a line of the form NAME=value"))
-        for text in ("\nV='a", '\nV="a" b', "\n=a", "\nV: a")
+        for text in ("\n=a", "\nV: a")
+    ] + [
+        (text, Wrong(f":2:1: the quote .{quote}. that opens the value is not closed"))
+        for text, quote in (("\nV='a", "'"), ('\nV="a\\"\nW=1', '"'), ("\nexport V = '", "'"))
+    ] + [
+        (text, Wrong(f":2:1: there is text after the closing quote .{quote}."))
+        for text, quote in (('\nV="a" b', '"'), ("\nV='it's'", "'"), ("\nV='it'\\''s'", "'"))
     ] + [("\nV=a\0b", Wrong(":2:1: .*null character")), ("\nV\0=b", Wrong(":2:1: .*null char"))],
     "encoding of the file": [
         ("\ufeffV=é", "é"), ("W=a\r\nV=1\r\n", "1"), ("V=\udcff", Wrong("not utf-8")),

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from dotenv.parser import Binding
 
 _SINGLE_QUOTED = re.compile(r"[^=]*=[^\S\n]*'")
+_QUOTE = re.compile(r"[^=]*=[^\S\n]*(['\"])")
 _VARIABLE = re.compile(r"\$\{(?P<name>[^}:]*)(?::-(?P<default>[^}]*))?\}")
 
 
@@ -26,10 +27,21 @@ def line_of(binding: Binding) -> int:
 def mistake_of(binding: Binding) -> str | None:
     """What is wrong with a line, or None."""
     if binding.error:
-        return "not a line of the form NAME=value"
+        return _why_not_a_line(binding.original.string.strip())
     if "\0" in f"{binding.key}{binding.value}":
         return "an environment variable can't hold a null character"
     return None
+
+
+def _why_not_a_line(text: str) -> str:
+    """What is wrong with a line that can't be read; without the value, which may be secret."""
+    found = _QUOTE.match(text)
+    if found is None:
+        return "not a line of the form NAME=value"
+    quote = found[1]
+    if re.fullmatch(rf"(?:[^{quote}\\]|\\.)*", text[found.end() :], re.DOTALL):
+        return f"the quote ({quote}) that opens the value is not closed"
+    return f"there is text after the closing quote ({quote}): within quotes, write \\{quote}"
 
 
 def values_of(
