@@ -136,11 +136,13 @@ def test_a_wrong_working_directory_is_named(kind: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("configuration", "part"),
     [
-        ({"env": {"A": "x\0y"}}, "null byte"),
-        ({"env": {"A=B": "x"}}, "environment variable name"),
-        ({"cwd": "a\0b"}, "null byte"),
+        ({"env": {"A": "x\0y"}}, "the variable 'A' holds a NUL character"),
+        ({"env": {"A=B": "x"}}, "'A=B' can't be the name of an environment variable"),
+        ({"env": {"": "x"}}, "'' can't be the name of an environment variable"),
+        ({"cwd": "a\0b"}, "'cwd' holds a NUL character"),
     ],
-    ids=["NUL in a variable", "= in a variable's name", "NUL in the working directory"],
+    ids=["NUL in a variable", "= in a variable's name", "a variable without a name",
+         "NUL in the working directory"],
 )
 def test_what_can_not_be_passed_is_a_failure(configuration: Any, part: str) -> None:
     (note,) = run(command=["true"], **configuration).notes

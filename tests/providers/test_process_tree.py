@@ -86,8 +86,16 @@ def why_not(program: str | Path, **more: Any) -> str:
         ("#!/bin/sh\r\necho\r\n",
          "bad interpreter: '/bin/sh\\r' not found (the file has Windows line ends)"),
         ("#! /no/such/python -u\n", "bad interpreter: '/no/such/python' not found"),
+        ("#!/no/such/sh\t-x\n", "bad interpreter: '/no/such/sh' not found"),
+        ("#!/tmp\n", "bad interpreter: '/tmp' can't be executed"),
+        ("echo one\n", "its first line is not '#!' and an interpreter, such as '#!/bin/sh'"),
+        ("\ufeff#!/bin/sh\necho\n",
+         "there is a byte order mark before '#!' (save it as UTF-8 without one)"),
+        ("", "the file is empty"),
+        ("\x7fELF\x02\0\0other machine", "it is no program for this machine"),
     ],
-    ids=["Windows line ends", "not installed"],
+    ids=["Windows line ends", "not installed", "a tab", "a folder", "no '#!'", "a byte order mark",
+         "empty", "of another machine"],
 )
 def test_a_script_whose_interpreter_does_not_exist_says_so(
     text: str, reason: str, tmp_path: Path
@@ -98,6 +106,19 @@ def test_a_script_whose_interpreter_does_not_exist_says_so(
     assert why_not(script) == f"'{script}' can't be executed: {reason}"
     assert why_not("./report.sh", cwd=str(tmp_path)).endswith(reason)
     assert why_not("./other.sh", cwd=str(tmp_path)) == "command not found: './other.sh'"
+
+
+@pytest.mark.parametrize(
+    ("command", "reason"),
+    [
+        ([""], "the name of the program is empty"),
+        (["/tmp"], "'/tmp' can't be executed: it is a folder"),
+    ],
+    ids=["no name", "a folder"],
+)
+def test_what_is_no_command_says_so(command: list[str], reason: str) -> None:
+    note: str = ProcessProvider({"command": command}).call()["status"]["notes"][0]
+    assert note == reason
 
 
 def test_a_folder_that_a_provider_removes_is_left_for_the_next_step(

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from dotenv.parser import Binding
 
 _SINGLE_QUOTED = re.compile(r"[^=]*=[^\S\n]*'")
-_QUOTE = re.compile(r"[^=]*=[^\S\n]*(['\"])")
+_QUOTE = re.compile(r"(?:export\s+)?[^=\s]+[^\S\n]*=[^\S\n]*(['\"])")
 _VARIABLE = re.compile(r"\$\{(?P<name>[^}:]*)(?::-(?P<default>[^}]*))?\}")
 
 

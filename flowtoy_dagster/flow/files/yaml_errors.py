@@ -11,13 +11,18 @@ from dataclasses import dataclass
 
 import yaml
 
+from flowtoy_dagster.flow.files.yaml_lines import (
+    BLOCK,
+    comment_in_brackets,
+    dash_without_blank,
+    less_indented_text,
+    strange_character,
+)
 from flowtoy_dagster.flow.files.yaml_words import TWICE, in_plain_words, wrong_indent
 
 # Compiled where a text is no YAML.
 _NO_SPACE = r"(?P<indent>\s*(?:- )?)(?P<key>[A-Za-z_][\w-]*):(?P<value>[^\s:/].*)"
 _NO_COLON = r"(?P<indent>\s*(?:- )?)(?P<key>[A-Za-z_][\w-]*) +(?P<value>\S.*)"
-_BLOCK = r":[ \t]+([|>])[-+0-9]*[ \t]*(?:#.*)?\Z"
-"""The end of a line after which a text of several lines begins."""
 _ENDS_EARLY = r"""(?:[:\-\[{,]\s*)(?:"(?:[^"\\]|\\.)*"|'(?:[^']|'')*')([^\S\n]*)([^\s,\]}:#])"""
 """A text in quotes, and what follows it without a comma."""
 _WIDE_COLON = "\uff1a"
@@ -50,14 +55,21 @@ def mistake_in(text: str, error: yaml.MarkedYAMLError) -> Mistake | None:
     before = text[: mark.index + 1]
     message, hint = in_plain_words(text, error) or (what, None)
     hint = hint or _hint(what, before)
-    if any("\u00a0" in line for line in before.rsplit("\n", 2)[-2:]):
-        hint = "there is a non-breaking space (U+00A0) here: write an ordinary space"
-        return Mistake(mark.index, f"not valid YAML: {message}", hint)
+    if found := _by_characters(text, mark, what):
+        return found
     if "quoted scalar" in what and "end of stream" in what and error.context_mark:
         return _quote_within(text, error.context_mark) or Mistake(
             error.context_mark.index, "the quote that opens here is not closed"
         )
     return _of_lines(text, mark, what) or Mistake(mark.index, f"not valid YAML: {message}", hint)
+
+
+def _by_characters(text: str, mark: yaml.Mark, what: str) -> Mistake | None:
+    """A character that is another one than it looks, or a comment that was meant as a text."""
+    found = strange_character(text, mark.index)
+    if found is None and ("expected node content" in what or "did not find expected ','" in what):
+        found = comment_in_brackets(text, mark.index)
+    return Mistake(*found) if found else None
 
 
 def _quote_within(text: str, mark: yaml.Mark) -> Mistake | None:
@@ -75,17 +87,22 @@ def _of_lines(text: str, mark: yaml.Mark, what: str) -> Mistake | None:
     is_second_colon = "mapping values are not allowed" in what
     if is_second_colon or "could not find expected ':'" in what:
         found = _line_without_colon(text, mark)
-    if found is None and (
+    is_layout = (
         is_second_colon or "did not find expected '-' indicator" in what
         or "did not find expected key" in what
-    ):
-        indent = wrong_indent(text, mark)
+    )
+    if found is None and (is_layout or "could not find expected ':'" in what):
+        dash = dash_without_blank(text, mark.index)
+        found = Mistake(*dash) if dash else None
+    if found is None and is_layout:
+        indent = less_indented_text(text, mark.index) or wrong_indent(text, mark)
         found = Mistake(*indent) if indent else None
     if found is None and is_second_colon:
         begin = text.rfind("\n", 0, mark.index) + 1
         above = text[: max(begin - 1, 0)].rstrip()
-        if not re.search(r":\s", text[begin : mark.index]) and above:
-            start = above.rfind("\n") + 1
+        start = above.rfind("\n") + 1
+        is_there = re.search(r":\s", text[begin : mark.index]) or re.search(r":\s", above[start:])
+        if above and not is_there:
             start += len(above[start:]) - len(above[start:].lstrip())
             hint = f"'{_WIDE_COLON}' (U+FF1A) is another character than ':'"
             is_wide = _WIDE_COLON in above[start:]
@@ -106,7 +123,7 @@ def _line_without_colon(text: str, mark: yaml.Mark) -> Mistake | None:
         # The value is not shown: it may be a secret.
         message = f"a space is missing after the ':' of '{found['key']}:'"
         return Mistake(at, message, f"write '{found['key']}: ...'")
-    opened = re.search(_BLOCK, text[: max(begin - 1, 0)])
+    opened = re.search(BLOCK, text[: max(begin - 1, 0)])
     if opened:
         at = begin + len(line) - len(line.lstrip())
         message = f"the text of '{opened[1]}' is not indented more than its key"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any, NoReturn
@@ -22,6 +23,9 @@ _TOO_DEEP = f"nested more than {MAX_DEPTH} levels deep"
 _OPEN = (0, 0, 0)
 _STRING_TAG = "tag:yaml.org,2002:str"
 _MERGE_TAG = "tag:yaml.org,2002:merge"
+_LONE_MARK = re.compile(r"(?:&\S+\s+)?!(?=[\s,\]}]|\Z)")
+"""`! x`: YAML takes the mark for a tag that says nothing, and drops it."""
+_NO_MARK = "a value that begins with '!' must be quoted; a condition is negated by 'not'"
 _PLAIN_TAGS = {f"tag:yaml.org,2002:{name}" for name in ("null", "bool", "int", "float", "str")}
 # Plain scalars that YAML 1.1 has types for and JSON has not: `2024-01-31`, `=`, `<<`.
 _TEXT_TAGS = {f"tag:yaml.org,2002:{name}" for name in ("timestamp", "value", "merge")}
@@ -65,7 +69,7 @@ def read_document(text: str, file: str, first_order: int = 0) -> Node:
     Raises:
         ConfigError: the text is not YAML, uses what the language rejects, or is too large.
     """
-    builder = _Builder(file, first_order)
+    builder = _Builder(text, file, first_order)
     root = _compose(text, builder)
     if root is None:
         return Node({}, Mark(Location(file, 1, 1), first_order))
@@ -123,7 +127,8 @@ def _mark_at(text: str, position: int) -> yaml.Mark:
 class _Builder:
     """Turns PyYAML's nodes into ours and collects what is wrong with them."""
 
-    def __init__(self, file: str, first_order: int) -> None:
+    def __init__(self, text: str, file: str, first_order: int) -> None:
+        self.text = text
         self.file = file
         self.first_order = first_order
         self.problems: list[Problem] = []
@@ -184,6 +189,8 @@ class _Builder:
     def build(self, node: yaml.Node) -> Node:
         # Aliases share what was built: expanding them costs nothing here.
         if id(node) not in self._built:
+            if _LONE_MARK.match(self.text, node.start_mark.index):
+                self.reject(node.start_mark, "a value can't begin with '!'", _NO_MARK)
             if isinstance(node, yaml.MappingNode):
                 value: Any = self._mapping(node)
             elif isinstance(node, yaml.SequenceNode):
@@ -200,7 +207,8 @@ class _Builder:
         if node.tag != expected:
             short = node.tag.replace("tag:yaml.org,2002:", "!!")
             message = f"the YAML tag '{short}' is not allowed"
-            self.reject(node.start_mark, message, "write a plain value")
+            known = short.startswith("!!")
+            self.reject(node.start_mark, message, "write a plain value" if known else _NO_MARK)
 
     def _mapping(self, node: yaml.MappingNode) -> dict[str, Node]:
         self._check_tag(node, "tag:yaml.org,2002:map")

@@ -7,6 +7,7 @@ import re
 import yaml
 
 TWICE = "within '...' write ' twice; within \"...\" write \\\""
+_SINGLE = "write \\\\, or use single quotes, in which \\ is an ordinary character"
 # Compiled where a text is no YAML.
 _KEY_OR_ITEM = r"(?P<indent> *)(?P<dashes>(?:- +)*)(?P<key>[\"']?[\w.-]+[\"']?\s*:(\s|$))?"
 _WORDS = {
@@ -24,7 +25,7 @@ _WORDS = {
         "the escape after '\\' stands for no character", "write the character itself",
     ),
     "expected hexdecimal number": (
-        "'\\x', '\\u' and '\\U' need 2, 4 and 8 hexadecimal digits", None,
+        "'\\x', '\\u' and '\\U' need 2, 4 and 8 hexadecimal digits", _SINGLE,
     ),
     "unexpected document indicator": (
         "'---' or '...' begins a line within a text in quotes",
@@ -53,6 +54,19 @@ def in_plain_words(text: str, error: yaml.MarkedYAMLError) -> tuple[str, str | N
         return None
     context, problem = error.context or "", error.problem or ""
     character = text[mark.index : mark.index + 1]
+    if "duplicate anchor" in context:
+        first = f"; first in line {error.context_mark.line + 1}" if error.context_mark else ""
+        return f"the name of an anchor ('&') is given twice{first}", "write another name"
+    return _of_a_value(text, error, mark, character) or next(
+        (words for part, words in _WORDS.items() if part in problem), None
+    )
+
+
+def _of_a_value(
+    text: str, error: yaml.MarkedYAMLError, mark: yaml.Mark, character: str
+) -> tuple[str, str | None] | None:
+    """What is wrong with the beginning of a value, or with what stands behind one."""
+    context, problem = error.context or "", error.problem or ""
     if "cannot start any token" in problem:
         if character == "\t":
             return "a tab where a value or a key is expected", "indent with spaces, not tabs"
@@ -67,11 +81,10 @@ def in_plain_words(text: str, error: yaml.MarkedYAMLError) -> tuple[str, str | N
         return _quoted("!" if context.endswith("tag") else "%")
     if "unknown escape character" in problem:
         sign = text[mark.index :].lstrip("\\")[:1].strip()
-        return (f"'\\{sign}' has no meaning in double quotes",
-                "write \\\\, or use single quotes, in which \\ is an ordinary character")
+        return f"'\\{sign}' has no meaning in double quotes", _SINGLE
     if "did not find expected key" in problem:
         return _no_key(text[: mark.index], character)
-    return next((words for part, words in _WORDS.items() if part in problem), None)
+    return None
 
 
 def _no_key(text: str, character: str) -> tuple[str, str | None]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
-import shutil
 from typing import Annotated, Any, Literal
 
 from pydantic import (
@@ -16,7 +15,6 @@ from pydantic import (
     ValidationInfo,
 )
 
-from flowtoy_dagster.errors import system_reason
 from flowtoy_dagster.flow.files.suggestions import show
 from flowtoy_dagster.flow.schema.fields import Strict, Templated, Text, Timeout, Whole
 from flowtoy_dagster.flow.templates.jinja import search
@@ -25,6 +23,7 @@ from flowtoy_dagster.json_text import loads
 from flowtoy_dagster.providers.base import CallContext, ProviderResult, first_part
 from flowtoy_dagster.providers.process.answers import NotStartedError, exchanged
 from flowtoy_dagster.providers.process.command import CommandLine, check_command, prepare
+from flowtoy_dagster.providers.process.not_started import called, why_not_started
 from flowtoy_dagster.providers.process.shell import VALUE_PREFIX, with_argument
 from flowtoy_dagster.providers.subprocesses import Finished, run_command, signal_name
 from flowtoy_dagster.terminal import plain
@@ -137,7 +136,7 @@ class ProcessProvider:
                 finished = exchanged(context, lambda: self._run(line, stdin, context))
         except NotStartedError as error:
             return ProviderResult(False, None, (str(error),)).as_returned()
-        logger.info("%s ended with code %s", _program(line), finished.returncode)
+        logger.info("%s ended with code %s", called(line), finished.returncode)
         result = self._result(finished, line, context)
         if result.success and context is not None and context.parts is not None:
             context.parts.take_body(finished.stdout)
@@ -147,12 +146,14 @@ class ProcessProvider:
         self, line: CommandLine, stdin: bytes | None, context: CallContext | None
     ) -> Finished:
         settings = self.configuration
-        cwd = _directory(settings.cwd, context)
+        cwd, variables = _directory(settings.cwd, context), self._variables(context)
         try:
+            if "" in variables:
+                raise ValueError("a variable without a name")
             return run_command(
                 line.argv,
                 stdin=stdin,
-                variables={**self._variables(context), **line.variables},
+                variables={**variables, **line.variables},
                 cwd=cwd,
                 timeout=settings.timeout,
                 max_output_bytes=settings.max_output_bytes,
@@ -161,7 +162,7 @@ class ProcessProvider:
                 processes=context.processes if context else None,
             )
         except (OSError, ValueError) as error:
-            raise NotStartedError(_why_not_started(error, line, cwd)) from None
+            raise NotStartedError(why_not_started(error, line, cwd, variables)) from None
 
     def _variables(self, context: CallContext | None) -> dict[str, str]:
         """What the configuration sets, and where files for outputs are to be written."""
@@ -186,7 +187,7 @@ class ProcessProvider:
         code = finished.returncode
         data: dict[str, Any] = {"stdout": stdout, "stderr": stderr, "returncode": code}
         note = None
-        program = _program(line)
+        program = called(line)
         if finished.ended_because is not None:
             note = f"{program} {finished.ended_because}"
         elif code not in self.configuration.success_codes:
@@ -214,7 +215,7 @@ class ProcessProvider:
             return " ".join(arguments)
         if settings.redact_args is None and settings.redact_patterns is None:
             count = len(arguments) - 1
-            return f"{_program(line)} ({count} argument{'' if count == 1 else 's'})"
+            return f"{called(line)} ({count} argument{'' if count == 1 else 's'})"
         hidden = settings.redact_args or []
         patterns = settings.redact_patterns or []
         return " ".join(
@@ -256,37 +257,3 @@ def _with_last_argument(line: CommandLine, value: str) -> CommandLine:
     *start, script = line.argv
     variables = {**line.variables, name: value}
     return CommandLine((*start, with_argument(script, f'"${{{name}}}"')), variables, script=True)
-
-
-def _program(line: CommandLine) -> str:
-    return "the shell command" if line.script else line.argv[0]
-
-
-def _bad_interpreter(program: str, cwd: str | None) -> str | None:
-    """Why a file that exists can't be found: what its first line names does not exist."""
-    path = os.path.join(cwd or "", program) if "/" in program else shutil.which(program)
-    if path is None or not os.path.isfile(path):
-        return None
-    with contextlib.suppress(OSError), open(path, "rb") as file:
-        first = file.readline(256)
-        if first.startswith(b"#!"):
-            words = first[2:].rstrip(b"\n").decode("utf-8", "backslashreplace")
-            name = words.strip(" \t").split(" ")[0]
-            hint = " (the file has Windows line ends)" if name.endswith("\r") else ""
-            return f"'{program}' can't be executed: bad interpreter: {name!r} not found{hint}"
-    return f"'{program}' can't be executed: its loader or interpreter is not found"
-
-
-def _why_not_started(error: OSError | ValueError, line: CommandLine, cwd: str | None) -> str:
-    if isinstance(error, ValueError):
-        return f"{_program(line)} could not be started: {error}"
-    if cwd is not None and error.filename == cwd:
-        return f"the working directory '{cwd}' can't be entered: {(error.strerror or '').lower()}"
-    if isinstance(error, FileNotFoundError):
-        return _bad_interpreter(line.argv[0], cwd) or f"command not found: '{line.argv[0]}'"
-    if isinstance(error, PermissionError):
-        return f"'{line.argv[0]}' can't be executed: permission denied"
-    reason = system_reason(error)
-    if "too long" in reason:
-        reason += " (pass large values by 'stdin')"
-    return f"{_program(line)} could not be started: {reason}"
