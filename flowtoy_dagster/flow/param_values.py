@@ -105,7 +105,7 @@ class _Binder:
         if param is None:
             self._refuse_name(name, mark)
         elif (problem := param.why_not(value)) is not None:
-            self._refuse_value(param, problem, mark or param.mark)
+            self._refuse_value(param, problem, mark or param.mark, param.config.hint_on(value))
         else:
             self.given[name] = value
 
@@ -155,9 +155,11 @@ class _Binder:
         hint = nearest(name, known).hint if known else "the flow declares none"
         self._refuse(f"there is no parameter '{name}'", mark, hint)
 
-    def _refuse_value(self, param: Param, problem: str, mark: Mark) -> None:
+    def _refuse_value(
+        self, param: Param, problem: str, mark: Mark, hint: str | None = None
+    ) -> None:
         self.wrong.add(param.name)
-        self._refuse(f"the parameter '{param.name}': {problem}", mark)
+        self._refuse(f"the parameter '{param.name}': {problem}", mark, hint)
 
     def _refuse(self, message: str, mark: Mark | None = None, hint: str | None = None) -> None:
         place = mark.location if mark and mark.location.line else None

@@ -197,6 +197,28 @@ def test_no_part_of_a_password_in_a_url_is_shown(
         assert base64.b64encode(b"me:" + part.encode())[:-4].decode() not in told
 
 
+def test_a_secret_in_a_host_is_hidden_in_small_letters_too(
+    monkeypatch: pytest.MonkeyPatch, echo: str
+) -> None:
+    # language 13.2
+    monkeypatch.setenv("HOOK_TOKEN", "Hook-0123-ABC")
+    port = echo.rpartition(":")[2].strip("/")
+    run = run_flow({
+        "runner": {"on_error": "continue", "executor": "in_process"},
+        "flow": [
+            {"name": "unknown", "source": "rest",
+             "input": {"url": "http://{{ env.HOOK_TOKEN }}.invalid/x"}},
+            {"name": "port", "source": "rest",
+             "input": {"url": "http://{{ env.HOOK_TOKEN }}.invalid:1/x"}},
+            {"name": "answers", "source": "rest",
+             "input": {"url": f"http://{{{{ env.HOOK_TOKEN }}}}.localhost:{port}/", "expect": 400},
+             "output": [{"name": "all"}, {"name": "url", "value": "meta.url"}]},
+        ],
+    })
+    told = repr(run.status) + json.dumps(run.mask.data(run.outputs))
+    assert "hook-0123" not in told.lower()
+
+
 FAILING = ("fails", "of step", "header", "not found", "fails of output")
 
 

@@ -83,6 +83,32 @@ def test_what_a_function_can_not_take_is_told_in_words(
     assert str(caught.value).endswith(words)
 
 
+@pytest.mark.parametrize(
+    ("expression", "words"),
+    [
+        ("[?a == ", "after '==' at its end a value is missing, such as 'open' in single quotes"),
+        ("a-b", "a key with '-' is written in double quotes: \"a-b\""),
+        ("$.a", "it begins with '$': leave that out, the data is where an expression begins"),
+        ("nope(@)", "there is no function 'nope'"),
+        ("", "it is empty"),
+        ("[" + "9" * 5000 + "]", "a number in the jmespath expression is too long"),
+    ],
+)
+def test_what_a_template_can_not_read_is_told_in_the_same_words(
+    expression: str, words: str
+) -> None:
+    # language 6.5
+    with pytest.raises(TemplateError) as caught:
+        search(expression, {})
+    assert str(caught.value) == f"jmespath '{expression}': {words}"
+
+
+@pytest.mark.parametrize("expression", [1, True, None, ["a"], {"a": 1}])
+def test_an_expression_is_text(expression: Any) -> None:
+    with pytest.raises(TemplateError, match="jmespath: an expression is text, in quotes"):
+        search(expression, {})
+
+
 @pytest.mark.filterwarnings("ignore:deprecated string literal syntax")
 @pytest.mark.parametrize(
     ("expression", "warned"),

@@ -491,6 +491,57 @@ def test_a_mistake_is_reported_with_what_to_write(name: str, tmp_path: Path) -> 
     assert ABSENT.get(name, "never") not in found
 
 
+WORDS_ELSEWHERE = """\
+tags: {version: 1.10, stage: prod}
+params:
+  country: NO
+  ids: {default: [0755, 1]}
+  typed: {type: boolean, default: no}
+  number: {type: integer, default: 0x1F}
+  pin: {default: 0123, secret: true}
+  api_key: 0755
+  plain: 1.5
+schedule:
+  - {cron: "@daily", params: {ids: [12:30]}}
+flow:
+  - {name: a, source: process, input: {command: [ls]}, for_each: [NO, SE, 010], tags: {t: yes}}
+  - {name: b, source: process, input: {command: [ls]}, for_each: {in: [on, 1.10]}}
+"""
+
+
+def test_words_of_yaml_are_warned_of_in_all_data(tmp_path: Path) -> None:
+    # language 1.5
+    found = report(WORDS_ELSEWHERE, tmp_path)
+    told = [line.partition("f.yaml:")[2] for line in found.splitlines() if "f.yaml:" in line]
+    assert told == [
+        "1:17: warning: 1.10 is the number 1.1",
+        "3:12: warning: NO is false in YAML 1.1",
+        "4:19: warning: 0755 is the number 493 in YAML 1.1 (octal)",
+        "7:18: warning: this value is not text in YAML 1.1",
+        "8:12: warning: this value is not text in YAML 1.1",
+        "11:37: warning: 12:30 is the number 750 in YAML 1.1",
+        "13:67: warning: NO is false in YAML 1.1",
+        "13:75: warning: 010 is the number 8 in YAML 1.1 (octal)",
+        "13:91: warning: yes is true in YAML 1.1",
+        "14:72: warning: on is true in YAML 1.1",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("params: {c: {type: string, default: NO}}", "1:37: expected text, got false"),
+        ("params: {c: {enum: [NO, SE]}}", "1:14: a parameter of type 'boolean' takes no enum"),
+        ("params: {c: {type: string, enum: [SE, 010]}}", "1:39: expected text, got the number 8"),
+        ("params: {c: SE}\nschedule: {cron: '@daily', params: {c: NO}}",
+         "2:40: the parameter 'c': expected text, got false"),
+    ],
+)
+def test_what_is_no_text_says_how_it_becomes_one(text: str, told: str, tmp_path: Path) -> None:
+    flow = "\nflow: [{name: a, source: process, input: {command: [ls]}}]\n"
+    assert f"{told}\n    put it in quotes" in report(text + flow, tmp_path)
+
+
 RIGHT = """\
 sources:
   api: {type: rest, base_url: https://api.example.com, verify: yes}

@@ -99,7 +99,8 @@ def _check_scheduled_params(
             message = f"a schedule can't give the secret parameter '{name}'"
             draft.problems.error(where, message, "declare 'env: VARIABLE' for it", key=True)
         elif param is not None and (problem := param.why_not(value)):
-            draft.problems.error(where, f"the parameter '{name}': {problem}")
+            hint = param.config.hint_on(value)
+            draft.problems.error(where, f"the parameter '{name}': {problem}", hint)
     for param in draft.params.values():
         if param.name not in schedule.params and not (param.has_default or param.config.env):
             message = f"the schedule gives no value for the parameter '{param.name}'"

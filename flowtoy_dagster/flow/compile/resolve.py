@@ -15,6 +15,7 @@ from flowtoy_dagster.flow.compile.mistakes.cursors_of_items import check_cursors
 from flowtoy_dagster.flow.compile.mistakes.misplaced import (
     Misplacement,
 )
+from flowtoy_dagster.flow.compile.mistakes.plain_scalars import warn_of_plain_scalars_elsewhere
 from flowtoy_dagster.flow.compile.mistakes.replaced_lists import replaced_steps
 from flowtoy_dagster.flow.compile.mistakes.unrendered import warn_of_unrendered
 from flowtoy_dagster.flow.compile.mistakes.wrapped_loops import warn_of_wrapped_loop
@@ -47,6 +48,7 @@ def build_flow(document: Document, catalog: Catalog) -> Flow:
     draft = read_draft(document, misplacement.hint)
     declare(draft)
     warn_of_unrendered(draft.problems, document.root)
+    warn_of_plain_scalars_elsewhere(draft.problems, document.root)
     flow = _Builder(draft, catalog, misplacement).build()
     if errors := draft.problems.errors:
         raise ConfigError([*errors, *replaced_steps(errors, document)])

@@ -207,8 +207,8 @@ class _Builder:
         if node.tag != expected:
             short = node.tag.replace("tag:yaml.org,2002:", "!!")
             message = f"the YAML tag '{short}' is not allowed"
-            known = short.startswith("!!")
-            self.reject(node.start_mark, message, "write a plain value" if known else _NO_MARK)
+            is_all = isinstance(node, yaml.ScalarNode) and not node.value  # as in `when: !a.b`
+            self.reject(node.start_mark, message, _NO_MARK if is_all else "write a plain value")
 
     def _mapping(self, node: yaml.MappingNode) -> dict[str, Node]:
         self._check_tag(node, "tag:yaml.org,2002:map")

@@ -26,6 +26,7 @@ _EXPECTED = {
 }
 _IN_JSON = {"list": ", as JSON such as [1, 2]", "object": ', as JSON such as {"a": 1}'}
 _EXACT = 2**53
+_QUOTES = "put it in quotes"
 _LISTED = ("string", "integer", "number")
 
 
@@ -67,21 +68,31 @@ class ParamConfig(Strict):
     @model_validator(mode="after")
     def _check_values(self) -> ParamConfig:
         if self.enum is not None and self.type not in _LISTED:
-            raise Misplaced(f"a parameter of type '{self.type}' takes no enum", ("enum",))
+            words = f"{_QUOTES} where text is meant: NO, yes and on are true or false"
+            are_mixed = any(isinstance(value, str) for value in self.enum)
+            message = f"a parameter of type '{self.type}' takes no enum"
+            raise Misplaced(message, ("enum",), words if are_mixed else None)
         for index, value in enumerate(self.enum or ()):
             problem = why_not(self.type, value)
             if problem is None and value in (self.enum or ())[:index]:
                 problem = f"{show(value)} is listed twice"
             if problem is not None:
-                raise Misplaced(problem, ("enum", index), at_key=False)
+                hint = self.hint_on(value)
+                raise Misplaced(problem, ("enum", index), hint, at_key=False)
         if self.default is not None:
-            problem, hint = why_not(self.type, self.default, self.enum), None
+            problem = why_not(self.type, self.default, self.enum)
+            hint = self.hint_on(self.default)
             if problem is None and any(templates_in(self.default)):
                 problem = "a parameter's default can't be a template"
                 hint = "put the template where the parameter is used"
             if problem is not None:
                 raise Misplaced(problem, ("default",), hint, at_key=False)
         return self
+
+    def hint_on(self, value: Any) -> str | None:
+        """What to do about a value of the wrong type."""
+        is_plain = isinstance(value, (bool, int, float)) and self.type == "string"
+        return _QUOTES if is_plain else None
 
 
 @dataclass(frozen=True)

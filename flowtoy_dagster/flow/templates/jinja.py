@@ -190,8 +190,15 @@ def search(expression: str, data: Any) -> Any:
     Raises:
         TemplateError: the expression is malformed or meets a value of a wrong type.
     """
+    if expression is None or isinstance(expression, (bool, int, float, list, dict)):
+        raise TemplateError("jmespath: an expression is text, in quotes")
     try:
-        return _compiled_jmespath(expression).search(data)
+        compiled = _compiled_jmespath(expression)
+    except ValueError as error:
+        reason = _why_malformed(expression, error)
+        raise TemplateError(f"jmespath '{expression}': {reason}") from None
+    try:
+        return compiled.search(data)
     except jmespath.exceptions.JMESPathTypeError as error:
         raise TemplateError(f"jmespath '{expression}': {why_not_applied(error)}") from None
     except jmespath.exceptions.JMESPathError as error:
@@ -221,10 +228,15 @@ def check_jmespath(expression: str) -> None:
     try:
         _compiled_jmespath(expression)
     except jmespath.exceptions.JMESPathError as error:
-        reason = why_malformed(expression, error) or _JMESPATH_NOISE.sub(
-            "", str(error).splitlines()[0]
-        )
+        reason = _why_malformed(expression, error)
         raise ValueError(f"malformed jmespath expression '{expression}': {reason}") from None
+
+
+def _why_malformed(expression: str, error: ValueError) -> str:
+    reason = None
+    if isinstance(error, jmespath.exceptions.JMESPathError):
+        reason = why_malformed(expression, error)
+    return reason or _JMESPATH_NOISE.sub("", str(error).splitlines()[0])
 
 
 def _b64encode(value: Any) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.client
+import re
 import socket
 import ssl
 from collections.abc import Sequence
@@ -78,7 +79,7 @@ class Progress:
 
     Attributes:
         label: the URL that was to be called, as a note may show it.
-        url: the URL that was being called, which differs after redirects.
+        url: the URL that was being called, as written; it differs after redirects.
         timeout: seconds that the call had.
         answering: whether the answer had begun.
         redirected: whether an answer had redirected it.
@@ -141,7 +142,10 @@ def _fill(
     origin, host = progress.label, "of the server"
     with suppress(ValueError):
         parts = urlsplit(progress.url)
-        origin, host = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}", f"'{parts.hostname}'"
+        place = parts.netloc.rpartition("@")[2]
+        # As written, so that a secret in it is recognised.
+        name = re.sub(r":\d*\Z", "", place).strip("[]")
+        origin, host = f"{parts.scheme}://{place}", f"'{name}'"
     if any(isinstance(cause, urllib3.exceptions.ProxyError) for cause in causes):
         origin, host = f"the proxy for {origin}", "of the proxy"
     target = f"'{progress.label}'"

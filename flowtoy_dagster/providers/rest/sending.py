@@ -100,10 +100,15 @@ def trace_headers() -> dict[str, str]:
 
 
 def without_credentials(url: str, context: CallContext | None) -> tuple[str, str | None]:
-    """What `split_user` gives; the step knows from now on that the password is secret."""
+    """What `split_user` gives; the step knows from now on that the password is secret.
+
+    A secret in the host is one in small letters too, as it is sent.
+    """
     url, header = split_user(url)
-    if header is not None and context is not None:
-        context.mask.learn(secret_values_in({"authorization": header}))
+    if context is not None:
+        host = re.split(r"[/?#]", url.partition("://")[2], maxsplit=1)[0]
+        in_host = {host.lower()} if context.mask.text(host) != host else set()
+        context.mask.learn({*in_host, *secret_values_in({"authorization": header})})
     return url, header
 
 

@@ -102,7 +102,7 @@ class _Exchange:
     def __init__(self, call: Call, hide: Hide) -> None:
         self.call = call
         self.hide = hide
-        self.url = call.url
+        self.url = self.written = call.url
         self.response: requests.Response | None = None
         self.body = bytearray()
         self.error: Exception | None = None
@@ -149,6 +149,7 @@ class _Exchange:
             self.redirected = True
             lost = body_lost(call, response.status_code)
             call = redirected(call, self.url, response.status_code, location, self.hide)
+            self.written = call.url
             self.warnings += [lost] if lost is not None else []
             if not is_same_host(urlsplit(self.url), urlsplit(call.url)):
                 self.is_elsewhere = True
@@ -206,7 +207,7 @@ class _Exchange:
     def told(self, error: Exception) -> Exception:
         """The error as the provider reports it; a bug of ours as it is."""
         call = self.call
-        progress = Progress(call.label, self.url, call.timeout, self.answering, self.redirected)
+        progress = Progress(call.label, self.written, call.timeout, self.answering, self.redirected)
         words = plain_words(error, progress)
         return NoAnswerError(words, sent=self.sent) if words else error
 

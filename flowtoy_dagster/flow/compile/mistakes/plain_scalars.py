@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 
 from flowtoy_dagster.flow.compile.diagnostics import Diagnostics
 from flowtoy_dagster.flow.files.nodes import KeyPath, Node
@@ -38,6 +38,76 @@ def warn_of_plain_scalars(
             if any(is_secret_name(name) for name in names[2:]):
                 reason = "this value is not text in YAML 1.1"
             problems.warning((*path, *place), reason, "put it in quotes, if text is meant")
+
+
+def warn_of_plain_scalars_elsewhere(problems: Diagnostics, root: Node) -> None:
+    """The same of what is data beside configurations and inputs: the defaults and the values of
+    parameters, the items of a `for_each`, where a cursor begins, and tags, which become texts.
+
+    Args:
+        problems: takes the warnings.
+        root: the document's tree.
+    """
+    for path in _tags(root):
+        _warn(problems, root, path, as_text=True)
+    for path in _data(root):
+        _warn(problems, root, path, as_text=False)
+
+
+def _warn(problems: Diagnostics, root: Node, path: KeyPath, *, as_text: bool) -> None:
+    node = root.at(path)
+    for place, scalar in node.scalars(path) if node is not None else ():
+        if scalar.written is None:
+            continue
+        reason = _reason(scalar.written, scalar.value, as_text=as_text)
+        if reason is not None:
+            if _is_secret(root, place):
+                reason = "this value is not text in YAML 1.1"
+            problems.warning(place, reason, "put it in quotes, if text is meant")
+
+
+def _is_secret(root: Node, place: KeyPath) -> bool:
+    """Whether a name in a path is that of a secret, or of a parameter that is declared as one."""
+    names = [part for part in place if isinstance(part, str)]
+    marks = [root.at(("params", name, "secret")) for name in names]
+    declared = any(mark is not None and mark.value is True for mark in marks)
+    return declared or any(is_secret_name(name) for name in names)
+
+
+def _tags(root: Node) -> Iterator[KeyPath]:
+    yield ("tags",)
+    yield from (("flow", step, "tags") for step in _indexes(root.child("flow")))
+
+
+def _data(root: Node) -> Iterator[KeyPath]:
+    params = root.child("params")
+    declarations = params.value if params is not None and _is_mapping(params) else {}
+    for name, declared in declarations.items():
+        if not _is_mapping(declared):
+            yield ("params", name)
+        else:
+            # The value itself must be of a type that is declared.
+            has_type = declared.child("type") is not None
+            for key in ("default", "enum"):
+                held = declared.child(key)
+                is_list = held is not None and isinstance(held.value, (dict, list))
+                if held is not None and (not has_type or (is_list and key == "default")):
+                    yield ("params", name, key)
+    schedule = root.child("schedule")
+    yield ("schedule", "params")
+    yield from (("schedule", index, "params") for index in _indexes(schedule))
+    for step in _indexes(root.child("flow")):
+        loop = root.at(("flow", step, "for_each"))
+        yield ("flow", step, "for_each", "in") if _is_mapping(loop) else ("flow", step, "for_each")
+        yield ("flow", step, "incremental", "initial_value")
+
+
+def _is_mapping(node: Node | None) -> bool:
+    return node is not None and isinstance(node.value, dict)
+
+
+def _indexes(node: Node | None) -> range:
+    return range(len(node.value) if node is not None and isinstance(node.value, list) else 0)
 
 
 def _reason(written: str, value: object, *, as_text: bool) -> str | None:
