@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import re
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -16,9 +18,13 @@ from flowtoy_dagster.flow.files.suggestions import nearest
 from flowtoy_dagster.flow.files.yaml_reader import MAX_FILE_BYTES, read_document
 from flowtoy_dagster.flow.graph import Flow, Values
 from flowtoy_dagster.flow.schema.params import Param
-from flowtoy_dagster.json_text import loads
+from flowtoy_dagster.json_text import dumps, loads
 from flowtoy_dagster.masking.mask import HIDDEN, texts_in
 
+_IN_TEXT = re.compile(r"(.*?)(?: at line (\d+) column (\d+))?", re.DOTALL)
+"""What is wrong with a JSON text, and where."""
+_LOCATED = 1 << 16
+"""Bytes of a JSON file up to which each value has a place of its own."""
 _LOST = "had a value in the run, which is gone: its file was deleted, or can't be read"
 
 
@@ -175,17 +181,33 @@ def _read(path: str | Path) -> Node:
         if len(data) > MAX_FILE_BYTES:
             raise ValueError(f"larger than {MAX_FILE_BYTES // 2**20} MiB")
         if name.endswith(".json"):
-            root = from_plain(loads(data, unique_keys=True), start)
+            root = _of_json(data, start)
         else:
             root = read_document(data.decode("utf-8-sig"), name)
     except OSError as error:
         reason = system_reason(error)
         raise ConfigError([Problem(f"can't read the parameters '{path}': {reason}")]) from None
+    except UnicodeDecodeError:
+        problem = Problem("not UTF-8 text", start.location, "save the file as UTF-8")
+        raise ConfigError([problem]) from None
     except ValueError as error:
-        raise ConfigError([Problem(f"not readable: {error}", start.location)]) from None
+        words, line, column = _IN_TEXT.fullmatch(str(error)).groups()  # type: ignore[union-attr]
+        place = Location(name, int(line or 1), int(column or 1))
+        raise ConfigError([Problem(f"not readable: {words}", place)]) from None
     if not isinstance(root.value, dict):
         raise ConfigError([Problem("expected a mapping of parameters", start.location)])
     return root
+
+
+def _of_json(data: bytes, start: Mark) -> Node:
+    """The tree of a JSON text, with the places of its values where YAML reads it as JSON does."""
+    value = loads(data, unique_keys=True)
+    if len(data) <= _LOCATED:
+        with contextlib.suppress(ValueError, ConfigError):
+            root = read_document(data.decode("utf-8-sig"), start.location.file)
+            if dumps(root.plain()) == dumps(value):
+                return root
+    return from_plain(value, start)
 
 
 @dataclass(frozen=True)

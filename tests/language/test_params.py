@@ -122,10 +122,46 @@ def test_what_is_wrong_in_a_file_is_told_at_its_place_there(
         (f"{path}:1:1", "the parameter 'region': expected text, got the number 5"),
         (f"{path}:2:1", "there is no parameter 'regoin'"),
         (f"{broken}:1:1", "expected a mapping of parameters"),
-        (f"{binary}:1:1", "not readable: 'utf-8' codec can't decode byte 0xff in position 0: "
-         "invalid start byte"),
+        (f"{binary}:1:1", "not UTF-8 text"),
         ("None", "can't read the parameters 'absent.yaml': no such file or directory"),
     }
+
+
+@pytest.mark.parametrize(
+    ("text", "place", "message"),
+    [
+        ('{\n  "region": "eu",\n  "days": "x"\n}', "3:3",
+         "the parameter 'days': expected a whole number, got 'x'"),
+        ('{"region": "eu",\n "nope": 1}', "2:2", "there is no parameter 'nope'"),
+        ('{"region": "eu",\n  "days" 5}', "2:10", "not readable: Expecting ':' delimiter"),
+        # No YAML, so without places: its escapes are halves of one character.
+        ('{\n"region": "\\ud83d\\ude00", "days": "x"}', "1:1",
+         "the parameter 'days': expected a whole number, got 'x'"),
+    ],
+)
+def test_what_is_wrong_in_json_is_told_at_its_place(
+    text: str, place: str, message: str, write: Callable[..., Path]
+) -> None:
+    # language 15.3
+    path = write(text, "values.json")
+    with pytest.raises(ConfigError) as raised:
+        bind(flow_with({"region": "eu", "days": 1}), files=[path])
+    assert [(str(p.location), p.message) for p in raised.value.problems] == [
+        (f"{path}:{place}", message)
+    ]
+
+
+@pytest.mark.parametrize("name", ["region", "a_token"])
+def test_a_value_that_is_not_utf8_is_an_error_before_the_run(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # language 15.3
+    flow = flow_with({"region": "eu", "a_token": {"type": "string", "default": "x", "env": "TOK"}})
+    with pytest.raises(ConfigError, match=f"the parameter '{name}': it is not UTF-8 text"):
+        bind(flow, texts=[f"{name}=hid\udcffden"])
+    monkeypatch.setenv("TOK", "hid\udcffden")
+    with pytest.raises(ConfigError, match="'a_token': the variable TOK: it is not UTF-8 text"):
+        bind(flow)
 
 
 def test_a_default_of_null_makes_a_parameter_optional() -> None:

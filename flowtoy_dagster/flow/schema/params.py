@@ -141,6 +141,10 @@ class Param:
         """
         kind = self.config.type
         value: Any = text
+        try:
+            text.encode()
+        except UnicodeEncodeError:
+            raise ValueError("it is not UTF-8 text") from None
         if kind != "string":
             try:
                 value = loads(text.strip().lower() if kind == "boolean" else text)
