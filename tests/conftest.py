@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import gc
-import json
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
-import tempfile
 import textwrap
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +19,9 @@ from typing import Any
 import hypothesis
 import pytest
 from module_files import load
+from warm_processes import CAN_ADOPT, Commands, Finished
+
+from flowtoy_dagster.engine.executors.warm.forkserver_client import ForkServer
 
 ROOT = Path(__file__).parent.parent
 CHROMIUM = "/usr/bin/chromium"
@@ -215,86 +215,33 @@ def home(clean_environment: Path) -> Path:
     return clean_environment
 
 
-@dataclass(frozen=True)
-class Finished:
-    """A command that has ended."""
-
-    code: int
-    stdout: str
-    stderr: str
-
-    @property
-    def json(self) -> Any:
-        """What stdout holds, parsed."""
-        return json.loads(self.stdout)
-
-
-class Commands:
-    """Commands of flowtoy, each a fork of one process that has imported it.
-
-    `START_PYTHON` in the environment of the tests makes each start Python, as a user's do.
-    """
-
-    def __init__(self) -> None:
-        self._control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        with theirs:
-            self._process = subprocess.Popen(
-                [sys.executable, str(ROOT / "tests" / "warm_command.py"), str(theirs.fileno())],
-                pass_fds=[theirs.fileno()],
-                stdin=subprocess.DEVNULL,
-                env=STARTED_WITH,
-            )
-
-    def fits(self, env: Mapping[str, str]) -> bool:
-        """Whether nothing in an environment is for Python's start, which is past here."""
-        return "START_PYTHON" not in env and all(
-            env.get(name) == STARTED_WITH.get(name)
-            for name in {*env, *STARTED_WITH}
-            if name.startswith(("PYTHON", "LC_", "LANG")) and name != "PYTHONPATH"
-        )
-
-    def run(
-        self, arguments: list[str], text: str | None, cwd: Path, env: dict[str, str], timeout: float
-    ) -> Finished:
-        """Run a command to its end."""
-        with ExitStack() as stack:
-            files = [stack.enter_context(tempfile.TemporaryFile()) for _ in range(3)]
-            files[0].write((text or "").encode())
-            files[0].seek(0)
-            ours, theirs = (stack.enter_context(end) for end in socket.socketpair())
-            request = json.dumps({"arguments": arguments, "cwd": str(cwd), "env": env})
-            descriptors = [file.fileno() for file in (*files, theirs)]
-            socket.send_fds(self._control, [request.encode()], descriptors)
-            theirs.close()
-            answer = stack.enter_context(ours.makefile())
-            pid = int(answer.readline())
-            ours.settimeout(timeout)
-            try:
-                code = int(answer.readline())
-            except TimeoutError:
-                os.kill(pid, signal.SIGKILL)
-                raise
-            # Not `read`: what a command has left running may still write where the file stands.
-            sizes = [os.fstat(file.fileno()).st_size for file in files]
-            _, stdout, stderr = map(os.pread, descriptors, sizes, (0, 0, 0))
-        return Finished(code, stdout.decode(), stderr.decode())
-
-    def close(self) -> None:
-        """Let the process end."""
-        self._control.close()
-        self._process.wait(120)
-
-
 @pytest.fixture(scope="session")
 def commands() -> Iterator[Commands]:
     """The process from which commands are forked."""
-    made = Commands()
+    made = Commands(STARTED_WITH)
     yield made
     made.close()
 
 
+@pytest.fixture(autouse=True)
+def fork_servers(commands: Commands, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Runs of this process have their workers forked off the process of `commands`.
+
+    A new Python that imports Dagster for each of them would be most of what such tests cost.
+    """
+    if not CAN_ADOPT:
+        return
+    import_them = ForkServer.spawn
+
+    def spawn(preload: Sequence[str], entry: str) -> ForkServer:
+        fits = commands.fits(os.environ)
+        return commands.fork_server(preload, entry) if fits else import_them(preload, entry)
+
+    monkeypatch.setattr(ForkServer, "spawn", spawn)
+
+
 @pytest.fixture
-def flowtoy(tmp_path: Path, request: pytest.FixtureRequest) -> Callable[..., Finished]:
+def flowtoy(tmp_path: Path, commands: Commands) -> Callable[..., Finished]:
     """Runs the command line in a process of its own, in the test's folder."""
 
     def run(
@@ -304,7 +251,6 @@ def flowtoy(tmp_path: Path, request: pytest.FixtureRequest) -> Callable[..., Fin
         timeout: float = 500,
     ) -> Finished:
         words, environment = [*map(str, arguments)], {**os.environ, **(env or {})}
-        commands: Commands = request.getfixturevalue("commands")
         if commands.fits(environment):
             return commands.run(words, stdin, tmp_path, environment, timeout)
         done = subprocess.run(
