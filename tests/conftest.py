@@ -133,8 +133,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 def pytest_collection_finish() -> None:
-    """Collect garbage again, without the modules and tests that stay until the end."""
-    gc.freeze()
+    """Collect garbage again. Nothing is frozen: hypothesis looks for what refers to an object."""
     gc.enable()
 
 
