@@ -6,6 +6,7 @@ so that a busy machine fails no test, and what must hold in the end is asserted.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import random
@@ -349,7 +350,8 @@ def test_runs_that_are_killed_at_any_moment_spoil_no_store(
         with_all = chance.random() < 0.5
         for pid in victims if with_all else [chance.choice(victims)]:
             if pid in running.processes():
-                os.kill(pid, signal.SIGKILL)
+                with contextlib.suppress(ProcessLookupError):  # it has just ended
+                    os.kill(pid, signal.SIGKILL)
         running.end()
         wait_until(lambda running=running: not running.processes(), GONE)
         begun = _count(home)

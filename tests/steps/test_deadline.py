@@ -193,6 +193,20 @@ def test_what_catches_everything_is_interrupted_again(monkeypatch: pytest.Monkey
     assert len(caught) == 1
 
 
+def test_what_the_alarm_breaks_is_out_of_time_too() -> None:
+    # A wait for a lock that is left while it takes the lock back gives back what it does not have.
+    lock = threading.Lock()
+
+    def leave_without_the_lock() -> None:
+        try:
+            for_ever()
+        finally:
+            lock.release()
+
+    with pytest.raises(OutOfTime):
+        within(0.05, leave_without_the_lock)
+
+
 def test_a_helper_that_has_ended_interrupts_no_other_thread_of_its_number() -> None:
     """A system gives the number of a thread that has ended to the next one."""
     go, interrupted = threading.Event(), threading.Event()

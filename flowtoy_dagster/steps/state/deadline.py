@@ -118,6 +118,14 @@ def within(
     return _Helper(clock, function).result()
 
 
+def _is_broken_by_alarm(error: BaseException) -> bool:
+    """Whether an error comes of the alarm, which may leave a wait without the lock of it."""
+    cause = error.__context__
+    while cause is not None and not isinstance(cause, OutOfTime):
+        cause = cause.__context__
+    return cause is not None
+
+
 class _Alarm:
     """SIGALRM, which raises within one call of a function and nowhere else."""
 
@@ -139,6 +147,10 @@ class _Alarm:
         self._armed = True
         try:
             return function()
+        except Exception as error:
+            if self._clock.left() <= 0 and _is_broken_by_alarm(error):
+                raise OutOfTime(self._clock.limit) from error
+            raise
         finally:
             self._armed = False  # what rings later, rings for nobody
             signal.setitimer(signal.ITIMER_REAL, 0)
