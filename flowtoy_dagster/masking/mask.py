@@ -37,11 +37,12 @@ _EVERYDAY = words_of(
 )
 """Words that everybody knows; to mask them would damage texts and hide nothing."""
 _SCHEMES = ("bearer", "basic", "token", "apikey", "negotiate", "digest")
+COLON_OF_USER = r":(?!\{\{|\d*(?:[/?#]|$))"
+"""The colon behind a user, where the password may hold what ends a host: no port is written so."""
 _USERINFO = re.compile(
     r"([a-z][a-z0-9+.-]*)://"
-    r"((?:[^\s/?#'\"]*|[^\s/?#'\":@\[]*:(?!\{\{|\d*(?:[/?#]|$))[^\s'\"]*))@", re.IGNORECASE
+    rf"((?:[^\s/?#'\"]*|[^\s/?#'\":@\[]*{COLON_OF_USER}[^\s'\"]*))@", re.IGNORECASE
 )
-"""A user and a password, which may hold what ends a host: no port is written so."""
 _ASSIGNED = re.compile(r"([A-Za-z][\w.-]*)[ ]?=[ ]?(\"[^\"]*\"|'[^']*'|[^\s;&,'\"#]+)")
 _LONE_USER = 16
 """Characters from which a user without a password in a URL of HTTP is a token."""

@@ -10,26 +10,28 @@ import pytest
 
 Run = Callable[..., Any]
 Write = Callable[..., Path]
-WEAK = """\
+
+
+def flow_with(param: str, condition: str) -> str:
+    """A flow with a parameter, whose step fails until there is a file `ready`, or else where a
+    condition on the parameter does not hold.
+    """
+    return f"""\
 params:
-  token: {type: string, secret: true, default: weak}
+  {param}
 sources:
   sh:
     type: process
-    configuration: {command: "sh -c 'test -e ready && test {{ params.token }} = strong'"}
+    configuration: {{command: "sh -c 'test -e ready && test {condition}'"}}
 flow:
-  - {name: a, source: sh}
+  - {{name: a, source: sh}}
 """
-ORDERED = """\
-params:
-  shown: {type: object, default: {}}
-sources:
-  sh:
-    type: process
-    configuration: {command: "sh -c 'test -e ready && test {{ params.shown | join }} = ba'"}
-flow:
-  - {name: a, source: sh}
-"""
+
+
+WEAK = flow_with(
+    "token: {type: string, secret: true, default: weak}", "{{ params.token }} = strong"
+)
+ORDERED = flow_with("shown: {type: object, default: {}}", "{{ params.shown | join }} = ba")
 USED_BY_ONE = """\
 params:
   token: {type: string, secret: true, default: weak}

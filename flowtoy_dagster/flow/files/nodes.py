@@ -56,6 +56,11 @@ class Node:
             node = node.child(part) if node is not None else None
         return node
 
+    def indexes(self, path: KeyPath) -> range:
+        """The indexes of the list at a path; none where there is no list."""
+        node = self.at(path)
+        return range(len(node.value) if node is not None and isinstance(node.value, list) else 0)
+
     def scalars(self, path: KeyPath = ()) -> Iterator[tuple[KeyPath, Node]]:
         """All that is neither a mapping nor a list, each with its place below `path`."""
         if isinstance(self.value, dict):

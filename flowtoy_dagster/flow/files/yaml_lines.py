@@ -90,15 +90,15 @@ def _in_block(text: str, begin: int) -> str | None:
 def _lines_before(text: str, index: int, most: int) -> list[tuple[int, str]]:
     """The line of a place and those before it, each with its first character's index."""
     found: list[tuple[int, str]] = []
-    end = text.find("\n", max(index, 0))
+    if index < 0:
+        return found
+    end = text.find("\n", index)
     end = len(text) if end < 0 else end
-    while index >= 0 and len(found) < most:
+    while end >= 0 and len(found) < most:
         begin = text.rfind("\n", 0, end) + 1
         if text[begin:end].strip():
             found.append((begin, text[begin:end]))
         end = begin - 1
-        if end < 0:
-            break
     return found
 
 

@@ -8,13 +8,13 @@ from typing import Any
 
 from flowtoy_dagster.flow.compile.catalog import Finding
 from flowtoy_dagster.flow.files.suggestions import nearest
+from flowtoy_dagster.masking.mask import COLON_OF_USER
 
 _SHOWN_URL = 100
 _SCHEMES = ("https", "http")
 _PLAIN_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*")
 _HALF_SCHEME = re.compile(r"https?(?::?/{1,3}|:(?=\w))", re.IGNORECASE)
-_USER = re.compile(r"(^|//)(?:[^/?#]*@|[^/?#:@\[]*:(?!\{\{|\d*(?:[/?#]|$))\S*@)")
-"""A user and a password, which may hold what ends a host: no port is written so."""
+_USER = re.compile(rf"(^|//)(?:[^/?#]*@|[^/?#:@\[]*{COLON_OF_USER}\S*@)")
 _PROXY = re.compile(r"https?://(?:[^/?#\s]*@)?(?:\[[^\]\s]+\]|[^/?#\s@:\[\]]+)(?::(\d{1,5}))?/?",
                     re.IGNORECASE)
 _OF_THIS_MACHINE = re.compile(r"localhost|127\.|\[::1\]", re.IGNORECASE)

@@ -34,10 +34,8 @@ def warn_of_plain_scalars(
         as_text = bool(place) and place[0] in texts
         reason = _reason(scalar.written, scalar.value, as_text=as_text)
         if reason is not None:
-            names = [part for part in (*path, *place) if isinstance(part, str)]
-            if any(is_secret_name(name) for name in names[2:]):
-                reason = "this value is not text in YAML 1.1"
-            problems.warning((*path, *place), reason, "put it in quotes, if text is meant")
+            names = _names((*path, *place))[2:]
+            _warn(problems, (*path, *place), reason, is_secret=any(map(is_secret_name, names)))
 
 
 def warn_of_plain_scalars_elsewhere(problems: Diagnostics, root: Node) -> None:
@@ -49,34 +47,42 @@ def warn_of_plain_scalars_elsewhere(problems: Diagnostics, root: Node) -> None:
         root: the document's tree.
     """
     for path in _tags(root):
-        _warn(problems, root, path, as_text=True)
+        _warn_below(problems, root, path, as_text=True)
     for path in _data(root):
-        _warn(problems, root, path, as_text=False)
+        _warn_below(problems, root, path, as_text=False)
 
 
-def _warn(problems: Diagnostics, root: Node, path: KeyPath, *, as_text: bool) -> None:
+def _warn_below(problems: Diagnostics, root: Node, path: KeyPath, *, as_text: bool) -> None:
     node = root.at(path)
     for place, scalar in node.scalars(path) if node is not None else ():
         if scalar.written is None:
             continue
         reason = _reason(scalar.written, scalar.value, as_text=as_text)
         if reason is not None:
-            if _is_secret(root, place):
-                reason = "this value is not text in YAML 1.1"
-            problems.warning(place, reason, "put it in quotes, if text is meant")
+            _warn(problems, place, reason, is_secret=_is_secret(root, place))
+
+
+def _warn(problems: Diagnostics, place: KeyPath, reason: str, *, is_secret: bool) -> None:
+    """Warn of a value, and don't show it where it may be secret."""
+    told = "this value is not text in YAML 1.1" if is_secret else reason
+    problems.warning(place, told, "put it in quotes, if text is meant")
+
+
+def _names(place: KeyPath) -> list[str]:
+    return [part for part in place if isinstance(part, str)]
 
 
 def _is_secret(root: Node, place: KeyPath) -> bool:
     """Whether a name in a path is that of a secret, or of a parameter that is declared as one."""
-    names = [part for part in place if isinstance(part, str)]
+    names = _names(place)
     marks = [root.at(("params", name, "secret")) for name in names]
     declared = any(mark is not None and mark.value is True for mark in marks)
-    return declared or any(is_secret_name(name) for name in names)
+    return declared or any(map(is_secret_name, names))
 
 
 def _tags(root: Node) -> Iterator[KeyPath]:
     yield ("tags",)
-    yield from (("flow", step, "tags") for step in _indexes(root.child("flow")))
+    yield from (("flow", step, "tags") for step in root.indexes(("flow",)))
 
 
 def _data(root: Node) -> Iterator[KeyPath]:
@@ -93,10 +99,9 @@ def _data(root: Node) -> Iterator[KeyPath]:
                 is_list = held is not None and isinstance(held.value, (dict, list))
                 if held is not None and (not has_type or (is_list and key == "default")):
                     yield ("params", name, key)
-    schedule = root.child("schedule")
     yield ("schedule", "params")
-    yield from (("schedule", index, "params") for index in _indexes(schedule))
-    for step in _indexes(root.child("flow")):
+    yield from (("schedule", index, "params") for index in root.indexes(("schedule",)))
+    for step in root.indexes(("flow",)):
         loop = root.at(("flow", step, "for_each"))
         yield ("flow", step, "for_each", "in") if _is_mapping(loop) else ("flow", step, "for_each")
         yield ("flow", step, "incremental", "initial_value")
@@ -104,10 +109,6 @@ def _data(root: Node) -> Iterator[KeyPath]:
 
 def _is_mapping(node: Node | None) -> bool:
     return node is not None and isinstance(node.value, dict)
-
-
-def _indexes(node: Node | None) -> range:
-    return range(len(node.value) if node is not None and isinstance(node.value, list) else 0)
 
 
 def _reason(written: str, value: object, *, as_text: bool) -> str | None:

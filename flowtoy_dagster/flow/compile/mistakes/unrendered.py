@@ -37,11 +37,7 @@ def _told(text: str) -> str:
 def _places(root: Node) -> Iterator[KeyPath]:
     """Where names and tags are."""
     yield from (("name",), ("tags",))
-    for step in range(_length(root.child("flow"))):
+    for step in root.indexes(("flow",)):
         yield from (("flow", step, "name"), ("flow", step, "tags"))
-        for output in range(_length(root.at(("flow", step, "output")))):
+        for output in root.indexes(("flow", step, "output")):
             yield ("flow", step, "output", output, "name")
-
-
-def _length(node: Node | None) -> int:
-    return len(node.value) if node is not None and isinstance(node.value, list) else 0

@@ -43,11 +43,12 @@ def test_a_pool_holds_over_two_runs_and_two_workers(
                  command: [sh, -c, "{script}"]}}}}""" for number in range(2))
         return write(f"""
             flow:{steps}
-            runner: {{executor: workers, executor_options: {{queue: pools}}, on_error: continue}}
+            runner: {{executor: workers, executor_options: {{queue: {name}}}, on_error: continue}}
         """, f"{name}.yaml")
 
     set_pool("gate", 1)
-    workers = [here.start("--queue", "pools", "-c", "2") for _ in range(2)]
+    # A queue of its own for each: from one queue, a quick worker may take all the steps.
+    workers = [here.start("--queue", name, "-c", "2") for name in ("one", "two")]
     said = run_at_once(here, flow("one"), flow("two"))
     for text in said:
         assert "2 succeeded" in text, text
