@@ -38,6 +38,27 @@ def system_reason(error: OSError) -> str:
     return (error.strerror or str(error)).lower()
 
 
+def met_by(error: BaseException, kinds: type[BaseException] | tuple[type[BaseException], ...],
+           ) -> BaseException | None:
+    """The error of some kinds that was on its way when another one was raised.
+
+    A wait for a lock that an interrupt leaves may give back what it does not have: what is raised
+    then tells nothing of the interrupt.
+
+    Args:
+        error: the one that arrived.
+        kinds: what is looked for among those that it met.
+
+    Returns:
+        The newest of those kinds; None where there is none.
+    """
+    met, seen = error.__context__, {id(error)}
+    while met is not None and not isinstance(met, kinds):
+        seen.add(id(met))
+        met = met.__context__ if id(met.__context__) not in seen else None
+    return met
+
+
 DEPENDENCIES_HEADING = "Flow configuration has invalid dependencies:"
 
 

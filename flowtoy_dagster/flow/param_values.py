@@ -12,6 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from flowtoy_dagster.errors import ConfigError, Location, Problem, system_reason
+from flowtoy_dagster.flow.compile.diagnostics import Diagnostics
+from flowtoy_dagster.flow.compile.mistakes.plain_scalars import warn_of_plain_scalars_in_param
 from flowtoy_dagster.flow.files.loading import STDIN
 from flowtoy_dagster.flow.files.nodes import Mark, Node, from_plain
 from flowtoy_dagster.flow.files.suggestions import nearest
@@ -60,7 +62,8 @@ def bind(
     binder.read_mapping(values or {})
     for text in texts:
         binder.read_text(text)
-    return replace(flow, values=binder.values(before))
+    warnings = (*flow.warnings, *binder.warnings)
+    return replace(flow, values=binder.values(before), warnings=warnings)
 
 
 def bound(flow: Flow) -> Flow:
@@ -79,6 +82,7 @@ class _Binder:
         self.given: dict[str, Any] = {}
         self.wrong: set[str] = set()
         self.problems: list[Problem] = []
+        self.warnings: list[Problem] = []
 
     def read_file(self, path: str | Path) -> None:
         try:
@@ -86,8 +90,13 @@ class _Binder:
         except ConfigError as error:
             self.problems += error.problems
             return
+        diagnostics = Diagnostics(root)
         for name, node in root.value.items():
             self._take(name, node.plain(), node.key_mark or node.mark)
+            if name in self.given:
+                secret = self.flow.params[name].secret
+                warn_of_plain_scalars_in_param(diagnostics, root, name, is_secret=secret)
+        self.warnings += diagnostics.warnings
 
     def read_mapping(self, values: Mapping[str, Any]) -> None:
         for name, value in values.items():

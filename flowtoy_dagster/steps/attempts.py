@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from flowtoy_dagster.errors import StepError
+from flowtoy_dagster.errors import StepError, met_by
 from flowtoy_dagster.flow.files.suggestions import showing_by
 from flowtoy_dagster.flow.graph import Source
 from flowtoy_dagster.masking.mask import Mask, hide
@@ -145,11 +145,14 @@ def bounded_by(context: StepContext, work: Next) -> Outcome:
             return work(context)
     except SkipStep as skip:
         return Skipped(skip.reason)
-    except StepError as error:
-        return Failed(error.message, error.kind)
     except context.interrupts:
         raise
     except BaseException as error:
+        interrupt = met_by(error, context.interrupts)
+        if interrupt is not None:
+            raise interrupt from error
+        if isinstance(error, StepError):
+            return Failed(error.message, error.kind)
         logger.debug("step '%s' failed unexpectedly", context.step.name, exc_info=True)
         return Failed(f"failed unexpectedly: {one_line(error, context.mask.text)}", "raised")
 

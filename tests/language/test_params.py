@@ -32,6 +32,30 @@ def refused(params: dict[str, Any], *texts: str) -> list[tuple[str, str | None]]
     return [(problem.message, problem.hint) for problem in raised.value.problems]
 
 
+def test_values_in_files_that_yaml_reads_as_something_else_are_warned_of(tmp_path: Path) -> None:
+    # language 1.5
+    file = tmp_path / "values.yaml"
+    file.write_text("""\
+l: [no, 0755, "no", {a: 12:30}, 7, true]
+o: {zip: 01234, token: 0755}
+secret: [1:30]
+n: 0755
+""")
+    flow = flow_with({
+        "l": {"type": "list"}, "o": {"type": "object"}, "n": {"type": "integer"},
+        "secret": {"type": "list"},
+    })
+    listed = [(str(one.location), one.message) for one in bind(flow, files=[file]).warnings]
+    assert listed == [
+        (f"{file}:1:5", "no is false in YAML 1.1"),
+        (f"{file}:1:9", "0755 is the number 493 in YAML 1.1 (octal)"),
+        (f"{file}:1:25", "12:30 is the number 750 in YAML 1.1"),
+        (f"{file}:2:10", "01234 is the number 668 in YAML 1.1 (octal)"),
+        (f"{file}:2:24", "this value is not text in YAML 1.1"),
+        (f"{file}:3:10", "this value is not text in YAML 1.1"),
+    ]
+
+
 @pytest.mark.parametrize(
     ("declared", "expected"),
     [

@@ -97,6 +97,29 @@ def test_an_interrupt_of_the_run_is_no_failure_of_the_step(run_call: Run) -> Non
         run_call(call)
 
 
+def test_an_interrupt_that_breaks_a_wait_is_still_an_interrupt(run_call: Run) -> None:
+    # A wait for a lock that is left while it takes the lock back gives back what it does not have.
+    lock = threading.Lock()
+
+    def call(payload: Any) -> Any:
+        try:
+            raise KeyboardInterrupt
+        finally:
+            lock.release()
+
+    with pytest.raises(KeyboardInterrupt):
+        run_call(call)
+
+
+def test_an_error_that_met_itself_is_a_failure(run_call: Run) -> None:
+    def call(payload: Any) -> Any:
+        first, second = RuntimeError("first"), RuntimeError("second")
+        first.__context__, second.__context__ = second, first
+        raise first
+
+    assert run_call(call).error == "the provider 'other' raised RuntimeError: first"
+
+
 # language 11
 @pytest.mark.parametrize(
     ("returned", "reason"),

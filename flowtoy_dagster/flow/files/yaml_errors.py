@@ -7,6 +7,7 @@ the place and the reason are looked for in the lines before.
 from __future__ import annotations
 
 import re
+import unicodedata
 from dataclasses import dataclass
 
 import yaml
@@ -62,6 +63,20 @@ def mistake_in(text: str, error: yaml.MarkedYAMLError) -> Mistake | None:
             error.context_mark.index, "the quote that opens here is not closed"
         )
     return _of_lines(text, mark, what) or Mistake(mark.index, f"not valid YAML: {message}", hint)
+
+
+def refused_character(text: str, error: yaml.YAMLError) -> Mistake:
+    """A character that no YAML may hold; libyaml gives its place in bytes."""
+    code = getattr(error, "character", None)
+    index = text.find(chr(code)) if isinstance(code, int) else -1
+    if index < 0:
+        return Mistake(0, f"not valid YAML: {getattr(error, 'reason', None) or error}")
+    kind = "control character" if unicodedata.category(text[index]) == "Cc" else "character"
+    escape = f"\\x{code:02X}" if code <= 0xFF else f"\\u{code:04X}"
+    return Mistake(
+        index, f"not valid YAML: the {kind} U+{code:04X} is not allowed",
+        f"delete it, or write {escape} in double quotes",
+    )
 
 
 def _by_characters(text: str, mark: yaml.Mark, what: str) -> Mistake | None:

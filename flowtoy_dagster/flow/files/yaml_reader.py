@@ -12,7 +12,7 @@ import yaml
 
 from flowtoy_dagster.errors import ConfigError, Location, Problem
 from flowtoy_dagster.flow.files.nodes import Mark, Node
-from flowtoy_dagster.flow.files.yaml_errors import STRANGE_SPACES, mistake_in
+from flowtoy_dagster.flow.files.yaml_errors import STRANGE_SPACES, mistake_in, refused_character
 
 MAX_FILE_BYTES = 4 * 1024 * 1024
 MAX_DEPTH = 100
@@ -95,8 +95,8 @@ def _compose(text: str, builder: _Builder) -> yaml.Node | None:
     except _BoundsError as error:
         builder.reject(error.mark, str(error))
     except yaml.YAMLError as error:
-        what = getattr(error, "reason", None) or str(error)
-        builder.reject(_mark_at(text, getattr(error, "position", 0)), f"not valid YAML: {what}")
+        found = refused_character(text, error)
+        builder.reject(_mark_at(text, found.index), found.message, found.hint)
     else:
         return root
     builder.stop_if_refused()

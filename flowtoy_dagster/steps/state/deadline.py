@@ -14,6 +14,8 @@ from collections.abc import Callable, Iterator
 from types import FrameType
 from typing import Generic, TypeVar
 
+from flowtoy_dagster.errors import met_by
+
 T = TypeVar("T")
 
 RUN_OUT_OF_TIME = "the run's timeout has passed"
@@ -118,14 +120,6 @@ def within(
     return _Helper(clock, function).result()
 
 
-def _is_broken_by_alarm(error: BaseException) -> bool:
-    """Whether an error comes of the alarm, which may leave a wait without the lock of it."""
-    cause = error.__context__
-    while cause is not None and not isinstance(cause, OutOfTime):
-        cause = cause.__context__
-    return cause is not None
-
-
 class _Alarm:
     """SIGALRM, which raises within one call of a function and nowhere else."""
 
@@ -148,7 +142,7 @@ class _Alarm:
         try:
             return function()
         except Exception as error:
-            if self._clock.left() <= 0 and _is_broken_by_alarm(error):
+            if self._clock.left() <= 0 and met_by(error, OutOfTime) is not None:
                 raise OutOfTime(self._clock.limit) from error
             raise
         finally:

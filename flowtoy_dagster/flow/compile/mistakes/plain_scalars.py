@@ -52,14 +52,32 @@ def warn_of_plain_scalars_elsewhere(problems: Diagnostics, root: Node) -> None:
         _warn_below(problems, root, path, as_text=False)
 
 
-def _warn_below(problems: Diagnostics, root: Node, path: KeyPath, *, as_text: bool) -> None:
+def warn_of_plain_scalars_in_param(
+    problems: Diagnostics, root: Node, name: str, *, is_secret: bool
+) -> None:
+    """The same of the list or mapping that a file of values has for a parameter.
+
+    Args:
+        problems: takes the warnings.
+        root: the file's tree.
+        name: the parameter's.
+        is_secret: whether its value is.
+    """
+    node = root.child(name)
+    if node is not None and isinstance(node.value, (dict, list)):
+        _warn_below(problems, root, (name,), as_text=False, is_secret=is_secret)
+
+
+def _warn_below(
+    problems: Diagnostics, root: Node, path: KeyPath, *, as_text: bool, is_secret: bool = False
+) -> None:
     node = root.at(path)
     for place, scalar in node.scalars(path) if node is not None else ():
         if scalar.written is None:
             continue
         reason = _reason(scalar.written, scalar.value, as_text=as_text)
         if reason is not None:
-            _warn(problems, place, reason, is_secret=_is_secret(root, place))
+            _warn(problems, place, reason, is_secret=is_secret or _is_secret(root, place))
 
 
 def _warn(problems: Diagnostics, place: KeyPath, reason: str, *, is_secret: bool) -> None:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from http.cookiejar import CookieJar
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from http.cookiejar import CookieJar
+
     import requests
 
 _LEAST_SECRET = 16
@@ -21,6 +22,8 @@ class Cookies:
     """
 
     def __init__(self, learn: Callable[[Iterable[str]], None]) -> None:
+        from http.cookiejar import CookieJar  # brings http.client and ssl, for calls alone
+
         self._jar = CookieJar()
         self._learn = learn
 
