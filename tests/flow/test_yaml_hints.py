@@ -14,8 +14,8 @@ from flowtoy_dagster.flow.files.yaml_reader import read_document
         ("a:\n  - name: x\n    value: [0].id\n", "begins with '[' must be quoted"),
         ("a:\n  - name: x\n    value: {a: 1}.id\n", "begins with '{' must be quoted"),
         ("a:\n  - name: x\n    value: {{ b }}/c\n", "begins with '{{' must be quoted"),
-        ("a:\n  - name: x\n    value: 'b'/c\n", "begins with ''' must be quoted"),
-        ('a:\n  - name: x\n    value: "b"/c\n', "begins with '\"' must be quoted"),
+        ("a:\n  - name: x\n    value: 'b'/c\n", 'write "..." around the whole value'),
+        ('a:\n  - name: x\n    value: "b"/c\n', "write '...' around the whole value"),
     ],
 )
 def test_the_hint_names_what_is_there(text: str, hint: str) -> None:

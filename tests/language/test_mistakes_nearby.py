@@ -17,6 +17,9 @@ from flowtoy_dagster.providers.kind import ResultView
 RUNS = "    source: process\n    input: {command: [echo, hi]}\n"
 STEP = f"  - name: a\n{RUNS}"
 QUOTED = "must be quoted"
+SOURCE_AND_VALUE = [
+    "3:5: a space is missing after the ':' of 'source:'\n    write 'source: ...'"
+]
 
 
 def step(value: str) -> str:
@@ -56,7 +59,14 @@ MISTAKES = {
     "flow:\n - name: a\n   source: process\n- name: b\n": [
         "4:1: this item is indented by 0 spaces, the one above it by 1"
     ],
-    'flow:\n  - name: "a" b\n': ["not valid YAML: text after the closing quote", QUOTED],
+    'flow:\n  - name: "a" b\n': ["text after the closing quote", "write '...' around the whole"],
+    "flow:\n  - name: 'a' b\n": ["text after the closing quote", 'write "..." around the whole'],
+    "flow:\n  - name: 'it's'\n": ["2:15: not valid YAML: the text in quotes ends before 's'"],
+    "flow:\n  - name: a\n    source:{type: process, timeout: 3}\n": SOURCE_AND_VALUE,
+    "flow:\n  - name: a\n    source:{type: process}\n": SOURCE_AND_VALUE,
+    "flow:\n  - name: a\n    source:'a: b'\n": SOURCE_AND_VALUE,
+    "flow:\n  - {name:a, source: env}\n": ["2:6: a space is missing after the ':' of 'name:'"],
+    step("[env], env: {A:1}"): ["4:35: a space is missing after the ':' of 'A:'", "write 'A: ...'"],
     "flow:\n  - name: a\n    depends_on: - b\n": ["3:17: not valid YAML: '- ' begins a list in a"],
     "flow\n  - name: a\n": ["1:1: a ':' is missing in this line"],
     step("!echo hi"): ["'!echo' is not allowed"],

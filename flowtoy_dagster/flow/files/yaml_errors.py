@@ -27,9 +27,11 @@ _NO_COLON = r"(?P<indent>\s*(?:- )?)(?P<key>[A-Za-z_][\w-]*) +(?P<value>\S.*)"
 _ENDS_EARLY = r"""(?:[:\-\[{,]\s*)(?:"(?:[^"\\]|\\.)*"|'(?:[^']|'')*')([^\S\n]*)([^\s,\]}:#])"""
 """A text in quotes, and what follows it without a comma."""
 _WIDE_COLON = "\uff1a"
+_OPENING = "[{\"'"
 _OPENED = r"(?:[:\-]\s+|^\s*)(\{\{|\[|\{|\"|')"
 """A value that begins with what YAML takes for the beginning of a list, mapping or quoted text."""
-STRANGE_SPACES = re.compile(r"^[\u00a0\u2000-\u200b\u202f\u205f\u3000\ufeff]+")
+_STRANGE_SPACES = re.compile(r"^[\u00a0\u2000-\u200b\u202f\u205f\u3000\ufeff]+")
+_KEY_AND_VALUE = re.compile(r"([A-Za-z_][\w.-]*):([^\s/].*)", re.DOTALL)
 
 
 @dataclass(frozen=True)
@@ -65,11 +67,37 @@ def mistake_in(text: str, error: yaml.MarkedYAMLError) -> Mistake | None:
     return _of_lines(text, mark, what) or Mistake(mark.index, f"not valid YAML: {message}", hint)
 
 
+def mistake_of_key(key: yaml.ScalarNode, value: yaml.Node) -> tuple[str, str] | None:
+    """What is wrong with a key that is another text than it looks, and how to fix it.
+
+    Args:
+        key: the key.
+        value: what it has.
+    """
+    if key.style in ("'", '"'):
+        return None
+    strange = _STRANGE_SPACES.match(key.value)
+    if strange:
+        code = f"U+{ord(strange[0][0]):04X}"
+        message = f"the line begins with spaces of another kind ({code})"
+        return message, "indent with ordinary spaces"
+    found = _KEY_AND_VALUE.fullmatch(key.value)
+    has_none = isinstance(value, yaml.ScalarNode) and not (value.value or value.style)
+    # What follows the ':' is not shown: it may be a secret.
+    if found and (has_none or found[2][0] in _OPENING):
+        return _without_space(found[1])
+    return None
+
+
+def _without_space(key: str) -> tuple[str, str]:
+    return f"a space is missing after the ':' of '{key}:'", f"write '{key}: ...'"
+
+
 def refused_character(text: str, error: yaml.YAMLError) -> Mistake:
     """A character that no YAML may hold; libyaml gives its place in bytes."""
     code = getattr(error, "character", None)
     index = text.find(chr(code)) if isinstance(code, int) else -1
-    if index < 0:
+    if code is None or index < 0:
         return Mistake(0, f"not valid YAML: {getattr(error, 'reason', None) or error}")
     kind = "control character" if unicodedata.category(text[index]) == "Cc" else "character"
     escape = f"\\x{code:02X}" if code <= 0xFF else f"\\u{code:04X}"
@@ -100,7 +128,9 @@ def _of_lines(text: str, mark: yaml.Mark, what: str) -> Mistake | None:
     """A mistake that the beginnings of lines show."""
     found = None
     is_second_colon = "mapping values are not allowed" in what
-    if is_second_colon or "could not find expected ':'" in what:
+    if is_second_colon:
+        found = _key_without_space(text, mark)
+    if found is None and (is_second_colon or "could not find expected ':'" in what):
         found = _line_without_colon(text, mark)
     is_layout = (
         is_second_colon or "did not find expected '-' indicator" in what
@@ -127,6 +157,19 @@ def _of_lines(text: str, mark: yaml.Mark, what: str) -> Mistake | None:
     return found
 
 
+def _key_without_space(text: str, mark: yaml.Mark) -> Mistake | None:
+    """A key in the line of a place whose ':' a list, a mapping or a text in quotes follows."""
+    begin = text.rfind("\n", 0, mark.index) + 1
+    found = re.match(_NO_SPACE, text[begin:])
+    if found is None or found["value"][0] not in _OPENING:
+        return None
+    return _missing_space(begin, found)
+
+
+def _missing_space(begin: int, found: re.Match[str]) -> Mistake:
+    return Mistake(begin + len(found["indent"]), *_without_space(found["key"]))
+
+
 def _line_without_colon(text: str, mark: yaml.Mark) -> Mistake | None:
     """A line that was meant to be `key: value`, before the one at which the parser gave up."""
     start = text.rfind("\n", 0, mark.index) + 1
@@ -134,10 +177,7 @@ def _line_without_colon(text: str, mark: yaml.Mark) -> Mistake | None:
     line = text[begin : max(start - 1, begin)]
     found = re.fullmatch(_NO_SPACE, line)
     if found:
-        at = begin + len(found["indent"])
-        # The value is not shown: it may be a secret.
-        message = f"a space is missing after the ':' of '{found['key']}:'"
-        return Mistake(at, message, f"write '{found['key']}: ...'")
+        return _missing_space(begin, found)
     opened = re.search(BLOCK, text[: max(begin - 1, 0)])
     if opened:
         at = begin + len(line) - len(line.lstrip())

@@ -12,7 +12,7 @@ import yaml
 
 from flowtoy_dagster.errors import ConfigError, Location, Problem
 from flowtoy_dagster.flow.files.nodes import Mark, Node
-from flowtoy_dagster.flow.files.yaml_errors import STRANGE_SPACES, mistake_in, refused_character
+from flowtoy_dagster.flow.files.yaml_errors import mistake_in, mistake_of_key, refused_character
 
 MAX_FILE_BYTES = 4 * 1024 * 1024
 MAX_DEPTH = 100
@@ -223,11 +223,9 @@ class _Builder:
                 continue
             # A key is the text as written: `on`, `1` and `null` are names like others.
             key, mark = key_node.value, key_node.start_mark
-            strange = STRANGE_SPACES.match(key) if key_node.style not in ("'", '"') else None
-            if strange:
-                code = f"U+{ord(strange[0][0]):04X}"
-                message = f"the line begins with spaces of another kind ({code})"
-                self.reject(mark, message, "indent with ordinary spaces")
+            mistake = mistake_of_key(key_node, value_node)
+            if mistake is not None:
+                self.reject(mark, *mistake)
                 continue
             if key in first_at:
                 place = self._place(first_at[key])

@@ -83,18 +83,19 @@ def _of_a_value(
         sign = text[mark.index :].lstrip("\\")[:1].strip()
         return f"'\\{sign}' has no meaning in double quotes", _SINGLE
     if "did not find expected key" in problem:
-        return _no_key(text[: mark.index], character)
+        return _no_key(text[: mark.index], text[mark.index :].partition("\n")[0])
     return None
 
 
-def _no_key(text: str, character: str) -> tuple[str, str | None]:
-    """What stands where a key is expected, after a text."""
+def _no_key(text: str, rest: str) -> tuple[str, str | None]:
+    """What stands where a key is expected, between a text and the rest of the line."""
     before = text.rpartition("\n")[2].rstrip()
     if not before.endswith(("'", '"')):
         return "a key is expected here", None
-    if "{{" in before:
-        return f"the text in quotes ends before '{character.strip()}'", TWICE
-    return "text after the closing quote", None
+    if "{{" in before or (text.endswith(before) and before[-1] in rest):
+        return f"the text in quotes ends before '{rest[:1].strip()}'", TWICE
+    other = '"..."' if before.endswith("'") else "'...'"
+    return "text after the closing quote", f"write {other} around the whole value"
 
 
 def wrong_indent(text: str, mark: yaml.Mark) -> tuple[int, str, str] | None:
