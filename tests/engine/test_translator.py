@@ -105,6 +105,19 @@ def test_flows_with_the_same_steps_stand_in_one_code_location() -> None:
     assert {job.name for job in repository.get_all_jobs()} >= {"shop", "bank"}
 
 
+@pytest.mark.parametrize("direction", [1, -1], ids=["first step first", "last step first"])
+def test_a_long_chain_makes_a_job_whatever_its_order(direction: int) -> None:
+    # Dagster's own graph goes from a step to all before it by recursion.
+    steps = [
+        process(f"s{number}", **({"depends_on": f"s{number - 1}"} if number else {}))
+        for number in range(3000)
+    ]
+    job = build_job(load_flow({"name": "long", "flow": steps[::direction]}))
+    assert [node.name for node in job.graph.nodes] == [f"s{number}" for number in range(3000)]
+    order = [node.name for node in job.graph.nodes_in_topological_order]
+    assert order == [f"s{number}" for number in range(3000)]
+
+
 def test_a_step_shows_its_kind_its_description_and_its_tags() -> None:
     # runtime 1
     flow = load_flow(

@@ -1,8 +1,9 @@
 """A flow to a Dagster job: one op a step, one edge a dependency."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from graphlib import TopologicalSorter
 from typing import Any
 
 import dagster as dg
@@ -155,13 +156,26 @@ class FlowTranslator:
         )
 
 
+class _StepGraph(GraphDefinition):
+    """A graph whose nodes have an order, each after those that it depends on.
+
+    Dagster's own has them in that of a set, and goes from each to all before it by recursion: of
+    a thousand steps in a chain, a run could be made or not as the set happened to be.
+    """
+
+    @property
+    def nodes(self) -> Sequence[Any]:
+        return list(self.node_dict.values())
+
+
 def _graph(
     flow: Flow, name: str, ops: Mapping[str, OpDefinition], mask: Mask
 ) -> GraphDefinition:
-    return GraphDefinition(
+    ordered = TopologicalSorter({step.name: step.upstream for step in flow.steps}).static_order()
+    return _StepGraph(
         name=name,
         description=mask.text(flow.description) if flow.description else None,
-        node_defs=list(ops.values()),
+        node_defs=[ops[step] for step in ordered],
         dependencies=_dependencies(flow, ops),
     )
 
