@@ -18,7 +18,7 @@ from typing_extensions import Self
 
 from flowtoy_dagster.engine.jobs.dagster_names import step_keys
 from flowtoy_dagster.engine.jobs.params import with_values_of
-from flowtoy_dagster.engine.jobs.reuse import origin_of
+from flowtoy_dagster.engine.jobs.reuse import Origins
 from flowtoy_dagster.engine.storage.address import reason_of
 from flowtoy_dagster.engine.storage.home import CONFIG_FILE, open_home
 from flowtoy_dagster.engine.storage.instances import open_instance as open_as_configured
@@ -285,30 +285,29 @@ class History:
         return {name: before[name] for name, key in keys.items() if key not in executed}
 
     def record(
-        self, run: dg.DagsterRun, step_key: str, *, is_due: bool = False
+        self, origins: Origins, step_key: str, *, is_due: bool = False
     ) -> StepRecord | None:
-        """The record of a step, from the run or from the one that it reuses it of.
+        """The record of a step, from the run that executed it.
 
         Args:
-            run: the run.
+            origins: of a run.
             step_key: the step.
             is_due: whether to warn where there is none.
         """
-        origin = self.origin(run, step_key)
-        return self.store.read(origin, step_key, is_due=is_due)
+        return self.store.read(origins.of(step_key), step_key, is_due=is_due)
 
-    def origin(self, run: dg.DagsterRun, step_key: str) -> str:
-        """The run that executed a step: the run itself, or the one that it reuses it of."""
-        return origin_of(run, step_key, self.instance.get_run_by_id)
+    def origins(self, run: dg.DagsterRun) -> Origins:
+        """Which runs executed a run's steps."""
+        return Origins(run, self.instance.get_run_by_id)
 
     def records(
         self, run: dg.DagsterRun, status: RunStatus
     ) -> Iterator[tuple[str, StepRecord | None]]:
         """Each step's written name and its record; None where it did not succeed."""
-        keys = step_keys(status.steps)
+        keys, origins = step_keys(status.steps), self.origins(run)
         for name, step in status.steps.items():
             has_one = step.state == "succeeded"
-            yield name, self.record(run, keys[name], is_due=True) if has_one else None
+            yield name, self.record(origins, keys[name], is_due=True) if has_one else None
 
     def captured(self, run: dg.DagsterRun, step: str | None) -> Iterator[tuple[str, str, bytes]]:
         """What steps printed: step, `stdout` or `stderr`, and the bytes."""

@@ -37,7 +37,7 @@ class RunItems:
         self._hidden = secret_outputs(flow, step)
         key = step_keys(each.name for each in flow.steps)[step]
         told = partial(told_counts, history.instance)
-        self._stored: StoredItems = history.store.items(history.origin(run, key), key, told)
+        self._stored: StoredItems = history.store.items(history.origins(run).of(key), key, told)
         self._name = f"the results of the items of step '{step}'"
 
     def facts(self, state: str | None = None) -> Iterator[dict[str, Any]]:

@@ -143,6 +143,7 @@ class _FollowedRun:
         self.run = run
         self.flow: Flow = history.flow(run)
         self._keys = step_keys(step.name for step in self.flow.steps)
+        self._origins = history.origins(run)
         self._builder = history.builder(run, self.flow)
         self._cursor: str | None = None
         self._ended = False
@@ -157,7 +158,7 @@ class _FollowedRun:
     def place_of(self, step: str) -> tuple[str, str]:
         """The run that executed a step, and the step's key."""
         key = self._keys[step]
-        return self._history.origin(self.run, key), key
+        return self._origins.of(key), key
 
     def read(self) -> bool:
         """Read on; whether there was anything new."""
@@ -201,7 +202,7 @@ class _FollowedRun:
         ]
 
     def _record(self, name: str) -> StepRecord | None:
-        record = self._history.record(self.run, self._keys[name], is_due=True)
+        record = self._history.record(self._origins, self._keys[name], is_due=True)
         if record is None:
             return None
         self.mask = self.mask.including(record.secrets_with(secret_outputs(self.flow, name)))

@@ -204,7 +204,7 @@ def _first_reasons(
     status: RunStatus,
     differences: Mapping[str, tuple[str, ...]],
 ) -> dict[str, str]:
-    keys = step_keys(step.name for step in flow.steps)
+    keys, origins = step_keys(step.name for step in flow.steps), history.origins(parent)
     reasons: dict[str, str] = {}
     for step in flow.steps:
         before = status.steps.get(step.name)
@@ -217,7 +217,7 @@ def _first_reasons(
         elif before.state == "skipped" and not before.by_condition:
             if step.run_if != "failure":  # which was not wanted, and is no reason by itself
                 reasons[step.name] = f"it was skipped: {before.error}"
-        elif (gone := why_gone(history.record(parent, keys[step.name]), flow, step)) is not None:
+        elif (gone := why_gone(history.record(origins, keys[step.name]), flow, step)) is not None:
             reasons[step.name] = gone
     return reasons
 

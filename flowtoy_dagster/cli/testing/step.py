@@ -158,13 +158,13 @@ def _left_by(history: Any, run: Any, flow: Flow, names: tuple[str, ...]) -> Befo
     from flowtoy_dagster.testing.single import Before
 
     ran = history.flow(run)
-    keys = step_keys(step.name for step in ran.steps)
+    keys, origins = step_keys(step.name for step in ran.steps), history.origins(run)
     ended = history.status(run, ran).steps
     upstream: dict[str, Any] = {}
     secrets: set[str] = set()
     for name in names:
         is_due = name in keys and ended[name].state == "succeeded"
-        record = history.record(run, keys[name], is_due=is_due) if name in keys else None
+        record = history.record(origins, keys[name], is_due=is_due) if name in keys else None
         if record is None:
             upstream[name] = Ended("skipped", f"it did not run in run {run.run_id[:8]}", ran=False)
             continue

@@ -1,6 +1,6 @@
 """Which earlier runs have items that a repeated step may reuse (language 18.9)."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 
 import dagster as dg
 
@@ -27,17 +27,41 @@ def runs_before(run: dg.DagsterRun, find: FindRun) -> list[str]:
     return found
 
 
-def origin_of(run: dg.DagsterRun, step_key: str, find: FindRun) -> str:
-    """The id of the run that executed a step: the run itself, or the one that it reuses it of."""
-    current = run
-    while True:
-        executed = current.step_keys_to_execute
-        if executed is None or step_key in executed or current.parent_run_id is None:
-            return current.run_id
-        before = find(current.parent_run_id)
-        if before is None:
-            return current.parent_run_id
-        current = before
+class Origins:
+    """Which runs executed the steps of a run: the run itself, or those that it reuses them of.
+
+    The runs before it are looked for when they are needed, each once.
+
+    Args:
+        run: the run.
+        find: gives a run by its id; None where it was deleted.
+    """
+
+    def __init__(self, run: dg.DagsterRun, find: FindRun) -> None:
+        self._find = find
+        self._found = [_executed(run)]
+        self._next = run.parent_run_id
+
+    def of(self, step_key: str) -> str:
+        """The id of the run that executed a step."""
+        for run_id, executed in self._runs():
+            if executed is None or step_key in executed:
+                return run_id
+        return self._found[-1][0]
+
+    def _runs(self) -> Iterator[tuple[str, frozenset[str] | None]]:
+        yield from self._found
+        while self._next is not None and self._next not in (found[0] for found in self._found):
+            before = self._find(self._next)
+            self._found.append(_executed(before) if before is not None else (self._next, None))
+            self._next = before.parent_run_id if before is not None else None
+            yield self._found[-1]
+
+
+def _executed(run: dg.DagsterRun) -> tuple[str, frozenset[str] | None]:
+    """A run's id, and the keys of the steps that it executed; None where it was to be all."""
+    keys = run.step_keys_to_execute
+    return run.run_id, frozenset(keys) if keys is not None else None
 
 
 def reusable_runs(run: dg.DagsterRun, step_key: str, find: FindRun) -> list[str]:

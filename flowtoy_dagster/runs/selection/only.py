@@ -134,6 +134,7 @@ class _Look:
     ) -> None:
         self._history = history
         self._parent = parent
+        self._origins = history.origins(parent)
         self._flow = flow
         self._status = status
         self._keys = step_keys(step.name for step in flow.steps)
@@ -152,7 +153,7 @@ class _Look:
             reason = f": {before.error}" if before.error else ""
             how = {"failed": "failed", "skipped": "was skipped"}.get(before.state, "did not end")
             return f"'{name}', which {how} in {run}{reason}"
-        record = self._history.record(self._parent, self._keys[name])
+        record = self._history.record(self._origins, self._keys[name])
         gone = why_gone(record, self._flow, self._flow.step(name))
         if record is None or gone is not None:
             return f"'{name}' of {run}, but {gone}"

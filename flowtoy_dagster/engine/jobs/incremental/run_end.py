@@ -15,7 +15,7 @@ from flowtoy_dagster.engine.jobs.incremental.commit import CursorCommit
 from flowtoy_dagster.engine.jobs.incremental.ends import CursorEnd, cursor_event
 from flowtoy_dagster.engine.jobs.incremental.loop_commit import LoopCommit, loop_commit
 from flowtoy_dagster.engine.jobs.recordings.of_run import is_replay
-from flowtoy_dagster.engine.jobs.reuse import origin_of, runs_before
+from flowtoy_dagster.engine.jobs.reuse import Origins, runs_before
 from flowtoy_dagster.errors import RunError
 from flowtoy_dagster.flow.graph import Flow, Step, steps_after
 from flowtoy_dagster.flow.secrets_of_flow import FlowSecrets
@@ -84,10 +84,10 @@ class _Judge:
         self._flow = flow
         self._keys = keys
         self._run = run
-        self._instance = instance
         self._ended = ended
         self._records = records_of(instance.storage_directory())
         self._cursors = cursors_of(instance.root_directory)
+        self._origins = Origins(run, instance.get_run_by_id)
         self._lineage = [run.run_id, *runs_before(run, instance.get_run_by_id)]
         self._mask = FlowSecrets(flow).mask(os.environ)
 
@@ -164,5 +164,5 @@ class _Judge:
 
     def _record(self, step: Step) -> StepRecord | None:
         key = self._keys[step.name]
-        return self._records.read(origin_of(self._run, key, self._instance.get_run_by_id), key)
+        return self._records.read(self._origins.of(key), key)
 
