@@ -42,6 +42,12 @@ def rest(keys: str) -> str:
 
 
 MISTAKES = {
+    template("{{ flows.a.x | split }}"): ["no filter 'split'", "value.split(',')"],
+    template("{{ flows.a.x | strip }}"): ["no filter 'strip'", "did you mean 'trim'?"],
+    template("{{ flows.a.x | urlquote }}"): ["no filter 'urlquote'", "did you mean 'urlencode'?"],
+    template("{{ run.started_at | date }}"): ["no filter 'date'", "run.started_at[:10]"],
+    template("{{ flows.a.x is null }}"): ["no test 'null'", "did you mean 'none'?"],
+    template("{{ flows.a.x is empty }}"): ["no test 'empty'", "write 'not value'"],
     # YAML
     step("`date`"): ["4:22: not valid YAML: a value can't begin with '`'", f"'`' {QUOTED}"],
     step("%date"): ["4:22: not valid YAML: a value can't begin with '%'", f"'%' {QUOTED}"],

@@ -32,6 +32,7 @@ from flowtoy_dagster.providers.rest.provider import (
 )
 
 SHORT = 0.3
+HEAD = "in the middle of the answer's headers"
 
 # The address
 
@@ -851,6 +852,11 @@ def test_unknown_host(monkeypatch: pytest.MonkeyPatch) -> None:
             "in the middle of the answer",
             id="no last chunk",
         ),
+        pytest.param(b"HTTP/1.1 200 OK", HEAD, id="status alone"),
+        pytest.param(b"HTTP/1.1 200 OK\r\nContent-Length: 1", HEAD, id="half a header"),
+        pytest.param(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n", HEAD, id="no end of headers"),
+        pytest.param(b"HTTP/1.1 204 OK\r\nDate: now\r\n", HEAD, id="no end without a body"),
+        pytest.param(b"HTTP/1.1 103 OK\r\n\r\n", "before answering", id="interim alone"),
     ],
 )
 def test_dropped_connection(server: Server, words: bytes, note: str) -> None:
@@ -875,12 +881,32 @@ def test_reset_connection(server: Server) -> None:
         b"HTTP/1.1 200 OK\r\n" + b"A: 1\r\n" * 200,
         b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
         b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n-5\r\nabc\r\n",
+        # Python's parser would leave out the headers behind such a line: a gzip body as it is.
+        b"HTTP/1.1 200 OK\r\nX-A\r\nContent-Encoding: gzip\r\nContent-Length: 2\r\n\r\n{}",
+        b"HTTP/1.1 200 OK\r\nX-A : 1\r\nContent-Length: 2\r\n\r\n{}",
+        b"HTTP/1.1 200 OK\r\nX-A: 1\rX\r\nContent-Length: 2\r\n\r\n{}",
+        b"HTTP/1.1 200 OK\r\n X-A: 1\r\nContent-Length: 2\r\n\r\n{}",
     ],
-    ids=["no HTTP", "status", "200 headers", "chunk", "negative chunk"],
+    ids=["no HTTP", "status", "200 headers", "chunk", "negative chunk", "header without a colon",
+         "blank before a colon", "carriage return", "goes on with no header"],
 )
 def test_answer_that_is_not_http(server: Server, words: bytes) -> None:
     server.answers["/"] = say(words)
     assert call(url=server.url).notes == (f"the answer of {server.url} is not valid HTTP",)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [b"HTTP/1.1 103 Early Hints\r\nLink: </a.css>; rel=preload\r\n\r\n",
+     b"HTTP/1.1 102 Processing\r\n\r\nHTTP/1.1 103\r\nA: b\r\n\r\nHTTP/1.1 100\r\n\r\n"],
+    ids=["one", "three"],
+)
+def test_interim_answers_are_passed_by(server: Server, words: bytes) -> None:
+    head = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 8\r\n\r\n"
+    server.answers["/"] = say(words + head + b'{"a": 1}')
+    result = call(url=server.url)
+    assert (result.code, result.data) == (200, {"a": 1})
+    assert "Link" not in result.meta["headers"]
 
 
 def test_damaged_compression(server: Server) -> None:

@@ -39,6 +39,7 @@ _CALLED = {
     "params": "query query_params querystring qs parameters inputs variables args",
     "rate": "rate_limit ratelimit throttle",
     "retry": "retries attempts",
+    "none": "null nil",
     "object": "dict mapping map struct",
     "list": "array tuple sequence",
     "integer": "int long",
@@ -52,7 +53,9 @@ _CALLED = {
     "started_at": "date now today time timestamp start start_time",
     "stdin": "input_text",
     "timeout": "timeout_seconds timeout_minutes",
+    "trim": "strip",
     "url": "uri endpoint",
+    "urlencode": "urlquote url_encode url_quote quote",
     "verify": "ssl_verify verify_ssl",
     "when": "if condition only_if",
 }

@@ -31,6 +31,13 @@ _GIVE_TO: Mapping[str, tuple[str, int]] = {
     "rejectattr": ("test", 1),
 }
 """Filters that give each item to the filter or test that one of their arguments names."""
+_DAY = "a time is a text in UTC: run.started_at[:10] is its day"
+_INSTEAD: Mapping[tuple[str, str], str] = {
+    ("filter", "date"): _DAY, ("filter", "date_format"): _DAY, ("filter", "strftime"): _DAY,
+    ("filter", "split"): "a text has a method for it: value.split(',')",
+    ("test", "empty"): "write 'not value'",
+}
+"""What to write for a filter or a test that other tools have."""
 
 
 @dataclass(frozen=True)
@@ -312,8 +319,8 @@ def _check(node: nodes.Node) -> None:
     for kind, name in _filters_and_tests(node):
         known = environment.filters if kind == "filter" else environment.tests
         if name not in known:
-            question = nearest(name, sorted(known)).question
-            raise TemplateMistake(f"there is no {kind} '{name}'", node.lineno, question)
+            hint = _INSTEAD.get((kind, name)) or nearest(name, sorted(known)).question
+            raise TemplateMistake(f"there is no {kind} '{name}'", node.lineno, hint)
 
 
 def _filters_and_tests(node: nodes.Node) -> Iterator[tuple[str, str]]:

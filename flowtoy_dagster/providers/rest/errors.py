@@ -14,7 +14,8 @@ from urllib.parse import urlsplit
 import requests
 import urllib3
 
-from flowtoy_dagster.providers.rest.decoding import CodingError
+from flowtoy_dagster.providers.rest.bodies.compression import CodingError
+from flowtoy_dagster.providers.rest.heads import CutHeadError
 from flowtoy_dagster.providers.rest.redirects import RedirectError
 
 _NETWORK = (OSError, http.client.HTTPException, urllib3.exceptions.HTTPError, ValueError)
@@ -47,6 +48,7 @@ _WORDS: tuple[tuple[type[BaseException] | tuple[type[BaseException], ...], str],
     (requests.exceptions.InvalidHeader, "a header has a character that HTTP does not allow"),
     (socket.gaierror, "the name {host} could not be resolved"),
     (ssl.SSLCertVerificationError, _TLS + "{error.verify_message}"),
+    (CutHeadError, "the server closed the connection in the middle of the answer's headers"),
     (_DROPPED, _CLOSED),
     (urllib3.exceptions.DecodeError, "the compression of the answer is damaged"),
     (http.client.HTTPException, _NOT_HTTP),

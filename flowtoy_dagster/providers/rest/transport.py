@@ -26,8 +26,8 @@ from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.util import SKIP_HEADER
 
 from flowtoy_dagster.machine.kept_threads import KeptThreads
+from flowtoy_dagster.providers.rest.bodies.compression import ACCEPTED, decoded
 from flowtoy_dagster.providers.rest.content import Answer, Call, split_user
-from flowtoy_dagster.providers.rest.decoding import ACCEPTED, decoded
 from flowtoy_dagster.providers.rest.errors import (
     NoAnswerError,
     Progress,
@@ -35,6 +35,7 @@ from flowtoy_dagster.providers.rest.errors import (
     plain_words,
     timed_out,
 )
+from flowtoy_dagster.providers.rest.heads import CheckedResponse
 from flowtoy_dagster.providers.rest.redirects import (
     MOST,
     Hide,
@@ -284,6 +285,8 @@ _current: ContextVar[_Exchange] = ContextVar("flowtoy_rest_exchange")
 
 class _Http(HTTPConnection):
     """A connection that gives its socket to the exchange that it serves."""
+
+    response_class = CheckedResponse
 
     def connect(self) -> None:
         exchange = _current.get()
