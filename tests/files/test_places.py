@@ -190,14 +190,14 @@ def test_another_place_that_fsspec_knows(write_pages: Write) -> None:
     import fsspec
 
     memory = fsspec.filesystem("memory")
-    outcome = write_pages(PAGES, {**LINES, "path": "memory://lake/x.jsonl"})
+    outcome = write_pages(PAGES, {**LINES, "path": "memory://places/x.jsonl"})
     assert outcome.error is None
-    assert outcome.outputs["out0"]["path"] == "memory://lake/x.jsonl"
-    assert memory.cat("/lake/x.jsonl") == b'{"a":1}\n{"a":2}\n'
+    assert outcome.outputs["out0"]["path"] == "memory://places/x.jsonl"
+    assert memory.cat("/places/x.jsonl") == b'{"a":1}\n{"a":2}\n'
     failing = [*PAGES, RuntimeError("no")]
-    assert write_pages(failing, {**LINES, "path": "memory://lake/y.jsonl"}).error
-    assert memory.ls("/lake", detail=False) == ["/lake/x.jsonl"]
-    memory.rm("/lake", recursive=True)
+    assert write_pages(failing, {**LINES, "path": "memory://places/y.jsonl"}).error
+    assert memory.ls("/places", detail=False) == ["/places/x.jsonl"]
+    memory.rm("/places", recursive=True)
 
 
 @pytest.mark.parametrize(

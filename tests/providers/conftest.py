@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from module_files import load
 
-from flowtoy_dagster.providers.rest import transport as rest_transport
+from flowtoy_dagster.providers.rest.network import transport as rest_transport
 
 load(Path(__file__).with_name("loopback.py"))
 load(Path(__file__).with_name("paged.py"))

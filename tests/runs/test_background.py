@@ -75,7 +75,8 @@ def test_a_run_in_the_background_can_be_watched_and_cancelled_with_its_commands(
     assert not run.ended
     # What everybody on the machine can see.
     shown = Path(f"/proc/{process.pid}/cmdline").read_text().split("\0")
-    assert shown[1:] == ["-m", "flowtoy_dagster.runs.processes.run_process_main", ""]
+    assert shown[-2:] == ["flowtoy_dagster.runs.processes.run_process_main", ""]
+    assert [len(word) < 200 for word in shown] == [True] * 5
     wait_until(lambda: dg.DagsterEventType.STEP_START in told, "watchers hear of the start")
     run.cancel()
     assert run.wait(DEADLINE)
@@ -85,6 +86,18 @@ def test_a_run_in_the_background_can_be_watched_and_cancelled_with_its_commands(
     assert found.tags["team"] == "data"
     assert history.status(found).state == "cancelled"
     wait_until(lambda: not is_alive(command), "the command has ended")
+
+
+def test_files_beside_a_flow_take_no_modules_place(
+    history: History, write: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("runpy", "types", "queue", "json", "yaml", "dagster"):
+        (tmp_path / f"{name}.py").write_text("raise SystemExit('a module of the user')\n")
+    monkeypatch.chdir(tmp_path)
+    flow = load_flow(write("flow: [{name: a, source: {type: process, command: [cat, json.py]}}]"))
+    run = launch_background(history, flow, process=RunProcess())
+    assert run.wait(DEADLINE)
+    assert history.status(history.find(run.run_id)).state == "succeeded"
 
 
 # runtime 8: what becomes of a run whose process is gone is told

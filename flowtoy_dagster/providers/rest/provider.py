@@ -175,7 +175,7 @@ class RestProvider:
     ) -> ProviderResult:
         """Make one request; `whole` takes its body where it is all that the call reads."""
         # Checking a configuration must not wait for requests to be imported.
-        from flowtoy_dagster.providers.rest.errors import TIMED_OUT, NoAnswerError
+        from flowtoy_dagster.providers.rest.network.errors import TIMED_OUT, NoAnswerError
 
         settings = self.configuration
         hide = context.mask.text if context else str
@@ -321,7 +321,7 @@ class RestKind(ProviderKind):
         field.alias or name for name, field in RestConfiguration.model_fields.items()
     )
     payload_keys = frozenset({"input_mode"})
-    call_modules = ("flowtoy_dagster.providers.rest.transport",)
+    call_modules = ("flowtoy_dagster.providers.rest.network.transport",)
     text_keys = frozenset({"headers", "params", "form"})
     key_hints = dict.fromkeys(
         ("url", "method", "headers", "params", "json", "uri", "endpoint"),

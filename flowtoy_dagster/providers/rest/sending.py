@@ -59,8 +59,8 @@ def _fetch_token(
     asked: TokenCall, settings: Settings, context: CallContext | None, cookies: CookieKeeper | None
 ) -> Answer:
     """The answer to a request for a token, whatever its status; raises TokenError."""
-    from flowtoy_dagster.providers.rest.errors import TIMED_OUT, NoAnswerError
-    from flowtoy_dagster.providers.rest.transport import fetch
+    from flowtoy_dagster.providers.rest.network.errors import TIMED_OUT, NoAnswerError
+    from flowtoy_dagster.providers.rest.network.transport import fetch
 
     hide = context.mask.text if context else str
     url, of_url = without_credentials(join(settings.base_url, asked.url), context)
@@ -170,7 +170,7 @@ class Exchange:
             TokenError: there is no token to call with.
             UnsendableError: a credential can't be sent.
         """
-        from flowtoy_dagster.providers.rest.transport import fetch
+        from flowtoy_dagster.providers.rest.network.transport import fetch
 
         if self._auth is None:
             return fetch(self._call(self.credentials), self._hide, self._warn)

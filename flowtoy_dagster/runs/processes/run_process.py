@@ -11,6 +11,8 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import IO, Any
 
+from flowtoy_dagster.machine.own_module import module_command
+
 WORKER = "flowtoy_dagster.runs.processes.run_process_main"
 
 
@@ -27,7 +29,7 @@ class RunProcess:
     def __init__(self, output: int | IO[Any] | None = None) -> None:
         target = sys.stderr.fileno() if output is None else output
         self._process = subprocess.Popen(
-            [sys.executable, "-m", WORKER],
+            module_command(WORKER),
             stdin=subprocess.PIPE,
             stdout=target,
             stderr=target,

@@ -1,6 +1,6 @@
 """The process that carries one run for another process: a web server, the TUI.
 
-Run as `python -m flowtoy_dagster.runs.processes.run_process_main`. Its standard input tells it
+Started by `run_process.py`. Its standard input tells it
 what to do, line by line. When that input ends, the process that asked for the run is gone, and the
 run is ended too.
 """

@@ -6,10 +6,11 @@ import atexit
 import html
 import shutil
 import subprocess
-import sys
 import tempfile
 import webbrowser
 from pathlib import Path
+
+from flowtoy_dagster.machine.own_module import module_command
 
 _PAGE = """<!doctype html><meta charset="utf-8"><title>flowtoy</title>
 <meta http-equiv="refresh" content="0;url={url}"><a href="{url}">flowtoy</a>
@@ -36,6 +37,6 @@ def open_page(url: str, *, secret: bool) -> bool:
         file.write_text(_PAGE.format(url=html.escape(url)), encoding="utf-8")
         opened = file.as_uri()
     # In a process between us and the browser: what we start is ended with us, a browser is not.
-    command = [sys.executable, "-m", "webbrowser", opened]
+    command = module_command("webbrowser", opened)
     subprocess.run(command, stdout=subprocess.DEVNULL, check=False)
     return True

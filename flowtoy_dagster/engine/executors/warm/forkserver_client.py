@@ -32,6 +32,7 @@ from flowtoy_dagster.engine.executors.warm.forkserver_process import (
     import_for_workers,
 )
 from flowtoy_dagster.errors import RunError, system_reason
+from flowtoy_dagster.machine.own_module import module_command
 from flowtoy_dagster.providers.subprocesses import signal_name
 
 SERVER_MODULE = "flowtoy_dagster.engine.executors.warm.forkserver_process"
@@ -92,7 +93,7 @@ class ForkServer:
         ours, theirs = socket_pair()
         try:
             process = subprocess.Popen(
-                [sys.executable, "-m", SERVER_MODULE, str(theirs.fileno())],
+                module_command(SERVER_MODULE, str(theirs.fileno())),
                 pass_fds=[theirs.fileno()],
                 stdin=subprocess.DEVNULL,
                 stdout=None if _is_open(1) else subprocess.DEVNULL,

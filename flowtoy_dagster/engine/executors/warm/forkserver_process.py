@@ -1,6 +1,6 @@
 """What the fork server itself does: it imports, forks workers, and ends what they leave behind.
 
-Run as `python -m flowtoy_dagster.engine.executors.warm.forkserver_process FD` with a socket for its
+Started by `forkserver_client.py` with FD, a socket for its
 file descriptor, or in a process that `ForkServer.fork_off` has forked.
 """
 

@@ -67,7 +67,7 @@ class RestAnswer(Strict):
         Args:
             url: what was called.
         """
-        from flowtoy_dagster.providers.rest.errors import TIMED_OUT, NoAnswerError
+        from flowtoy_dagster.providers.rest.network.errors import TIMED_OUT, NoAnswerError
 
         if self.failure is not None:
             words = self.message or "no answer came"
@@ -124,7 +124,7 @@ def with_page(configuration: Mapping[str, Any], part: Mapping[str, Any]) -> dict
 def _made(make: Callable[[], Answer]) -> dict[str, Any]:
     """What a real request comes to, as plain data."""
     from flowtoy_dagster.providers.rest.auth.tokens import TokenError
-    from flowtoy_dagster.providers.rest.errors import TIMED_OUT, NoAnswerError
+    from flowtoy_dagster.providers.rest.network.errors import TIMED_OUT, NoAnswerError
 
     try:
         answer = make()

@@ -11,8 +11,8 @@ from typing import Annotated, Any, Literal, get_args
 from pydantic import BeforeValidator
 
 from flowtoy_dagster.json_text import JsonError, loads
-from flowtoy_dagster.providers.rest.bodies.compression import CodingError, decoded
 from flowtoy_dagster.providers.rest.content import Answer
+from flowtoy_dagster.providers.rest.network.compression import CodingError, decoded
 
 Coding = Literal["gunzip", "csv", "jsonl", "json"]
 _MOST = 3

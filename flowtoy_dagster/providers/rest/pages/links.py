@@ -11,8 +11,8 @@ from pydantic import BeforeValidator
 
 from flowtoy_dagster.flow.files.suggestions import show
 from flowtoy_dagster.flow.schema.fields import Templated
+from flowtoy_dagster.providers.rest.network.redirects import is_same_host
 from flowtoy_dagster.providers.rest.pages.paths import PageError
-from flowtoy_dagster.providers.rest.redirects import is_same_host
 
 _LINK = re.compile(r"<([^>]*)>((?:\s*;\s*[^\s=;,]+\s*(?:=\s*(?:\"(?:[^\"\\]|\\.)*\"|[^\s;,]*))?)*)")
 _PARAMETER = re.compile(r";\s*([^\s=;,]+)\s*(?:=\s*(?:\"((?:[^\"\\]|\\.)*)\"|([^\s;,]*)))?")

@@ -14,9 +14,9 @@ from urllib.parse import urlsplit
 import requests
 import urllib3
 
-from flowtoy_dagster.providers.rest.bodies.compression import CodingError
-from flowtoy_dagster.providers.rest.heads import CutHeadError
-from flowtoy_dagster.providers.rest.redirects import RedirectError
+from flowtoy_dagster.providers.rest.network.compression import CodingError
+from flowtoy_dagster.providers.rest.network.heads import CutHeadError
+from flowtoy_dagster.providers.rest.network.redirects import RedirectError
 
 _NETWORK = (OSError, http.client.HTTPException, urllib3.exceptions.HTTPError, ValueError)
 _DROPPED = (

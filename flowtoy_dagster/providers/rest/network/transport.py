@@ -26,17 +26,17 @@ from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.util import SKIP_HEADER
 
 from flowtoy_dagster.machine.kept_threads import KeptThreads
-from flowtoy_dagster.providers.rest.bodies.compression import ACCEPTED, decoded
 from flowtoy_dagster.providers.rest.content import Answer, Call, split_user
-from flowtoy_dagster.providers.rest.errors import (
+from flowtoy_dagster.providers.rest.network.compression import ACCEPTED, decoded
+from flowtoy_dagster.providers.rest.network.errors import (
     NoAnswerError,
     Progress,
     is_dropped,
     plain_words,
     timed_out,
 )
-from flowtoy_dagster.providers.rest.heads import CheckedResponse
-from flowtoy_dagster.providers.rest.redirects import (
+from flowtoy_dagster.providers.rest.network.heads import CheckedResponse
+from flowtoy_dagster.providers.rest.network.redirects import (
     MOST,
     Hide,
     body_lost,
