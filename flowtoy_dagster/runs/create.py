@@ -22,7 +22,7 @@ from flowtoy_dagster.engine.jobs.params import keep_given, params_config
 from flowtoy_dagster.engine.jobs.recordings.of_run import recording_tag
 from flowtoy_dagster.engine.jobs.reuse import reuse_tag
 from flowtoy_dagster.engine.storage.home import open_home
-from flowtoy_dagster.engine.storage.instances import saved_job
+from flowtoy_dagster.engine.storage.instances import saved_job, writing_history
 from flowtoy_dagster.engine.storage.logs.console_log import NO_CONSOLE
 from flowtoy_dagster.engine.storage.run_clock import CLOCK_TAG, clock_tag
 from flowtoy_dagster.engine.tags import CONFIG_TAG, FLOW_TAG, RECORDING_TAG, REUSE_TAG
@@ -91,7 +91,7 @@ def create_run(
     Raises:
         UsageError: the working directory is deleted; Dagster and steps need one.
         HomeError: the executor can't work with this home.
-        RunError: the parent has been deleted.
+        RunError: the parent has been deleted, or the history can't be written.
         ValueError: a tag has a value that Dagster can't use.
     """
     _check_place(flow)
@@ -100,7 +100,7 @@ def create_run(
     run_id = str(uuid.uuid4())
     own_tags = _own_tags(flow, run_id, check_run_tags(tags or {}), reuse, carrier)
     own_tags |= _keep_recording(history, run_id, recording)
-    with history.configs.keeping():
+    with writing_history(), history.configs.keeping():
         _check_parent(history, reuse)
         job, reference = _saved_job(history, flow)
         own_tags[CONFIG_TAG] = reference

@@ -106,6 +106,28 @@ def test_a_home_without_any_space_is_an_error_before_any_step(
     assert not (tmp_path / "started").exists()
 
 
+def test_a_disk_that_fills_up_anywhere_is_a_clear_error(
+    small_disk: Path, flowtoy: Callable[..., Any], write: Callable[..., Path]
+) -> None:
+    # runtime 13
+    path = write("flow: [{name: one, source: process, input: {command: ['true']}}]")
+    reasons = ("no space left on device", "database or disk is full", "disk I/O error")
+    codes = []
+    for kilobytes in range(50, 1050, 100):
+        filler = small_disk / "filler"
+        filler.write_bytes(b"x" * ((4096 - kilobytes) << 10))
+        done = flowtoy("run", path, env={"FLOWTOY_HOME": str(small_disk / "home")})
+        codes.append(done.code)
+        if done.code:
+            last = done.stderr.rstrip().splitlines()[-1]
+            assert last.startswith(("the history in ", "the run's history ", "the database ")), last
+            assert last.endswith(reasons), last
+        assert "Traceback" not in done.stderr
+        shutil.rmtree(small_disk / "home", ignore_errors=True)
+        filler.unlink()
+    assert {1, 2} <= {*codes}, "both before there was a run and in one"
+
+
 @pytest.mark.parametrize("kind", ["a file", "below a file", "unwritable"])
 def test_an_unusable_home_is_an_error_before_any_step(
     kind: str, flowtoy: Callable[..., Any], write: Callable[..., Path], tmp_path: Path

@@ -1,13 +1,16 @@
 """Dagster's instance of a home folder: opened here, for a web server, or in other processes."""
 
+import contextlib
 import logging
+import sqlite3
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import dagster as dg
+from sqlalchemy.exc import DBAPIError
 
 from flowtoy_dagster.engine.dagster_private.storage import (
     ConfigurableClassData,
@@ -19,6 +22,7 @@ from flowtoy_dagster.engine.storage.address import PATIENCE, NoConnectionError
 from flowtoy_dagster.engine.storage.logs.console_log import build_handlers
 from flowtoy_dagster.engine.storage.run_clock import offset_of
 from flowtoy_dagster.engine.storage.step_events import STEP_EVENTS, kind_of
+from flowtoy_dagster.errors import RunError
 from flowtoy_dagster.store.limits.database_rates import DatabaseRates, Rows
 from flowtoy_dagster.store.limits.rates import RateStore, rates_of
 
@@ -180,3 +184,17 @@ def job_of(run: dg.DagsterRun) -> ReconstructableJob:
     """The job of a run, as every process of it builds it."""
     assert run.job_code_origin is not None, f"run {run.run_id} has no job"
     return recon_job_from_origin(run.job_code_origin)
+
+
+@contextlib.contextmanager
+def writing_history() -> Iterator[None]:
+    """Something that writes to a run's history.
+
+    Raises:
+        RunError: the database can't be written.
+    """
+    try:
+        yield
+    except (DBAPIError, sqlite3.Error) as error:
+        reason = error.orig if isinstance(error, DBAPIError) else error
+        raise RunError(f"the run's history can't be written: {reason}") from None

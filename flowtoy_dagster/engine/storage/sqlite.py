@@ -56,7 +56,7 @@ from flowtoy_dagster.engine.storage.sqlite_connections import (
 )
 from flowtoy_dagster.engine.storage.step_events import StepRows, kind_of
 from flowtoy_dagster.engine.storage.watching import RunWatch
-from flowtoy_dagster.errors import HomeError
+from flowtoy_dagster.errors import HomeError, system_reason
 from flowtoy_dagster.store.files import make_private_folder, remove_any
 
 _MIRRORED = frozenset(
@@ -101,7 +101,11 @@ class WarmEventLogStorage(StepRows, SqliteEventLogStorage):
         try:
             if shard not in self._initialized_dbs:
                 with self._db_lock:
-                    self._make_ready(shard, engine)
+                    try:
+                        self._make_ready(shard, engine)
+                    except OSError as error:
+                        place, reason = self.path_for_shard(shard), system_reason(error)
+                        raise HomeError(f"the database {place} can't be made: {reason}") from None
                     self._initialized_dbs.add(shard)
             with engine.begin() as connection:
                 yield connection

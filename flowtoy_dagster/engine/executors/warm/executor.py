@@ -7,7 +7,6 @@ the waiting are `WorkerPool`'s.
 """
 
 import os
-import sqlite3
 import time
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping
@@ -24,7 +23,6 @@ from dagster import (
     DagsterSubprocessError,
     multiple_process_executor_requirements,
 )
-from sqlalchemy.exc import DBAPIError
 
 from flowtoy_dagster.engine.dagster_private.execution import (
     EngineEventData,
@@ -54,6 +52,7 @@ from flowtoy_dagster.engine.executors.warm.forkserver_client import (
 )
 from flowtoy_dagster.engine.executors.warm.pool import Pool, Report, StepEvent, StepLost, WorkerPool
 from flowtoy_dagster.engine.executors.warm.worker import StepTask, Surroundings, WorkerSetup
+from flowtoy_dagster.engine.storage.instances import writing_history
 from flowtoy_dagster.engine.tags import STEP_TAG
 from flowtoy_dagster.errors import RunError
 
@@ -351,14 +350,11 @@ def iterate_run(
         RunError: the events can't be stored, or workers can't be started.
     """
     failure: SerializableErrorInfo | None = None
-    try:
+    with writing_history():
         for event in execute_run_iterator(job, run, instance):
             if event.is_job_failure and event.event_specific_data is not None:
                 failure = event.job_failure_data.error
             yield event
-    except (DBAPIError, sqlite3.Error) as error:
-        reason = error.orig if isinstance(error, DBAPIError) else error
-        raise RunError(f"the run's history can't be written: {reason}") from None
     # Dagster has caught it, and made an event of it.
     if failure is not None and failure.cls_name in _START_ERRORS:
         raise RunError(failure.message.strip().partition(": ")[2])
