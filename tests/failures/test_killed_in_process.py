@@ -70,10 +70,14 @@ def test_what_ends_them_has_no_variables_of_the_run_and_ends_with_it(
                                        f"until [ -e '{tmp_path}/go' ]; do sleep 0.05; done"}}],
     })))
     wait_until((tmp_path / "running").exists, "the step runs", 60)
-    own = set(running.processes())
-    others = [each for each in psutil.Process(running.process.pid).children()
-              if each.pid not in own]
-    assert len(others) == 1
+
+    def others_of() -> list[psutil.Process]:
+        own = set(running.processes())
+        return [one for one in psutil.Process(running.process.pid).children() if one.pid not in own]
+
+    # It is started when the command has been, and until then has the variables of the run.
+    wait_until(lambda: len(others_of()) == 1, "there is one", 60)
+    others = others_of()
     assert not set(others[0].environ()) - {"LC_CTYPE"}
     assert str(tmp_path) not in " ".join(others[0].cmdline())
     assert others[0].cwd() == "/"

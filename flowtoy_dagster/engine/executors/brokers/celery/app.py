@@ -14,6 +14,9 @@ _SETTINGS: dict[str, Any] = {
     "broker_connection_max_retries": None,
     "broker_connection_retry_on_startup": True,
     "broker_connection_timeout": CONNECT_TIMEOUT,
+    # RabbitMQ closes the channel of a worker whose step takes longer than its `consumer_timeout`,
+    # which is 30 minutes. The message comes again, and is dropped: its step has been claimed.
+    "broker_channel_error_retry": True,
     "result_backend": None,
     "task_ignore_result": True,
     # Acknowledged when the step has ended: what a lost worker had is delivered to another.

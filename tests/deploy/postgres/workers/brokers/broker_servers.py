@@ -96,7 +96,7 @@ def _redis(folder: Path, _: contextlib.ExitStack) -> Broker:
     )
 
 
-def _rabbitmq(folder: Path, stack: contextlib.ExitStack) -> Broker:
+def _rabbitmq(folder: Path, stack: contextlib.ExitStack, settings: str = "") -> Broker:
     need("rabbitmq-server")
     need("epmd")
     port, own_port, names_port = unused_port(), unused_port(), unused_port()
@@ -115,7 +115,7 @@ def _rabbitmq(folder: Path, stack: contextlib.ExitStack) -> Broker:
         "RABBITMQ_PID_FILE": str(folder / "pid"),
         "RABBITMQ_CONFIG_FILE": str(folder / "settings"),
         "RABBITMQ_ENABLED_PLUGINS_FILE": str(folder / "plugins"),
-        "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS": "+S 1:1 +sbwt none",
+        "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS": f"+S 1:1 +sbwt none {settings}",
         "ERL_EPMD_PORT": str(names_port),
         "ERL_EPMD_ADDRESS": "127.0.0.1",
     }
@@ -141,8 +141,14 @@ def _dask(folder: Path, _: contextlib.ExitStack) -> Broker:
     return Broker("dask", {"FLOWTOY_DASK": address}, folder, command, "Scheduler at:")
 
 
+def _impatient(folder: Path, stack: contextlib.ExitStack) -> Broker:
+    """RabbitMQ that does for steps of 2 seconds what it else does for those of half an hour."""
+    settings = "-rabbit consumer_timeout 2000 -rabbit channel_tick_interval 500"
+    return _rabbitmq(folder, stack, settings)
+
+
 MAKERS: dict[str, Callable[[Path, contextlib.ExitStack], Broker]] = {
-    "redis": _redis, "rabbitmq": _rabbitmq, "dask": _dask,
+    "redis": _redis, "rabbitmq": _rabbitmq, "impatient rabbitmq": _impatient, "dask": _dask,
 }
 
 

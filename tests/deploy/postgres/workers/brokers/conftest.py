@@ -59,8 +59,8 @@ DASK = (
     "--resources", "flowtoy.default=2", "--nthreads", "2", "--no-nanny", "--no-dashboard",
     "--local-directory", "{folder}",
 )
-MODULES: dict[str, tuple[str, ...]] = {"redis": CELERY, "rabbitmq": CELERY, "dask": DASK}
-"""How a worker is started by the engine's own command: a Python module and its arguments."""
+MODULES: dict[str, tuple[str, ...]] = {"redis": CELERY, "dask": DASK}
+"""How a second worker is started, by the engine's own command: a module and its arguments."""
 
 
 @pytest.fixture(scope="module")
@@ -86,10 +86,10 @@ def deployments(
     def deployment(name: str) -> Deployment:
         if name not in found:
             made = found[name] = Deployment(machines, brokers(name))
-            places = {**made.broker.variables, "folder": str(made.broker.folder / "worker")}
-            module, *arguments = (part.format(**places) for part in MODULES[name])
             made.workers = [made.launch("default", "-c", "2")]
-            if name != "rabbitmq":  # Celery's own command does the same with Redis
+            if name in MODULES:
+                places = {**made.broker.variables, "folder": str(made.broker.folder / "worker")}
+                module, *arguments = (part.format(**places) for part in MODULES[name])
                 made.workers.append(machines.launch(
                     module, *arguments, **made.broker.variables, SHOP_PASSWORD=WORKERS_SECRET
                 ))

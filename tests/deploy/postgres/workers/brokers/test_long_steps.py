@@ -1,0 +1,34 @@
+"""Steps that take longer than a broker waits for the end of a message."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from flowtoy_dagster import run_flow
+
+pytestmark = pytest.mark.filterwarnings("ignore:Class `ExpectationResult`:DeprecationWarning")
+
+
+def test_a_worker_outlives_the_time_that_rabbitmq_gives_it_for_a_step(
+    deployments: Any, carried: Any, write: Callable[..., Path], tmp_path: Path
+) -> None:
+    deployment = carried(deployments("impatient rabbitmq"))
+    flow = write(f"""
+        runner: {{executor: celery, timeout: 60s}}
+        flow:
+          - name: long
+            source: {{type: process, command: [sh, -c, "echo x >> {tmp_path}/calls; sleep 6"]}}
+          - {{name: after, depends_on: long, source: {{type: process, command: ["true"]}}}}
+    """)
+    for _ in range(2):
+        done = run_flow(flow)
+        assert done.success, [step.error for step in done.status.steps.values()]
+    assert (tmp_path / "calls").read_text() == "x\n" * 2
+    (worker,) = deployment.workers
+    assert worker.process.poll() is None
+    logs = deployment.broker.folder.joinpath("logs").glob("*.log")
+    assert any("acknowledgement on channel" in log.read_text() for log in logs)
