@@ -14,6 +14,7 @@ import pytest
 
 from flowtoy_dagster import ConfigError, load_flow, run_flow
 from flowtoy_dagster.engine.executors.kinds import EXECUTORS
+from flowtoy_dagster.engine.executors.remote.workers import RemoteKind
 from flowtoy_dagster.errors import HomeError, UsageError
 from flowtoy_dagster.masking.mask import Mask, deployment_secrets
 
@@ -63,6 +64,21 @@ def test_an_address_that_is_missing_or_wrong_is_reported_without_showing_it(
         run_flow({"flow": [STEP], "runner": {"executor": executor}})
     assert "p4ssw0rd" not in str(raised.value)
     assert raised.value.exit_code == 2
+
+
+@pytest.mark.parametrize(("address", "message"), [
+    ("redis://a:1/0?visibility_timeout=p4ssw0rd", "has the option 'visibility_timeout', which"),
+    ("redis://:p4ssw0rd#x@a:1/0", "is not the address of a broker"),
+    ("redis://a:p4ssw0rd/0", "is not the address of a broker"),
+])
+def test_an_address_that_the_client_of_the_broker_can_not_use_is_reported_before_a_run(
+    monkeypatch: pytest.MonkeyPatch, address: str, message: str
+) -> None:
+    monkeypatch.setenv("FLOWTOY_BROKER", address)
+    monkeypatch.setattr(RemoteKind, "check_home", lambda self: None)  # there is no database here
+    with pytest.raises(HomeError, match=message) as raised:
+        EXECUTORS["celery"].check_home()
+    assert "p4ssw0rd" not in str(raised.value)
 
 
 @pytest.mark.parametrize("address", [
