@@ -38,8 +38,11 @@ def system_reason(error: OSError) -> str:
     return (error.strerror or str(error)).lower()
 
 
-def met_by(error: BaseException, kinds: type[BaseException] | tuple[type[BaseException], ...],
-           ) -> BaseException | None:
+ErrorKinds = type[BaseException] | tuple[type[BaseException], ...]
+"""Classes of errors, as `isinstance` takes them."""
+
+
+def met_by(error: BaseException, kinds: ErrorKinds) -> BaseException | None:
     """The error of some kinds that was on its way when another one was raised.
 
     A wait for a lock that an interrupt leaves may give back what it does not have: what is raised

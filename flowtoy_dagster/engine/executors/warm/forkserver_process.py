@@ -1,7 +1,7 @@
 """What the fork server itself does: it imports, forks workers, and ends what they leave behind.
 
-Started by `forkserver_client.py` with FD, a socket for its
-file descriptor, or in a process that `ForkServer.fork_off` has forked.
+Started by `forkserver_client.py` with the file descriptor of a socket, or in a process that
+`ForkServer.fork_off` has forked.
 """
 
 import contextlib
