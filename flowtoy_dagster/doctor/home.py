@@ -92,15 +92,17 @@ def examine_database() -> Iterator[Health]:
 
 
 def _answers_of(reader: Reader) -> Iterator[Health]:
-    version, name, user, encoding, is_replica, most, used = reader.rows(
+    version, name, user, encoding, is_replica, is_read_only, most, used = reader.rows(
         "SELECT current_setting('server_version'), current_database(), current_user, "
         "current_setting('server_encoding'), pg_is_in_recovery(), "
+        "(SELECT reset_val FROM pg_settings WHERE name = 'default_transaction_read_only') = 'on', "
         "current_setting('max_connections')::int "
         "- current_setting('superuser_reserved_connections')::int, "
         "(SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'client backend')"
     )[0]
     text = f"PostgreSQL {version.partition(' ')[0]}, {used} of {most} connections used"
-    faults = list(_faults_of(name, user, encoding, is_replica, most - used))
+    faults = list(_faults_of(name, user, encoding, most - used))
+    faults += _faults_of_writing(name, is_replica=is_replica, is_read_only=is_read_only)
     yield Health(DATABASE, "ok", text) if not faults else Health(DATABASE, "off", text)
     yield from faults
     if not reader.has("runs"):
@@ -122,12 +124,17 @@ def _answers_of(reader: Reader) -> Iterator[Health]:
         )
 
 
-def _faults_of(
-    name: str, user: str, encoding: str, is_replica: bool, spare: int
-) -> Iterator[Health]:
+def _faults_of_writing(name: str, *, is_replica: bool, is_read_only: bool) -> Iterator[Health]:
     if is_replica:
         yield Health(DATABASE, "fault", "the server is a replica, which is read-only",
                      "set FLOWTOY_STORAGE to the address of the primary server")
+    elif is_read_only:
+        yield Health(DATABASE, "fault", "its transactions are read-only, as of a server whose disk "
+                     "is full", "see the server's log; where somebody has set it: "
+                     f'ALTER DATABASE "{name}" RESET default_transaction_read_only')
+
+
+def _faults_of(name: str, user: str, encoding: str, spare: int) -> Iterator[Health]:
     if spare < _SPARE:
         yield Health(DATABASE, "fault", f"only {max(0, spare)} connections are left",
                      "raise max_connections of the server, or run less at once")

@@ -12,7 +12,7 @@ import postgres_server as servers  # type: ignore[import-not-found]
 import pytest
 
 from flowtoy_dagster.doctor.examine import examine
-from flowtoy_dagster.engine.executors.remote.database import Database
+from flowtoy_dagster.engine.executors.remote.database import Database, DatabaseAwayError
 from flowtoy_dagster.engine.executors.remote.leases import Leases
 from flowtoy_dagster.engine.executors.remote.message import Message
 from flowtoy_dagster.engine.executors.remote.workers import PostgresQueue
@@ -43,6 +43,23 @@ def test_tables_of_another_version_are_a_fault(database: Any) -> None:
     # The first revision of Dagster's tables.
     database.sql("UPDATE alembic_version SET version_num = '567bc23fd1ac' RETURNING 1")
     assert ("fault", "the tables are of an older version of Dagster") in answers("database")
+
+
+def test_a_database_that_is_read_only_is_a_fault_and_one_that_does_not_answer(
+    database: Any, server: Any
+) -> None:
+    setting = "default_transaction_read_only"
+    server.sql("postgres", f'ALTER DATABASE "{database.name}" SET {setting} = on')
+    try:
+        (fault,) = (text for state, text in answers("database") if state == "fault")
+        assert fault.startswith("its transactions are read-only")
+        # As after a failover: a worker waits, and connects anew.
+        with contextlib.closing(Database(database.address, 0.5)) as connection:
+            with pytest.raises(DatabaseAwayError, match="in a read-only transaction"):
+                connection.rows("CREATE TABLE never (made int)")
+            assert connection.connected > 1
+    finally:
+        server.sql("postgres", f'ALTER DATABASE "{database.name}" RESET {setting}')
 
 
 def test_a_user_that_may_not_write_is_a_fault(

@@ -29,7 +29,11 @@ of a storage may be away."""
 PAUSE = 0.3
 _LOCK = 0x666C6F78
 """Held by the process that makes tables."""
-_GONE = (psycopg2.OperationalError, psycopg2.InterfaceError)
+_GONE = (
+    psycopg2.OperationalError, psycopg2.InterfaceError,
+    # The server is a replica now, or out of space: the address may lead to another one soon.
+    psycopg2.errors.ReadOnlySqlTransaction,
+)
 _AGAIN = (psycopg2.errors.DeadlockDetected, psycopg2.errors.SerializationFailure)
 
 
