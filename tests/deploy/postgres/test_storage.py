@@ -9,6 +9,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -145,6 +146,17 @@ def test_a_server_that_is_started_anew_is_found_again(
         monkeypatch.setattr(postgres, "IDLE", 0.0)
         told = [entry.message for entry in instance.all_logs(run.run_id)]
     assert told == ["before", "after"]
+
+
+def test_a_connection_that_was_ended_while_it_was_idle_for_a_second_fails_nothing(
+    database: Any, opened: Opened
+) -> None:
+    with opened() as instance:
+        run = create_run_for_test(instance)
+        time.sleep(1.0)
+        database.sql("SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity "
+                     "WHERE pid <> pg_backend_pid() AND datname = current_database()")
+        assert [one.run_id for one in instance.get_runs()] == [run.run_id]
 
 
 def test_a_server_that_stays_away_is_waited_for_once(
