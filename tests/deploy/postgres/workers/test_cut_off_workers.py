@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy.exc import OperationalError
 from module_files import load
 
 from flowtoy_dagster import run_flow
@@ -130,6 +131,23 @@ def test_who_has_leases_to_renew_does_not_wait_for_what_a_run_has(tmp_path: Path
     found.wait()
     with pytest.raises(RunError, match="run f00 has been deleted"):
         setups.of("f00", 0.0, found.set)
+
+
+def test_what_a_run_has_is_looked_for_again_where_the_connection_broke(tmp_path: Path) -> None:
+    class Instance:
+        """Stands for connections that the server ends at each first statement."""
+
+        broken = 0
+
+        def get_run_by_id(self, run_id: str) -> None:
+            if not self.broken:
+                self.broken += 1
+                raise OperationalError("", {}, Exception("ended"), connection_invalidated=True)
+
+    setups = Setups(Instance(), tmp_path)  # type: ignore[arg-type]
+    with pytest.raises(RunError, match="run f00 has been deleted"):
+        while setups.of("f00", 0.0, lambda: None) is None:
+            """It is still looked for."""
 
 
 def test_a_worker_that_is_cut_off_ends_after_a_second_signal(
