@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy.exc import OperationalError
 from module_files import load
+from sqlalchemy.exc import OperationalError
 
 from flowtoy_dagster import run_flow
 from flowtoy_dagster.engine.executors.remote import database, executor
@@ -144,10 +144,13 @@ def test_what_a_run_has_is_looked_for_again_where_the_connection_broke(tmp_path:
                 self.broken += 1
                 raise OperationalError("", {}, Exception("ended"), connection_invalidated=True)
 
+    found = threading.Event()
     setups = Setups(Instance(), tmp_path)  # type: ignore[arg-type]
+    with contextlib.suppress(RunError):
+        setups.of("f00", 0.0, found.set)
+    found.wait()
     with pytest.raises(RunError, match="run f00 has been deleted"):
-        while setups.of("f00", 0.0, lambda: None) is None:
-            """It is still looked for."""
+        setups.of("f00", 0.0, found.set)
 
 
 def test_a_worker_that_is_cut_off_ends_after_a_second_signal(
