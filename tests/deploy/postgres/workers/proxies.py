@@ -25,6 +25,7 @@ class Proxy:
         self._passes.set()
         self._refuses = False
         self._keeps_answers = False
+        self._forgets = False
         self._pause = 0.0
         self._servers: set[socket.socket] = set()
         self._ends = False
@@ -38,6 +39,10 @@ class Proxy:
     def keep_answers(self) -> None:
         """Pass on what clients send, and nothing that the server sends; of new ones, neither."""
         self._keeps_answers = True
+
+    def forget(self) -> None:
+        """Pass nothing on of those who are connected, without an error; new ones are served."""
+        self._forgets = True
 
     def slow_down(self) -> None:
         """Wait after each part that is passed on."""
@@ -59,8 +64,13 @@ class Proxy:
 
     def _serve(self) -> None:
         peers: dict[socket.socket, socket.socket] = {}
+        forgotten: dict[socket.socket, socket.socket] = {}
         with self._listener:
             while not self._ends:
+                if self._forgets:
+                    forgotten.update(peers)
+                    peers.clear()
+                    self._forgets = False
                 if self._refuses:
                     self._break(peers, list(peers))
                 # One that is silent reads nothing: what is sent to it waits in its buffers.
@@ -73,6 +83,7 @@ class Proxy:
                     elif ready in peers:
                         self._pass_on(peers, ready)
             self._break(peers, list(peers))
+            self._break(forgotten, list(forgotten))
 
     def _accept(self, peers: dict[socket.socket, socket.socket]) -> None:
         client, _ = self._listener.accept()

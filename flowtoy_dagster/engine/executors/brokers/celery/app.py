@@ -10,6 +10,8 @@ EXECUTOR = "celery"
 TASK = "flowtoy.step"
 CONNECT_TIMEOUT = 4.0
 """Seconds in which a broker must answer."""
+SILENCE = 10.0
+"""Seconds of silence after which a connection to a broker is made anew."""
 _SETTINGS: dict[str, Any] = {
     "broker_connection_max_retries": None,
     "broker_connection_retry_on_startup": True,
@@ -33,12 +35,27 @@ _SETTINGS: dict[str, Any] = {
 }
 
 
+_REDIS: dict[str, Any] = {
+    "socket_connect_timeout": CONNECT_TIMEOUT,
+    "socket_keepalive": True,
+    "socket_timeout": SILENCE,
+    "health_check_interval": SILENCE / 2,
+}
+"""How long Redis may be silent. A connection through a proxy or a firewall that passes nothing on
+any more looks sound, for ever."""
+_RABBITMQ: dict[str, Any] = {
+    # RabbitMQ tells that it has a message; without, one is lost where the connection breaks.
+    "confirm_publish": True,
+}
+
+
 def make_app(address: str) -> Celery:
     """An application that knows the broker, and no task yet."""
     # One that became the process's own would be in the way of an application that a step uses.
     app = Celery("flowtoy", broker=address, set_as_current=False)
     app.conf.update(_SETTINGS)
-    if address.startswith("amqp"):
-        # RabbitMQ tells that it has a message; without, one is lost where the connection breaks.
-        app.conf.broker_transport_options = {"confirm_publish": True}
+    is_rabbitmq = address.startswith("amqp")
+    app.conf.broker_transport_options = _RABBITMQ if is_rabbitmq else _REDIS
+    # RabbitMQ and its client tell each other that they are there; Redis is asked instead.
+    app.conf.broker_heartbeat = SILENCE if is_rabbitmq else None
     return app
