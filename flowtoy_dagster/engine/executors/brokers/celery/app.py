@@ -18,6 +18,7 @@ _SETTINGS: dict[str, Any] = {
     "broker_connection_timeout": CONNECT_TIMEOUT,
     # RabbitMQ closes the channel of a worker whose step takes longer than its `consumer_timeout`,
     # which is 30 minutes. The message comes again, and is dropped: its step has been claimed.
+    # Other reasons to close a channel end the worker: see `SteadyConsumer`.
     "broker_channel_error_retry": True,
     "result_backend": None,
     "task_ignore_result": True,

@@ -36,12 +36,21 @@ from flowtoy_dagster.engine.storage.home import open_home
 from flowtoy_dagster.errors import FlowtoyError, UsageError
 from flowtoy_dagster.terminal import say
 
+_TOO_LATE = "delivery acknowledgement"
+"""RabbitMQ's reason to close the channel of a worker whose step takes longer than it waits."""
 _LOGGERS = ("celery", "kombu", "amqp", "redis")
 _OURS, _CELERY = logging.getLogger("flowtoy"), logging.getLogger("celery")
 
 
 class SteadyConsumer(Consumer):  # type: ignore[misc]
     """Celery's consumer, which reports once that the broker is away, and tries every 2 seconds."""
+
+    def on_connection_error_after_connected(self, exc: Exception) -> None:
+        """Connect anew, unless the broker refuses what it is asked for."""
+        is_refused = isinstance(exc, self.channel_errors)
+        if is_refused and _TOO_LATE not in str(exc) and not isinstance(exc, self.connection_errors):
+            raise exc
+        super().on_connection_error_after_connected(exc)
 
     def ensure_connected(self, conn: Any) -> Any:
         """Connect, however long it takes."""
@@ -140,6 +149,7 @@ def worker_app(address: str, deployment: Deployment, guest: GuestAgent | None = 
     """
     app = make_app(address)
     app.conf.task_default_queue = queue_name(deployment.name, DEFAULT_QUEUE)
+    app.conf.worker_consumer = f"{__name__}:{SteadyConsumer.__name__}"
 
     class OwnQueues(Queues):  # type: ignore[misc]
         def new_missing(self, name: str) -> Any:
@@ -188,7 +198,7 @@ def serve(address: str, queue: str, slots: int) -> None:
             hostname=f"flowtoy-{uuid.uuid4().hex[:8]}@{socket.gethostname()}",
             pool="threads", concurrency=slots, queues=[queue_name(deployment.name, queue)],
             without_gossip=True, without_mingle=True, without_heartbeat=True, quiet=True,
-            loglevel=logging.getLogger("flowtoy").level, consumer_cls=SteadyConsumer,
+            loglevel=logging.getLogger("flowtoy").level,
         )
         worker.start()
     guest.close()

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from amqp.exceptions import AccessRefused, ChannelError, PreconditionFailed
 
 from flowtoy_dagster import run_flow
+from flowtoy_dagster.engine.executors.brokers.celery.worker import SteadyConsumer
 
 pytestmark = pytest.mark.filterwarnings("ignore:Class `ExpectationResult`:DeprecationWarning")
 
@@ -32,3 +35,11 @@ def test_a_worker_outlives_the_time_that_rabbitmq_gives_it_for_a_step(
     assert worker.process.poll() is None
     logs = deployment.broker.folder.joinpath("logs").glob("*.log")
     assert any("acknowledgement on channel" in log.read_text() for log in logs)
+
+
+def test_a_worker_to_which_a_broker_refuses_something_ends_with_the_reason() -> None:
+    asked = SimpleNamespace(channel_errors=(ChannelError,), connection_errors=(OSError,))
+    for refused in (AccessRefused("access to the queue refused"), PreconditionFailed("other type")):
+        with pytest.raises(ChannelError) as raised:
+            SteadyConsumer.on_connection_error_after_connected(asked, refused)
+        assert raised.value is refused
