@@ -193,7 +193,7 @@ def test_lines_of_a_run_survive_a_terminal_that_changes_its_size(
     shown = tmux.until(r"0/2  1 running  \d")
     # What is there may be the drawing for the narrow one, which the terminal has put together.
     before = re.escape(re.findall(r"0/2  1 running  (\S+)", shown)[-1])
-    tmux.until(rf"0/2  1 running  (?!{before})\d")
+    tmux.until(rf"(?s)0/2  1 running  (?!{before})\d(?!.*0/2  1 running)")
     (tmp_path / "go").touch()
     shown = tmux.until("code 1")
     assert shown.count("✓ first") == 1
