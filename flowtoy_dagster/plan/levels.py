@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
+from graphlib import TopologicalSorter
 
 from flowtoy_dagster.flow.graph import Flow, Step, steps_after
 
@@ -22,7 +23,7 @@ def levels_of(flow: Flow) -> Mapping[str, int]:
     """The level of each step, from 1: one more than the highest of those that it starts after."""
     waits = waits_of(flow)
     found: dict[str, int] = {}
-    for name in _dependencies_first(waits):
+    for name in TopologicalSorter(waits).static_order():
         found[name] = 1 + max((found[other] for other in waits[name]), default=0)
     return found
 
@@ -31,20 +32,3 @@ def in_order(flow: Flow) -> list[Step]:
     """The steps by level, those of one level in file order."""
     levels = levels_of(flow)
     return sorted(flow.steps, key=lambda step: (levels[step.name], step.index))
-
-
-def _dependencies_first(waits: Mapping[str, Iterable[str]]) -> Iterable[str]:
-    """The names so that each comes after those that it waits for; there are no cycles."""
-    left = {name: len(tuple(others)) for name, others in waits.items()}
-    after: dict[str, list[str]] = {name: [] for name in waits}
-    for name, others in waits.items():
-        for other in others:
-            after[other].append(name)
-    ready = [name for name, count in left.items() if not count]
-    while ready:
-        name = ready.pop()
-        yield name
-        for dependent in after[name]:
-            left[dependent] -= 1
-            if not left[dependent]:
-                ready.append(dependent)

@@ -29,7 +29,6 @@ def test_files_in_the_working_folder_take_no_modules_place(folder: Path) -> None
 
 
 def test_a_module_is_the_main_one_and_sees_its_arguments(folder: Path) -> None:
-    (folder / "sub").mkdir()
     command = module_command("timeit", "-n", "1", "-r", "1", "print('called')")
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.stdout.startswith("called\n1 loop"), done.stderr

@@ -17,16 +17,6 @@ def reuse_tag(run_id: str, step_keys: Iterable[str]) -> str:
     return " ".join([run_id, *sorted(step_keys)])
 
 
-def runs_before(run: dg.DagsterRun, find: FindRun) -> list[str]:
-    """The ids of the runs that a run is a retry of, the nearest first."""
-    found: list[str] = []
-    current: dg.DagsterRun | None = run
-    while current is not None and current.parent_run_id and current.parent_run_id not in found:
-        found.append(current.parent_run_id)
-        current = find(current.parent_run_id)
-    return found
-
-
 class Origins:
     """Which runs executed the steps of a run: the run itself, or those that it reuses them of.
 
@@ -48,6 +38,10 @@ class Origins:
             if executed is None or step_key in executed:
                 return run_id
         return self._found[-1][0]
+
+    def lineage(self) -> list[str]:
+        """The ids of the run and of those that it is a retry of, the nearest first."""
+        return [run_id for run_id, _ in self._runs()]
 
     def _runs(self) -> Iterator[tuple[str, frozenset[str] | None]]:
         yield from self._found

@@ -47,6 +47,7 @@ from flowtoy_dagster.engine.dagster_private.storage import (
 from flowtoy_dagster.engine.fence import OURS, Fence, wait_to_be_killed
 from flowtoy_dagster.engine.storage.address import PATIENCE, NoConnectionError
 from flowtoy_dagster.engine.storage.connections.answer_limit import AnswerLimit
+from flowtoy_dagster.engine.storage.connections.broken import again_where_broken
 from flowtoy_dagster.engine.storage.connections.limited import LimitedConnection
 from flowtoy_dagster.engine.storage.event_groups import EventGroup, Row, group_for
 from flowtoy_dagster.engine.storage.plan_snapshots import KeptPlanSnapshot
@@ -176,13 +177,8 @@ class WarmPostgresEventLogStorage(StepRows, PostgresEventLogStorage):
         self, statements: str, values: Mapping[str, Any], take: Callable[[CursorResult[Any]], T]
     ) -> T:
         """What `take` finds in the result of statements."""
-        try:
-            return self._exchanged_once(statements, values, take)
-        except DBAPIError as error:
-            if not error.connection_invalidated:
-                raise
-            # The server was started anew since the last exchange.
-            return self._exchanged_once(statements, values, take)
+        # The server may have been started anew since the last exchange.
+        return again_where_broken(lambda: self._exchanged_once(statements, values, take))
 
     def _exchanged_once(
         self, statements: str, values: Mapping[str, Any], take: Callable[[CursorResult[Any]], T]

@@ -9,10 +9,10 @@ from functools import partial
 from pathlib import Path
 
 import dagster as dg
-from sqlalchemy.exc import DBAPIError
 
 from flowtoy_dagster.engine.dagster_private.execution import RetryMode
 from flowtoy_dagster.engine.executors.warm.worker import Surroundings, WorkerSetup
+from flowtoy_dagster.engine.storage.connections.broken import again_where_broken
 from flowtoy_dagster.engine.storage.instances import saved_job
 from flowtoy_dagster.engine.tags import CONFIG_TAG
 from flowtoy_dagster.errors import RunError
@@ -41,20 +41,11 @@ class _Search(threading.Thread):
     def run(self) -> None:
         """Look for it."""
         try:
-            self.found = self._found_once_more()
+            self.found = again_where_broken(self._find)
         except Exception as error:  # noqa: BLE001 - who waits for this learns of it
             self.error = error
         self.ended.set()
         self._on_end()
-
-    def _found_once_more(self) -> WorkerSetup:
-        """What is found; on a new connection where the one to the database broke meanwhile."""
-        try:
-            return self._find()
-        except DBAPIError as error:
-            if not error.connection_invalidated:
-                raise
-            return self._find()
 
 
 class Setups:

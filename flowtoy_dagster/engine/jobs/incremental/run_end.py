@@ -15,7 +15,7 @@ from flowtoy_dagster.engine.jobs.incremental.commit import CursorCommit
 from flowtoy_dagster.engine.jobs.incremental.ends import CursorEnd, cursor_event
 from flowtoy_dagster.engine.jobs.incremental.loop_commit import LoopCommit, loop_commit
 from flowtoy_dagster.engine.jobs.recordings.of_run import is_replay
-from flowtoy_dagster.engine.jobs.reuse import Origins, runs_before
+from flowtoy_dagster.engine.jobs.reuse import Origins
 from flowtoy_dagster.errors import RunError
 from flowtoy_dagster.flow.graph import Flow, Step, steps_after
 from flowtoy_dagster.flow.secrets_of_flow import FlowSecrets
@@ -88,7 +88,7 @@ class _Judge:
         self._records = records_of(instance.storage_directory())
         self._cursors = cursors_of(instance.root_directory)
         self._origins = Origins(run, instance.get_run_by_id)
-        self._lineage = [run.run_id, *runs_before(run, instance.get_run_by_id)]
+        self._lineage = self._origins.lineage()
         self._mask = FlowSecrets(flow).mask(os.environ)
 
     def end_of(self, step: Step) -> CursorEnd:

@@ -6,7 +6,6 @@ Loaded on the first call, not when a configuration is checked: requests takes lo
 from __future__ import annotations
 
 import functools
-import importlib.metadata
 import os
 import re
 import socket
@@ -23,11 +22,10 @@ import urllib3
 from requests.adapters import HTTPAdapter
 from requests.hooks import dispatch_hook
 from urllib3.connection import HTTPConnection, HTTPSConnection
-from urllib3.util import SKIP_HEADER
 
 from flowtoy_dagster.machine.kept_threads import KeptThreads
 from flowtoy_dagster.providers.rest.content import Answer, Call, split_user
-from flowtoy_dagster.providers.rest.network.compression import ACCEPTED, decoded
+from flowtoy_dagster.providers.rest.network.compression import decoded
 from flowtoy_dagster.providers.rest.network.errors import (
     NoAnswerError,
     Progress,
@@ -35,6 +33,7 @@ from flowtoy_dagster.providers.rest.network.errors import (
     plain_words,
     timed_out,
 )
+from flowtoy_dagster.providers.rest.network.headers import headers_of
 from flowtoy_dagster.providers.rest.network.heads import CheckedResponse
 from flowtoy_dagster.providers.rest.network.redirects import (
     MOST,
@@ -166,7 +165,7 @@ class _Exchange:
             method=call.method,
             url=call.url,
             params=list(call.params),
-            headers=_headers(call),
+            headers=headers_of(call),
             data=body,
         )
         options = {
@@ -251,33 +250,6 @@ def limited(chunks: Iterator[bytes], most: int | None) -> Iterator[bytes]:
 
 def _header(response: requests.Response, name: str) -> list[str]:
     return (response.headers.get(name) or "").split(",")
-
-
-def _headers(call: Call) -> dict[str, str | bytes]:
-    """What is sent: the call's headers over those that every call has."""
-    given = {"User-Agent": _user_agent(), "Accept-Encoding": ACCEPTED, "Accept": "*/*",
-             "Connection": "keep-alive"}
-    headers: dict[str, str | None] = dict(given)
-    if not any(name.lower() == "traceparent" for name in call.headers):
-        headers.update(call.trace)
-    for name, value in call.headers.items():
-        for known in [known for known in headers if known.lower() == name.lower()]:
-            del headers[known]
-        # These two urllib3 would add again.
-        skipped = SKIP_HEADER if name.lower() in ("user-agent", "accept-encoding") else None
-        headers[name] = skipped if value is None else value
-    if call.authorization is not None:
-        headers = {k: v for k, v in headers.items() if k.lower() != "authorization"}
-        headers["Authorization"] = call.authorization
-    # http.client would write text as Latin-1.
-    return {k: v if v.isascii() else v.encode() for k, v in headers.items() if v is not None}
-
-
-@functools.lru_cache(maxsize=1)
-def _user_agent() -> str:
-    with suppress(importlib.metadata.PackageNotFoundError):
-        return f"flowtoy-dagster/{importlib.metadata.version('flowtoy-dagster')}"
-    return "flowtoy-dagster"
 
 
 _current: ContextVar[_Exchange] = ContextVar("flowtoy_rest_exchange")
