@@ -159,10 +159,9 @@ IMPORTED: dict[str, str] = {
         "event_storage_data, schedule_storage_data, custom_instance_class_data, storage_data, "
         "secrets_loader_data, defs_state_storage_data"
     ),
-    "dagster._core.definitions.freshness_evaluator": "module",
     "dagster._core.secrets.env_file": "module",
     "dagster._core.storage.sql": "module",
-    "dagster._daemon.freshness": "module",
+    "dagster._core.storage.sqlite_storage": "module",
     "dagster._core.storage.base_storage:DagsterStorage": "()",
     "dagster._core.storage.compute_log_manager:CapturedLogContext":
         "fields: log_key, external_url, external_stdout_url, external_stderr_url, shell_cmd",

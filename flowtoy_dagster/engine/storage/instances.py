@@ -83,12 +83,27 @@ class QuietInstance(dg.DagsterInstance):
             self.remember_clock(run)
         return self._latest[1]
 
+    def get_ref(self) -> InstanceRef:
+        """What other processes open the instance by."""
+        return InstanceRef._make(super().get_ref())
+
     def dispose(self) -> None:
         """Close the instance, and its handlers."""
         super().dispose()
         for handler in self._handlers or ():
             handler.close()
         self._handlers = None
+
+
+class _StatelessReference(InstanceRef):
+    """Describes an instance without a store of definitions' state, for which fsspec is imported.
+
+    Flows have no such state; code locations of others do.
+    """
+
+    @property
+    def defs_state_storage(self) -> None:
+        """None is made."""
 
 
 def open_instance(home: Path) -> dg.DagsterInstance:
@@ -98,8 +113,8 @@ def open_instance(home: Path) -> dg.DagsterInstance:
 
 def instance_of(ref: InstanceRef) -> dg.DagsterInstance:
     """The instance that a reference describes; of our class, unless it names another one."""
-    if ref.custom_instance_class_data is None:
-        ref = ref._replace(custom_instance_class_data=_CLASS)
+    if ref.custom_instance_class_data in (None, _CLASS):
+        ref = _StatelessReference._make(ref._replace(custom_instance_class_data=_CLASS))
     return dg.DagsterInstance.from_ref(ref)
 
 
@@ -139,8 +154,9 @@ def serving_instance(home: Path, launcher: tuple[str, str]) -> dg.DagsterInstanc
         run_coordinator_data=_COORDINATOR,
         run_launcher_data=ConfigurableClassData(*launcher, "{}"),
         settings={**ref.settings, **_QUIET},
+        custom_instance_class_data=ref.custom_instance_class_data or _CLASS,
     )
-    return instance_of(ref)
+    return dg.DagsterInstance.from_ref(ref)
 
 
 def instance_facts(instance: dg.DagsterInstance) -> Mapping[str, Any]:

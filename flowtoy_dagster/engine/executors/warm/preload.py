@@ -7,32 +7,43 @@ import it is the fork server, in any other it is the worker itself.
 
 import os
 
-from flowtoy_dagster.engine.executors.warm.lazy_imports import deferred
+from flowtoy_dagster.engine.executors.warm.loading.lazy_dialects import index_options
+from flowtoy_dagster.engine.executors.warm.loading.lazy_imports import deferred, without_contents
 
-with deferred(
-    "alembic",
-    "alembic.command",
-    "alembic.config",
-    "alembic.runtime",
-    "alembic.runtime.environment",
-    "alembic.runtime.migration",
-    "alembic.script",
-    "structlog",
+with (
+    deferred(
+        "alembic",
+        "alembic.command",
+        "alembic.config",
+        "alembic.runtime",
+        "alembic.runtime.environment",
+        "alembic.runtime.migration",
+        "alembic.script",
+        "coloredlogs",
+        "docstring_parser",
+        "filelock",
+        "structlog",
+        "tomllib",
+        "tqdm",
+        "unittest",
+        "unittest.mock",
+        "watchdog.observers",
+        "watchdog.observers.polling",
+    ),
+    without_contents("dagster._daemon"),
+    index_options(),
 ):
-    import dagster._core.definitions.freshness_evaluator
+    # What opening an instance and building a plan would import in each worker.
+    import dagster._core.definitions.repository_definition.repository_data_builder
+    import dagster._core.executor.multiprocess
+    import dagster._core.instance.factory
+    import dagster._core.secrets.env_file
+    import dagster._core.storage.root
     import dagster._core.storage.sql
-    import dagster._daemon.freshness
-
-# What opening an instance and building a plan would import in each worker.
-import dagster._core.definitions.repository_definition.repository_data_builder
-import dagster._core.executor.multiprocess
-import dagster._core.instance.factory
-import dagster._core.secrets.env_file
-import dagster._core.storage.root
-import dagster._core.utility_ops
-import dagster._core.workspace.autodiscovery
-import dagster._utils.test.definitions
-import upath.implementations.local
+    import dagster._core.storage.sqlite_storage
+    import dagster._core.utility_ops
+    import dagster._core.workspace.autodiscovery
+    import dagster._utils.test.definitions
 
 import flowtoy_dagster.engine.executors.warm.worker
 import flowtoy_dagster.engine.storage.logs.compute_logs
