@@ -25,6 +25,9 @@ _SETTINGS: dict[str, Any] = {
     # Acknowledged when the step has ended: what a lost worker had is delivered to another.
     "task_acks_late": True,
     "worker_prefetch_multiplier": 1,
+    # Else a thread of the pool would ask the broker for more after a lost connection, and read the
+    # answers that the loop of the worker waits for: it would wait until the broker gives it up.
+    "worker_enable_prefetch_count_reduction": False,
     # Steps run in processes of the agent; a thread of the pool waits for each.
     "worker_pool": "threads",
     "worker_enable_remote_control": False,
