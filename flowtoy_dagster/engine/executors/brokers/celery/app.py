@@ -20,6 +20,8 @@ _SETTINGS: dict[str, Any] = {
     # which is 30 minutes. The message comes again, and is dropped: its step has been claimed.
     # Other reasons to close a channel end the worker: see `SteadyConsumer`.
     "broker_channel_error_retry": True,
+    # A step goes on while its worker has no connection: Celery 6 would cancel it.
+    "worker_cancel_long_running_tasks_on_connection_loss": False,
     "result_backend": None,
     "task_ignore_result": True,
     # Acknowledged when the step has ended: what a lost worker had is delivered to another.
