@@ -160,7 +160,9 @@ def forms(value: str) -> dict[str, str]:
         "base64 without padding": base64.b64encode(data).decode().rstrip("="),
         "base64 for URLs": base64.urlsafe_b64encode(data).decode(),
         "base64 of UTF-16": base64.b64encode(value.encode("utf-16-le")).decode(),
+        "base64 twice": base64.b64encode(base64.b64encode(data)).decode(),
         "hexadecimal": data.hex(),
+        "hexadecimal of UTF-16": value.encode("utf-16-le").hex(),
         "URL": urllib.parse.quote(value),
         "URL, slashes too": percent,
         "URL, in small letters": re.sub("%..", lambda match: match[0].lower(), percent),
@@ -192,6 +194,17 @@ def forms(value: str) -> dict[str, str]:
         "CSV": value.replace('"', '""'),
         "SQL and YAML": value.replace("'", "''"),
     }
+
+
+# language 13.2
+@pytest.mark.parametrize("name", ["a", "of", "bot", "robo"])
+def test_a_password_of_a_registry_is_masked_in_base64_of_base64(name: str) -> None:
+    pair = base64.b64encode(f"{name}:{SECRET}".encode()).decode()
+    config = json.dumps({"auths": {"registry": {"auth": pair}}})
+    shown = Mask([SECRET]).text(base64.b64encode(config.encode()).decode())
+    left = base64.b64encode(base64.b64encode(SECRET.encode())).decode()
+    assert "***" in shown
+    assert not any(left[start : start + 12] in shown for start in range(len(left) - 12))
 
 
 @pytest.mark.parametrize("form", forms(SECRET))

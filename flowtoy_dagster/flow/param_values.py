@@ -256,9 +256,9 @@ def see_params(flow: Flow, environment: Mapping[str, str]) -> SeenParams:
             found[param.name] = value
         else:
             missing[param.name] = f"the parameter '{param.name}' {problem}"
-    secrets = [value for name, value in found.items() if flow.params[name].secret]
+    secret = [value for name, value in found.items() if flow.params[name].secret]
     public = [v for name, v in found.items() if flow.params[name].config.secret is False]
-    hidden = frozenset(texts_in(secrets))
+    hidden = frozenset(text for value in secret for text in texts_in(value))
     shown = frozenset(text for value in public for text in texts_in(value))
     return SeenParams(found, missing, hidden, shown - hidden)
 

@@ -81,7 +81,7 @@ class _Form:
 
 @functools.lru_cache(maxsize=1 << 14)
 def forms_of(value: str) -> tuple[_Form, ...]:
-    """The forms of a secret where nothing is escaped: whole, its lines, and in base64."""
+    """The forms of a secret where nothing is escaped: whole, its lines, in base64 and twice so."""
     plain: set[bytes] = set()
     encoded: set[bytes] = set()
     whole = {value, value.strip()}
@@ -94,6 +94,12 @@ def forms_of(value: str) -> tuple[_Form, ...]:
                 wide = text.encode("utf-16-le", "surrogatepass")
                 for form in {*written, json.dumps(text)[1:-1].encode(), wide}:
                     encoded.update(_base64_forms(form))
+                plain |= {wide.hex().encode(), wide.hex().upper().encode()}
+                # What a registry's password is in: base64 that is a part of base64.
+                for form in written:
+                    encoded.add(base64.b64encode(base64.b64encode(form)).rstrip(b"="))
+                    for part in _base64_parts(form):
+                        encoded.update(_base64_parts(part))
             plain |= _wide(text)
     words = (_Form(data, is_word=len(data) < _WORD_LENGTH and _is_word(data)) for data in plain)
     return (*words, *(_Form(data, is_base64=True) for data in encoded))
@@ -120,8 +126,13 @@ def _wide(text: str) -> set[bytes]:
 
 
 def _base64_forms(data: bytes) -> Iterator[bytes]:
-    """Base64 of a value, alone and as part of something longer at each of three offsets."""
+    """Base64 of a value, alone and as part of something longer."""
     yield base64.b64encode(data).rstrip(b"=")
+    yield from _base64_parts(data)
+
+
+def _base64_parts(data: bytes) -> Iterator[bytes]:
+    """What base64 has of a value that is a part of something longer, at each of three offsets."""
     for offset in range(3):
         encoded = base64.b64encode(b"\0" * offset + data)
         # Characters that also depend on the neighbours are left out.

@@ -180,12 +180,18 @@ def test_a_doubtful_order_is_told_once(run: Run, caplog: pytest.LogCaptureFixtur
     assert len([text for text in caplog.messages if "compared as text" in text]) == 1
 
 
-def test_a_secret_value_is_learned_by_its_item(run: Run, cursors: CursorStore) -> None:
-    store(cursors, "cursor-0123456789", "a")
+# language 22.1
+@pytest.mark.parametrize(
+    ("before", "after"), [("cursor-0123456789", "cursor-1123456789"), (7391519999, 8391519999)]
+)
+def test_a_secret_value_is_learned_by_its_item(
+    run: Run, cursors: CursorStore, before: str | int, after: str | int
+) -> None:
+    store(cursors, before, "a")
     step = {"output": [{"name": "shown", "value": "at {{ incremental.start_value }}",
                         "type": "template"}]}
-    _, (result,) = run([{"id": "a", "at": "cursor-1123456789"}], step, secret=True)
-    assert set(result.secrets) >= {"cursor-0123456789", "cursor-1123456789"}
+    _, (result,) = run([{"id": "a", "at": after}], step, secret=True)
+    assert set(result.secrets) >= {str(before), str(after)}
 
 
 # language 22.6, 18.9

@@ -162,3 +162,35 @@ def test_run_flow_takes_values_and_refuses_what_is_missing() -> None:
         run_flow(config, params={"limit": 3})
     with pytest.raises(ConfigError, match="the parameter 'day' has no value"):
         run_flow(config)
+
+
+# language 15.4, 13.3
+@pytest.mark.parametrize(
+    ("kind", "given"), [("integer", "7391512345"), ("number", "73915.25"), ("integer", "-73915")]
+)
+@pytest.mark.parametrize("by_variable", [False, True])
+def test_a_secret_number_is_hidden_in_every_text(
+    write: Callable[..., Path], flowtoy: Callable[..., Any], home: Path, kind: str, given: str,
+    by_variable: bool,
+) -> None:  # fmt: skip
+    flow = write(f"""
+        params: {{pin: {{type: {kind}, secret: true, env: RUN_PIN}}}}
+        flow:
+          - name: a
+            source: process
+            input:
+              command: [sh, -c, 'echo "pin $PIN"; test "$PIN" = x']
+              env: {{PIN: "{{{{ params.pin }}}}"}}
+            output: [{{name: line, value: stdout}}]
+            on_error: continue
+          - {{name: b, source: {{type: process, command: [echo, "of {{{{ params.pin }}}}"]}},
+              output: [{{name: line, value: stdout}}]}}
+    """)
+    option = () if by_variable else ("--param", f"pin={given}")
+    env = {"RUN_PIN": given} if by_variable else {}
+    ran = flowtoy("run", flow, "-j", "--log-level", "debug", *option, env=env)
+    assert ran.json["b"]["line"] == "of ***\n"
+    assert given not in ran.stdout + ran.stderr
+    # What steps give each other is whole.
+    kept = [path for path in files_of(home) if "flowtoy-records" not in path.parts]
+    assert [path for path in kept if holds(path, given)] == []

@@ -68,7 +68,7 @@ def _begin(
 ) -> Outcome:
     context.work.cursor = use
     if config.secret:
-        context.mask.learn(texts_in([use.last_value, use.start_value]))
+        context.mask.learn([*texts_in(use.last_value), *texts_in(use.start_value)])
     values = {"start_value": use.start_value, "last_value": use.last_value}
     words = " and ".join(f"'{word}'" for word in INCREMENTAL_WORDS)
     names = Names(values, lambda name: f"'{INCREMENTAL}' has no '{name}': it has {words}")
@@ -162,7 +162,7 @@ def note_cursor(context: StepContext, following: Next) -> Outcome:
             value = None
     context.work.cursor = replace(use, value=value)
     if config.secret:
-        context.mask.learn(texts_in([value]))
+        context.mask.learn(texts_in(value))
     return following(context)
 
 
