@@ -192,3 +192,15 @@ def test_what_a_dask_scheduler_imports_is_light() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "[]\n"
+
+
+@pytest.mark.parametrize(("named", "blamed"), [(None, True), ("warn", False)])
+def test_an_executor_of_the_environment_that_is_unknown_is_not_blamed_on_the_flow(
+    monkeypatch: pytest.MonkeyPatch, named: str | None, blamed: bool
+) -> None:
+    monkeypatch.setenv("FLOWTOY_EXECUTOR", "warn")
+    runner = {"runner": {"executor": named}} if named else {}
+    with pytest.raises(ConfigError) as raised:
+        load_flow({"flow": [STEP], **runner})
+    assert ("FLOWTOY_EXECUTOR: 'warn' is not one of" in str(raised.value)) == blamed
+    assert "did you mean 'warm'?" in str(raised.value)

@@ -133,10 +133,11 @@ class InstalledExecutors:
 
     def check(self, name: str | None, options: Mapping[str, Any]) -> list[Finding]:
         """What is wrong with the name or the options, as findings within `runner`."""
+        by_variable = name is None and bool(os.environ.get(EXECUTOR_VARIABLE))
         name = _default() if name is None else name
         wrong = _check_name(name)
         if wrong:
-            return wrong
+            return [_of_variable(finding) for finding in wrong] if by_variable else wrong
         found = model_findings(EXECUTORS[name].options_model, options)
         return [_in_options(finding) for finding in found]
 
@@ -147,6 +148,11 @@ class InstalledExecutors:
 
 def _default() -> str:
     return os.environ.get(EXECUTOR_VARIABLE) or DEFAULT_EXECUTOR
+
+
+def _of_variable(finding: Finding) -> Finding:
+    """What is wrong with the executor that the environment names: the flow is not to blame."""
+    return replace(finding, message=f"{EXECUTOR_VARIABLE}: {finding.message}")
 
 
 def _in_options(finding: Finding) -> Finding:
