@@ -14,12 +14,11 @@ _LOOKED_AT = 10_000
 
 
 class _Missing(Exception):  # noqa: N818 - what it is
-    def __init__(self, name: str, keys: list[str]) -> None:
-        self.name, self.keys = name, keys
+    """A name that is nowhere; its text says among what."""
 
 
 def missing_key(tree: Mapping[str, Any], data: Any) -> str | None:
-    """The first key on an expression's way that none of the mappings there has, in words.
+    """The first key on an expression's way that nothing there has, in words.
 
     Args:
         tree: the parsed expression.
@@ -31,9 +30,7 @@ def missing_key(tree: Mapping[str, Any], data: Any) -> str | None:
     try:
         _follow(tree, [data])
     except _Missing as found:
-        question = nearest(found.name, found.keys).question
-        advice = f"; {question}" if question else ""
-        return f"there is no '{found.name}' among {listed(found.keys)}{advice}"
+        return str(found)
     return None
 
 
@@ -50,10 +47,16 @@ def _follow(node: Mapping[str, Any], values: list[Any]) -> list[Any]:
 
 
 def _field(node: Mapping[str, Any], values: list[Any]) -> list[Any]:
+    name = node["value"]
     mappings = [value for value in values if isinstance(value, dict) and value]
-    found = [value[node["value"]] for value in mappings if node["value"] in value]
+    found = [value[name] for value in mappings if name in value]
     if mappings and not found:
-        raise _Missing(node["value"], list(mappings[0]))
+        keys = list(mappings[0])
+        question = nearest(name, keys).question
+        advice = f"; {question}" if question else ""
+        raise _Missing(f"there is no '{name}' among {listed(keys)}{advice}")
+    if values and all(isinstance(value, list) and value for value in values):
+        raise _Missing(f"a list has no '{name}': write '[].{name}' for that of each of its items")
     return found
 
 

@@ -185,7 +185,8 @@ ROWS = {"rows": [{"id": 1, "on": {"a": 2}}, {"id": 2}], "n": 1, "empty": []}
         ("row", "the data has 'rows', 'n', 'empty'; did you mean 'rows'?"),
         ("result.n", "JMESPath begins in the result: write 'n'"),
         ("rows[?id == `3`].id", None), ("empty[].x", None), ("n.x", None), ("rows[].on.a", None),
-        ("rows[5].id", None),
+        ("rows[5].id", None), ("empty.x", None),
+        ("rows.id", "a list has no 'id': write '[].id' for that of each of its items"),
     ],
 )  # fmt: skip
 def test_an_expression_that_finds_nothing_says_which_key_is_nowhere(
@@ -195,6 +196,15 @@ def test_an_expression_that_finds_nothing_says_which_key_is_nowhere(
     view = ResultView(ProviderResult(True, data=ROWS), ROWS, ROWS)
     told = OUTPUTS["jmespath"].doubt(expression, view, search(expression, ROWS))
     assert told == (reason and f"'{expression}' finds nothing: {reason}") or reason in (told or "")
+
+
+def test_a_name_in_a_list_finds_nothing_and_is_told() -> None:
+    # language 7.2
+    view = ResultView(ProviderResult(True, data=[{"id": 1}]), [{"id": 1}], [{"id": 1}])
+    told = OUTPUTS["jmespath"].doubt("id", view, search("id", [{"id": 1}]))
+    assert told == (
+        "'id' finds nothing: a list has no 'id': write '[].id' for that of each of its items"
+    )
 
 
 @pytest.mark.parametrize(
