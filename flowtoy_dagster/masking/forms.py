@@ -88,19 +88,14 @@ def forms_of(value: str) -> tuple[_Form, ...]:
     for text in {*whole, *(line.strip() for line in value.splitlines())}:
         if len(text) >= SHORTEST:
             written = _encodings(text)
-            plain |= written | {form.hex().encode() for form in written}
-            plain |= {form.hex().upper().encode() for form in written}
+            plain |= written | _hexadecimal(written) | _wide(text)
             if text in whole:
                 wide = text.encode("utf-16-le", "surrogatepass")
+                plain |= _hexadecimal({wide})
                 for form in {*written, json.dumps(text)[1:-1].encode(), wide}:
                     encoded.update(_base64_forms(form))
-                plain |= {wide.hex().encode(), wide.hex().upper().encode()}
-                # What a registry's password is in: base64 that is a part of base64.
                 for form in written:
-                    encoded.add(base64.b64encode(base64.b64encode(form)).rstrip(b"="))
-                    for part in _base64_parts(form):
-                        encoded.update(_base64_parts(part))
-            plain |= _wide(text)
+                    encoded.update(_base64_twice(form))
     words = (_Form(data, is_word=len(data) < _WORD_LENGTH and _is_word(data)) for data in plain)
     return (*words, *(_Form(data, is_base64=True) for data in encoded))
 
@@ -125,6 +120,12 @@ def _wide(text: str) -> set[bytes]:
     return {data, taken.encode(), json.dumps(taken)[1:-1].encode()}
 
 
+def _hexadecimal(forms: Iterable[bytes]) -> set[bytes]:
+    """Bytes as hexadecimal digits, small and large ones."""
+    digits = [form.hex() for form in forms]
+    return {written.encode() for each in digits for written in (each, each.upper())}
+
+
 def _base64_forms(data: bytes) -> Iterator[bytes]:
     """Base64 of a value, alone and as part of something longer."""
     yield base64.b64encode(data).rstrip(b"=")
@@ -139,6 +140,13 @@ def _base64_parts(data: bytes) -> Iterator[bytes]:
         core = encoded[(offset * 8 + 5) // 6 : (offset + len(data)) * 8 // 6]
         if len(core) >= _SHORTEST_BASE64:
             yield core
+
+
+def _base64_twice(data: bytes) -> Iterator[bytes]:
+    """Base64 of base64, as a registry's password is written: alone and as part of something."""
+    yield base64.b64encode(base64.b64encode(data)).rstrip(b"=")
+    for part in _base64_parts(data):
+        yield from _base64_parts(part)
 
 
 class _Anchors:

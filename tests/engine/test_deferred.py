@@ -176,8 +176,7 @@ def test_workers_preload_without_what_runs_never_use() -> None:
         "import sys, json\nimport flowtoy_dagster.engine.executors.warm.preload\n"
         f"print(json.dumps([n for n in {NEVER!r} if n in sys.modules]))"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert json.loads(done.stdout) == []
+    assert json.loads(in_a_new_python(code)) == []
 
 
 def test_a_home_is_made_and_migrated_by_a_process_that_deferred_it(tmp_path: Path) -> None:
@@ -189,8 +188,7 @@ def test_a_home_is_made_and_migrated_by_a_process_that_deferred_it(tmp_path: Pat
         "history.instance.upgrade()\n"
         "print(len(history.runs()))"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
-    assert (done.stdout.splitlines()[-1:], done.returncode) == (["0"], 0), done.stderr
+    assert in_a_new_python(code).splitlines()[-1:] == ["0"]
 
 
 def test_a_run_from_the_command_line_imports_none_of_what_is_deferred(

@@ -9,7 +9,7 @@ import importlib
 import importlib.util
 import sys
 import types
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 
@@ -69,14 +69,11 @@ def deferred(*names: str) -> Iterator[None]:
     """
     window = _Window()
     waiting = {name: _Placeholder(name, window) for name in names if name not in sys.modules}
-    sys.modules.update(waiting)
-    try:
-        yield
-    finally:
-        window.open = False
-        for name, placeholder in waiting.items():
-            if sys.modules.get(name) is placeholder:
-                del sys.modules[name]
+    with _instead(waiting):
+        try:
+            yield
+        finally:
+            window.open = False
 
 
 @contextlib.contextmanager
@@ -86,14 +83,19 @@ def without_contents(*names: str) -> Iterator[None]:
     Args:
         names: of packages. Those that are imported already stay as they are.
     """
-    empty: dict[str, types.ModuleType] = {}
-    for name in names:
-        spec = None if name in sys.modules else importlib.util.find_spec(name)
-        if spec is not None:
-            empty[name] = sys.modules[name] = importlib.util.module_from_spec(spec)
+    missing = (name for name in names if name not in sys.modules)
+    specs = filter(None, map(importlib.util.find_spec, missing))
+    with _instead({spec.name: importlib.util.module_from_spec(spec) for spec in specs}):
+        yield
+
+
+@contextlib.contextmanager
+def _instead(modules: Mapping[str, types.ModuleType]) -> Iterator[None]:
+    """What `import` finds meanwhile, by name."""
+    sys.modules.update(modules)
     try:
         yield
     finally:
-        for name, module in empty.items():
+        for name, module in modules.items():
             if sys.modules.get(name) is module:
                 del sys.modules[name]
