@@ -8,6 +8,7 @@ from typing import Any
 import dagster as dg
 from dagster import DagsterEvent
 
+from flowtoy_dagster.engine.fence import wait_to_be_killed
 from flowtoy_dagster.engine.storage.event_groups import EventGroup
 
 _STORED_ALONE = frozenset(
@@ -72,7 +73,7 @@ class Reports:
         self.store()
         with self._lock:
             if self._running and self._untold:
-                self._connection.send(("events", self._untold))
+                self._send(("events", self._untold))
                 self._untold = []
 
     def store(self) -> None:
@@ -91,4 +92,14 @@ class Reports:
         with self._lock:
             self._running = False
             untold, self._untold = self._untold, []
-            self._connection.send(("done", (untold if is_stored else [], error, retiring)))
+            self._send(("done", (untold if is_stored else [], error, retiring)))
+
+    def _send(self, message: Any) -> None:
+        """Send a message; where nobody reads any more, do nothing more.
+
+        An error would end the step, and its failure would be stored.
+        """
+        try:
+            self._connection.send(message)
+        except OSError:
+            wait_to_be_killed()
