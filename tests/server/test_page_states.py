@@ -157,6 +157,14 @@ def test_hundreds_of_steps_are_filtered_and_walked_from_the_keyboard(
     visitor.close()
 
 
+LABELS = """() => new Promise(found => requestAnimationFrame(() => requestAnimationFrame(() => {
+  const boxes = [...document.querySelectorAll("#axis .scale span")].map(
+    label => label.getBoundingClientRect().toJSON());
+  found([document.querySelector("#axis .scale").getBoundingClientRect().right, boxes]);
+})))"""
+"""Where the axis ends, and the boxes of its labels, once it is drawn for the window's size."""
+
+
 def test_the_chart_has_attempts_pauses_and_waits_and_no_label_that_wraps(
     browser: Any, site: str
 ) -> None:
@@ -174,10 +182,10 @@ def test_the_chart_has_attempts_pauses_and_waits_and_no_label_that_wraps(
     assert [round(box["width"] / second) for box in boxes] == [2, 2, 6, 2]
     for width in range(900, 1300, 37):
         page.set_viewport_size({"width": width, "height": 800})
-        scale = page.locator("#axis .scale").bounding_box()
-        labels = [label.bounding_box() for label in page.locator("#axis .scale span").all()]
+        page.wait_for_function("width => innerWidth === width", arg=width)
+        end, labels = page.evaluate(LABELS)
         assert {label["height"] for label in labels} == {labels[0]["height"]}
-        assert labels[-1]["x"] + labels[-1]["width"] <= scale["x"] + scale["width"] + 1
+        assert labels[-1]["right"] <= end + 1
     # A reason is told once for each step, and stderr only where it tells more.
     assert page.locator("#failures").inner_text().count("ConnectionError: no route") == 2
     assert page.locator("#steps").inner_text().count("ConnectionError") == 0
