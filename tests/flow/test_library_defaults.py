@@ -54,11 +54,14 @@ TEMPLATES: dict[str, list[tuple[str, Any]]] = {
     "values as text": [
         ("{{ rows | string }}", "[1,2]"), ("{{ [m, 1] | join(' ') }}", '{"items":2,"b":"<"} 1'),
         ("{{ m | tojson }}", '{"items":2,"b":"<"}'), ("{{ rows ~ true }}", "[1,2]true"),
+        ("{{ true | trim }}", "true"), ("{{ m | replace('b', 'c') }}", '{"items":2,"c":"<"}'),
+        ("{{ {'a': true, 'b': none} | urlencode }}", "a=true&b="),
+        ("{{ '%s %s' % (true, [none]) }}", "true [null]"), ("{{ '{}'.format(none) }}", ""),
     ],
     "Python's form": [
-        ("{{ '%s' % [true] }}", "[True]"), ("{{ '{}'.format([none]) }}", "[None]"),
-        ("{{ '%s' | format([true]) }}", "[True]"), ("{{ [true] | pprint }}", "[True]"),
-        ("{{ '%s' % ([true] | tojson) }}", "[true]"),
+        ("{{ '%r' % [true] }}", "[True]"), ("{{ '{!r}'.format([none]) }}", "[None]"),
+        ("{{ '%r' | format([true]) }}", "[True]"), ("{{ [true] | pprint }}", "[True]"),
+        ("{{ '%a' % 'é' }}", "'\\xe9'"), ("{{ '{!a}'.format(true) }}", "True"),
     ],
     "no number": [
         ("{{ 'x' | int }}", 0), ("{{ 'x' | int(-1) }}", -1), ("{{ '1.5' | int }}", 1),

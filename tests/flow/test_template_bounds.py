@@ -117,7 +117,7 @@ def test_names_can_be_gone_through_as_mappings(expression: str, expected: Any) -
 # language 6.4
 @pytest.mark.parametrize(
     "template",
-    ["{{ rows | dictsort }}", "{{ none | dictsort }}", "{{ 5 | wordwrap(10) }}",
+    ["{{ rows | dictsort }}", "{{ none | dictsort }}", "{{ 'abc' | wordwrap(1.5) }}",
      "{{ rows | xmlattr }}", "{{ cycler() }}", "{{ rows | map('nofilter') | list }}"],
 )  # fmt: skip
 def test_any_error_of_a_filter_is_an_error_of_the_template(template: str) -> None:

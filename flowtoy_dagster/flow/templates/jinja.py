@@ -17,18 +17,17 @@ import jmespath
 from jinja2 import nodes
 from jinja2.compiler import CodeGenerator, Frame
 from jinja2.exceptions import SecurityError
-from jinja2.filters import FILTERS as DEFAULT_FILTERS
 from jinja2.filters import make_attrgetter
 from jinja2.runtime import Context
-from jinja2.sandbox import (
-    ImmutableSandboxedEnvironment,
-    modifies_known_mutable,
-)
-from jinja2.utils import generate_lorem_ipsum
+from jinja2.sandbox import ImmutableSandboxedEnvironment, modifies_known_mutable
+from markupsafe import Markup
 
 from flowtoy_dagster.errors import TemplateError
 from flowtoy_dagster.flow.templates import bounds
 from flowtoy_dagster.flow.templates.file_records import file_records
+from flowtoy_dagster.flow.templates.filters.bounded import lipsum, within_bounds
+from flowtoy_dagster.flow.templates.filters.formats import filling, format_filter, percent
+from flowtoy_dagster.flow.templates.filters.texts import of_texts
 from flowtoy_dagster.flow.templates.jmespath_runtime import Expression
 from flowtoy_dagster.flow.templates.names import Missing, Names
 from flowtoy_dagster.flow.templates.values import native, text, to_json
@@ -114,8 +113,17 @@ class Environment(ImmutableSandboxedEnvironment):
 
     def call_binop(self, context: Context, operator: str, left: Any, right: Any) -> Any:
         """What an operator gives."""
+        if operator == "%" and isinstance(left, str):
+            return percent(left, right)
         bounds.check_operation(operator, left, right)
         return super().call_binop(context, operator, left, right)
+
+    def wrap_str_format(self, value: Any) -> Callable[..., str] | None:
+        """What stands for a method `format` or `format_map`; None for anything else."""
+        wrapped = super().wrap_str_format(value)
+        if wrapped is None or isinstance(value.__self__, Markup):
+            return wrapped
+        return filling(self, value)
 
     def call(self, context: Context, function: Any, /, *args: Any, **kwargs: Any) -> Any:
         """What calling something gives."""
@@ -246,8 +254,10 @@ def _b64encode(value: Any) -> str:
 def _b64decode(value: Any) -> str:
     try:
         return base64.b64decode(text(value), validate=True).decode()
-    except (binascii.Error, UnicodeDecodeError) as error:
-        raise TemplateError(f"b64decode: {error}") from None
+    except binascii.Error:
+        raise TemplateError("b64decode: the text is not base64") from None
+    except UnicodeDecodeError:
+        raise TemplateError("b64decode: what the base64 holds is not text in UTF-8") from None
 
 
 class ShellQuoted(str):
@@ -300,52 +310,11 @@ def _counted(context: Context, items: Any) -> Any:
     return rounds.counted(items) if rounds else items
 
 
-def _bounded(name: str, check: Callable[..., None]) -> Any:
-    """A filter of Jinja2's own that is called only where its result is not too large."""
-    original = DEFAULT_FILTERS[name]
-
-    @functools.wraps(original)
-    def within_bounds(*args: Any, **kwargs: Any) -> Any:
-        check(*args, **kwargs)
-        return original(*args, **kwargs)
-
-    return within_bounds
-
-
-def _check_padding(*args: Any, **kwargs: Any) -> None:
-    bounds.check_widths([*args, *kwargs.values()])
-
-
-def _check_indent(text: Any, width: Any = 4, *_: Any, **named: Any) -> None:
-    width = named.get("width", width)
-    size = width if isinstance(width, int) else len(str(width))
-    bounds.check_length(size * (str(text).count("\n") + 1))
-
-
-def _check_wrapping(
-    _: Any, text: Any, width: Any = 79, break_long_words: Any = True, wrapstring: Any = None,
-    *__: Any, **___: Any,
-) -> None:  # fmt: skip
-    lines = len(str(text)) // max(int(width), 1) + str(text).count("\n") + str(text).count(" ")
-    bounds.check_length(lines * len(str(wrapstring or "")))
-
-
-def _lipsum(n: int = 5, html: bool = True, min: int = 20, max: int = 100) -> str:  # noqa: A002
-    # A word of it has at most 16 characters, with what separates it from the next.
-    bounds.check_length(n * max * 16)
-    return generate_lorem_ipsum(n, html, min, max)
-
-
-def _check_format(text: Any, *args: Any, **kwargs: Any) -> None:
-    bounds.check_percent(str(text), [kwargs] if kwargs else args)
-
-
-def _check_replacement(eval_context: Any, text: Any, old: Any, new: Any, *_: Any) -> None:
-    bounds.check_replacement(str(text), str(old), str(new))
-
-
 environment = Environment(undefined=Missing, finalize=_finalize, keep_trailing_newline=True)
+environment.filters.update(within_bounds(environment.filters))
+environment.filters.update(of_texts(environment.filters))
 environment.filters.update(
+    format=format_filter,
     fromjson=_fromjson,
     jmespath=_jmespath,
     records=file_records,
@@ -358,12 +327,5 @@ environment.filters.update(
     sum=_sum,
 )
 environment.filters[_COUNTED] = _counted
-environment.filters.update(
-    {name: _bounded(name, _check_padding) for name in ("center", "batch", "slice")}
-)
-environment.filters["indent"] = _bounded("indent", _check_indent)
-environment.filters["wordwrap"] = _bounded("wordwrap", _check_wrapping)
-environment.globals["lipsum"] = _lipsum
-environment.filters["format"] = _bounded("format", _check_format)
-environment.filters["replace"] = _bounded("replace", _check_replacement)
+environment.globals["lipsum"] = lipsum
 lenient_environment = environment.overlay(undefined=jinja2.ChainableUndefined)

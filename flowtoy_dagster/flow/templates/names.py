@@ -136,6 +136,7 @@ def why_unset(variable: str) -> str:
 def _kind(value: Any) -> str:
     if value is None:
         return "null"
-    return {"str": "text", "int": "a number", "float": "a number", "bool": "true or false"}.get(
-        type(value).__name__, f"a {type(value).__name__}"
-    )
+    return {
+        "str": "text", "int": "a number", "float": "a number", "bool": "true or false",
+        "dict": "a mapping",
+    }.get(type(value).__name__, f"a {type(value).__name__}")

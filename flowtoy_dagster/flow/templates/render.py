@@ -7,6 +7,7 @@ gives the expression's value as it is; any other template gives text (language 6
 from __future__ import annotations
 
 import functools
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -24,6 +25,9 @@ from flowtoy_dagster.flow.templates.words.syntax_words import why_no_template
 __all__ = ["is_template", "parse", "render", "render_all", "text", "to_json"]
 
 _VALUE = "flowtoy_value"
+_HALF_CHARACTER = re.compile("[\ud800-\udfff]")
+"""What `'\\ud83d'` gives in a text of Jinja2's, where JSON puts two halves together."""
+_WHOLE_CHARACTER = "write the character itself, or '\\U' and its 8 digits"
 
 
 def is_template(value: Any) -> bool:
@@ -42,7 +46,13 @@ def parse(source: str) -> nodes.Template:
     Raises:
         jinja2.TemplateSyntaxError: it is not a template.
     """
-    return environment.parse(source)
+    tree = environment.parse(source)
+    if "\\u" in source:
+        for constant in tree.find_all(nodes.Const):
+            if isinstance(constant.value, str) and _HALF_CHARACTER.search(constant.value):
+                reason = f"a text has half a character; {_WHOLE_CHARACTER}"
+                raise jinja2.TemplateSyntaxError(reason, constant.lineno)
+    return tree
 
 
 @functools.lru_cache(maxsize=4096)
