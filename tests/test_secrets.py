@@ -135,6 +135,8 @@ def test_short_values_and_everyday_words_are_not_masked() -> None:
     # language 13.1
     assert list(texts_in(["abc", "abcd", 123456, True])) == ["abcd"]
     assert list(texts_in(123456)) == ["123456"]
+    assert list(texts_in({"pin": 10_000_000, "of": [-98765432]})) == ["10000000", "-98765432"]
+    assert list(texts_in([9_999_999, 12345678.5, True])) == []
     mask = Mask(["abc", "", "true", "Password", "localhost", "test"])
     assert not mask
     assert mask.text("abc true password") == "abc true password"

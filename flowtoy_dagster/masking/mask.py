@@ -44,6 +44,10 @@ _USERINFO = re.compile(
     rf"((?:[^\s/?#'\"]*|[^\s/?#'\":@\[]*{COLON_OF_USER}[^\s'\"]*))@", re.IGNORECASE
 )
 _ASSIGNED = re.compile(r"([A-Za-z][\w.-]*)[ ]?=[ ]?(\"[^\"]*\"|'[^']*'|[^\s;&,'\"#]+)")
+_LEAST_WITHIN = 10**7
+"""The least whole number within a secret mapping or list that is a secret too: seconds, counts and
+codes are often less.
+"""
 _LONE_USER = 16
 """Characters from which a user without a password in a URL of HTTP is a token."""
 
@@ -155,7 +159,8 @@ def _decoded(value: str) -> Iterator[str]:
 def texts_in(value: Any) -> Iterator[str]:
     """Every text of a value that is secret as a whole, if it is long enough to be masked.
 
-    A number is one only where it is the whole value; true and false never are.
+    A number is one where it is the whole value, or a long whole number within it; true and false
+    never are.
     """
     if isinstance(value, (int, float)) and not isinstance(value, bool):
         value = str(value)
@@ -173,6 +178,8 @@ def _all_texts(value: Any) -> Iterator[str]:
             yield from _all_texts(item)
     elif isinstance(value, str):
         yield value
+    elif isinstance(value, int) and abs(value) >= _LEAST_WITHIN:
+        yield str(value)
 
 
 def hide(value: Any) -> Any:

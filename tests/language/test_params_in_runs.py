@@ -194,3 +194,20 @@ def test_a_secret_number_is_hidden_in_every_text(
     # What steps give each other is whole.
     kept = [path for path in files_of(home) if "flowtoy-records" not in path.parts]
     assert [path for path in kept if holds(path, given)] == []
+
+
+# language 13.1
+def test_a_long_number_within_a_secret_mapping_is_hidden_in_texts(
+    write: Callable[..., Path], flowtoy: Callable[..., Any]
+) -> None:
+    flow = write("""
+        params: {account: {type: object, secret: true}}
+        flow:
+          - name: a
+            source: process
+            input: {command: [echo, "{{ params.account.iban }} for {{ params.account.days }} days"]}
+            output: [{name: line, value: stdout}]
+    """)
+    ran = flowtoy("run", flow, "--param", 'account={"iban": [7391512345], "days": 3600}')
+    assert ran.json["a"]["line"] == "[***] for 3600 days\n"
+    assert "7391512345" not in ran.stdout + ran.stderr
