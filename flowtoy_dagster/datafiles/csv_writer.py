@@ -36,6 +36,8 @@ def _cell(value: Any) -> str:
     if isinstance(value, bool):
         return "true" if value else "false"
     text = value if isinstance(value, str) else dumps(value).decode()
-    if text and text.strip() == text and not any(mark in text for mark in ',"\r\n'):
+    is_plain = text and text.strip() == text and not any(mark in text for mark in ',"\r\n')
+    # At the beginning of a file a byte order mark would be taken for that of the file.
+    if is_plain and not text.startswith("\ufeff"):
         return text
     return '"' + text.replace('"', '""') + '"'

@@ -122,7 +122,31 @@ def test_an_empty_folder_is_not_the_current_one(
     assert "the name of the folder is empty; . is the current one" in done.output
 
 
-@pytest.mark.parametrize("since", ["1y", "-1d", "soon", ""])
+@pytest.mark.parametrize(
+    ("arguments", "option"),
+    [
+        (["run", "f.yaml", "-o", ""], "-o"), (["run", "--output-file=", "f.yaml"], "--output-file"),
+        (["webui", "f.yaml", "--host", ""], "--host"), (["runs", "--flow", ""], "--flow"),
+        (["run", "f.yaml", "--env-file", ""], "--env-file"),
+        (["runs", "logs", "last", "a", "--item="], "--item"),
+        (["state", "reset", "f", "--item", ""], "--item"), (["worker", "--queue", ""], "--queue"),
+    ],
+)
+def test_an_option_with_an_empty_value_is_an_error(arguments: list[str], option: str) -> None:
+    with pytest.raises(UsageError) as told:
+        make_app()(arguments, standalone_mode=False)
+    assert str(told.value) == (
+        f"{option}: the value is empty; a variable of the shell may not be set"
+    )
+
+
+def test_what_is_empty_behind_a_flag_or_two_dashes_is_an_argument() -> None:
+    for arguments in (["validate", "--json", ""], ["runs", "logs", "--", "--item", ""]):
+        done = CliRunner(env={"TERM": "dumb"}).invoke(make_app(), arguments)
+        assert "the value is empty" not in done.output + str(done.exception)
+
+
+@pytest.mark.parametrize("since", ["1y", "-1d", "soon"])
 def test_a_span_that_is_none_says_what_to_write(since: str) -> None:
     reason = f"--since: '{since}' is not a span of time\n    write such as 30m, 12h"
     with pytest.raises(UsageError, match=reason):

@@ -56,6 +56,7 @@ CSV = {
     ),
     "one column that is null": ([[{"a": None}, {"a": 1}]], 'a\n""\n1\n'),
     "a name with a comma": ([[{"a,b": 1}]], '"a,b"\n1\n'),
+    "a name that begins as a file in UTF-8 may": ([[{"\ufeffid": 1}]], '"\ufeffid"\n1\n'),
     "no records": ([[]], ""),
 }
 

@@ -11,6 +11,7 @@ from typer.core import TyperCommand, TyperGroup
 
 from flowtoy_dagster.cli.completion.typed import TYPED, read_typed
 from flowtoy_dagster.cli.completion.zsh import complete_first_tab
+from flowtoy_dagster.cli.parser.empty_values import refuse_empty
 from flowtoy_dagster.cli.parser.flags import hide_types
 from flowtoy_dagster.cli.parser.usage import PARSER_ERROR, explain
 from flowtoy_dagster.entry_points import Kinds, KindUnusable, package_of
@@ -44,9 +45,11 @@ class CommandGroup(TyperGroup):
         """The command that is called, and its arguments.
 
         Raises:
-            UsageError: there is no such command.
+            UsageError: there is no such command; or an option's value is empty.
         """
         name = args[0]
+        if name in self.commands:
+            refuse_empty(self.commands[name], args[1:])
         if name in self.commands or name.startswith("-"):
             return super().resolve_command(ctx, args)
         raise _unknown(ctx, args, list(self.commands))
@@ -106,10 +109,12 @@ class Commands(TyperGroup):
         """The command that is called, and its arguments.
 
         Raises:
-            UsageError: it is a package's, and can't be used; or its name is misspelt.
+            UsageError: it is a package's, and can't be used; its name is misspelt; or an option's
+                value is empty.
         """
         name = args[0]
         if name in self.commands:
+            refuse_empty(self.commands[name], args[1:])
             return super().resolve_command(ctx, args)
         if name in COMMANDS.installed:
             reason = COMMANDS.why_unusable(name)
