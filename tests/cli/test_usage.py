@@ -63,7 +63,7 @@ def test_a_wrong_call_says_what_to_write(call: str) -> None:
 )  # fmt: skip
 def test_an_unknown_command_says_which_was_meant(call: str, meant: str) -> None:
     with pytest.raises(UsageError) as told:
-        make_app()(call.split(), standalone_mode=False)
+        make_app()(call.split(), "flowtoy", standalone_mode=False)
     message, hint = str(told.value).splitlines()
     assert message.startswith("no such command '")
     assert hint == f"    did you mean '{meant}'?"
@@ -72,7 +72,7 @@ def test_an_unknown_command_says_which_was_meant(call: str, meant: str) -> None:
 @pytest.mark.parametrize(("call", "group"), [("xyzzy", "flowtoy"), ("runs f.yaml", "flowtoy runs")])
 def test_a_command_that_is_like_none_leads_to_the_list(call: str, group: str) -> None:
     with pytest.raises(UsageError, match=f"'{group} --help' lists the commands"):
-        make_app()(call.split(), standalone_mode=False)
+        make_app()(call.split(), "flowtoy", standalone_mode=False)
 
 
 def test_what_people_type_for_commands_leads_to_commands() -> None:
@@ -93,12 +93,12 @@ def test_what_people_type_for_commands_leads_to_commands() -> None:
 )
 def test_a_malformed_expression_is_a_wrong_call(expression: str, reason: str) -> None:
     with pytest.raises(UsageError, match=re.escape(reason)):
-        make_app()(["eval", expression], standalone_mode=False)
+        make_app()(["eval", expression], "flowtoy", standalone_mode=False)
 
 
 def test_a_retry_of_a_file_says_that_the_run_comes_first() -> None:
     with pytest.raises(UsageError) as told:
-        make_app()(["retry", "f.yaml", "last:shop"], standalone_mode=False)
+        make_app()(["retry", "f.yaml", "last:shop"], "flowtoy", standalone_mode=False)
     assert str(told.value) == (
         "'f.yaml' is a file, and the run comes first\n    flowtoy retry last:shop f.yaml"
     )
@@ -134,7 +134,7 @@ def test_an_empty_folder_is_not_the_current_one(
 )
 def test_an_option_with_an_empty_value_is_an_error(arguments: list[str], option: str) -> None:
     with pytest.raises(UsageError) as told:
-        make_app()(arguments, standalone_mode=False)
+        make_app()(arguments, "flowtoy", standalone_mode=False)
     assert str(told.value) == (
         f"{option}: the value is empty; a variable of the shell may not be set"
     )
@@ -150,7 +150,7 @@ def test_what_is_empty_behind_a_flag_or_two_dashes_is_an_argument() -> None:
 def test_a_span_that_is_none_says_what_to_write(since: str) -> None:
     reason = f"--since: '{since}' is not a span of time\n    write such as 30m, 12h"
     with pytest.raises(UsageError, match=reason):
-        make_app()(["runs", "--since", since], standalone_mode=False)
+        make_app()(["runs", "--since", since], "flowtoy", standalone_mode=False)
 
 
 @pytest.mark.usefixtures("made_home")

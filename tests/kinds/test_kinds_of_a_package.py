@@ -180,7 +180,7 @@ assert load_flow(flow).runner.executor == "logged"
 assert load_flow({str(csv_package / "flow.yaml")!r})
 print("dagster" in sys.modules)
 from flowtoy_dagster.cli.app import make_app
-make_app()(["--help"], standalone_mode=False)
+make_app()(["--help"], "flowtoy", standalone_mode=False)
 print("dagster" in sys.modules, "flowtoy_csv.commands" in sys.modules)
 """
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True,
