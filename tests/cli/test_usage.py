@@ -13,6 +13,7 @@ import typer.main
 from typer.testing import CliRunner
 
 from flowtoy_dagster.cli.app import make_app
+from flowtoy_dagster.cli.parser.commands import COMMANDS
 from flowtoy_dagster.cli.parser.meanings import _MEANINGS
 from flowtoy_dagster.cli.shared.serving import Door
 from flowtoy_dagster.errors import UsageError
@@ -182,13 +183,28 @@ def test_spans_may_be_long(given: str, seconds: float) -> None:
 
 def test_a_command_imports_no_other_command() -> None:
     program = """
-import sys, typer.main
+import contextlib, io, sys, typer.main
 from flowtoy_dagster.cli.app import COMMANDS, app_for
+from flowtoy_dagster.errors import UsageError
 print(list(typer.main.get_command(app_for(["validate", "flow.yaml"])).commands))
-modules = {command.place.partition(":")[0] for command in COMMANDS.values()}
+modules = sorted({command.place.partition(":")[0] for command in COMMANDS.values()})
 print([name for name in modules if f"flowtoy_dagster.cli.{name}" in sys.modules])
-for others in ([], ["--help"], ["--debug", "run"], ["unknown"]):
-    assert set(typer.main.get_command(app_for(others)).commands) == set(COMMANDS), others
+for others in (["--help"], ["--version"], ["unknown"], ["--debug", "pools", "--help"]):
+    with contextlib.suppress(SystemExit, UsageError), contextlib.redirect_stdout(io.StringIO()):
+        app_for(others)(others, prog_name="flowtoy", standalone_mode=False)
+    print([name for name in modules if f"flowtoy_dagster.cli.{name}" in sys.modules])
 """
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
-    assert done.stdout.splitlines() == ["['validate']", "['validate']"], done.stderr
+    only, pools = "['validate']", "['pools', 'validate']"
+    assert done.stdout.splitlines() == [only, only, only, only, only, pools], done.stderr
+
+
+def test_the_list_of_commands_says_how_the_help_of_each_begins() -> None:
+    program = typer.main.get_command(make_app())
+    made = program.commands  # type: ignore[attr-defined]
+    assert list(COMMANDS) == program.list_commands(typer.Context(program))[: len(COMMANDS)]
+    for name, command in COMMANDS.items():
+        assert " ".join(made[name].help.split("\n\n")[0].split()) == command.summary
+        for other, member in command.members.items():
+            inner = made[name].commands[other]
+            assert " ".join(inner.help.split("\n\n")[0].split()) == member.summary

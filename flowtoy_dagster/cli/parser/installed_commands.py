@@ -11,6 +11,7 @@ from typer.core import TyperCommand, TyperGroup
 
 from flowtoy_dagster.cli.completion.typed import TYPED, read_typed
 from flowtoy_dagster.cli.completion.zsh import complete_first_tab
+from flowtoy_dagster.cli.parser.commands import COMMANDS as OWN
 from flowtoy_dagster.cli.parser.empty_values import refuse_empty
 from flowtoy_dagster.cli.parser.flags import hide_types
 from flowtoy_dagster.cli.parser.usage import PARSER_ERROR, explain
@@ -61,6 +62,10 @@ class Commands(TyperGroup):
     Help lists them without importing them. No package can take the place of a command of flowtoy's.
     """
 
+    def make(self, name: str) -> Any:
+        """One of flowtoy's own commands."""
+        raise NotImplementedError
+
     def main(self, *args: Any, **extra: Any) -> Any:
         """Call flowtoy, or complete a command line."""
         token = TYPED.set(read_typed())
@@ -73,13 +78,16 @@ class Commands(TyperGroup):
 
     def list_commands(self, ctx: Any) -> list[str]:
         """The names of all commands."""
-        return [*self.commands, *sorted(set(COMMANDS.installed) - set(self.commands))]
+        return [*OWN, *sorted(set(COMMANDS.installed) - set(OWN))]
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
-        """The command of that name; of a package's, what help shows."""
-        own = super().get_command(ctx, cmd_name)
-        if own is not None or cmd_name not in COMMANDS.installed:
-            return own
+        """The command of that name; where it is not imported, what help shows of it."""
+        made = super().get_command(ctx, cmd_name)
+        own = OWN.get(cmd_name)
+        if made is None and own is not None:
+            return TyperCommand(name=cmd_name, help=own.summary, rich_help_panel=own.group)
+        if made is not None or cmd_name not in COMMANDS.installed:
+            return made
         packages = sorted({package_of(point) for point in COMMANDS.installed[cmd_name]})
         text = f"From {' and '.join(packages)}; `flowtoy {cmd_name} --help` says more."
         return TyperCommand(name=cmd_name, help=text, rich_help_panel=_PANEL)
@@ -113,9 +121,11 @@ class Commands(TyperGroup):
                 value is empty.
         """
         name = args[0]
-        if name in self.commands:
-            refuse_empty(self.commands[name], args[1:])
-            return super().resolve_command(ctx, args)
+        if name in OWN:
+            command = self.commands.get(name) or self.make(name)
+            hide_types(command, ctx)
+            refuse_empty(command, args[1:])
+            return name, command, args[1:]
         if name in COMMANDS.installed:
             reason = COMMANDS.why_unusable(name)
             if reason is not None:
@@ -123,11 +133,11 @@ class Commands(TyperGroup):
             return name, COMMANDS[name], args[1:]
         if name.startswith("-"):
             return super().resolve_command(ctx, args)
-        raise _unknown(ctx, args, [*self.commands, *COMMANDS.installed])
+        raise _unknown(ctx, args, self.list_commands(ctx))
 
 
 def _unknown(ctx: Any, args: list[str], own: list[str]) -> UsageError:
     from flowtoy_dagster.cli.parser.meanings import no_such_command
 
     group = " ".join(["flowtoy", *ctx.command_path.split()[1:]])
-    return no_such_command(args[0], group, own, ctx.find_root().obj or (), args[1:])
+    return no_such_command(args[0], group, own, OWN, args[1:])
