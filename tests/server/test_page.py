@@ -122,6 +122,77 @@ def test_the_page_tells_of_tolerated_failures_and_of_cursors(
     expect(page.locator("#panel dl")).to_contain_text("cursor3 → 7, stored")
 
 
+def held(page: Any, address: str) -> list[Any]:
+    """The requests to an address, none of which goes on by itself."""
+    asked: list[Any] = []
+
+    def hold(route: Any) -> None:
+        asked.append(route)
+
+    page.route(address, hold)
+    return asked
+
+
+def test_outputs_that_come_late_take_no_other_parts_place(
+    serving: Callable[..., Any], write: Callable[..., Path], open_page: Callable[..., Any],
+) -> None:
+    from playwright.sync_api import expect
+
+    served = serving("serve", write(
+        """\
+        runner: {executor: in_process}
+        flow:
+          - name: a
+            source: {type: process, command: [echo, hi]}
+            output: [{name: line, value: stdout}]
+        """
+    ), "--port", "0")
+    page = open_page(served.page("/flow"), 1280, "light")
+    expect(page.locator("#state-word")).to_have_text("succeeded")
+    asked = held(page, "**/outputs?step=a")
+    state_of(page, "a").locator("button").click()
+    expect(page.get_by_role("tab", name="Outputs")).to_have_attribute("aria-selected", "true")
+    while not asked:
+        page.wait_for_timeout(20)
+    page.get_by_role("tab", name="About").click()
+    with page.expect_response("**/outputs?step=a"):
+        asked[0].continue_()
+    page.wait_for_timeout(100)
+    expect(page.locator("#panel dl")).to_contain_text("outputsline")
+    page.unroute("**/outputs?step=a")
+    page.get_by_role("tab", name="Outputs").click()
+    expect(page.locator("#panel pre")).to_contain_text('"line": "hi\\n"')
+
+
+def test_a_form_that_comes_late_takes_no_other_forms_place(
+    serving: Callable[..., Any], write: Callable[..., Path], open_page: Callable[..., Any],
+) -> None:
+    from playwright.sync_api import expect
+
+    served = serving("webui", write(
+        """\
+        params: {city: Basel}
+        flow: [{name: a, source: {type: process, command: [echo, "{{ params.city }}"]}}]
+        """
+    ), "--port", "0")
+    page = open_page(served.page("/flow"), 1280, "light")
+    expect(page.locator("#state-word")).to_have_text("succeeded")
+    asked = held(page, "**/form*")
+    for count in (1, 2):
+        page.locator("#again").click()
+        while len(asked) < count:
+            page.wait_for_timeout(20)
+        if count == 1:
+            page.keyboard.press("Escape")
+    waiting = page.locator("#form p.quiet")
+    with page.expect_response("**/form*"):
+        asked[0].continue_()
+    page.wait_for_timeout(100)
+    expect(waiting).to_have_text("…")
+    asked[1].continue_()
+    expect(page.locator("#form input").first).to_have_value("Basel")
+
+
 def test_the_page_tells_when_the_run_can_no_longer_be_reached(
     serving: Callable[..., Any], write: Callable[..., Path], tmp_path: Path, browser: Any
 ) -> None:

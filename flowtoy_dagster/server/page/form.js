@@ -13,13 +13,16 @@ export async function openForm(address, run, open) {
   const dialog = $("form");
   const title = make("h2", "", "Run again");
   title.id = "form-title";
-  dialog.replaceChildren(title, make("p", "quiet", "…"));
+  const waiting = make("p", "quiet", "…");
+  dialog.replaceChildren(title, waiting);
   dialog.showModal();
   try {
     const { params, now } = await askJson(address);
+    if (!waiting.isConnected) return; // it was closed, and opened for another run
     dialog.replaceChildren(title, new Form(params, now, run, open).element);
     dialog.querySelector("input, select, textarea, button.first")?.focus();
   } catch (error) {
+    if (!waiting.isConnected) return;
     dialog.replaceChildren(title, make("p", "outage", `The parameters can't be read: ${error.message}`), buttons());
   }
 }

@@ -190,7 +190,9 @@ export class Panel {
       this.#body.append(make("p", "quiet", why[step.state] ?? "The outputs are here when the step has succeeded."));
       return;
     }
-    const place = this.#body;
+    // In a place of their own: when they come, something else may be shown.
+    const place = make("div", "values");
+    this.#body.append(place);
     readOutputs(this.#partOf("outputs", { step: this.step }), place).catch((error) => {
       place.replaceChildren(make("p", "quiet", `The outputs can't be read: ${error.message}`));
     });
