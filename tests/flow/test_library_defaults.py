@@ -63,6 +63,25 @@ TEMPLATES: dict[str, list[tuple[str, Any]]] = {
         ("{{ '%r' | format([true]) }}", "[True]"), ("{{ [true] | pprint }}", "[True]"),
         ("{{ '%a' % 'é' }}", "'\\xe9'"), ("{{ '{!a}'.format(true) }}", "True"),
     ],
+    "case": [
+        ("{{ ['aB', 'ab', 'aB'] | unique }}", ["aB", "ab"]),
+        ("{{ ['aB', 'ab'] | unique(case_sensitive=false) }}", ["aB"]),
+        ("{{ [{'k': 'a'}, {'k': 'A'}] | groupby('k') | map(attribute='grouper') }}", ["A", "a"]),
+        ("{{ [{'k': 'a'}, {'k': 'A'}] | groupby('k', case_sensitive=false) | length }}", 1),
+        ("{{ [{'k': 1}, {}] | groupby('k', 0) | map(attribute='grouper') }}", [0, 1]),
+        ("{{ ['b', 'A'] | sort }}", ["A", "b"]), ("{{ ['a', 'B'] | min }}", "a"),
+        ("{{ ['a', 'B'] | sort(case_sensitive=true) }}", ["B", "a"]),
+        ("{{ ['a', 'B'] | max(case_sensitive=true) }}", "a"),
+        ("{{ {'b': 1, 'A': 2} | dictsort }}", [["A", 2], ["b", 1]]),
+    ],
+    "the same": [
+        ("{{ [1, true, 1.0, 0, false] | unique }}", [1, True, 0, False]),
+        ("{{ [{'a': 1}, {'a': 1.0}, {'a': true}, [1], [true], [1]] | unique }}",
+         [{"a": 1}, {"a": True}, [1], [True]]),
+        ("{{ [{'a': 1, 'b': 2}, {'b': 2, 'a': 1}] | unique }}", [{"a": 1, "b": 2}]),
+        ("{{ [{'a': 'x'}, {'a': 'X'}, {'a': 'x'}] | unique(attribute='a') | length }}", 2),
+        ("{{ [none, '', 'null', none] | unique }}", [None, "", "null"]),
+    ],
     "no number": [
         ("{{ 'x' | int }}", 0), ("{{ 'x' | int(-1) }}", -1), ("{{ '1.5' | int }}", 1),
         ("{{ 'x' | float }}", 0.0),
@@ -74,6 +93,12 @@ TEMPLATES: dict[str, list[tuple[str, Any]]] = {
     "iterators": [
         ("{{ rows | map('string') }}", ["1", "2"]), ("{{ rows | select('odd') }}", [1]),
         ("{{ range(2) }}", [0, 1]), ("{{ {'a': 1}.items() }}", [["a", 1]]),
+        ("{{ rows | select('gt', 5) | length }}", 0), ("{{ (rows | map('string'))[1] }}", "2"),
+        ("{{ 'some' if rows | select('gt', 5) else 'none' }}", "none"),
+        ("{{ (rows | rejectattr('x', 'undefined')) == [] }}", True),
+        ("{{ (rows | reverse)[0] }}{{ rows | batch(1) | length }}{{ rows | slice(2) | length }}",
+         "222"),
+        ("{{ ({'a': 1} | items)[0] }}", ["a", 1]), ("{{ rows | selectattr('x') is true }}", False),
     ],
     "values that are not data": [
         ("{{ s.upper }}", Wrong("it is not data")), ("{{ namespace(a=1) }}", Wrong("not data")),

@@ -27,6 +27,7 @@ from flowtoy_dagster.flow.templates import bounds
 from flowtoy_dagster.flow.templates.file_records import file_records
 from flowtoy_dagster.flow.templates.filters.bounded import lipsum, within_bounds
 from flowtoy_dagster.flow.templates.filters.formats import filling, format_filter, percent
+from flowtoy_dagster.flow.templates.filters.lists import of_lists
 from flowtoy_dagster.flow.templates.filters.texts import of_texts
 from flowtoy_dagster.flow.templates.jmespath_runtime import Expression
 from flowtoy_dagster.flow.templates.names import Missing, Names
@@ -313,6 +314,7 @@ def _counted(context: Context, items: Any) -> Any:
 environment = Environment(undefined=Missing, finalize=_finalize, keep_trailing_newline=True)
 environment.filters.update(within_bounds(environment.filters))
 environment.filters.update(of_texts(environment.filters))
+environment.filters.update(of_lists(environment.filters))
 environment.filters.update(
     format=format_filter,
     fromjson=_fromjson,
