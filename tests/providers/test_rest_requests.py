@@ -9,6 +9,7 @@ from loopback import Server, answer, call, serving
 from pydantic import ValidationError
 
 from flowtoy_dagster.flow.schema.models import OutputConfig
+from flowtoy_dagster.flow.templates.render import render
 from flowtoy_dagster.providers.base import ProviderResult
 from flowtoy_dagster.providers.kinds import PROVIDERS
 from flowtoy_dagster.providers.rest import urls
@@ -52,6 +53,19 @@ def test_credentials_of_a_url_are_utf8(server: Server, userinfo: str, pair: byte
     expected = "Basic " + base64.b64encode(pair).decode()
     assert server.request.headers["authorization"] == expected
     assert result.meta["url"] == server.url + "/"
+
+
+@pytest.mark.parametrize(
+    ("value", "sent"),
+    [
+        ("a/b", "a%2Fb"), ("a/../c", "a%2F..%2Fc"), ("x?y=1", "x%3Fy%3D1"), ("x#z", "x%23z"),
+        ("ü ö", "%C3%BC%20%C3%B6"), ("%41", "%2541"), ("a%2Fb", "a%252Fb"), (True, "true"),
+    ],
+)  # fmt: skip
+def test_a_quoted_value_is_one_part_of_the_path(server: Server, value: object, sent: str) -> None:
+    part = render("{{ id | urlencode | replace('/', '%2F') }}", {"id": value})
+    call(url=f"{server.url}/of/{part}/end")
+    assert server.request.target == f"/of/{sent}/end"
 
 
 def test_a_token_beyond_ascii_is_sent_as_utf8(server: Server) -> None:
