@@ -20,11 +20,14 @@ _LOST = (asyncio.CancelledError, OSError)
 class _WithoutLostConnections(logging.Filter):
     """Leaves out that a connection is lost: a run reports it itself, once and without a traceback.
 
-    Dask's client tries to connect again until it is closed, and logs that it was interrupted then.
+    Dask's client tries to connect again until it is closed, and logs that it was interrupted then,
+    or that it has given up.
     """
 
     def filter(self, record: logging.LogRecord) -> bool:
         """Whether a record is about something else."""
+        if str(record.msg).startswith("Failed to reconnect to scheduler"):
+            return False
         kind = record.exc_info[0] if record.exc_info else None
         return kind is None or not issubclass(kind, _LOST)
 
