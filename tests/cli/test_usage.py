@@ -15,6 +15,7 @@ from typer.testing import CliRunner
 from flowtoy_dagster.cli.app import make_app
 from flowtoy_dagster.cli.parser.commands import COMMANDS
 from flowtoy_dagster.cli.parser.meanings import _MEANINGS
+from flowtoy_dagster.cli.parser.overwritten_files import refuse_overwriting
 from flowtoy_dagster.cli.shared.serving import Door
 from flowtoy_dagster.errors import UsageError
 from flowtoy_dagster.flow.schema.durations import seconds_of_span
@@ -139,6 +140,44 @@ def test_an_option_with_an_empty_value_is_an_error(arguments: list[str], option:
     assert str(told.value) == (
         f"{option}: the value is empty; a variable of the shell may not be set"
     )
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        "run flow.yaml -o flow.yaml", "run a.yaml ./flow.yaml --output-file=flow.yaml",
+        "run -oflow.yaml flow.yaml -q", "run flow.yaml -o linked", "run -o flow.yaml -- flow.yaml",
+        "run a.yaml --params-file values -o values", "run a.yaml --env-file=values -o ./values",
+        "retry last flow.yaml -o flow.yaml", "serve flow.yaml --address-file flow.yaml",
+        "webui flow.yaml --address-file flow.yaml", "test flow.yaml --junit flow.yaml",
+        "test . --junit flow.yaml", "tui flow.yaml --address-file linked --status-port 0",
+    ],
+)
+def test_no_option_writes_over_what_the_command_reads(
+    call: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "flow.yaml").write_text("flow: []\n")
+    (tmp_path / "values").write_text("a: 1\n")
+    (tmp_path / "linked").symlink_to("flow.yaml")
+    with pytest.raises(UsageError, match="is read by this command, and would be overwritten"):
+        make_app()(call.split(), "flowtoy", standalone_mode=False)
+
+
+@pytest.mark.parametrize(
+    "call",
+    ["run flow.yaml -o out.json", "run flow.yaml -o values", "test . --junit results.xml",
+     "retry values -o values", "run flow.yaml -o -", "run flow.yaml -o /dev/null"],
+)  # fmt: skip
+def test_other_files_may_be_written_over(
+    call: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "flow.yaml").write_text("flow: []\n")
+    (tmp_path / "values").write_text("a: 1\n")
+    commands = typer.main.get_command(make_app()).commands  # type: ignore[attr-defined]
+    name, *arguments = call.split()
+    refuse_overwriting(commands[name], arguments)
 
 
 def test_what_is_empty_behind_a_flag_or_two_dashes_is_an_argument() -> None:

@@ -14,6 +14,7 @@ from flowtoy_dagster.cli.completion.zsh import complete_first_tab
 from flowtoy_dagster.cli.parser.commands import COMMANDS as OWN
 from flowtoy_dagster.cli.parser.empty_values import refuse_empty
 from flowtoy_dagster.cli.parser.flags import hide_types
+from flowtoy_dagster.cli.parser.overwritten_files import refuse_overwriting
 from flowtoy_dagster.cli.parser.usage import PARSER_ERROR, explain
 from flowtoy_dagster.entry_points import Kinds, KindUnusable, package_of
 from flowtoy_dagster.errors import UsageError
@@ -46,11 +47,11 @@ class CommandGroup(TyperGroup):
         """The command that is called, and its arguments.
 
         Raises:
-            UsageError: there is no such command; or an option's value is empty.
+            UsageError: there is no such command; or its arguments can't be meant.
         """
         name = args[0]
         if name in self.commands:
-            refuse_empty(self.commands[name], args[1:])
+            _check(self.commands[name], args[1:])
         if name in self.commands or name.startswith("-"):
             return super().resolve_command(ctx, args)
         raise _unknown(ctx, args, list(self.commands))
@@ -117,14 +118,14 @@ class Commands(TyperGroup):
         """The command that is called, and its arguments.
 
         Raises:
-            UsageError: it is a package's, and can't be used; its name is misspelt; or an option's
-                value is empty.
+            UsageError: it is a package's, and can't be used; its name is misspelt; or its
+                arguments can't be meant.
         """
         name = args[0]
         if name in OWN:
             command = self.commands.get(name) or self.make(name)
             hide_types(command, ctx)
-            refuse_empty(command, args[1:])
+            _check(command, args[1:])
             return name, command, args[1:]
         if name in COMMANDS.installed:
             reason = COMMANDS.why_unusable(name)
@@ -134,6 +135,11 @@ class Commands(TyperGroup):
         if name.startswith("-"):
             return super().resolve_command(ctx, args)
         raise _unknown(ctx, args, self.list_commands(ctx))
+
+
+def _check(command: Any, arguments: list[str]) -> None:
+    refuse_empty(command, arguments)
+    refuse_overwriting(command, arguments)
 
 
 def _unknown(ctx: Any, args: list[str], own: list[str]) -> UsageError:
