@@ -6,11 +6,12 @@ its valid fields, so that one mistake hides no other.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
-from pydantic import ValidationError
+from pydantic import ValidationError, create_model
 
 from flowtoy_dagster.flow.compile.catalog import Finding
 from flowtoy_dagster.flow.compile.diagnostics import Diagnostics
@@ -33,6 +34,8 @@ BROKEN_SOURCE = "<broken>"
 UNKNOWN_TYPE = "<unknown>"
 _FILES = frozenset({"include", "includes", "import", "imports", "extends"})
 """Keys under which other tools have the files that belong to a file."""
+_OF_THE_WHOLE = ("name", "description", "tags", "runner")
+"""The keys at the top that are no lists of parts."""
 _NO_STEP = "'flow' must hold at least one step"
 
 
@@ -133,16 +136,19 @@ def _hint_on_top(key: str, known: Sequence[str]) -> str:
     return nearest(key, known).hint
 
 
+@functools.cache
+def _model_of_the_whole() -> type[Strict]:
+    """What `FlowConfig` says of the whole flow; to build all of it would take twice the time."""
+    fields = FlowConfig.model_fields
+    keys: dict[str, Any] = {key: (fields[key].annotation, fields[key]) for key in _OF_THE_WHOLE}
+    return create_model("WholeConfig", __base__=Strict, **keys)
+
+
 def _read_top(draft: Draft, raw: dict[str, Any]) -> None:
-    given = {
-        key: raw[key]
-        for key in ("name", "description", "tags", "runner")
-        if raw.get(key) is not None
-    }
+    given = {key: raw[key] for key in _OF_THE_WHOLE if raw.get(key) is not None}
     given.setdefault("name", draft.document.default_name)
-    placeholder = {"flow": [{"name": "step", "source": BROKEN_SOURCE}]}
     try:
-        FlowConfig.model_validate({**given, **placeholder}, context=STATIC)
+        _model_of_the_whole().model_validate(given, context=STATIC)
     except ValidationError as error:
         draft.problems.invalid(error, (), FlowConfig)
         given = {k: v for k, v in given.items() if k not in _fields_of(error)}
