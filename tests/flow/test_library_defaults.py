@@ -13,8 +13,10 @@ from flowtoy_dagster.cli.shared.options import UsageError, load_env_files
 from flowtoy_dagster.errors import ConfigError, TemplateError
 from flowtoy_dagster.flow.files.nodes import Node
 from flowtoy_dagster.flow.files.yaml_reader import read_document
+from flowtoy_dagster.flow.param_values import bind
 from flowtoy_dagster.flow.templates.jinja import search
 from flowtoy_dagster.flow.templates.render import render
+from flowtoy_dagster.json_text import JsonError, loads
 from flowtoy_dagster.loader import load_flow
 
 PAGE = Path(__file__).parents[2] / "docs" / "reference" / "library-defaults.md"
@@ -192,6 +194,22 @@ VARIABLES: dict[str, list[tuple[str, Any]]] = {
     ],
 }  # fmt: skip
 
+DATA: dict[str, list[tuple[str, Any]]] = {
+    "digits": [
+        ("123456789012345678901234567890", 123456789012345678901234567890),
+        ("0.1000000000000000055511151231257827", 0.1), ("1.0", 1.0), ("-0", 0),
+    ],
+    "numbers that JSON or a float can't hold": [
+        (text, Wrong(".")) for text in ("NaN", "[Infinity]", "1e999", "+1", "01", ".5")
+    ],
+    "characters": [
+        ('\ufeff"é"', "é"), (r'"\ud83d\ude00"', "😀"), (r'"\ud83d"', Wrong("surrogate")),
+        ('"\udce9"', Wrong("UTF-8")),
+    ],
+    "levels": [("[" * 200 + "]" * 200, None), ("[" * 201 + "]" * 201, Wrong("200 levels"))],
+    "a key twice in an object": [('{"a": 1, "a": 2}', {"a": 2})],
+}  # fmt: skip
+
 
 def rows(table: dict[str, list[tuple[str, Any]]]) -> Any:
     cases = [
@@ -202,7 +220,7 @@ def rows(table: dict[str, list[tuple[str, Any]]]) -> Any:
 
 def test_every_row_of_the_page_is_tested() -> None:
     titles = re.findall(r"^\| (.+?) \|", PAGE.read_text(encoding="utf-8"), re.MULTILINE)
-    tested = [*TEMPLATES, *EXPRESSIONS, *FILES, "encoding", *VARIABLES]
+    tested = [*TEMPLATES, *EXPRESSIONS, *FILES, "encoding", *VARIABLES, *DATA]
     assert [title for title in titles if title != "what"] == tested
 
 
@@ -270,3 +288,21 @@ def test_dotenv(
     else:
         load_env_files([path])
         assert os.environ.get("V") == expected
+
+
+@rows(DATA)
+def test_json(written: str, expected: Any) -> None:
+    data = written.encode("utf-8", "surrogateescape")
+    if isinstance(expected, Wrong):
+        with pytest.raises(JsonError, match=expected):
+            loads(data)
+    elif expected is None:
+        assert str(loads(data)) == written
+    else:
+        assert (loads(data), type(loads(data))) == (expected, type(expected))
+
+
+def test_a_key_twice_in_parameters_is_an_error() -> None:
+    flow = {"params": {"p": {"type": "object"}}, "flow": [{"name": "a", "source": "env"}]}
+    with pytest.raises(ConfigError, match="the key 'a' is given twice"):
+        bind(load_flow(flow), texts=['p={"a": 1, "a": 2}'])

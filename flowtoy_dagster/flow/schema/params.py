@@ -152,6 +152,8 @@ class Param:
                 hint = _IN_JSON.get(kind, "")
                 given = "" if self.secret else f", got {show(text)}"
                 raise ValueError(f"expected {_EXPECTED[kind]}{hint}{given}") from None
+        if kind in _IN_JSON:
+            loads(text, unique_keys=True)
         problem = self.why_not(value)
         if problem is not None:
             raise ValueError(problem)
