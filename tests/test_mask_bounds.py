@@ -44,9 +44,10 @@ def test_what_is_public_is_no_secret() -> None:
 @pytest.mark.parametrize(
     ("value", "texts"),
     [(True, []), (False, []), (1234, ["1234"]), (12.5, ["12.5"]), (123, []), (None, []),
-     ({"a": ["tok-0123", 12345678, True]}, ["tok-0123"])],
+     ({"a": ["tok-0123", 1234567, 12345678.5, True]}, ["tok-0123"]),
+     ({"a": [12345678, {"b": -12345678}]}, ["12345678", "-12345678"])],
 )
-def test_a_number_is_secret_only_as_the_whole_value(value: object, texts: list[str]) -> None:
+def test_a_number_is_secret_as_the_whole_value_or_where_it_is_long(value: object, texts: list[str]) -> None:
     assert list(texts_in(value)) == texts
 
 
