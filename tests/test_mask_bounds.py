@@ -47,7 +47,9 @@ def test_what_is_public_is_no_secret() -> None:
      ({"a": ["tok-0123", 1234567, 12345678.5, True]}, ["tok-0123"]),
      ({"a": [12345678, {"b": -12345678}]}, ["12345678", "-12345678"])],
 )
-def test_a_number_is_secret_as_the_whole_value_or_where_it_is_long(value: object, texts: list[str]) -> None:
+def test_a_number_is_secret_as_the_whole_value_or_where_it_is_long(
+    value: object, texts: list[str]
+) -> None:
     assert list(texts_in(value)) == texts
 
 
