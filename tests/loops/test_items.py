@@ -113,6 +113,10 @@ def test_an_item_has_retries_and_a_timeout_of_its_own(
     done = repeat(["a", "b"], **step)
     assert done.outcome.error is None, done.outcome.error
     assert [item.attempts for item in done.items] == [1, 3]
+    # language 18.8
+    done = repeat(["a", "b"], **shell("true"), when="item == 'b'")
+    assert done.states == ["skipped", "succeeded"]
+    assert [item.attempts for item in done.items] == [0, 1]
 
     slow = shell('[ "$1" = 1 ] && exec sleep 600; true', "{{ item }}",
                  timeout="{{ 2 if item == 1 else 500 }}")

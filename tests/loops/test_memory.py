@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-MANY, LARGE = 300, 1_000_000
+FEW, MANY, LARGE = 100, 300, 1_000_000
 
 
 def peak(flow: Path) -> int:
@@ -42,5 +42,6 @@ def test_the_values_of_items_are_not_kept_in_memory(
             f"{count}.yaml",
         )
 
-    # Each item's thread needs memory for its own value; many items need no more than some.
-    assert peak(flow(MANY)) - peak(flow(20)) < MANY * LARGE / 4
+    # Each item's thread needs memory for its own value, and the allocator keeps some of what was
+    # freed: 40 MB more after 100 items than after 20, and little more after 900.
+    assert peak(flow(MANY)) - peak(flow(FEW)) < (MANY - FEW) * LARGE / 2

@@ -245,7 +245,7 @@ class _Repetition:
                 state="succeeded", outputs=outcome.outputs, call=call, cursor=context.work.cursor
             )
         if isinstance(outcome, Skipped):
-            return make(state="skipped", error=outcome.reason)
+            return make(state="skipped", error=outcome.reason, attempts=0)
         return make(state="failed", error=outcome.reason)
 
 
