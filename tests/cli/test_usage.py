@@ -142,6 +142,15 @@ def test_an_option_with_an_empty_value_is_an_error(arguments: list[str], option:
     )
 
 
+@pytest.fixture
+def files_to_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A working directory with a flow, a link to it, and values."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "flow.yaml").write_text("flow: []\n")
+    (tmp_path / "linked").symlink_to("flow.yaml")
+    (tmp_path / "values").write_text("a: 1\n")
+
+
 @pytest.mark.parametrize(
     "call",
     [
@@ -153,13 +162,8 @@ def test_an_option_with_an_empty_value_is_an_error(arguments: list[str], option:
         "test . --junit flow.yaml", "tui flow.yaml --address-file linked --status-port 0",
     ],
 )
-def test_no_option_writes_over_what_the_command_reads(
-    call: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "flow.yaml").write_text("flow: []\n")
-    (tmp_path / "values").write_text("a: 1\n")
-    (tmp_path / "linked").symlink_to("flow.yaml")
+@pytest.mark.usefixtures("files_to_read")
+def test_no_option_writes_over_what_the_command_reads(call: str) -> None:
     with pytest.raises(UsageError, match="is read by this command, and would be overwritten"):
         make_app()(call.split(), "flowtoy", standalone_mode=False)
 
@@ -169,12 +173,8 @@ def test_no_option_writes_over_what_the_command_reads(
     ["run flow.yaml -o out.json", "run flow.yaml -o values", "test . --junit results.xml",
      "retry values -o values", "run flow.yaml -o -", "run flow.yaml -o /dev/null"],
 )  # fmt: skip
-def test_other_files_may_be_written_over(
-    call: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "flow.yaml").write_text("flow: []\n")
-    (tmp_path / "values").write_text("a: 1\n")
+@pytest.mark.usefixtures("files_to_read")
+def test_other_files_may_be_written_over(call: str) -> None:
     commands = typer.main.get_command(make_app()).commands  # type: ignore[attr-defined]
     name, *arguments = call.split()
     refuse_overwriting(commands[name], arguments)
