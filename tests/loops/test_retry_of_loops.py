@@ -160,6 +160,29 @@ def test_items_of_another_call_are_not_reused(counting: Counting, made_home: Pat
     assert done.status.steps["details"].items.reused == 2
 
 
+def test_an_item_whose_output_knows_a_changed_value_is_not_reused(
+    counting: Counting, made_home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # language 15.5, 18.9
+    def config() -> Any:
+        value = "{{ result.path }} {{ params.rate }} {{ env.RATE }} {{ item }} {{ run.id[:0] }}"
+        output = [{"name": "path", "value": value}]
+        return {"params": {"rate": 2}, **flow(counting.url, count=2, output=output)}
+
+    monkeypatch.setenv("RATE", "2")
+    counting.fails = {"/items/1"}
+    run_flow(config(), 4)
+    plan, again = retry()
+    assert plan.lines()[1] == "details  1 of 2 reused, 1 run"
+    assert again.status.steps["details"].items.reused == 1
+    counting.fails = set()
+    monkeypatch.setenv("RATE", "3")
+    _, third = retry(params=["rate=4"])
+    assert third.outputs["details"] == {"path": ["/items/0 4 3 0 ", "/items/1 4 3 1 "]}
+    _, fourth = retry(from_step="details")
+    assert fourth.outputs["details"] == third.outputs["details"]
+
+
 def test_a_step_that_succeeded_although_items_failed_is_not_run_again(
     counting: Counting, made_home: Path
 ) -> None:

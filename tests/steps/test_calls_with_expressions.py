@@ -9,7 +9,7 @@ import pytest
 
 from flowtoy_dagster.loader import load_flow
 from flowtoy_dagster.providers.rest.pages.expressions import bound
-from flowtoy_dagster.steps.loops.for_each import call_hash, written_facts
+from flowtoy_dagster.steps.loops.item_call import ItemCalls
 from flowtoy_dagster.testing.environment import TestEnvironment
 from flowtoy_dagster.testing.mocks import Mock, Mocks
 from flowtoy_dagster.testing.run import FlowRun
@@ -44,7 +44,8 @@ def test_an_item_whose_call_has_an_expression_is_known_again() -> None:
 
     def hash_of(scope: dict[str, Any], actions: Any = ACTIONS) -> str:
         work = SimpleNamespace(configuration=bound({"response_actions": actions}, scope), payload=1)
-        return call_hash(cast(Any, SimpleNamespace(step=step, work=work)), written_facts(step))
+        context = SimpleNamespace(step=step, work=work, scope=scope)
+        return ItemCalls(step, scope).hash_of(cast(Any, context))
 
     first = hash_of({"env": {"A": "1"}})
     assert first

@@ -3,21 +3,17 @@
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import functools
-import hashlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 from flowtoy_dagster.errors import StepError
-from flowtoy_dagster.flow.graph import Step
-from flowtoy_dagster.json_text import JsonError, dumps, dumps_checked
-from flowtoy_dagster.providers.kind import what_counts
+from flowtoy_dagster.json_text import dumps_checked
 from flowtoy_dagster.steps.chain import Failed, Outcome, Skipped, Succeeded
 from flowtoy_dagster.steps.context import StepContext, Work
 from flowtoy_dagster.steps.keys.incremental import begin_again
 from flowtoy_dagster.steps.keys.when import check_needs
+from flowtoy_dagster.steps.loops.item_call import ItemCalls
 from flowtoy_dagster.steps.loops.item_list import MOST_ITEMS, ItemList, list_items
 from flowtoy_dagster.steps.loops.item_output import ItemOutput, LineOutput
 from flowtoy_dagster.steps.loops.item_queue import ItemQueue
@@ -30,7 +26,6 @@ from flowtoy_dagster.steps.state.timing import Time
 from flowtoy_dagster.steps.words import one_line
 
 CANCELLED = "the run was cancelled"
-_HASH_LENGTH = 32
 _LONGEST_KEY = 80
 """Characters of a key that a message shows."""
 
@@ -95,7 +90,7 @@ class _Repetition:
         # What ends the loop ends the waits and the calls of its items, too.
         self._host = replace(context.host, cancelled=context.loop.stopping)
         self._in_a_row = 0
-        self._written = written_facts(context.step)
+        self._calls = ItemCalls(context.step, context.scope)
         self._has_secrets = context.step.prints_secrets
 
     def run(self) -> Outcome:
@@ -219,7 +214,7 @@ class _Repetition:
             )
         except StepError:
             return None  # its attempt will fail for the same reason
-        if begun is None or call_hash(context, self._written) != earlier.call:
+        if begun is None or self._calls.hash_of(context) != earlier.call:
             return None
         if (stale := why_stale(context.step, earlier.outputs)) is not None:
             told = f"item {shown_key(earlier.key)} runs again: {stale}"
@@ -240,51 +235,13 @@ class _Repetition:
             printed=printed,
         )
         if isinstance(outcome, Succeeded):
-            call = call_hash(context, self._written)
+            call = self._calls.hash_of(context)
             return make(
                 state="succeeded", outputs=outcome.outputs, call=call, cursor=context.work.cursor
             )
         if isinstance(outcome, Skipped):
             return make(state="skipped", error=outcome.reason, attempts=0)
         return make(state="failed", error=outcome.reason)
-
-
-def written_facts(step: Step) -> list[Any]:
-    """What of a step, as written, decides about the results of its items: see `call_hash`."""
-    facts: list[Any] = [[output.model_dump(mode="json") for output in step.outputs]]
-    if step.incremental is not None:
-        facts.append(step.incremental.model_dump(mode="json", warnings=False, exclude={"commit"}))
-    return facts
-
-
-def call_hash(context: StepContext, written: Sequence[Any]) -> str:
-    """A hash of what an attempt calls and of the outputs that it takes out of the answer.
-
-    Where the step has a cursor, it is also of where that is read.
-
-    Args:
-        context: the attempt, whose call is rendered.
-        written: the `written_facts` of its step.
-
-    Returns:
-        an empty text where JSON can't hold what is called.
-    """
-    work = context.work
-    called = [context.step.source.type, _compared(work.configuration), work.payload]
-    try:
-        text = dumps([*called, *written])
-    except JsonError:
-        return ""
-    return hashlib.sha256(text).hexdigest()[:_HASH_LENGTH]
-
-
-def _compared(value: Any) -> Any:
-    """A configuration with plain data in place of what templates were made of."""
-    if isinstance(value, Mapping):
-        return {key: _compared(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_compared(item) for item in value]
-    return _compared(what_counts(value)) if dataclasses.is_dataclass(value) else value
 
 
 def told_failures(counts: ItemCounts) -> str:
