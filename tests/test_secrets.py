@@ -199,6 +199,20 @@ def forms(value: str) -> dict[str, str]:
 
 
 # language 13.2
+@pytest.mark.parametrize("taken", ["latin-1", "cp1252"])
+@pytest.mark.parametrize("secret", ["schlüssel-4711-geheim", "pä", "pass€word", "日本語のひみつ"])
+def test_a_secret_in_utf8_that_was_read_as_latin_1_is_masked(secret: str, taken: str) -> None:
+    # Servers read the headers of a request so, and echo them.
+    secret += "-key"
+    seen = secret.encode().decode(taken, "replace")
+    mask = Mask([secret])
+    for written in (seen, json.dumps(seen)[1:-1], urllib.parse.quote(seen)):
+        assert mask.text(f"bad key {written}, None") == "bad key ***, None"
+    encoded = base64.b64encode(seen.encode()).decode()
+    assert encoded[:-4] not in mask.text(f"as {encoded}")
+
+
+# language 13.2
 @pytest.mark.parametrize("name", ["a", "of", "bot", "robo"])
 def test_a_password_of_a_registry_is_masked_in_base64_of_base64(name: str) -> None:
     pair = base64.b64encode(f"{name}:{SECRET}".encode()).decode()

@@ -109,7 +109,9 @@ def _encodings(text: str) -> set[bytes]:
         with contextlib.suppress(UnicodeEncodeError):
             octets = text.encode(encoding, errors)
             found |= {octets, octets.decode("utf-8", "replace").encode()}
-    return found
+    # Servers read headers as Latin-1, and what comes of that is written as UTF-8 again.
+    octets = text.encode("utf-8", "surrogatepass")
+    return found | {octets.decode(taken, "replace").encode() for taken in ("latin-1", "cp1252")}
 
 
 def _wide(text: str) -> set[bytes]:
