@@ -211,3 +211,30 @@ def test_a_long_number_within_a_secret_mapping_is_hidden_in_texts(
     ran = flowtoy("run", flow, "--param", 'account={"iban": [7391512345], "days": 3600}')
     assert ran.json["a"]["line"] == "[***] for 3600 days\n"
     assert "7391512345" not in ran.stdout + ran.stderr
+
+
+# language 15.2, 15.3
+@pytest.mark.parametrize("executor", ["warm", "in_process", "multiprocess"])
+def test_a_number_keeps_its_digits(
+    write: Callable[..., Path], flowtoy: Callable[..., Any], executor: str
+) -> None:
+    flow = write(f"""
+        runner: {{executor: {executor}}}
+        params:
+          given: {{type: number}}
+          default: {{type: number, default: 9007199254740993}}
+          share: {{type: number, default: 5}}
+          ratio: {{type: number, default: 2.50}}
+        flow:
+          - name: a
+            source: {{type: process, command: [cat], pass_to: stdin}}
+            input: {{type: value, value: "{{{{ params }}}}"}}
+            output: [{{name: seen, type: json}}]
+    """)
+    ran = flowtoy("run", flow, "-j", "--param", "given=-123456789012345678901")
+    seen = ran.json["a"]["seen"]
+    assert seen == {"given": -123456789012345678901, "default": 9007199254740993, "share": 5,
+                    "ratio": 2.5}  # fmt: skip
+    assert {type(seen[name]) for name in ("given", "default", "share")} == {int}
+    again = flowtoy("retry", "last", "--from", "a", "-j")
+    assert again.json["a"]["seen"] == seen

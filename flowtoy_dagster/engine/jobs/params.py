@@ -49,6 +49,8 @@ def params_resource(flow: Flow, job_name: str, mask: Mask) -> dict[str, dg.Resou
 
     def open_params(context: dg.InitResourceContext) -> Callable[[], Flow]:
         run, instance, public = context.run, context.instance, dict(context.resource_config)
+        given = _config_of(run) if run is not None else {}
+        public = {name: _exact(flow.params[name], value, given) for name, value in public.items()}
 
         def load() -> Flow:
             if run is None or instance is None:
@@ -106,9 +108,26 @@ def with_values_of(flow: Flow, run: dg.DagsterRun, instance: dg.DagsterInstance)
     """A flow with the values that a run was made with."""
     if not flow.params:
         return flow
+    return _with_values(flow, _config_of(run), run, instance)
+
+
+def _config_of(run: dg.DagsterRun) -> Mapping[str, Any]:
+    """What a run was given for its parameters, as it was written."""
     resources: Any = run.run_config.get("resources") or {}
-    public = (resources.get(PARAMS) or {}).get("config") or {}
-    return _with_values(flow, public, run, instance)
+    return (resources.get(PARAMS) or {}).get("config") or {}
+
+
+def _exact(param: Param, value: Any, given: Mapping[str, Any]) -> Any:
+    """A value with all its digits: Dagster makes a float of every number of a type with fractions.
+
+    Args:
+        param: whose value it is.
+        value: as Dagster has it.
+        given: what the run was given, by the names of parameters.
+    """
+    written = given.get(param.name, param.config.default)
+    is_whole = isinstance(written, int) and not isinstance(written, bool)
+    return written if is_whole and isinstance(value, float) else value
 
 
 def _with_values(
