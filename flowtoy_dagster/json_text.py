@@ -49,6 +49,11 @@ class JsonError(ValueError):
         super().__init__(f"{why} (at {path})" if path else why)
 
 
+def in_line(error: JsonError) -> str:
+    """What is wrong with a text that is one line of many, of which the number is told already."""
+    return str(error).replace("line 1 column", "character")
+
+
 def loads(written: bytes | bytearray | str, *, unique_keys: bool = False) -> Any:
     """The value in a JSON text.
 

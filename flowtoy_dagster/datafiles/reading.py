@@ -14,7 +14,7 @@ from typing import Any, BinaryIO, cast, overload
 
 from flowtoy_dagster.datafiles.facts import FileFacts, open_unchanged
 from flowtoy_dagster.datafiles.places import PlaceError, missing_package
-from flowtoy_dagster.json_text import JsonError, dumps, loads
+from flowtoy_dagster.json_text import JsonError, dumps, in_line, loads
 
 _ROWS = 5_000
 
@@ -88,7 +88,7 @@ def _record(facts: FileFacts, line: bytes, number: int) -> Any:
         return loads(line)
     except JsonError as error:
         where = f"line {number:,} of the file '{facts.path}'"
-        raise PlaceError(f"{where} is not JSON: {error}") from None
+        raise PlaceError(f"{where} is not JSON: {in_line(error)}") from None
 
 
 def _as_lines(facts: FileFacts) -> BinaryIO:

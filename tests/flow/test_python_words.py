@@ -90,6 +90,7 @@ def test_no_method_shows_python(value: type) -> None:
         ("{{ 5 is in 'abc' }}", "'in' looks for a text in a text, not for a number"),
         ("{{ [1] | map(1) | list }}", "there is no filter '1'"),
         ("{{ 'a' | b64decode }}", "b64decode: the text is not base64"),
+        ("{{ 'é' | b64decode }}", "b64decode: the text is not base64"),
         ("{{ '/w==' | b64decode }}", "b64decode: what the base64 holds is not text in UTF-8"),
         ("{{ ('%c' % 55357) | b64encode }}", "the text has half a character"),
         ("{{ ('%c' % 55357) | urlencode }}", "the text has half a character"),

@@ -212,3 +212,20 @@ def test_the_status_document_tells_of_items_and_is_read_back(made_home: Path) ->
     document["run_id"] = 1
     jsonschema.validate(document, json.loads(SCHEMA.read_text()))
     assert read_status(document).steps["each"].items == done.status.steps["each"].items
+
+
+def test_a_file_whose_records_are_damaged_fails_the_step_with_its_line(made_home: Path) -> None:
+    # language 18.1, 20.2
+    script = """printf '{"a": 1}\\n{"a":' > "$FLOWTOY_OUTPUTS/x.jsonl" """
+    done = run_flow({
+        "runner": {"executor": "in_process"},
+        "flow": [
+            {"name": "file", "source": {"type": "process", "command": ["sh", "-c", script]},
+             "output": [{"name": "f", "type": "file", "value": "x.jsonl", "format": "jsonl"}]},
+            {"name": "each", "for_each": "{{ flows.file.f }}",
+             "source": {"type": "process", "command": ["echo", "{{ item.a }}"]}},
+        ],
+    }, 2)  # fmt: skip
+    error = done.status.steps["each"].error or ""
+    assert error.startswith("for_each: line 2 of the file '")
+    assert error.endswith("' is not JSON: unexpected end of data at character 6")

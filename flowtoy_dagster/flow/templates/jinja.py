@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import binascii
 import functools
 import json
 import math
@@ -255,10 +254,10 @@ def _b64encode(value: Any) -> str:
 def _b64decode(value: Any) -> str:
     try:
         return base64.b64decode(text(value), validate=True).decode()
-    except binascii.Error:
-        raise TemplateError("b64decode: the text is not base64") from None
     except UnicodeDecodeError:
         raise TemplateError("b64decode: what the base64 holds is not text in UTF-8") from None
+    except ValueError:
+        raise TemplateError("b64decode: the text is not base64") from None
 
 
 class ShellQuoted(str):

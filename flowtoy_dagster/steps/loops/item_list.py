@@ -64,10 +64,17 @@ class ItemList:
             more: what `loop` has besides its place.
         """
         loop = {"index": index + 1, "index0": index, "length": len(self.values), **more}
-        names = {self.settings.name: self.values[index], LOOP: Names(loop, _why_not_in_loop)}
+        value = self._value(index)
+        names = {self.settings.name: value, LOOP: Names(loop, _why_not_in_loop)}
         if self.settings.batch is not None:
-            names[BATCH] = self.values[index]
+            names[BATCH] = value
         return names
+
+    def _value(self, index: int) -> Any:
+        try:
+            return self.values[index]
+        except PlaceError as error:  # a record of a file is read when it is needed
+            raise StepError(f"for_each: {error}") from None
 
 
 def list_items(

@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal, get_args
 
 from pydantic import BeforeValidator
 
-from flowtoy_dagster.json_text import JsonError, loads
+from flowtoy_dagster.json_text import JsonError, in_line, loads
 from flowtoy_dagster.providers.rest.content import Answer
 from flowtoy_dagster.providers.rest.network.compression import CodingError, decoded
 
@@ -105,7 +105,8 @@ def _json_lines(text: str) -> Iterator[Any]:
             try:
                 yield loads(line)
             except JsonError as error:
-                raise BodyError(f"line {number} of the answer is not JSON: {error}") from None
+                told = f"line {number} of the answer is not JSON: {in_line(error)}"
+                raise BodyError(told) from None
 
 
 def _csv_rows(text: str) -> Iterator[dict[str, str]]:
