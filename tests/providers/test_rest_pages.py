@@ -94,6 +94,16 @@ READ = {
         "offset", TOTAL, "total", 1, [], odd={1: paged.body({"items": [], "total": 0})},
         more=ITEMS,
     ),
+    "offset with a filter that leaves some out": Read(
+        "offset", OFFSET, "empty_page", 4, ALL[1:], more={"data_selector": "items[?id != `0`]"}
+    ),
+    "offset with a filter that leaves a page empty, and a total": Read(
+        "offset", TOTAL, "total", 3, ALL[13:],
+        more={"data_selector": "items[?id > `12`].{id: id} | [0:100]"},
+    ),
+    "page numbers with a filter that leaves all out": Read(
+        "page", PAGE, "empty_page", 4, [], more={"data_selector": "items[?id < `0`] || `[]`"}
+    ),
     "page numbers end with an empty page": Read("page", PAGE, "empty_page", 4, more=ITEMS),
     "page numbers with a total": Read(
         "page", {**PAGE, "total_path": "pages"}, "total", 3, more=ITEMS
@@ -243,6 +253,11 @@ FAILS = {
     "a server that ignores the page": Fails(
         "page", {**PAGE, "page_param": "p"}, "page 10: the last 10 pages have the same records: "
         "the server seems to ignore what asks for the next page", requests=10,
+    ),
+    "a server that ignores the page, all of which a filter leaves out": Fails(
+        "page", {**PAGE, "page_param": "p"}, "page 10: the last 10 pages have the same records: "
+        "the server seems to ignore what asks for the next page", requests=10,
+        more={"data_selector": "items[?id < `0`]"},
     ),
     "link to another host": Fails(
         "link", LINK, "page 1: its link to the next page leads to another host, "

@@ -217,6 +217,11 @@ def search(expression: str, data: Any) -> Any:
         raise TemplateError(f"jmespath '{expression}': {message}") from None
 
 
+def unfiltered(expression: str, data: Any) -> Any:
+    """What the first filter of an expression, which `search` has taken, is applied to."""
+    return _compiled_jmespath(expression).unfiltered(data)
+
+
 def _jmespath(value: Any, expression: str) -> Any:
     return search(expression, native(value))
 

@@ -147,8 +147,21 @@ class Expression:
         """What it finds in data; raises JMESPathError or one of Python's own errors."""
         if self._mistake is not None:
             raise exceptions.JMESPathError(self._mistake)
-        options = visitor.Options(custom_functions=_Functions())
-        return _Interpreter(options).visit(self.tree, data)
+        return _visited(self.tree, data)
+
+    def unfiltered(self, data: Any) -> Any:
+        """What its first filter (`items[?active]`) is applied to; None where it has none."""
+        node = self.tree
+        while node["type"] != "filter_projection":
+            first = next(iter(node.get("children", ())), None)
+            if not isinstance(first, dict):
+                return None
+            node = first
+        return _visited(node["children"][0], data)
+
+
+def _visited(tree: Any, data: Any) -> Any:
+    return _Interpreter(visitor.Options(custom_functions=_Functions())).visit(tree, data)
 
 
 def _wrong_calls(node: Any) -> Iterator[str]:

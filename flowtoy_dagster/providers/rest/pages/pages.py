@@ -50,6 +50,7 @@ class Page:
         number: from 1.
         data: the data of the answer.
         records: its records.
+        size: how many the server gave, before a filter of 'data_selector'.
         headers: of the answer.
         url: where it came from, after redirects.
         first_url: where the first page was asked for.
@@ -59,6 +60,7 @@ class Page:
     number: int
     data: Any
     records: list[Any]
+    size: int
     headers: Mapping[str, str]
     url: str
     first_url: str
@@ -117,7 +119,7 @@ class Paginator(Strict):
                 return "stop_when"
             if more is False:
                 return "has_more"
-            if not page.records and self._ends_when_empty(more):
+            if not page.size and self._ends_when_empty(more):
                 return "empty_page"
             try:
                 request = inner.send(page)
@@ -169,14 +171,15 @@ class _Circle:
 
     def __init__(self) -> None:
         self._seen: dict[str, int] = {}
-        self._last: list[Any] = []
+        self._last: Any = None
         self._alike = 1
 
     def check_records(self, page: Page) -> None:
         """Raise PageError where page after page has the same records."""
-        same = bool(page.records) and page.records == self._last
+        held = page.records or page.data
+        same = bool(page.size) and held == self._last
         self._alike = self._alike + 1 if same else 1
-        self._last = page.records
+        self._last = held
         if self._alike >= _ALIKE:
             raise PageError(
                 f"the last {_ALIKE} pages have the same records: the server seems to ignore what "

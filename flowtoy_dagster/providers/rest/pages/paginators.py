@@ -272,9 +272,9 @@ class Offset(_Counted):
         while True:
             page = yield self._request(at)
             total.update(page)
-            at += len(page.records) or self.limit
-            read += len(page.records)
-            if page.records:
+            at += page.size or self.limit
+            read += page.size
+            if page.size:
                 total.check(self.offset + read, "records")
             if at >= total.value:
                 if self.offset + read < total.value:
@@ -322,7 +322,7 @@ class PageNumber(_Counted):
             page = yield PageRequest(None, params, body)
             total.update(page)
             read = number - self.base_page + 1
-            if page.records:
+            if page.size:
                 total.check(read, "pages with records")
             if read >= total.value:
                 return "total"

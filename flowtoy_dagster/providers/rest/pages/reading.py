@@ -69,10 +69,12 @@ class Reader:
             records.add(page.records)
 
     def _page(self, result: ProviderResult, number: int) -> Page:
+        records = self.selector.records(result.data)
         return Page(
             number=number,
             data=result.data,
-            records=self.selector.records(result.data),
+            records=records,
+            size=self.selector.size(result.data, records),
             headers=result.meta["headers"],
             url=result.meta["url"],
             first_url=self.first_url,

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from jmespath import parser
 
 from flowtoy_dagster.flow.files.suggestions import show
+from flowtoy_dagster.flow.templates.jinja import unfiltered
 from flowtoy_dagster.providers.rest.pages.paths import PageError, find, keys_of
 
 
@@ -52,6 +53,16 @@ class Selector:
         self._key = found[0]
         records: list[Any] = data[self._key]
         return records
+
+    def size(self, data: Any, records: Sequence[Any]) -> int:
+        """How many records the server gave: a filter in the path leaves some of them out.
+
+        Args:
+            data: of a page.
+            records: what `records` found in it.
+        """
+        given = unfiltered(self._path, data) if self._path is not None else None
+        return len(given if isinstance(given, list) else records)
 
 
 def _selected(path: str, data: Any) -> list[Any]:
