@@ -18,6 +18,8 @@ _EXACT = 1 << 53
 """Integers up to here are floats without loss."""
 _DEEPEST = 98
 """Levels of nesting that readers of Parquet take, such as pyarrow's own."""
+_OTHER_FORMAT = "write 'format: jsonl'"
+_AS_TEXT = "make it text by 'value', such as to_string(…)"
 _LEVELS = {"a list": 2, "a mapping": 1}
 _SCALARS = {bool: "true or false", int: "a number", float: "a number", str: "text"}
 
@@ -61,15 +63,15 @@ class Shape:
         elif self.kind != kind:
             raise FormatError(
                 f"'{path}' is {kind} in record {record:,} and {self.kind} in record "
-                f"{self.record:,}; a column has one type: make it one by 'value', such as "
-                "to_string(…), or write 'format: jsonl'"
+                f"{self.record:,}; a column has one type",
+                _OTHER_FORMAT, by_value="make it one by 'value', such as to_string(…)",
             )
         level += _LEVELS.get(kind, 0)
         if level > _DEEPEST:
             raise FormatError(
                 f"'{path[:40]}…' has more lists and mappings within "
-                f"each other in record {record:,} than Parquet can hold; make it text by 'value', "
-                "such as to_string(…), or write 'format: jsonl'"
+                f"each other in record {record:,} than Parquet can hold",
+                _OTHER_FORMAT, by_value=_AS_TEXT,
             )
         if kind == "a number":
             self._look_at_number(value, record, path)
@@ -93,8 +95,7 @@ class Shape:
         else:
             return
         raise FormatError(
-            f"'{path}' has {what} (record {record:,}); make it text by 'value', such as "
-            "to_string(…), or write 'format: jsonl'"
+            f"'{path}' has {what} (record {record:,})", _OTHER_FORMAT, by_value=_AS_TEXT
         )
 
     def arrow(self) -> pa.DataType:

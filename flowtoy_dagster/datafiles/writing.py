@@ -17,7 +17,31 @@ _BATCH_BYTES = 8 << 20
 
 
 class FormatError(ValueError):
-    """Records can't be written in a format; says which, and why."""
+    """Records can't be written in a format; says which, and why.
+
+    Args:
+        reason: why.
+        fixes: what to do, one way or the other.
+        by_value: what may be done besides where the output's 'value' selects records.
+    """
+
+    def __init__(self, reason: str, *fixes: str, by_value: str | None = None) -> None:
+        self._reason = reason
+        self._fixes = fixes
+        self._by_value = by_value
+        super().__init__(self.told(selects=True))
+
+    def told(self, *, selects: bool) -> str:
+        """The reason and what to do.
+
+        Args:
+            selects: whether the output's 'value' selects records. Else it names a file of a
+                command, whose records are what it prints.
+        """
+        ways = list(self._fixes)
+        if self._by_value is not None:
+            ways.append(self._by_value if selects else "change what the command prints")
+        return f"{self._reason}; {', or '.join(ways)}" if ways else self._reason
 
 
 class RecordWriter(ABC):
@@ -103,8 +127,8 @@ class TableWriter(RecordWriter):
             new = [key for key in record if key not in self.columns]
             if new and self._fixed:
                 raise FormatError(
-                    f"record {self.count:,} has the key '{new[0]}', which 'columns' does not list; "
-                    "list it, or select other keys by 'value'"
+                    f"record {self.count:,} has the key '{new[0]}', which 'columns' does not list",
+                    "list it", by_value="select other keys by 'value'",
                 )
             self.columns.update(dict.fromkeys(map(str, new)))
             self.look(record)

@@ -124,7 +124,7 @@ def test_what_a_command_prints(run_source: Run) -> None:
 @pytest.mark.parametrize(
     ("printed", "why"),
     [
-        ('{"items": []}', "not a list of records; 'value' says where they are"),
+        ('{"items": []}', "not a list of records; change what the command prints"),
         ("text", "not a list of records; 'format: raw' takes it as it is"),
         ("7", "not a list of records"),
     ],

@@ -91,7 +91,8 @@ class FileSink(Sink):
         except StepError:
             raise
         except FormatError as error:
-            raise StepError(f"output '{name}': {error}") from None
+            told = error.told(selects=not self.task.names_files)
+            raise StepError(f"output '{name}': {told}") from None
         except PlaceError as error:
             raise StepError(f"output '{name}': the file can't be written: {error}") from None
         except Exception as error:  # noqa: BLE001 - whatever a file system raises
@@ -171,9 +172,11 @@ class RecordSink(FileSink):
             )
         if isinstance(data, list):
             return data
-        hint = "; 'value' says where they are" if isinstance(data, dict) else ""
-        hint = "; 'format: raw' takes it as it is" if isinstance(data, str) else hint
-        raise FormatError(f"what the step gives is not a list of records{hint}")
+        reason = "what the step gives is not a list of records"
+        if isinstance(data, str):
+            raise FormatError(reason, "'format: raw' takes it as it is")
+        hint = "'value' says where they are" if isinstance(data, dict) else None
+        raise FormatError(reason, by_value=hint)
 
     def finish(self, result: ResultView, is_read: bool) -> Any:
         with self.reasons():
