@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import pickle
+from pathlib import Path
 
 import pytest
 
@@ -18,6 +19,7 @@ from flowtoy_dagster.errors import (
     TemplateError,
     UsageError,
 )
+from flowtoy_dagster.loader import load_flow
 
 PLAIN = Problem("wrong", Location("f.yaml", 3, 5), "do right", order=30)
 EARLIER = Problem("also wrong", Location("f.yaml", 1, 2), order=10)
@@ -78,3 +80,24 @@ def test_every_error_is_in_the_tree_and_has_an_exit_code() -> None:
     assert codes["RunError"] == codes["StepError"] == codes["TemplateError"] == 1
     assert codes["RunInterrupted"] == 130
     assert all(name in (errors.__doc__ or "") for name in codes)
+
+
+# language 1.5
+@pytest.mark.parametrize(
+    ("written", "place"),
+    [
+        ('"a\\n\\n{{ nope }}"', "5:16"), ("'a\n\n        {{ nope }}'", "5:16"),
+        (">\n        a\n\n        {{ nope }}", "5:16"), ("a\n\n        {{ nope }}", "5:16"),
+        ("|\n        a\n\n        {{ nope }}", "8:1"), ("a {{ nope }}", "5:16"),
+    ],
+    ids=["escaped", "quoted", "folded", "plain", "literal", "one line"],
+)
+def test_a_name_in_a_text_of_several_lines_has_a_place_that_is_right(
+    tmp_path: Path, written: str, place: str
+) -> None:
+    file = tmp_path / "f.yaml"
+    before = "flow:\n  - name: a\n    source:\n      type: process\n      command: "
+    file.write_text(f"{before}{written}\n")
+    with pytest.raises(ConfigError) as told:
+        load_flow(file)
+    assert f"f.yaml:{place}: 'nope' is not a name" in str(told.value)

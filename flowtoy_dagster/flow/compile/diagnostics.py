@@ -133,10 +133,9 @@ class Diagnostics:
         place = mark.location
         if place.file == NO_FILE:
             return None
-        if line is not None and mark.block:
+        # Elsewhere lines are folded, or written as '\\n': the value's own place is told.
+        if line is not None and mark.is_literal:
             return Location(place.file, place.line + line, 1)
-        if line is not None and line > 1:
-            return Location(place.file, place.line + line - 1, 1)
         return place
 
     def _add(self, problem: Problem, to: list[Problem]) -> None:

@@ -18,11 +18,17 @@ KeyPath = tuple[str | int, ...]
 
 @dataclass(frozen=True)
 class Mark:
-    """A location with its position in reading order over all files."""
+    """A location with its position in reading order over all files.
+
+    Attributes:
+        location: the place.
+        order: the position.
+        is_literal: whether it is that of a `|` block, each line of which is one of its text.
+    """
 
     location: Location
     order: int
-    block: bool = False
+    is_literal: bool = False
 
 
 @dataclass(frozen=True)

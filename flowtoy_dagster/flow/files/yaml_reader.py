@@ -138,8 +138,8 @@ class _Builder:
 
     def mark(self, node: yaml.Node) -> Mark:
         start = node.start_mark
-        block = isinstance(node, yaml.ScalarNode) and node.style in ("|", ">")
-        return Mark(self._place(start), self.first_order + start.index, block)
+        is_literal = isinstance(node, yaml.ScalarNode) and node.style == "|"
+        return Mark(self._place(start), self.first_order + start.index, is_literal)
 
     def _place(self, mark: yaml.Mark) -> Location:
         return Location(self.file, mark.line + 1, mark.column + 1)
