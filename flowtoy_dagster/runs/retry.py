@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import math
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -18,7 +19,7 @@ from flowtoy_dagster.engine.jobs.dagster_names import step_keys
 from flowtoy_dagster.engine.jobs.events.loops import told_counts
 from flowtoy_dagster.engine.jobs.recordings.of_run import is_replay
 from flowtoy_dagster.engine.jobs.reuse import reusable_runs
-from flowtoy_dagster.errors import UsageError
+from flowtoy_dagster.errors import RunError, UsageError
 from flowtoy_dagster.flow.files.suggestions import nearest
 from flowtoy_dagster.flow.graph import Flow, Step, Values, steps_after
 from flowtoy_dagster.flow.param_values import bind
@@ -134,6 +135,7 @@ def plan_retry(
     before = history.flow(parent, to_run=flow is None)
     chosen = bind(flow or before, texts=params, files=params_files, before=before.values)
     changed = differences(before, chosen)
+    changed |= _earlier_differences(history, parent, chosen, changed)
     status = history.status(parent, before)
     reasons = _first_reasons(history, parent, chosen, status, changed)
     first = _first_step(chosen, from_step)
@@ -147,6 +149,35 @@ def plan_retry(
     _check_reasons(reasons, parent, skipped)
     reusing = _reusable_items(history, parent, chosen, set(reasons) - fresh)
     return RetryPlan(parent, chosen, reasons, changed, frozenset(skipped), reusing)
+
+
+def _earlier_differences(
+    history: History, parent: dg.DagsterRun, flow: Flow, known: Collection[str]
+) -> dict[str, tuple[str, ...]]:
+    """The differences to an earlier run, of the steps that the parent took from it.
+
+    `flowtoy run --only` takes them although they differ.
+
+    Args:
+        history: the home of the runs.
+        parent: the run that is retried.
+        flow: what is run.
+        known: steps whose differences are known.
+    """
+    keys, origins = step_keys(step.name for step in flow.steps), history.origins(parent)
+    taken: dict[str, list[str]] = {}
+    for step in flow.steps:
+        run_id = origins.of(keys[step.name])
+        if step.name not in known and run_id != parent.run_id:
+            taken.setdefault(run_id, []).append(step.name)
+    found: dict[str, tuple[str, ...]] = {}
+    for run_id, names in taken.items():
+        run = history.instance.get_run_by_id(run_id)
+        if run is not None:
+            with contextlib.suppress(RunError):  # its configuration is gone
+                then = differences(history.flow(run), flow)
+                found |= {name: then[name] for name in names if name in then}
+    return found
 
 
 def _first_step(flow: Flow, name: str | None) -> set[str]:

@@ -11,6 +11,7 @@ import pytest
 from flowtoy_dagster import UsageError, load_flow, run_flow
 from flowtoy_dagster.cli.run import Wanted
 from flowtoy_dagster.runs.history import History
+from flowtoy_dagster.runs.retry import plan_retry, retry_run
 from flowtoy_dagster.runs.run import FlowRun, start
 from flowtoy_dagster.runs.selection.only import Selection, select
 from flowtoy_dagster.store.cursors import cursors_of
@@ -140,3 +141,26 @@ def test_names_after_the_first_are_no_files(flowtoy: Callable[..., Any], tmp_pat
     assert done.stderr == (
         "there is no file 'b'\n    for several steps, repeat the option: --only b\n"
     )
+
+
+def test_a_retry_runs_again_what_was_taken_although_it_differs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, home: Path
+) -> None:
+    # language 15.5
+    monkeypatch.chdir(tmp_path)
+    Path("flow.yaml").write_text(FLOW)
+    Path("table").write_text('[{"id": 1}]')
+    run_flow("flow.yaml")
+    called()
+    with History() as history:
+        run(history, look(history, ["load"], "last", "word=bye"))
+        assert called() == ["load"]
+        Path("ok").touch()
+        plan = plan_retry(history, history.find("last"))
+        assert plan.reasons["text"] == "it differs from what ran"
+        assert any("bye" in line for line in plan.differences["text"])
+        assert "rows" not in plan.reasons
+        done = retry_run(history, plan, 1)
+        assert done.outputs["load"] == {"said": "bye 1\n\n"}
+        plan = plan_retry(history, history.find("last"), from_step="report")
+        assert dict(plan.differences) == {}
