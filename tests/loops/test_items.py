@@ -154,6 +154,8 @@ def test_after_too_many_failures_in_a_row_the_rest_is_not_tried(
         "stopped after 3 failures in a row: 2 of 8 were not tried; 5 of 8 failed; the first is '0'"
     )
     assert done.errors[-1] == "it was not tried: stopped after 3 failures in a row"
+    done = repeat({"in": [1, 2], "max_failures": "100%", "stop_after": 2}, **shell("exit 1"))
+    assert (done.outcome.error or "").startswith("2 failures in a row; 2 of 2 failed; the first")
     done = repeat({"in": [0] * 30, "stop_after": 0, "concurrency": 1}, **step)
     assert set(done.states) == {"failed"}
 

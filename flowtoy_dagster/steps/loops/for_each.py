@@ -26,6 +26,7 @@ from flowtoy_dagster.steps.state.timing import Time
 from flowtoy_dagster.steps.words import one_line
 
 CANCELLED = "the run was cancelled"
+_STOPPED = "stopped after "
 _LONGEST_KEY = 80
 """Characters of a key that a message shows."""
 
@@ -90,6 +91,7 @@ class _Repetition:
         # What ends the loop ends the waits and the calls of its items, too.
         self._host = replace(context.host, cancelled=context.loop.stopping)
         self._in_a_row = 0
+        self._has_left = False
         self._calls = ItemCalls(context.step, context.scope)
         self._has_secrets = context.step.prints_secrets
 
@@ -105,6 +107,7 @@ class _Repetition:
         queue.run(min(int(threads), self.loop.most or MOST_ITEMS))
         if queue.stopped is not None:
             for index in queue.left():
+                self._has_left = True
                 reason = f"it was not tried: {queue.stopped}"
                 self._keep(ItemResult(index, self.items.key(index), "skipped", reason))
         self.loop.log.end()
@@ -130,8 +133,10 @@ class _Repetition:
             first = self.loop.progress.failures[0]
             told += f"; the first is {shown_key(self.context.mask.text(first.key))}: {first.error}"
         if stopped is not None:
-            left = f"{counts.skipped:,} of {counts.total:,} were not tried"
-            return Failed(f"{stopped}: {left}; {told}", "items")
+            left = f": {counts.skipped:,} of {counts.total:,} were not tried"
+            if not self._has_left:  # the last of all items had begun
+                stopped, left = stopped.removeprefix(_STOPPED), ""
+            return Failed(f"{stopped}{left}; {told}", "items")
         if not self.items.settings.tolerates(counts.failed, counts.total):
             return Failed(told, "items")
         names = [output.name for output in self.context.step.outputs]
@@ -154,7 +159,7 @@ class _Repetition:
         elif not result.reused:
             self._in_a_row = 0
         most = int(self.items.settings.stop_after)
-        return f"stopped after {most} failures in a row" if 0 < most <= self._in_a_row else None
+        return f"{_STOPPED}{most} failures in a row" if 0 < most <= self._in_a_row else None
 
     def _keep(self, result: ItemResult) -> None:
         """Append a result, with what must be hidden of it where nothing else knows that."""
