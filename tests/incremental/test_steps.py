@@ -9,8 +9,9 @@ from typing import Any
 
 import pytest
 
+from flowtoy_dagster.flow.schema.incremental import IncrementalConfig
 from flowtoy_dagster.steps.attempts import StepOutcome
-from flowtoy_dagster.steps.state.cursors import StoredCursor
+from flowtoy_dagster.steps.state.cursors import CursorTracker, StoredCursor
 from flowtoy_dagster.steps.state.mask import StepMask
 from flowtoy_dagster.store.cursors import CursorStore, DamagedCursor, DamagedCursorError
 
@@ -131,6 +132,19 @@ def test_records_without_a_value_are_kept_or_left_out(read: Read) -> None:
     assert (excluded.outputs["rows"], value_of(excluded)) == ([{"at": 1}], 1)
     held = read({"n": 1, "rows": rows}, cursor_path="at", on_cursor_value_missing="exclude")
     assert held.outputs["rows"] == {"n": 1, "rows": [{"at": 1}]}
+
+
+@pytest.mark.parametrize(
+    ("missing", "then"), [("exclude", "all are left out"), ("include", "the value stays as it is")]
+)
+def test_a_path_that_is_in_no_record_is_told(missing: Any, then: str) -> None:
+    config = IncrementalConfig(cursor_path="att", on_cursor_value_missing=missing)
+    tracker = CursorTracker(config, 3)
+    assert tracker.doubt is None
+    tracker.take([{"at": 1}, {"at": 2}])
+    assert tracker.doubt == f"'att' is in none of the 2 records: {then}"
+    tracker.take([{"att": 5}])
+    assert (tracker.doubt, tracker.value) == (None, 5)
 
 
 @pytest.mark.parametrize(

@@ -139,7 +139,8 @@ def behind(value: Scalar, lag: Lag, sign: int) -> Scalar:
         moment = _moment(value)
         if moment is None:
             raise CursorError(
-                f"'lag' can't be applied to {shown(value)}: it is neither a number nor ISO 8601"
+                f"'lag' can't be applied to {shown(value)}: it is neither a number nor a time such "
+                "as 2026-01-31 or 2026-01-31T08:30:00Z"
             )
         return _written(moment, lag.amount * sign, sign)
     step = lag.amount

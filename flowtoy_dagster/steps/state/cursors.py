@@ -139,6 +139,7 @@ class CursorTracker:
         self._stored = stored
         self._latest = stored
         self._count = 0
+        self._has_found = False
         self._doubt: tuple[Scalar, Scalar] | None = None
 
     @property
@@ -148,7 +149,10 @@ class CursorTracker:
 
     @property
     def doubt(self) -> str | None:
-        """Why the order of the values is hardly what was meant; None where nothing says so."""
+        """Why the values are hardly what was meant; None where nothing says so."""
+        if self._count and not self._has_found:
+            then = "all are left out" if self._missing == "exclude" else "the value stays as it is"
+            return f"'{self._path}' is in none of the {self._count:,} records: {then}"
         if self._doubt is None:
             return None
         if self._is_secret:
@@ -172,7 +176,10 @@ class CursorTracker:
         kept: list[Any] = []
         for record in records:
             self._count += 1
-            if self._has_value(record) or self._missing == "include":
+            if self._has_value(record):
+                self._has_found = True
+                kept.append(record)
+            elif self._missing == "include":
                 kept.append(record)
             elif self._missing == "exclude":
                 dropped = True
