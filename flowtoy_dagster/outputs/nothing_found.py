@@ -57,6 +57,9 @@ def _field(node: Mapping[str, Any], values: list[Any]) -> list[Any]:
         raise _Missing(f"there is no '{name}' among {listed(keys)}{advice}")
     if values and all(isinstance(value, list) and value for value in values):
         raise _Missing(f"a list has no '{name}': write '[].{name}' for that of each of its items")
+    if values and all(isinstance(value, (str, int, float)) for value in values):
+        kind = "a text" if isinstance(values[0], str) else "a number, true or false"
+        raise _Missing(f"{kind} has no '{name}'")
     return found
 
 

@@ -172,7 +172,8 @@ def test_a_duration_of_words_says_what_to_write(given: str, written: str) -> Non
     assert getattr(error.value, "hint", None) == f"write {written}"
 
 
-ROWS = {"rows": [{"id": 1, "on": {"a": 2}}, {"id": 2}], "n": 1, "empty": []}
+ROWS = {"rows": [{"id": 1, "on": {"a": 2}}, {"id": 2}], "n": 1, "empty": [], "word": "a",
+        "nothing": None}
 
 
 @pytest.mark.parametrize(
@@ -182,11 +183,13 @@ ROWS = {"rows": [{"id": 1, "on": {"a": 2}}, {"id": 2}], "n": 1, "empty": []}
         ("rows[0].i.d", "there is no 'i' among 'id', 'on'; did you mean 'id'?"),
         ("rows[?id == `1`].on.b", "there is no 'b' among 'a'"),
         ("rows[:1].on.b | [0]", "there is no 'b' among 'a'"),
-        ("row", "the data has 'rows', 'n', 'empty'; did you mean 'rows'?"),
+        ("row", "the data has 'rows', 'n', 'empty', 'word', 'nothing'; did you mean 'rows'?"),
         ("result.n", "JMESPath begins in the result: write 'n'"),
-        ("rows[?id == `3`].id", None), ("empty[].x", None), ("n.x", None), ("rows[].on.a", None),
+        ("rows[?id == `3`].id", None), ("empty[].x", None), ("rows[].on.a", None),
         ("rows[5].id", None), ("empty.x", None),
         ("rows.id", "a list has no 'id': write '[].id' for that of each of its items"),
+        ("word.id", "a text has no 'id'"), ("word | id", "a text has no 'id'"),
+        ("n.x", "a number, true or false has no 'x'"), ("nothing.x", None),
     ],
 )  # fmt: skip
 def test_an_expression_that_finds_nothing_says_which_key_is_nowhere(
