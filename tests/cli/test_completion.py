@@ -57,6 +57,8 @@ def test_files_steps_and_parameters_are_completed_without_a_home(
     assert offered("flowtoy run shop.yaml --param kind=") == ["kind=full", "kind=new"]
     assert offered("flowtoy run shop.yaml --param really=t") == ["really=true"]
     assert offered("flowtoy run shop.yaml --only l") == ["load"]
+    # What is an error when it is called is no reason to offer nothing.
+    assert offered("flowtoy run shop.yaml -o shop.yaml --only l") == ["load"]
     assert offered("flowtoy step ") == ["fetch", "load"]
     assert offered("flowtoy run broken.yml --param ") == []
     assert offered("flowtoy retry ") == ["last", "failed"]

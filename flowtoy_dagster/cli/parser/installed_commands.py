@@ -51,7 +51,7 @@ class CommandGroup(TyperGroup):
         """
         name = args[0]
         if name in self.commands:
-            _check(self.commands[name], args[1:])
+            _check(ctx, self.commands[name], args[1:])
         if name in self.commands or name.startswith("-"):
             return super().resolve_command(ctx, args)
         raise _unknown(ctx, args, list(self.commands))
@@ -125,7 +125,7 @@ class Commands(TyperGroup):
         if name in OWN:
             command = self.commands.get(name) or self.make(name)
             hide_types(command, ctx)
-            _check(command, args[1:])
+            _check(ctx, command, args[1:])
             return name, command, args[1:]
         if name in COMMANDS.installed:
             reason = COMMANDS.why_unusable(name)
@@ -137,9 +137,10 @@ class Commands(TyperGroup):
         raise _unknown(ctx, args, self.list_commands(ctx))
 
 
-def _check(command: Any, arguments: list[str]) -> None:
-    refuse_empty(command, arguments)
-    refuse_overwriting(command, arguments)
+def _check(ctx: Any, command: Any, arguments: list[str]) -> None:
+    if not ctx.resilient_parsing:  # a shell asks how to complete them
+        refuse_empty(command, arguments)
+        refuse_overwriting(command, arguments)
 
 
 def _unknown(ctx: Any, args: list[str], own: list[str]) -> UsageError:
