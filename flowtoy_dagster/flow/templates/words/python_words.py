@@ -211,6 +211,7 @@ _OF_CALLS: tuple[tuple[str, Callable[..., str]], ...] = (
     ),
     (r"Missing parameter for attribute name", lambda: "the name of an attribute is missing"),
     (r"attribute name must be string, not '(\w+)'", _text_needed),
+    (r"\w+\(\): attribute name must be string", lambda: "a text is needed"),  # Python 3.10
     (
         r"No (filter|test) named '?(.+?)'?\.?",
         lambda kind, name: f"there is no {kind} '{_value(name)}'",
