@@ -102,7 +102,8 @@ def forms_of(value: str) -> tuple[_Form, ...]:
 
 def _encodings(text: str) -> set[bytes]:
     """A text in UTF-8 and Latin-1, and what becomes of it where one is taken for the other."""
-    found = {text.encode("utf-8", "surrogatepass")}
+    whole = text.encode("utf-8", "surrogatepass")
+    found = {whole}
     if text.isascii():
         return found
     for encoding, errors in (("utf-8", "surrogateescape"), ("latin-1", "strict")):
@@ -110,8 +111,7 @@ def _encodings(text: str) -> set[bytes]:
             octets = text.encode(encoding, errors)
             found |= {octets, octets.decode("utf-8", "replace").encode()}
     # Servers read headers as Latin-1, and what comes of that is written as UTF-8 again.
-    octets = text.encode("utf-8", "surrogatepass")
-    return found | {octets.decode(taken, "replace").encode() for taken in ("latin-1", "cp1252")}
+    return found | {whole.decode(taken, "replace").encode() for taken in ("latin-1", "cp1252")}
 
 
 def _wide(text: str) -> set[bytes]:

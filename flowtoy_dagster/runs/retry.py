@@ -18,7 +18,7 @@ import yaml
 from flowtoy_dagster.engine.jobs.dagster_names import step_keys
 from flowtoy_dagster.engine.jobs.events.loops import told_counts
 from flowtoy_dagster.engine.jobs.recordings.of_run import is_replay
-from flowtoy_dagster.engine.jobs.reuse import reusable_runs
+from flowtoy_dagster.engine.jobs.reuse import Origins, reusable_runs
 from flowtoy_dagster.errors import RunError, UsageError
 from flowtoy_dagster.flow.files.suggestions import nearest
 from flowtoy_dagster.flow.graph import Flow, Step, Values, steps_after
@@ -135,14 +135,15 @@ def plan_retry(
     before = history.flow(parent, to_run=flow is None)
     chosen = bind(flow or before, texts=params, files=params_files, before=before.values)
     changed = differences(before, chosen)
-    changed |= _earlier_differences(history, parent, chosen, changed)
+    origins = history.origins(parent)
+    changed |= _earlier_differences(history, parent, origins, chosen, changed)
     status = history.status(parent, before)
-    reasons = _first_reasons(history, parent, chosen, status, changed)
+    reasons = _first_reasons(history, origins, chosen, status, changed)
     first = _first_step(chosen, from_step)
     reasons |= dict.fromkeys(first, "you asked to start from it")
-    origins = {*changed, *first}
-    fresh = steps_after(chosen, origins) | first
-    _spread(chosen, reasons, origins)
+    begun = {*changed, *first}
+    fresh = steps_after(chosen, begun) | first
+    _spread(chosen, reasons, begun)
     skipped = {name for name, step in status.steps.items() if step.by_condition}
     _ask_again(chosen, reasons, skipped)
     _close_again(chosen, reasons)
@@ -152,7 +153,7 @@ def plan_retry(
 
 
 def _earlier_differences(
-    history: History, parent: dg.DagsterRun, flow: Flow, known: Collection[str]
+    history: History, parent: dg.DagsterRun, origins: Origins, flow: Flow, known: Collection[str]
 ) -> dict[str, tuple[str, ...]]:
     """The differences to an earlier run, of the steps that the parent took from it.
 
@@ -161,10 +162,11 @@ def _earlier_differences(
     Args:
         history: the home of the runs.
         parent: the run that is retried.
+        origins: of the parent.
         flow: what is run.
         known: steps whose differences are known.
     """
-    keys, origins = step_keys(step.name for step in flow.steps), history.origins(parent)
+    keys = step_keys(step.name for step in flow.steps)
     taken: dict[str, list[str]] = {}
     for step in flow.steps:
         run_id = origins.of(keys[step.name])
@@ -230,12 +232,12 @@ def ended(history: History, parent: dg.DagsterRun, *, only_look: bool) -> dg.Dag
 
 def _first_reasons(
     history: History,
-    parent: dg.DagsterRun,
+    origins: Origins,
     flow: Flow,
     status: RunStatus,
     differences: Mapping[str, tuple[str, ...]],
 ) -> dict[str, str]:
-    keys, origins = step_keys(step.name for step in flow.steps), history.origins(parent)
+    keys = step_keys(step.name for step in flow.steps)
     reasons: dict[str, str] = {}
     for step in flow.steps:
         before = status.steps.get(step.name)

@@ -13,9 +13,9 @@ import typer.main
 from typer.testing import CliRunner
 
 from flowtoy_dagster.cli.app import make_app
+from flowtoy_dagster.cli.parser.arguments import check_arguments
 from flowtoy_dagster.cli.parser.commands import COMMANDS
 from flowtoy_dagster.cli.parser.meanings import _MEANINGS
-from flowtoy_dagster.cli.parser.overwritten_files import refuse_overwriting
 from flowtoy_dagster.cli.shared.serving import Door
 from flowtoy_dagster.errors import UsageError
 from flowtoy_dagster.flow.schema.durations import seconds_of_span
@@ -177,7 +177,7 @@ def test_no_option_writes_over_what_the_command_reads(call: str) -> None:
 def test_other_files_may_be_written_over(call: str) -> None:
     commands = typer.main.get_command(make_app()).commands  # type: ignore[attr-defined]
     name, *arguments = call.split()
-    refuse_overwriting(commands[name], arguments)
+    check_arguments(commands[name], arguments)
 
 
 def test_what_is_empty_behind_a_flag_or_two_dashes_is_an_argument() -> None:

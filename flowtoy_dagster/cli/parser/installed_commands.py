@@ -11,10 +11,9 @@ from typer.core import TyperCommand, TyperGroup
 
 from flowtoy_dagster.cli.completion.typed import TYPED, read_typed
 from flowtoy_dagster.cli.completion.zsh import complete_first_tab
+from flowtoy_dagster.cli.parser.arguments import check_arguments
 from flowtoy_dagster.cli.parser.commands import COMMANDS as OWN
-from flowtoy_dagster.cli.parser.empty_values import refuse_empty
 from flowtoy_dagster.cli.parser.flags import hide_types
-from flowtoy_dagster.cli.parser.overwritten_files import refuse_overwriting
 from flowtoy_dagster.cli.parser.usage import PARSER_ERROR, explain
 from flowtoy_dagster.entry_points import Kinds, KindUnusable, package_of
 from flowtoy_dagster.errors import UsageError
@@ -123,8 +122,10 @@ class Commands(TyperGroup):
         """
         name = args[0]
         if name in OWN:
-            command = self.commands.get(name) or self.make(name)
-            hide_types(command, ctx)
+            command = self.commands.get(name)
+            if command is None:
+                command = self.make(name)
+                hide_types(command, ctx)
             _check(ctx, command, args[1:])
             return name, command, args[1:]
         if name in COMMANDS.installed:
@@ -139,8 +140,7 @@ class Commands(TyperGroup):
 
 def _check(ctx: Any, command: Any, arguments: list[str]) -> None:
     if not ctx.resilient_parsing:  # a shell asks how to complete them
-        refuse_empty(command, arguments)
-        refuse_overwriting(command, arguments)
+        check_arguments(command, arguments)
 
 
 def _unknown(ctx: Any, args: list[str], own: list[str]) -> UsageError:

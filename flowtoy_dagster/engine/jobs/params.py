@@ -48,9 +48,12 @@ def params_resource(flow: Flow, job_name: str, mask: Mask) -> dict[str, dg.Resou
     }
 
     def open_params(context: dg.InitResourceContext) -> Callable[[], Flow]:
-        run, instance, public = context.run, context.instance, dict(context.resource_config)
+        run, instance = context.run, context.instance
         given = _config_of(run) if run is not None else {}
-        public = {name: _exact(flow.params[name], value, given) for name, value in public.items()}
+        public = {
+            name: _exact(flow.params[name], value, given)
+            for name, value in context.resource_config.items()
+        }
 
         def load() -> Flow:
             if run is None or instance is None:

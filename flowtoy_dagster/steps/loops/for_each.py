@@ -91,7 +91,6 @@ class _Repetition:
         # What ends the loop ends the waits and the calls of its items, too.
         self._host = replace(context.host, cancelled=context.loop.stopping)
         self._in_a_row = 0
-        self._has_left = False
         self._calls = ItemCalls(context.step, context.scope)
         self._has_secrets = context.step.prints_secrets
 
@@ -105,13 +104,12 @@ class _Repetition:
         settings = self.items.settings
         threads = settings.concurrency if settings.concurrency is not None else self.loop.workers
         queue.run(min(int(threads), self.loop.most or MOST_ITEMS))
-        if queue.stopped is not None:
-            for index in queue.left():
-                self._has_left = True
-                reason = f"it was not tried: {queue.stopped}"
-                self._keep(ItemResult(index, self.items.key(index), "skipped", reason))
+        left = list(queue.left())
+        for index in left:
+            reason = f"it was not tried: {queue.stopped}"
+            self._keep(ItemResult(index, self.items.key(index), "skipped", reason))
         self.loop.log.end()
-        return self._outcome(self.loop.progress.counts, queue.stopped)
+        return self._outcome(self.loop.progress.counts, queue.stopped, has_left=bool(left))
 
     def _chosen(self) -> Sequence[int]:
         """The places of the items that are to be worked on."""
@@ -125,7 +123,7 @@ class _Repetition:
             raise StepError(f"there is no item {shown_key(self.loop.only)}; the first: {listed}")
         return found
 
-    def _outcome(self, counts: ItemCounts, stopped: str | None) -> Outcome:
+    def _outcome(self, counts: ItemCounts, stopped: str | None, *, has_left: bool) -> Outcome:
         if stopped == RUN_OUT_OF_TIME:
             return Failed(RUN_OUT_OF_TIME, "timeout")
         told = told_failures(counts)
@@ -134,7 +132,7 @@ class _Repetition:
             told += f"; the first is {shown_key(self.context.mask.text(first.key))}: {first.error}"
         if stopped is not None:
             left = f": {counts.skipped:,} of {counts.total:,} were not tried"
-            if not self._has_left:  # the last of all items had begun
+            if not has_left:  # the last of all items had begun
                 stopped, left = stopped.removeprefix(_STOPPED), ""
             return Failed(f"{stopped}{left}; {told}", "items")
         if not self.items.settings.tolerates(counts.failed, counts.total):

@@ -54,8 +54,7 @@ class ItemCalls:
         work = context.work
         called = [context.step.source.type, _compared(work.configuration), work.payload]
         try:
-            known = _values(self._of_items, context.scope) if self._of_items else {}
-            text = dumps([*called, *self._written, known])
+            text = dumps([*called, *self._written, _values(self._of_items, context.scope)])
         except JsonError:
             return ""
         return hashlib.sha256(text).hexdigest()[:_HASH_LENGTH]

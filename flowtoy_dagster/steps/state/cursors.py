@@ -176,10 +176,7 @@ class CursorTracker:
         kept: list[Any] = []
         for record in records:
             self._count += 1
-            if self._has_value(record):
-                self._has_found = True
-                kept.append(record)
-            elif self._missing == "include":
+            if self._has_value(record) or self._missing == "include":
                 kept.append(record)
             elif self._missing == "exclude":
                 dropped = True
@@ -211,6 +208,7 @@ class CursorTracker:
                     "'flowtoy state set' or 'reset' changes that"
                 )
             raise StepError(f"incremental: record {self._count}: {error}{hint}") from None
+        self._has_found = True
         return True
 
     def _consider(self, value: Scalar) -> None:

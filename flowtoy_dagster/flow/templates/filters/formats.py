@@ -53,7 +53,6 @@ def percent(form: str, values: Any) -> str:
         TemplateError: the text would be too long.
         TypeError, ValueError: a value or a place is not right; Python says which.
     """
-    bounds.check_percent(form, values if isinstance(values, tuple) else (values,))
     printed = _printed(values)
     bounds.check_percent(form, _texts(printed if isinstance(printed, tuple) else (printed,)))
     try:

@@ -1,7 +1,8 @@
-"""Files that one command would read and overwrite, as in `run flow.yaml -o flow.yaml`."""
+"""Arguments that can't be meant: empty values of options, files that are read and overwritten."""
 
 from __future__ import annotations
 
+import itertools
 import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -14,14 +15,20 @@ _READ = ("--params-file", "--env-file")
 _YAML = (".yaml", ".yml")
 
 
-def refuse_overwriting(command: Any, arguments: Sequence[str]) -> None:
-    """Raise UsageError where an option names a file to write that the command reads.
+def check_arguments(command: Any, arguments: Sequence[str]) -> None:
+    """Raise UsageError where an option of a command has a value that can't be meant.
+
+    An empty one is that of a variable of the shell that is not set. A file to write must be none
+    that the command reads, as in `run flow.yaml -o flow.yaml`.
 
     Args:
         command: one of ours, or a group of them.
         arguments: what is written behind its name.
     """
     given = list(_given(command, arguments))
+    empty = next((option for option, value in given if option and not value), None)
+    if empty is not None:
+        raise UsageError(f"{empty}: the value is empty; a variable of the shell may not be set")
     written = [(option, value) for option, value in given if option in _WRITE]
     read = [value for option, value in given if option in _READ or not option]
     takes_run = any(p.param_type_name == "argument" and p.name == "run" for p in command.params)
@@ -34,14 +41,14 @@ def refuse_overwriting(command: Any, arguments: Sequence[str]) -> None:
 
 
 def _given(command: Any, arguments: Sequence[str]) -> Iterator[tuple[str, str]]:
-    """Each option with its value, and the other arguments with an empty text."""
+    """Each option with its value, and the other arguments with an empty text for the option."""
     options = [param for param in command.params if param.param_type_name == "option"]
     taking = {name for param in options if not param.is_flag for name in param.opts}
     rest = iter(arguments)
     for argument in rest:
         name, equals, value = argument.partition("=")
         if argument in taking:
-            yield argument, next(rest, "")
+            yield from ((argument, following) for following in itertools.islice(rest, 1))
         elif equals and name in taking:
             yield name, value
         elif argument[:2] in taking and not argument.startswith("--"):
