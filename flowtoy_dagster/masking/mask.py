@@ -1,6 +1,6 @@
 """Which values are secret, and how they are hidden (language 13).
 
-A `Mask` replaces the values that it knows by `***`, in whatever form they are met (`secret_forms`),
+A `Mask` replaces the values that it knows by `***`, in whatever form they are met,
 in text, in the texts of JSON data and in streams of bytes.
 """
 
@@ -14,7 +14,8 @@ import urllib.parse
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from flowtoy_dagster.masking.forms import SHORTEST, Finder
+from flowtoy_dagster.masking.finder import Finder
+from flowtoy_dagster.masking.forms import SHORTEST
 from flowtoy_dagster.masking.names import is_plain_name, is_secret_name, words_of
 from flowtoy_dagster.masking.views import Span
 
