@@ -145,8 +145,7 @@ def plan_retry(
     fresh = steps_after(chosen, begun) | first
     _spread(chosen, reasons, begun)
     skipped = {name for name, step in status.steps.items() if step.by_condition}
-    _ask_again(chosen, reasons, skipped)
-    _close_again(chosen, reasons)
+    _run_what_follows(chosen, reasons, skipped)
     _check_reasons(reasons, parent, skipped)
     reusing = _reusable_items(history, parent, chosen, set(reasons) - fresh)
     return RetryPlan(parent, chosen, reasons, changed, frozenset(skipped), reusing)
@@ -281,6 +280,12 @@ def _spread(flow: Flow, reasons: dict[str, str], origins: set[str]) -> None:
                 origins.add(dependent)
                 pending.append(dependent)
                 reasons.setdefault(dependent, f"it depends on '{name}', which runs again")
+
+
+def _run_what_follows(flow: Flow, reasons: dict[str, str], skipped: set[str]) -> None:
+    """Add what runs because others run again: first what was skipped, then the closing steps."""
+    _ask_again(flow, reasons, skipped)
+    _close_again(flow, reasons)
 
 
 def _ask_again(flow: Flow, reasons: dict[str, str], skipped: set[str]) -> None:
