@@ -256,10 +256,10 @@ class StoredItemLog:
             OSError: the disk reports an error.
         """
         with self._lock:
-            if self._file is not None:
-                os.fsync(self._file.fileno())
-                self._file.close()
-                self._file = None
+            file, self._file = self._file, None
+            if file is not None:
+                with file:
+                    os.fsync(file.fileno())
 
     def earlier(self, key: str) -> ItemResult | None:
         """A success of the item of that key, of an earlier run or attempt."""

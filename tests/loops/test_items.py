@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import sys
 import threading
 import time
@@ -10,11 +11,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
 from flowtoy_dagster.engine.jobs.limits import calls_at_once, counts_calls
 from flowtoy_dagster.loader import load_flow
 from flowtoy_dagster.steps.state.items import Loop, MemoryItemLog
+from flowtoy_dagster.store.item_log import StoredItemLog, StoredItems
+from flowtoy_dagster.store.store import FolderStore
 
 # A thread whose time is up is interrupted wherever it is, also while it closes a file of /proc.
 interrupts_threads = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
@@ -368,3 +372,19 @@ def test_a_loop_leaves_no_threads(repeat: Callable[..., Any]) -> None:
             return
         time.sleep(0.05)
     raise AssertionError("threads are left")
+
+
+def test_a_loop_that_can_keep_no_results_closes_their_file(
+    repeat: Callable[..., Any], tmp_path: Path
+) -> None:
+    # language 18.9
+    store = FolderStore(tmp_path)
+    log = StoredItemLog(store, StoredItems(store, "r1/items/it"))
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (30, before[1]))
+    try:
+        done = repeat([1], context={"loop": Loop(log)}, **echo("x"))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert done.outcome.error == "the results of its items can't be kept: file too large"
+    assert [file.path for file in psutil.Process().open_files() if "items" in file.path] == []

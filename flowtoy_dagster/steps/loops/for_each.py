@@ -96,6 +96,13 @@ class _Repetition:
 
     def run(self) -> Outcome:
         chosen = self._chosen()
+        try:
+            return self._run(chosen)
+        finally:
+            self.loop.log.end()
+
+    def _run(self, chosen: Sequence[int]) -> Outcome:
+        """Work on some items, and keep their results."""
         self.loop.log.begin(len(chosen))
         for problem in self.loop.log.problems():
             self.context.warn_at(problem, ("for_each",))
@@ -108,7 +115,6 @@ class _Repetition:
         for index in left:
             reason = f"it was not tried: {queue.stopped}"
             self._keep(ItemResult(index, self.items.key(index), "skipped", reason))
-        self.loop.log.end()
         return self._outcome(self.loop.progress.counts, queue.stopped, has_left=bool(left))
 
     def _chosen(self) -> Sequence[int]:
