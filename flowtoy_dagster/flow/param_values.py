@@ -20,7 +20,7 @@ from flowtoy_dagster.flow.files.suggestions import nearest
 from flowtoy_dagster.flow.files.yaml_reader import MAX_FILE_BYTES, read_document
 from flowtoy_dagster.flow.graph import Flow, Values
 from flowtoy_dagster.flow.schema.params import Param
-from flowtoy_dagster.json_text import dumps, loads
+from flowtoy_dagster.json_text import JsonError, dumps, loads
 from flowtoy_dagster.masking.mask import HIDDEN, texts_in
 
 _IN_TEXT = re.compile(r"(.*?)(?: at line (\d+) column (\d+))?", re.DOTALL)
@@ -210,7 +210,13 @@ def _read(path: str | Path) -> Node:
 
 def _of_json(data: bytes, start: Mark) -> Node:
     """The tree of a JSON text, with the places of its values where YAML reads it as JSON does."""
-    value = loads(data, unique_keys=True)
+    try:
+        value = loads(data, unique_keys=True)
+    except JsonError:
+        with contextlib.suppress(JsonError):
+            loads(data)  # else a key is there twice, of which YAML's reader has the place
+            read_document(data.decode("utf-8-sig"), start.location.file)
+        raise
     if len(data) <= _LOCATED:
         with contextlib.suppress(ValueError, ConfigError):
             root = read_document(data.decode("utf-8-sig"), start.location.file)

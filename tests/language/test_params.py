@@ -296,19 +296,20 @@ def test_a_number_that_may_have_lost_digits_stays_one_with_a_fraction(
 
 
 @pytest.mark.parametrize(
-    ("content", "why"),
+    ("content", "why", "place"),
     [
-        ('{"n": 1e999, "i": 1234567890123456789012}', "too large"),
-        ('{"n": 1, "n": 2}', "the key 'n' is given twice"),
-        ('{"n": NaN}', "unexpected character|NaN is not"),
-        ('{"n": [1e999, 0.1234567890123456789012]}', "too large"),
+        ('{"n": 1e999, "i": 1234567890123456789012}', "too large", "1:1"),
+        ('{"n": 1,\n\t"n": 2}', "the key 'n' is given twice; first at .*json:1:2", "2:2"),
+        ('{"n": {"a": 1, "b": {"c": 1,\n "c": 2}}}', "the key 'c' is given twice", "2:2"),
+        ('{"n": NaN}', "unexpected character|NaN is not", "1:1"),
+        ('{"n": [1e999, 0.1234567890123456789012]}', "too large", "1:1"),
     ],
 )
 def test_json_of_parameters_that_can_not_be_held_is_an_error_in_its_file(
-    tmp_path: Path, content: str, why: str
+    tmp_path: Path, content: str, why: str, place: str
 ) -> None:
     path = tmp_path / "values.json"
     path.write_text(content)
     with pytest.raises(ConfigError, match=why) as raised:
         bind(flow_with({"n": {"type": "number", "default": 1}}), files=[path])
-    assert str(raised.value).startswith(f"{path}:1:1: ")
+    assert str(raised.value).startswith(f"{path}:{place}: ")

@@ -160,6 +160,8 @@ def test_after_too_many_failures_in_a_row_the_rest_is_not_tried(
     assert done.errors[-1] == "it was not tried: stopped after 3 failures in a row"
     done = repeat({"in": [1, 2], "max_failures": "100%", "stop_after": 2}, **shell("exit 1"))
     assert (done.outcome.error or "").startswith("2 failures in a row; 2 of 2 failed; the first")
+    some = repeat({"in": [2, *values], **settings}, when="{{ item != 2 }}", **step)
+    assert "row: 2 of 9 were not tried; 5 of 9 failed" in (some.outcome.error or "")
     done = repeat({"in": [0] * 30, "stop_after": 0, "concurrency": 1}, **step)
     assert set(done.states) == {"failed"}
 

@@ -115,7 +115,7 @@ class _Repetition:
         for index in left:
             reason = f"it was not tried: {queue.stopped}"
             self._keep(ItemResult(index, self.items.key(index), "skipped", reason))
-        return self._outcome(self.loop.progress.counts, queue.stopped, has_left=bool(left))
+        return self._outcome(self.loop.progress.counts, queue.stopped, len(left))
 
     def _chosen(self) -> Sequence[int]:
         """The places of the items that are to be worked on."""
@@ -129,7 +129,7 @@ class _Repetition:
             raise StepError(f"there is no item {shown_key(self.loop.only)}; the first: {listed}")
         return found
 
-    def _outcome(self, counts: ItemCounts, stopped: str | None, *, has_left: bool) -> Outcome:
+    def _outcome(self, counts: ItemCounts, stopped: str | None, left: int) -> Outcome:
         if stopped == RUN_OUT_OF_TIME:
             return Failed(RUN_OUT_OF_TIME, "timeout")
         told = told_failures(counts)
@@ -137,10 +137,10 @@ class _Repetition:
             first = self.loop.progress.failures[0]
             told += f"; the first is {shown_key(self.context.mask.text(first.key))}: {first.error}"
         if stopped is not None:
-            left = f": {counts.skipped:,} of {counts.total:,} were not tried"
-            if not has_left:  # the last of all items had begun
-                stopped, left = stopped.removeprefix(_STOPPED), ""
-            return Failed(f"{stopped}{left}; {told}", "items")
+            if not left:  # the last of all items had begun
+                return Failed(f"{stopped.removeprefix(_STOPPED)}; {told}", "items")
+            why = f"{stopped}: {left:,} of {counts.total:,} were not tried"
+            return Failed(f"{why}; {told}", "items")
         if not self.items.settings.tolerates(counts.failed, counts.total):
             return Failed(told, "items")
         names = [output.name for output in self.context.step.outputs]
