@@ -35,13 +35,31 @@ def read(text: str, **environment: str) -> tuple[dict[str, str], list[tuple[int,
     ],
 )
 def test_single_quotes_are_literal_and_others_are_expanded(line: str, value: str) -> None:
-    values, unset = read(line, b="B")
+    values, warnings = read(line, b="B")
     assert values["V"] == value
-    assert unset == []
+    assert warnings == []
 
 
-def test_a_variable_that_is_not_set_gives_nothing_and_is_told() -> None:
-    assert read("A=1\nV=a${no}c${A}\n") == ({"A": "1", "V": "ac1"}, [(2, "no")])
+@pytest.mark.parametrize(
+    ("line", "value", "told"),
+    [
+        ("V=a${no}c${A}", "ac1", ["${no} gives nothing: the variable is not set"]),
+        ("V=a${A:+x}b", "a${A:+x}b", ["${A…} is not expanded: only ${NAME} and ${NAME:-text} are"]),
+        ("V=${A:?x}${A:-y}", "${A:?x}1", ["${A…} is not expanded: only"]),
+        ("V=${A", "${A", ["${A…} is not expanded: only"]),
+        ("V=${no:-${A}}", "${A}", ["the text of ${no:-…} ends at the first }; what is in it is"]),
+        ("V=${A:-${no}}", "1}", ["the text of ${A:-…} ends at the first }; what is in it is not"]),
+        ("V='${A:+x}${no:-${A}}'", "${A:+x}${no:-${A}}", []),
+    ],
+)
+def test_what_is_not_expanded_as_a_shell_would_is_told(
+    line: str, value: str, told: list[str]
+) -> None:
+    values, warnings = read(f"A=1\n{line}\n")
+    assert values["V"] == value
+    assert [number for number, _ in warnings] == [2] * len(told)
+    assert [text[: len(start)] for (_, text), start in zip(warnings, told, strict=True)] == told
+    assert all("in single quotes the value stays as it is" in text for _, text in warnings)
 
 
 def test_a_name_without_a_value_sets_nothing() -> None:

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 _SINGLE_QUOTED = re.compile(r"[^=]*=[^\S\n]*'")
 _QUOTE = re.compile(r"(?:export\s+)?[^=\s]+[^\S\n]*=[^\S\n]*(['\"])")
 _VARIABLE = re.compile(r"\$\{(?P<name>[^}:]*)(?::-(?P<default>[^}]*))?\}")
+_OTHER = re.compile(r"\$\{([A-Za-z0-9_]*)")
+_AS_IT_IS = "(in single quotes the value stays as it is)"
 
 
 def line_of(binding: Binding) -> int:
@@ -57,24 +59,36 @@ def values_of(
         environment: the variables that are set already.
 
     Returns:
-        the values, and the line and name of each variable that was expanded and is not set.
+        the values; and the lines in which something may not be as it is meant, and why.
     """
     values: dict[str, str] = {}
-    unset: list[tuple[int, str]] = []
+    warnings: list[tuple[int, str]] = []
     for binding in bindings:
         if binding.key is None or binding.value is None:
             continue
         value = binding.value
         if not _SINGLE_QUOTED.match(binding.original.string.lstrip()):
-            known = {**values, **environment}
-
-            def expanded(found: re.Match[str], known: Mapping[str, str] = known,
-                         line: int = line_of(binding)) -> str:
-                name, default = found["name"], found["default"]
-                if name not in known and default is None:
-                    unset.append((line, name))
-                return known.get(name, default or "")
-
-            value = _VARIABLE.sub(expanded, value)
+            value, told = _expanded(value, {**values, **environment})
+            warnings += [(line_of(binding), text) for text in told]
         values[binding.key] = value
-    return values, unset
+    return values, warnings
+
+
+def _expanded(value: str, known: Mapping[str, str]) -> tuple[str, list[str]]:
+    """A value with its variables expanded, and what is to be told of them."""
+    told: list[str] = []
+
+    def text_of(found: re.Match[str]) -> str:
+        name, default = found["name"], found["default"]
+        if name not in known and default is None:
+            told.append(f"${{{name}}} gives nothing: the variable is not set {_AS_IT_IS}")
+        if default is not None and "${" in default:
+            told.append(f"the text of ${{{name}:-…}} ends at the first }}; what is in it is not"
+                        f" expanded {_AS_IT_IS}")
+        return known.get(name, default or "")
+
+    told += [
+        f"${{{name}…}} is not expanded: only ${{NAME}} and ${{NAME:-text}} are {_AS_IT_IS}"
+        for name in _OTHER.findall(_VARIABLE.sub("", value))
+    ]
+    return _VARIABLE.sub(text_of, value), told

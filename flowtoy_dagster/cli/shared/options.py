@@ -313,9 +313,8 @@ def load_env_files(paths: Sequence[Path]) -> None:
         ]
         if problems:
             raise ConfigError(problems)
-        values, unset = values_of(bindings, os.environ)
-        for line, name in unset:
-            print(f"{path}:{line}: ${{{name}}} gives nothing: the variable is not set (in single "
-                  "quotes it stays as it is)", file=sys.stderr)
+        values, warnings = values_of(bindings, os.environ)
+        for line, warning in warnings:
+            print(f"{path}:{line}: {warning}", file=sys.stderr)
         for name, value in values.items():
             os.environ.setdefault(name, value)
