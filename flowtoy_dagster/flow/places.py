@@ -101,15 +101,18 @@ def _paths(flow: Flow, step: Step, reason: str) -> Iterator[KeyPath]:
                 yield from ((*own, "output", index, "value"), (*own, "output", index))
     field = _FIELD.match(reason)
     if field is not None:
-        yield from _meant(step, [name or int(index) for name, index in _PART.findall(field[1])])
+        path = [name or int(index) for name, index in _PART.findall(field[1])]
+        for length in range(len(path), 0, -1):  # what a template gives has no place of its own
+            yield from _meant(step, path[:length])
 
 
 def _meant(step: Step, path: Sequence[str | int]) -> Iterator[KeyPath]:
     """Where in a configuration a part of a step may be written: that of a source elsewhere, too."""
     own: KeyPath = ("flow", step.index)
     if len(path) > 1 and path[0] == "source":
-        yield (*own, "source", "override", *path[1:])
-        yield ("sources", step.source.name or "", *path[1:])
+        for around in ((*own, "source", "override"), ("sources", step.source.name or ""),
+                       (*own, "source")):
+            yield from ((*around, *path[1:]), (*around, "configuration", *path[1:]))
     yield (*own, *path)
 
 

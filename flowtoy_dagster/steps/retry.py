@@ -24,6 +24,8 @@ logger = logging.getLogger("flowtoy.step")
 
 POLICY_SECONDS = 10.0
 """How long the templates of `retry` may take."""
+_PERMANENT = ("configuration", "items", "until")
+"""The kinds of failures that another attempt can't change."""
 
 
 def timeout_of(
@@ -93,6 +95,8 @@ def next_delay(
             return None, most
         return delay_before(retry, attempt, result), most
     except StepError:
+        if kind in _PERMANENT:
+            return None, 0
         raise
     except OutOfTime:
         raise StepError(f"retry: its templates took more than {POLICY_SECONDS:g} s") from None
@@ -119,7 +123,7 @@ def is_worth_a_retry(retry: RetryConfig, result: ProviderResult | None, kind: st
         kind: `provider`, `timeout`, `crash`, `raised`; or `configuration`, `items` or `until`,
             which are permanent.
     """
-    if kind in ("configuration", "items", "until"):
+    if kind in _PERMANENT:
         return False
     retryable = result.meta.get("retryable") if result is not None else None
     if isinstance(retryable, bool):

@@ -48,9 +48,9 @@ TEMPLATES: dict[str, list[tuple[str, Any]]] = {
         ("{% debug %}", Wrong("no statement 'debug'")),
     ],
     "attributes": [
-        ("{{ m.items }}", 2), ("{{ s.__class__ }}", Wrong("is unsafe")),
-        ("{{ ''['__class__'] }}", Wrong("is unsafe")),
-        ("{{ s | attr('__class__') }}", Wrong("is unsafe")),
+        ("{{ m.items }}", 2), ("{{ s.__class__ }}", Wrong("is out of reach of templates")),
+        ("{{ ''['__class__'] }}", Wrong("is out of reach of templates")),
+        ("{{ s | attr('__class__') }}", Wrong("is out of reach of templates")),
     ],
     "changes": [("{{ rows.append(1) }}", Wrong("a template can't change a list by 'append'"))],
     "values as text": [
@@ -103,7 +103,7 @@ TEMPLATES: dict[str, list[tuple[str, Any]]] = {
         ("{{ ({'a': 1} | items)[0] }}", ["a", 1]), ("{{ rows | selectattr('x') is true }}", False),
     ],
     "values that are not data": [
-        ("{{ s.upper }}", Wrong("it is not data")), ("{{ namespace(a=1) }}", Wrong("not data")),
+        ("{{ s.upper }}", Wrong("is no value")), ("{{ namespace(a=1) }}", Wrong("not data")),
         ("{{ cycler(1) }}", Wrong("not data")),
     ],
     "`range`": [

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import json
+from collections import UserDict
 from typing import Any
 
 import pytest
@@ -146,7 +147,9 @@ def test_a_missing_name_may_be_tested(template: str, expected: Any) -> None:
         ("{{ flows.a.x[3].id }}", "flows.a.x is a number, and has no [3]"),
         ("n: {{ flows.a['my key'].q }}", "flows.a['my key'] is null, and has no 'q'"),
         ("{{ 1 + flows.a.m.nope.z }}", "flows.a.m: there is no key 'nope'; the keys are 'k'"),
-        ("{{ flows.a.rows[3].id }}", "flows.a.rows: '3' is not in a list of 1 items"),
+        ("{{ flows.a.rows[3].id }}", "flows.a.rows: there is no [3] in a list of 1 item"),
+        ("{{ flows.a.rows.id }}", "flows.a.rows: a list has no 'id': its items have numbers, "
+         "the first is [0]"),
         ("{{ flows.a.x[3] | default(none) }}{{ flows.a.m.k.v }}",
          "flows.a.m.k is text, and has no 'v'"),
         ("{% for row in flows.a.rows %}{{ row.x }}{% endfor %}",
@@ -168,17 +171,25 @@ def test_an_error_of_a_part_names_the_reference(template: str, message: str) -> 
     [
         ("{{ flos }}", "'flos' is not a name; did you mean 'flows'?"),
         ("{{ {'a': 1}.b }}", "there is no key 'b'; the keys are 'a'"),
-        ("{{ [1][3] }}", "'3' is not in a list of 1 items"),
+        ("{{ [1][3] }}", r"there is no \[3\] in a list of 1 item$"),
+        ("{{ [1, 2][3] }}", r"there is no \[3\] in a list of 2 items$"),
+        ("{{ {'a': 1}[0:2] }}", "a mapping has no slices: those are of lists and texts"),
+        ("{{ {'a': 1}[:'a'] | length }}", "a mapping has no slices"),
+        ("{{ more.X }}", "there is no key 'X'; the keys are 'y'"),
+        ("{{ 'a'.split }}", r"^a method is no value: '\(\)' after its name calls it$"),
+        ("{{ [dict] }}", r"a function is no value: '\(\)' after its name calls it"),
+        ("{{ namespace() }}", "^a namespace can't be rendered: it is not data$"),
+        ("{{ {}.items | length }}", "a method has no length"),
         ("{{ none.x }}", "null has no 'x'"),
         ("{{ 'text'.x }}", "text has no 'x'"),
         ("{{ 1 / 0 }}", "division by zero"),
         ("{{ '{' | fromjson }}", "fromjson: not valid JSON"),
         ("{{ '!' | b64decode }}", "b64decode"),
         ("{{ {} | jmespath('a[') }}", "jmespath 'a\\['"),
-        ("{{ ''.__class__ }}", "access to attribute '__class__' of 'str' object is unsafe"),
-        ("{{ ''.__class__.__mro__ }}", "access to attribute '__class__'"),
+        ("{{ ''.__class__ }}", "'__class__' of a text is out of reach of templates"),
+        ("{{ ''.__class__.__mro__ }}", "'__class__' of a text is out of reach"),
         ("{{ range(10 ** 9) }}", "."),
-        ("{{ range }}", "can't be rendered"),
+        ("{{ range }}", "a function is no value"),
         ("{{ when }}", "'datetime' can't be rendered"),
         ("at {{ when }}", "'datetime' can't be rendered"),
         ("{{ raw }}", "'bytes' can't be rendered"),
@@ -195,7 +206,8 @@ def test_an_error_of_a_part_names_the_reference(template: str, message: str) -> 
 )
 def test_errors_say_what_is_wrong(template: str, message: str) -> None:
     # language 6.1, 6.4, 7.3
-    context = {"when": dt.datetime(2024, 1, 1), "raw": b"x", "nan": float("nan")}
+    more = UserDict({"y": 1})
+    context = {"when": dt.datetime(2024, 1, 1), "raw": b"x", "nan": float("nan"), "more": more}
     with pytest.raises(TemplateError, match=message):
         render(template, context)
 

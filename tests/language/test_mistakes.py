@@ -584,6 +584,19 @@ flow:
   - {name: b, source: process, input: {command: [ls, "{{ env.C | default('') }} {{ env.D }}"]}}
   - {name: c, source: process, when: "{{ params.p | default(0) }}", input: {command: "{{ env.E }}"}}
 """
+MORE = """\
+sources:
+  api:
+    type: rest
+    configuration: {url: "http://y", verify: true}
+flow:
+  - {name: a, source: api, input: {headers: {B: "{{ [1] }}"}}}
+  - {name: b, source: {type: rest,
+      configuration: {url: "http://x", headers: {X: y}}}}
+  - {name: c, source: {base: api, override: {
+      configuration: {
+        url: "http://z", expect: "{{ [200] }}"}}}}
+"""
 
 
 def test_what_a_step_failed_by_is_found_in_the_files(tmp_path: Path) -> None:
@@ -601,6 +614,23 @@ def test_what_a_step_failed_by_is_found_in_the_files(tmp_path: Path) -> None:
     for reason in ("ls exited with code 2", "nothing.known: no", "output 'n': no"):
         assert place_of(flow, "b", reason) is None
     assert place_of(flow, "nobody", "x") is None
+
+
+def test_the_nearest_place_is_told_of_what_a_template_gives_and_of_configurations(
+    tmp_path: Path
+) -> None:
+    (tmp_path / "f.yaml").write_text(MORE)
+    flow = load_flow(tmp_path / "f.yaml")
+    places = {
+        ("a", "input.headers.B[0]: no"): "6:49",
+        ("a", "source.verify: no"): "4:46",
+        ("b", "source.headers.X: no"): "8:53",
+        ("b", "source.verify: no"): "7:23",
+        ("c", "source.expect[1]: no"): "11:34",
+        ("c", "source.verify: no"): "4:46",
+    }
+    found = {key: place_of(flow, *key) for key in places}
+    assert {k: str(v).removeprefix(f"{tmp_path}/f.yaml:") for k, v in found.items()} == places
 
 
 def test_variables_that_are_not_set_are_told_before_the_run(tmp_path: Path) -> None:

@@ -51,6 +51,15 @@ X = "{{ flows.given.x }}"
          AFTER_CALL + "retry.max: expected a whole number, got 'x'"),
         ("z", {"retry": {"max": 2, "backoff": X}, "answer": {"status": 500}},
          AFTER_CALL + "retry.backoff: 'z' is not one of 'constant', 'linear', 'exponential'"),
+        ("x", {"when": X, "retry": {"max": X}}, "when: expected true or false, got 'x'"),
+        ([200, "x"], {"input": {"url": "/", "expect": X}},
+         "input.expect[1]: expected a whole number, got 'x'"),
+        ({"beare": "t"}, {"input": {"url": "/", "auth": X}}, "input.auth: unknown key 'beare'"),
+        ({"basic": {"username": "t"}}, {"input": {"url": "/", "auth": X}},
+         "input.auth.basic: the key 'password' is required"),
+        ([1, 2], {"for_each": {"in": X, "stop_after": 1}, "answer": {"status": 404}},
+         "stopped after 1 failure in a row: 1 of 2 was not tried; 1 of 2 failed; the first is '0': "
+         "HTTP status 404"),
     ],
 )  # fmt: skip
 def test_what_is_no_setting_says_what_is_expected(

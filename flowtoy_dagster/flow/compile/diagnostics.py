@@ -9,7 +9,7 @@ from pydantic_core import ErrorDetails
 
 from flowtoy_dagster.errors import Location, Problem
 from flowtoy_dagster.flow.files.loading import NO_FILE
-from flowtoy_dagster.flow.files.nodes import KeyPath, Node
+from flowtoy_dagster.flow.files.nodes import KeyPath, Node, path_text
 from flowtoy_dagster.flow.files.suggestions import nearest, not_showing, show, without_value
 from flowtoy_dagster.flow.schema.fields import Misplaced, Strict, keys_of, shape_hint
 from flowtoy_dagster.flow.schema.for_each import ForEachConfig
@@ -44,6 +44,7 @@ _EXPECTED = {
     "list_type": "a list",
     "tuple_type": "a list",
 }
+_ABOUT_KEYS = {"extra_forbidden": "unknown key '{key}'", "missing": "the key '{key}' is required"}
 
 
 class Diagnostics:
@@ -113,7 +114,7 @@ class Diagnostics:
         place = self.place(path, line, key=key)
         message = without_value(message)
         if place is None:
-            shown = "".join(f"[{p}]" if isinstance(p, int) else f".{p}" for p in path).lstrip(".")
+            shown = path_text(path)
             text = f"{shown}: {message}" if shown and not dependency else message
             order = len(self.errors) + len(self.warnings)
             return Problem(text, None, hint, dependency, order)
@@ -159,7 +160,8 @@ class Diagnostics:
             self.error(where, message, hint, key=True)
         elif kind == "missing":
             lacking = f"the key '{detail['loc'][-1]}' is required"
-            example = _hint_on_only_key(detail, model) or shape_hint(model, detail)
+            example = _hint_on_only_key(detail, model) or _hint_on_source(detail)
+            example = example or shape_hint(model, detail)
             self.error(where[:-1], lacking, example)
         elif kind == "value_error":
             error = context["error"]
@@ -206,6 +208,13 @@ def _hint_on_only_key(detail: ErrorDetails, model: type[Strict]) -> str | None:
     return None if only in keys_of(model) else f"write the name as a value: '- name: {only}'"
 
 
+def _hint_on_source(detail: ErrorDetails) -> str | None:
+    """What to write where the source of a step says neither its type nor its base."""
+    if detail["loc"][-2:] != ("<inline>", "type"):
+        return None
+    return "write a type, such as 'type: rest'; for a source of 'sources' its name, or 'base: NAME'"
+
+
 def _is_secret_place(path: KeyPath) -> bool:
     """Whether a value there is a secret; the names of sources and parameters are no keys."""
     if len(path) > 1 and path[-1] == "secret" and {"output", "incremental"} & {*path[2:4]}:
@@ -231,10 +240,13 @@ def _alternatives(expected: str) -> list[str]:
 
 
 def first_mistake(error: ValidationError) -> tuple[str, str]:
-    """The place of the first mistake in a value that was rendered (`a.b`), and what is wrong."""
+    """The place of the first mistake in a value that was rendered (`a.b[0]`), and what is wrong."""
     detail = error.errors()[0]
-    parts = [str(part) for part in detail["loc"]]
-    place = ".".join(part for part in parts if not part.startswith(("function-", "<")))
+    parts = [part for part in detail["loc"] if not str(part).startswith(("function-", "<"))]
+    if detail["type"] in _ABOUT_KEYS:
+        *around, key = parts
+        return path_text(around) or str(key), _ABOUT_KEYS[detail["type"]].format(key=key)
+    place = path_text(parts)
     cause = detail.get("ctx", {}).get("error")
     return place, str(cause) if cause is not None else explain(detail)[0]
 

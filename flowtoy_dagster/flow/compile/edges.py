@@ -11,7 +11,7 @@ from flowtoy_dagster.flow.compile.cycles import cycles_from
 from flowtoy_dagster.flow.compile.mistakes.reference_hints import output_hint, step_hint
 from flowtoy_dagster.flow.compile.mistakes.undefined import NameCheck
 from flowtoy_dagster.flow.compile.validate import Draft, StepDraft
-from flowtoy_dagster.flow.files.nodes import KeyPath
+from flowtoy_dagster.flow.files.nodes import KeyPath, path_text
 from flowtoy_dagster.flow.files.suggestions import nearest
 from flowtoy_dagster.flow.graph import Dependency, InputKind, Mention, Source
 from flowtoy_dagster.flow.schema.models import OutputConfig
@@ -256,14 +256,14 @@ class _Connector:
         if config.when is not None:
             yield from self._read(config.when, (*path, "when"), "when", items)
         for within, template in templates_in(view.payload):
-            place, label = (*view.payload_path, *within), _label("input", within)
+            place, label = (*view.payload_path, *within), path_text(within, "input")
             yield from self._read(template, place, label, items)
         if view.source is not None:
             names = _joined(items, self._names_known_in(view.source, complete=True))
             for within, template in templates_in(view.source.configuration):
                 place = self.draft.place_of(within, view.places) or path
                 is_input = place[2:3] == ("input",)
-                label = _label("input" if is_input else "source", within)
+                label = path_text(within, "input" if is_input else "source")
                 yield from self._read(template, (*place, *within), label, names)
         for index, output in enumerate(view.outputs):
             kind = output.type or ""
@@ -277,7 +277,7 @@ class _Connector:
             yield from self._read(config.until, (*path, "until"), "until", names)
         timing = {"timeout": config.timeout, "every": config.every, "for": config.for_}
         for within, template in templates_in({"retry": retry, **timing}):
-            yield from self._read(template, (*path, *within), _label("", within), view.item_names)
+            yield from self._read(template, (*path, *within), path_text(within), view.item_names)
 
     def _item_mentions(self, view: StepView) -> Iterator[_Mention]:
         """What `for_each` itself refers to; only the key's template knows the item."""
@@ -288,7 +288,7 @@ class _Connector:
         for within, template in templates_in(written):
             names = for_each.names if within == ("key",) else ()
             place = ("flow", view.step.index, "for_each", *within)
-            yield from self._read(template, place, _label("for_each", within), names)
+            yield from self._read(template, place, path_text(within, "for_each"), names)
 
     def _cursor_mentions(self, view: StepView) -> Iterator[_Mention]:
         """What `incremental` itself refers to; the new value's template knows what was read."""
@@ -299,7 +299,7 @@ class _Connector:
         for within, template in templates_in(incremental.model_dump(warnings=False)):
             known = _joined(names, CURSOR_NAMES) if within == ("value",) else view.item_names
             place = (*view.step.path, "incremental", *within)
-            yield from self._read(template, place, _label("incremental", within), known)
+            yield from self._read(template, place, path_text(within, "incremental"), known)
 
     def _names_known_in(self, source: Source, *, complete: bool) -> Collection[str] | None:
         return self.catalog.providers.template_names(source.type, source.configuration, complete)
@@ -384,10 +384,3 @@ def _joined(
 ) -> Collection[str] | None:
     """The names of both; None where any name may be missing in one of them."""
     return None if some is None or more is None else (*some, *more)
-
-
-def _label(first: str, path: KeyPath) -> str:
-    text = first
-    for part in path:
-        text += f"[{part}]" if isinstance(part, int) else f".{part}" if text else str(part)
-    return text

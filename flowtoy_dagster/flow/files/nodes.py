@@ -6,7 +6,7 @@ of its key. Merging works on nodes, so positions survive it.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -14,6 +14,14 @@ from flowtoy_dagster.errors import Location
 
 KeyPath = tuple[str | int, ...]
 """Keys and indexes from the top of a tree to one of its values."""
+
+
+def path_text(path: Iterable[str | int], start: str = "") -> str:
+    """A path for messages: `input.command[1]`; after a start, where one is given."""
+    text = start
+    for part in path:
+        text += f"[{part}]" if isinstance(part, int) else f".{part}" if text else part
+    return text
 
 
 @dataclass(frozen=True)

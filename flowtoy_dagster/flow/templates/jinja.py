@@ -160,7 +160,7 @@ class Environment(ImmutableSandboxedEnvironment):
                 if isinstance(obj, Names) and name not in ("items", "keys", "values", "get"):
                     return self.undefined(hint=obj.why_missing(name))
         found = otherwise(obj, name)
-        if _is_absent(found) and type(obj) in (dict, list):
+        if _is_absent(found) and isinstance(obj, (Mapping, list)):
             return self.undefined(hint=_why_not_in(obj, name))
         return found
 
@@ -172,7 +172,9 @@ def _is_absent(found: Any) -> bool:
 
 def _why_not_in(obj: Any, name: Any) -> str:
     if isinstance(obj, list):
-        return f"'{name}' is not in a list of {len(obj)} items"
+        if isinstance(name, str):
+            return f"a list has no '{name}': its items have numbers, the first is [0]"
+        return f"there is no [{name}] in a list of {len(obj)} item{'' if len(obj) == 1 else 's'}"
     keys = ", ".join(f"'{key}'" for key in list(obj)[:8])
     return f"there is no key '{name}'; the keys are {keys or 'none'}"
 

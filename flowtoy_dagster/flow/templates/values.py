@@ -9,6 +9,7 @@ from typing import Any
 import jinja2
 
 from flowtoy_dagster.errors import TemplateError
+from flowtoy_dagster.flow.templates.words.python_words import in_words
 from flowtoy_dagster.json_text import JsonError, dumps, key_text
 
 
@@ -41,8 +42,11 @@ def to_json(value: Any) -> str:
         raise TemplateError(str(error)) from None
 
 
-def _not_a_value(value: Any, why: object) -> TemplateError:
-    return TemplateError(f"a value of type '{type(value).__name__}' can't be rendered: {why}")
+def _no_data(value: Any) -> TemplateError:
+    told = in_words(type(value).__name__)
+    if callable(value):
+        return TemplateError(f"{told} is no value: '()' after its name calls it")
+    return TemplateError(f"{told} can't be rendered: it is not data")
 
 
 def _is_list_like(value: Any) -> bool:
@@ -78,7 +82,7 @@ def plain(value: Any, path: str = "") -> Any:
         return _plain_mapping(value, path)
     if _is_list_like(value):
         return [plain(item, f"{path}[{index}]") for index, item in enumerate(value)]
-    raise _not_a_value(value, "it is not data")
+    raise _no_data(value)
 
 
 def _plain_mapping(value: Mapping[Any, Any], path: str) -> dict[str, Any]:

@@ -139,7 +139,8 @@ class _Repetition:
         if stopped is not None:
             if not left:  # the last of all items had begun
                 return Failed(f"{stopped.removeprefix(_STOPPED)}; {told}", "items")
-            why = f"{stopped}: {left:,} of {counts.total:,} were not tried"
+            were = "was" if left == 1 else "were"
+            why = f"{stopped}: {left:,} of {counts.total:,} {were} not tried"
             return Failed(f"{why}; {told}", "items")
         if not self.items.settings.tolerates(counts.failed, counts.total):
             return Failed(told, "items")
@@ -163,7 +164,8 @@ class _Repetition:
         elif not result.reused:
             self._in_a_row = 0
         most = int(self.items.settings.stop_after)
-        return f"{_STOPPED}{most} failures in a row" if 0 < most <= self._in_a_row else None
+        in_a_row = f"{most} failure{'' if most == 1 else 's'} in a row"
+        return f"{_STOPPED}{in_a_row}" if 0 < most <= self._in_a_row else None
 
     def _keep(self, result: ItemResult) -> None:
         """Append a result, with what must be hidden of it where nothing else knows that."""

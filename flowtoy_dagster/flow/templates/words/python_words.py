@@ -8,7 +8,9 @@ from collections.abc import Callable
 _TYPES = {
     "int": "a number", "float": "a number", "str": "a text", "list": "a list",
     "dict": "a mapping", "NoneType": "null", "None": "null", "bool": "true or false",
-    "tuple": "a list",
+    "tuple": "a list", "Namespace": "a namespace", "Macro": "a macro",
+    "builtin_function_or_method": "a method", "method": "a method", "function": "a function",
+    "type": "a function", "method_descriptor": "a method",
 }
 _NAME = r"""['"]?([A-Za-z]\w*)['"]?"""
 
@@ -28,14 +30,14 @@ def in_plain_words(message: str) -> str:
 
 
 def _of_operands(operator: str, left: str, right: str) -> str:
-    told = f"'{operator}' can't be used on {_type(left)} and {_type(right)}"
+    told = f"'{operator}' can't be used on {in_words(left)} and {in_words(right)}"
     if operator == "+" and "str" in (left, right):
         return f"{told}: texts are joined with '~', numbers are made with '| int' or '| float'"
     return told
 
 
 def _of_operand(operator: str, operand: str) -> str:
-    return f"'{operator}' can't be used on {_type(operand)}"
+    return f"'{operator}' can't be used on {in_words(operand)}"
 
 
 def _of_method(operand: str, method: str) -> str:
@@ -43,7 +45,7 @@ def _of_method(operand: str, method: str) -> str:
 
 
 def _of_comparison(operator: str, left: str, right: str) -> str:
-    return f"{_type(left)} and {_type(right)} can't be compared with '{operator}'"
+    return f"{in_words(left)} and {in_words(right)} can't be compared with '{operator}'"
 
 
 def _value(shown: str) -> str:
@@ -51,15 +53,16 @@ def _value(shown: str) -> str:
 
 
 def _text_needed(name: str) -> str:
-    return f"a text is needed, not {_type(name)}"
+    return f"a text is needed, not {in_words(name)}"
 
 
 def _number_needed(name: str) -> str:
-    return f"a number is needed, not {_type(name)}"
+    return f"a number is needed, not {in_words(name)}"
 
 
-def _type(name: str) -> str:
-    return _TYPES.get(name, f"a value of type '{name}'")
+def in_words(type_name: str) -> str:
+    """What a value is, by the name of its type in Python."""
+    return _TYPES.get(type_name, f"a value of type '{type_name}'")
 
 
 _OF_OPERATORS: tuple[tuple[str, Callable[..., str]], ...] = (
@@ -76,15 +79,17 @@ _OF_OPERATORS: tuple[tuple[str, Callable[..., str]], ...] = (
     (r"bad operand type for (?:unary )?(\S+?)(?:\(\))?: '(\w+)'", _of_operand),
     (
         rf"can't multiply sequence by non-int of type {_NAME}",
-        lambda name: f"a text or a list is repeated by a whole number, not by {_type(name)}",
+        lambda name: f"a text or a list is repeated by a whole number, not by {in_words(name)}",
     ),
     (
         r"argument of type '(\w+)' is not .+",
-        lambda name: f"'in' can't look into {_type(name)}: a list, a mapping or a text is needed",
+        lambda name: (
+            f"'in' can't look into {in_words(name)}: a list, a mapping or a text is needed"
+        ),
     ),
     (
         r"'in <string>' requires string as left operand, not (\w+)",
-        lambda name: f"'in' looks for a text in a text, not for {_type(name)}",
+        lambda name: f"'in' looks for a text in a text, not for {in_words(name)}",
     ),
     (r"sum\(\) can't sum .+", lambda: "texts are joined with '~' or '| join'"),
 )
@@ -113,7 +118,7 @@ _OF_NUMBERS: tuple[tuple[str, Callable[..., str]], ...] = (
     ),
     (
         r"'(\w+)' object cannot be interpreted as an integer",
-        lambda name: f"a whole number is needed, not {_type(name)}",
+        lambda name: f"a whole number is needed, not {in_words(name)}",
     ),
     (
         r"expected (\w+) >= (\d+), got (-?[\d.]+)",
@@ -128,14 +133,14 @@ _OF_NUMBERS: tuple[tuple[str, Callable[..., str]], ...] = (
 _OF_LISTS: tuple[tuple[str, Callable[..., str]], ...] = (
     (
         r"'(\w+)' object is not (?:iterable|reversible)",
-        lambda name: f"{_type(name)} has no items: a list or a mapping is needed",
+        lambda name: f"{in_words(name)} has no items: a list or a mapping is needed",
     ),
     (r"argument must be iterable|can only join an iterable", lambda: "a list is needed"),
-    (r"object of type '(\w+)' has no len\(\)", lambda name: f"{_type(name)} has no length"),
-    (r"'(\w+)' object is not subscriptable", lambda name: f"{_type(name)} has no parts"),
+    (r"object of type '(\w+)' has no len\(\)", lambda name: f"{in_words(name)} has no length"),
+    (r"'(\w+)' object is not subscriptable", lambda name: f"{in_words(name)} has no parts"),
     (
         r"list indices must be integers or slices, not (\w+)",
-        lambda name: f"an item of a list is found by a whole number, not by {_type(name)}",
+        lambda name: f"an item of a list is found by a whole number, not by {in_words(name)}",
     ),
     (
         r"No (\w+) item, sequence was empty\.",
@@ -148,7 +153,7 @@ _OF_LISTS: tuple[tuple[str, Callable[..., str]], ...] = (
     ),
     (
         r"cannot unpack non-iterable (\w+) object",
-        lambda name: f"{_type(name)} can't be taken apart into several names",
+        lambda name: f"{in_words(name)} can't be taken apart into several names",
     ),
     (
         r"not enough values to unpack \(expected (\d+), got (\d+)\)",
@@ -160,7 +165,7 @@ _OF_LISTS: tuple[tuple[str, Callable[..., str]], ...] = (
     ),
     (
         r"'(\w+)' object is not a mapping|'(\w+)' object has no attribute 'items'",
-        lambda name, other: f"a mapping is needed, not {_type(name or other)}",
+        lambda name, other: f"a mapping is needed, not {in_words(name or other)}",
     ),
     (r"Can only get item pairs from a mapping\.", lambda: "a mapping is needed"),
     (
@@ -168,15 +173,23 @@ _OF_LISTS: tuple[tuple[str, Callable[..., str]], ...] = (
         lambda index: f"pairs of a name and a value are needed (item {index})",
     ),
     (
+        r"unhashable type: 'slice'|slice\(.+\)",  # which Python says depends on its version
+        lambda: "a mapping has no slices: those are of lists and texts",
+    ),
+    (
         r"unhashable type: '(\w+)'",
-        lambda name: f"{_type(name)} can't be a key or a name: a text is needed",
+        lambda name: f"{in_words(name)} can't be a key or a name: a text is needed",
+    ),
+    (
+        r"access to attribute '(\w+)' of '(\w+)' object is unsafe\.",
+        lambda name, of: f"'{name}' of {in_words(of)} is out of reach of templates",
     ),
     (r"at least one item has to be provided", lambda: "at least one item is needed"),
     (r"-?\d+", lambda: "a list is needed"),  # what Python says of a mapping without such a key
 )
 """Patterns of messages about lists and mappings."""
 _OF_CALLS: tuple[tuple[str, Callable[..., str]], ...] = (
-    (r"'(\w+)' object is not callable", lambda name: f"{_type(name)} can't be called"),
+    (r"'(\w+)' object is not callable", lambda name: f"{in_words(name)} can't be called"),
     (
         r"[\w.]+\(\) missing \d+ required (?:positional|keyword-only) arguments?: (.+)",
         lambda names: f"an argument is missing: {names}",
@@ -221,7 +234,7 @@ _OF_CALLS: tuple[tuple[str, Callable[..., str]], ...] = (
 _OF_TEXTS: tuple[tuple[str, Callable[..., str]], ...] = (
     (
         r"sequence item (\d+): expected str instance, (\w+) found",
-        lambda index, name: f"a text is needed, not {_type(name)} (item {index})",
+        lambda index, name: f"a text is needed, not {in_words(name)} (item {index})",
     ),
     (r".*must be str(?: or None| or a tuple of str)?, not (\w+)", _text_needed),
     (r"\w+ arg must be None or str", lambda: "a text is needed"),
@@ -242,7 +255,7 @@ _OF_TEXTS: tuple[tuple[str, Callable[..., str]], ...] = (
 _OF_FORMATS: tuple[tuple[str, Callable[..., str]], ...] = (
     (
         r"(%\w) format: .+ is required, not (\w+)",
-        lambda place, name: f"'{place}' needs a number, not {_type(name)}",
+        lambda place, name: f"'{place}' needs a number, not {in_words(name)}",
     ),
     (
         r"%c requires .*int or .*char.*",
@@ -282,11 +295,11 @@ _OF_FORMATS: tuple[tuple[str, Callable[..., str]], ...] = (
     ),
     (
         r"Unknown format code '(.+)' for object of type '(\w+)'",
-        lambda code, name: f"'{code}' can't format {_type(name)}",
+        lambda code, name: f"'{code}' can't format {in_words(name)}",
     ),
     (
         r"unsupported format string passed to (\w+)\.__format__",
-        lambda name: f"{_type(name)} can't be formatted so",
+        lambda name: f"{in_words(name)} can't be formatted so",
     ),
     (r"Unknown conversion specifier '?(.+?)'?", lambda code: f"there is no conversion '!{code}'"),
     (r"'([^']*)'", lambda name: f"there is no value for '{name}'"),  # of a mapping without it
