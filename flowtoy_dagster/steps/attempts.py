@@ -215,10 +215,16 @@ def _own_words(context: StepContext, failure: Failed) -> str:
     """Why an attempt failed, without anything that the provider said."""
     if failure.is_ours or failure.kind not in ("provider", "raised"):
         return failure.reason
-    code = context.work.result.code if context.work.result is not None else None
-    names = ", ".join(f"'{o.name}'" for o in context.step.outputs if o.is_secret)
+    result, names = context.work.result, [output.name for output in context.step.outputs]
+    secret = ", ".join(f"'{output.name}'" for output in context.step.outputs if output.is_secret)
+    why = f"not kept, as it may hold a secret output: {secret}"
+    if result is not None and result.success:
+        name = next((one for one in names if failure.reason.startswith(f"output '{one}'")), None)
+        taken = "the outputs can't" if name is None else f"output '{name}' can't"
+        return f"{taken} be taken; the reason is {why}"
+    code = result.code if result is not None else None
     failed = "the call failed" + (f" with code {code}" if code is not None else "")
-    return f"{failed}; what it said is not kept, as it may hold a secret output: {names}"
+    return f"{failed}; what it said is {why}"
 
 
 def _next_attempt(context: StepContext, failure: Failed) -> tuple[float | None, int]:

@@ -161,6 +161,17 @@ def test_nothing_is_kept_of_what_a_step_said_whose_secret_output_is_unknown(
     assert outcome.result is None or (outcome.result.data, outcome.result.notes) == (None, ())
 
 
+def test_an_output_that_can_not_be_taken_is_no_failure_of_the_call() -> None:
+    unknown = {"name": "made", "value": "nothing.at.all", "secret": True}
+    broken = {"name": "a", "value": "{{ result.code / 0 }}"}
+    outcome, mask = run(python(PRINTS, output=[unknown, broken]))
+    assert outcome.error == (
+        "output 'a' can't be taken; the reason is not kept, as it may hold a secret output: 'made'"
+    )
+    assert mask.is_discarding
+    assert "flight" not in said_by(outcome)
+
+
 def test_a_name_can_be_switched_off() -> None:
     outcome, mask = run(python(PRINTS + "sys.exit(3)", output=[{**TOKEN_OUTPUT, "secret": False}]))
     assert outcome.error is not None
