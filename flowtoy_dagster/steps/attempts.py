@@ -239,6 +239,11 @@ def _next_attempt(context: StepContext, failure: Failed) -> tuple[float | None, 
     begun = result is not None or context.work.configuration or failure.kind == "crash"
     if delay is not None and begun and forbids_retry(context, result):
         return None, most
+    left = context.seconds_left
+    if delay is not None and left is not None and delay >= left:
+        if left > 0:
+            context.work.not_repeated = "it is not tried again: the run's timeout comes first"
+        return None, most
     return delay, most
 
 

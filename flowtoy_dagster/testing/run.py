@@ -165,9 +165,6 @@ class FlowRun:
         upstream = {name: self._upstream(name) for name in step.upstream}
         outcome = run_step(context, self._flow.sources, upstream)
         context.mask.release()
-        left = context.seconds_left
-        if outcome.retry_in is not None and (left is not None and outcome.retry_in >= left):
-            outcome = _without_retry(outcome)
         if outcome.retry_in is None:
             outcome = self._keep(step, context, outcome, number)
         return outcome, clock.ends
@@ -222,7 +219,7 @@ class FlowRun:
         except Exception as error:  # noqa: BLE001 - whatever it is, the step has failed
             context.work.result = None
             reason = f"its outputs could not be written: {one_line(error)}"
-            outcome = _without_retry(fail_step(context, Failed(reason, "raised")))
+            outcome = replace(fail_step(context, Failed(reason, "raised")), retry_in=None)
             outputs, result = {}, _NOTHING
         secrets = set(outcome.secrets)
         for name in secret_outputs(self._flow, step.name) & outputs.keys():
@@ -270,7 +267,3 @@ def _result_of(step: Step, outcome: StepOutcome) -> dict[str, Any]:
     if not step.keep_result:
         return own
     return {**own, **_stored({"data": result.data, "meta": dict(result.meta)})}
-
-
-def _without_retry(outcome: StepOutcome) -> StepOutcome:
-    return replace(outcome, retry_in=None)

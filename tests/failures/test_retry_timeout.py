@@ -309,6 +309,22 @@ def test_a_run_that_takes_too_long_fails_and_says_so(
             assert step.error == "the run's timeout has passed"
 
 
+@pytest.mark.parametrize("executor", ["warm", "in_process", "multiprocess"])
+@pytest.mark.parametrize("repeated", [False, True], ids=["step", "items"])
+def test_a_failure_is_not_tried_again_once_the_run_s_timeout_would_have_passed(
+    executor: str, repeated: bool, run_on: Callable[..., Any], tmp_path: Path
+) -> None:
+    # language 10.1, 10.4
+    more = {"for_each": [1]} if repeated else {}
+    step = {"name": "one", **fails_until(tmp_path, 99), "retry": {"max": 2, "delay": "1h"}, **more}
+    run = run_on({"flow": [step], "runner": {"executor": executor, "timeout": "10m"}})
+    one = run.status.steps["one"]
+    assert (one.state, one.attempt, tries(tmp_path)) == ("failed", 1, 1)
+    assert str(one.error).endswith(
+        "sh exited with code 1; it is not tried again: the run's timeout comes first"
+    )
+
+
 def test_the_timeout_of_a_run_does_not_touch_one_that_ends_in_time() -> None:
     # language 10.4
     run = run_one({"source": "env"}, timeout="60s")

@@ -79,14 +79,13 @@ class StepCompute(HostedCompute):
     ) -> Iterator[Any]:
         flow, step = self.flow, self.step
         started = _RunStart(context)
-        left = None
         attempt = self._bare(context, started)
         try:
-            left = self._seconds_left(context, started)
+            attempt = attempt.having(deadline=self._deadline(context, started))
             upstream = {name: inputs[input_name(flow.step(name))]() for name in step.upstream}
             if step.is_closing:
                 upstream = {name: or_never_ran(record) for name, record in upstream.items()}
-            attempt = self._attempt(context, attempt, upstream, left)
+            attempt = self._attempt(context, attempt, upstream)
             if step.for_each is None:
                 outcome = self._run(context, attempt, upstream)
             else:
@@ -94,20 +93,23 @@ class StepCompute(HostedCompute):
         except Exception as error:  # noqa: BLE001 - whatever it is, the step has failed
             outcome = _failed(attempt, "the step could not be started", error)
         self._stop_if_unwanted()
-        if outcome.retry_in is not None and (left is None or outcome.retry_in < left):
-            raise dg.RetryRequested(
-                outcome.max_retries, outcome.retry_in
-            ) from self._end.failure(outcome)
+        self._try_again(outcome)
         outcome, summaries = self._write(context, attempt, outcome)
         for path, warning in large_outputs(self.step, summaries):
             attempt.warn_at(warning, path)
-        if outcome.retry_in is not None:
-            raise dg.RetryRequested(outcome.max_retries, outcome.retry_in)
+        self._try_again(outcome)
         self._stop_if_unwanted()
         if not is_replay(context.run):
             yield from store_with_step(context, attempt, outcome)
         # The record is in place before anything is yielded: dependents may start on the event.
         yield from self._end.events(context, attempt, outcome, summaries)
+
+    def _try_again(self, outcome: StepOutcome) -> None:
+        """End this attempt where another one is to follow."""
+        if outcome.retry_in is not None:
+            raise dg.RetryRequested(
+                outcome.max_retries, outcome.retry_in
+            ) from self._end.failure(outcome)
 
     def _stop_if_unwanted(self) -> None:
         """Do nothing more where the run was killed, or another process has the step.
@@ -165,7 +167,6 @@ class StepCompute(HostedCompute):
         context: dg.OpExecutionContext,
         bare: StepContext,
         upstream: Mapping[str, StepRecord],
-        left: float | None,
     ) -> StepContext:
         """The same with what was looked up."""
         params = self._params(context)
@@ -179,7 +180,6 @@ class StepCompute(HostedCompute):
         made = bare.having(
             run=run,
             scope=build_scope(upstream, self.flow.sources, run),
-            deadline=None if left is None else time.monotonic() + left,
             mask=mask,
             limiter=limiter_of(context.instance),
             slots=self._slots(context),
@@ -250,6 +250,13 @@ class StepCompute(HostedCompute):
             repeater.close()
             mask.release()
         return closed(attempt, outcome)
+
+    def _deadline(
+        self, context: dg.OpExecutionContext, started: "_RunStart"
+    ) -> float | None:
+        """When the run's timeout passes, by `time.monotonic`; None where it has none."""
+        left = self._seconds_left(context, started)
+        return None if left is None else time.monotonic() + left
 
     def _seconds_left(
         self, context: dg.OpExecutionContext, started: "_RunStart"

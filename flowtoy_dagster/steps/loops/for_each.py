@@ -208,9 +208,6 @@ class _Repetition:
 
     def _waits(self, context: StepContext, seconds: float) -> bool:
         """Wait until the next attempt; whether there is to be one."""
-        left = context.seconds_left
-        if left is not None and seconds >= left:
-            return False
         return not context.time.wait(self.loop.stopping, seconds)
 
     def _reused(self, context: StepContext) -> ItemResult | None:
