@@ -56,7 +56,10 @@ def set_pool(
     from flowtoy_dagster.runs.history import History
 
     if not is_pool(name):
-        raise UsageError(f"'{name}' is not the name of a pool: it has no spaces in it")
+        raise UsageError(
+            f"'{name}' is not the name of a pool: a name is one word\n"
+            "    flowtoy pools lists those that have a limit; a flow names them as 'pool: NAME'"
+        )
     with History() as history:
         limit_pool(history.instance, name, most)
     steps = "step" if most == 1 else "steps"

@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 from flowtoy_dagster import run_flow
+from flowtoy_dagster.cli.pools import set_pool
 
 # Dagster calls the class of a failed check deprecated, also when an event is unpickled.
 pytestmark = pytest.mark.filterwarnings("ignore:Class `ExpectationResult`:DeprecationWarning")
@@ -323,6 +324,30 @@ def test_a_failure_is_not_tried_again_once_the_run_s_timeout_would_have_passed(
     assert str(one.error).endswith(
         "sh exited with code 1; it is not tried again: the run's timeout comes first"
     )
+
+
+@pytest.mark.parametrize("executor", ["warm", "in_process", "multiprocess"])
+def test_the_timeout_of_a_run_ends_the_wait_for_a_pool(
+    executor: str, run_on: Callable[..., Any], tmp_path: Path
+) -> None:
+    # language 10.4, 17.1: the step fails under its policy, and has called nothing
+    set_pool("full", 0)
+    step = {"pool": "full", "source": "process",
+            "input": {"command": ["touch", str(tmp_path / "called")]}}
+    echo = {"source": "process", "input": {"command": ["echo", "x"]}}
+    flow = [
+        {"name": "a", "on_error": "continue", **step},
+        {"name": "b", **step},
+        {"name": "c", "depends_on": "a", **echo},
+        {"name": "last", "run_if": "always", **echo},
+    ]
+    run = run_on({"flow": flow, "runner": {"executor": executor, "timeout": "2s"}})
+    found = {name: (step.state, step.error) for name, step in run.status.steps.items()}
+    late = "failed", "the run's timeout has passed"
+    assert (found["a"], found["b"], found["last"][0]) == (late, late, "succeeded")
+    assert found["c"][0] in ("failed", "skipped")
+    assert run.status.state == "failed"
+    assert not (tmp_path / "called").exists()
 
 
 def test_the_timeout_of_a_run_does_not_touch_one_that_ends_in_time() -> None:

@@ -25,6 +25,13 @@ def test_the_limit_of_a_pool_is_set_for_all_runs(capsys: pytest.CaptureFixture[s
             set_pool(name, 1)
 
 
+@pytest.mark.usefixtures("home")
+def test_the_first_limit_of_a_new_home_is_kept_although_it_is_0() -> None:
+    set_pool("shop", 0)
+    with History() as history:
+        assert pool_limits(history.instance) == {"shop": (0, 0)}
+
+
 def test_next_runs_are_listed_from_files_and_folders(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

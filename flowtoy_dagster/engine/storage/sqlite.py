@@ -212,9 +212,9 @@ class WarmEventLogStorage(StepRows, SqliteEventLogStorage):
         handler.tell()
 
     def has_table(self, table_name: str) -> bool:
-        engine = self._engines.get(self.conn_string_for_shard(INDEX_SHARD_NAME))
-        with engine.connect() as connection:
-            return bool(engine.dialect.has_table(connection, table_name))
+        # In a new home the tables are made now: the answer is asked for once, and kept.
+        with self.index_connection() as connection:
+            return bool(connection.dialect.has_table(connection, table_name))
 
     def dispose(self) -> None:
         super().dispose()

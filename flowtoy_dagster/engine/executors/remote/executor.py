@@ -18,11 +18,12 @@ from flowtoy_dagster.engine.executors.remote.database import Database
 from flowtoy_dagster.engine.executors.remote.leases import RENEWAL
 from flowtoy_dagster.engine.executors.remote.pool import RemotePool
 from flowtoy_dagster.engine.executors.remote.transport import Transport
+from flowtoy_dagster.engine.executors.scheduling.closing import limit_of
 from flowtoy_dagster.engine.executors.warm.executor import LONGEST_STOP, WarmExecutor
 from flowtoy_dagster.engine.executors.warm.pool import Pool
 from flowtoy_dagster.engine.sites.site import Site
 from flowtoy_dagster.engine.storage.address import PATIENCE
-from flowtoy_dagster.engine.tags import GRACE_TAG, QUEUE_TAG, TIMEOUT_TAG, WAITS_FOR
+from flowtoy_dagster.engine.tags import QUEUE_TAG, WAITS_FOR
 
 
 class RemoteExecutor(WarmExecutor):
@@ -55,21 +56,13 @@ class RemoteExecutor(WarmExecutor):
             site,
             self._open_transport(database, site),
             partial(self._queue_of, plan),
-            partial(_limit_of, plan),
+            lambda step_key: limit_of(plan.get_step_by_key(step_key)),
             partial(_tell, context, plan),
         )
 
     def _queue_of(self, plan: ExecutionPlan, step_key: str) -> str:
         tags = plan.get_step_by_key(step_key).tags or {}
         return tags.get(QUEUE_TAG, self._queue)
-
-
-def _limit_of(plan: ExecutionPlan, step_key: str) -> float | None:
-    """Seconds after the run's begin at which the time of a step is up."""
-    tags = plan.get_step_by_key(step_key).tags or {}
-    if TIMEOUT_TAG not in tags:
-        return None
-    return float(tags[TIMEOUT_TAG]) + float(tags.get(GRACE_TAG, 0.0))
 
 
 def _tell(

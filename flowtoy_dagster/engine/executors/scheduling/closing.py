@@ -10,7 +10,7 @@ from typing import Any
 
 from dagster import DagsterEvent, DagsterEventType
 
-from flowtoy_dagster.engine.tags import GRACE_TAG, RUN_IF_TAG
+from flowtoy_dagster.engine.tags import GRACE_TAG, RUN_IF_TAG, TIMEOUT_TAG
 
 
 def run_if(step: Any) -> str:
@@ -29,6 +29,14 @@ def grace_of(plan: Any) -> float:
     """Seconds that closing steps have together in a run that is being ended."""
     tags = (step.tags or {} for step in steps_of(plan).values())
     return max((float(each[GRACE_TAG]) for each in tags if GRACE_TAG in each), default=0.0)
+
+
+def limit_of(step: Any) -> float | None:
+    """Seconds after the begin of the run in which a step must have ended; None is for ever."""
+    tags = step.tags or {}
+    if TIMEOUT_TAG not in tags:
+        return None
+    return float(tags[TIMEOUT_TAG]) + float(tags.get(GRACE_TAG, 0.0))
 
 
 class ClosingSteps:

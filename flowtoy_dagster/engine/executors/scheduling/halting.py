@@ -7,6 +7,7 @@ end of the steps before it, not only for their outputs.
 
 import logging
 import os
+import time
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -25,11 +26,13 @@ from flowtoy_dagster.engine.dagster_private.execution import (
 )
 from flowtoy_dagster.engine.executors.scheduling.closing import (
     ClosingSteps,
+    limit_of,
 )
 from flowtoy_dagster.engine.executors.scheduling.open_waits import OpenWaits
 from flowtoy_dagster.engine.executors.scheduling.steady_waits import (
     SteadyExecution,
     give_up_claims,
+    waiting_for_pools,
 )
 from flowtoy_dagster.engine.storage.event_groups import stored_together
 from flowtoy_dagster.engine.storage.instances import event_log_of
@@ -39,6 +42,8 @@ from flowtoy_dagster.engine.tags import DONE, HALT_TAG, ORDER_TAG, RESULT
 # A step whose `continue` edges alone lead to a failed one must start.
 _OUTPUTS_ALONE = StepDependencyConfig(require_upstream_step_success=False)
 _SKIPPED = frozenset({DagsterEventType.STEP_SKIPPED.value})
+_CLEARLY_LATE = 0.2
+"""Seconds after the run's timeout in which a step is sure to find that it has passed."""
 _NOT_WANTED = "no step that it depends on has failed"
 FLOW_EXECUTION: dict[str, Any] = {
     "retries": RetryMode.ENABLED,
@@ -57,6 +62,7 @@ class HaltingExecution(SteadyExecution):
     def __init__(self, execution_plan: ExecutionPlan, *args: Any, **kwargs: Any) -> None:
         if is_of_flow(execution_plan):
             kwargs["step_dependency_config"] = _OUTPUTS_ALONE
+        self._began = time.monotonic()
         self._held_back: dict[str, str] = {}  # steps that will not start, and why
         self._just_ended: list[str] = []
         super().__init__(execution_plan, *args, **kwargs)
@@ -72,6 +78,8 @@ class HaltingExecution(SteadyExecution):
         self._executable.sort(key=self._order)
 
     def get_steps_to_execute(self, limit: int | None = None) -> Sequence[ExecutionStep]:
+        if late := self._late_for_pools(limit):
+            return late
         if limit is None or self._chooses_among_ready:
             return super().get_steps_to_execute(limit)
         if limit <= 0:
@@ -83,6 +91,30 @@ class HaltingExecution(SteadyExecution):
         steps = super().get_steps_to_execute(limit)
         self._executable += later
         return steps
+
+    def _late_for_pools(self, limit: int | None) -> list[ExecutionStep]:
+        """Steps that still wait for slots of pools when the run's timeout has passed.
+
+        They start without one, to fail for that reason, as their policies say; they call nothing.
+        """
+        claims = self._instance_concurrency_context
+        waiting = waiting_for_pools(claims)
+        if claims is None or not waiting:
+            return []
+        spent = time.monotonic() - self._began - _CLEARLY_LATE
+        found = [
+            step for step in map(self.get_step_by_key, self._executable)
+            if step.key in waiting and spent > (limit_of(step) or spent)
+        ]
+        if limit is not None:
+            found = found[: max(0, limit)]
+        if self._max_concurrent is not None:
+            found = found[: max(0, self._max_concurrent - len(self._in_flight))]
+        keys = {step.key for step in found}
+        give_up_claims(claims, keys)
+        self._executable = [key for key in self._executable if key not in keys]
+        self._in_flight |= keys
+        return found
 
     def mark_failed(self, step_key: str) -> None:
         if self.halted_by is None and HALT_TAG in (self.get_step_by_key(step_key).tags or {}):

@@ -43,6 +43,11 @@ class SteadyClaims(InstanceConcurrencyContext):
     assert "time" in vars(instance_concurrency_context)
 
 
+def waiting_for_pools(claims: InstanceConcurrencyContext | None) -> frozenset[str]:
+    """The keys of the steps that wait for slots of pools."""
+    return frozenset(claims.pending_claim_steps()) if claims is not None else frozenset()
+
+
 def give_up_claims(claims: InstanceConcurrencyContext, step_keys: set[str]) -> None:
     """No longer wait for slots of pools: a run that does is never complete."""
     for key in step_keys & claims._pending_claims:
