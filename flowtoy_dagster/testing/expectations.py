@@ -102,19 +102,21 @@ def _step(
     calls = [run.mask.data(call) for call in mocks.calls_of(name)]
     if expected.calls is not None and expected.calls != len(calls):
         yield Mismatch((*path, "calls"), f"calls of step '{name}'", expected.calls, len(calls))
-    yield from _counts(path, name, expected, ended)
+    yield from _counts(path, name, expected, run)
     if expected.called is not None:
         yield from _called((*path, "called"), name, run.mask.data(expected.called), calls)
 
 
 def _counts(
-    path: KeyPath, name: str, expected: StepExpectation, ended: Ended
+    path: KeyPath, name: str, expected: StepExpectation, run: FlowRun
 ) -> Iterator[Mismatch]:
+    ended = run.steps[name]
     counts = ended.counts or {}
     for key, number in (expected.counts or {}).items():
         if counts.get(key) != number:
+            reason = _how_ended(ended, run) if key not in counts else None
             yield Mismatch((*path, "counts", key), f"items of step '{name}' ({key})", number,
-                           counts.get(key, MISSING), can_update=key in counts)
+                           counts.get(key, MISSING), reason, can_update=key in counts)
 
 
 def _called(path: KeyPath, name: str, expected: Any, calls: list[Any]) -> Iterator[Mismatch]:

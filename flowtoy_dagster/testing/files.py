@@ -159,8 +159,7 @@ class _Checker:
             if name in config.mock:
                 message = f"the step '{name}' has a mock, and is real"
                 self._error(("real", index), message, "keep one of the two")
-        for name in config.expect.steps:
-            self._step(name, ("expect", "steps", name), key=True)
+        self._check_steps()
         self._check_outputs()
         return Case(self._file, self._index, self._root, config, self._bound(), mocks)
 
@@ -175,6 +174,14 @@ class _Checker:
             hint = nearest(name, self._flow.by_name).hint
             self._error(path, f"there is no step '{name}'", hint, key=key)
         return found
+
+    def _check_steps(self) -> None:
+        for name, expected in self._config.expect.steps.items():
+            place = ("expect", "steps", name)
+            step = self._step(name, place, key=True)
+            if step is not None and step.for_each is None and expected.counts is not None:
+                message = f"the step '{name}' has no items: it has no 'for_each'"
+                self._error((*place, "counts"), message, key=True)
 
     def _check_outputs(self) -> None:
         expect = self._config.expect

@@ -17,6 +17,8 @@ from flowtoy_dagster.testing.environment import TestEnvironment
 EVERY_ITEM = "*"
 """The key of the answers for all items that have none of their own."""
 
+_MOST_CALLS = 10_000
+"""How many calls of a step, or of an item of it, one answer may have."""
 Answers = Mapping[str, Any] | Sequence[Mapping[str, Any]]
 """The answer to every call, or one after another."""
 
@@ -103,11 +105,16 @@ class Mocks:
         if answers is None:
             of_item = f" for item '{context.mask.text(key)}'" if mock is not None and key else ""
             raise self._problem(step.name, f"it would call {what}, and has no mock{of_item}")
-        if isinstance(answers, Mapping):
-            return answers
         with self._lock:
             number = self._used[step.name, key]
             self._used[step.name, key] += 1
+        if isinstance(answers, Mapping):
+            if number >= _MOST_CALLS:
+                raise self._problem(
+                    step.name, f"{number:,} calls have had the one answer of its mock, and another "
+                    f"was made ('until' and a paginator need a list of answers): {what}"
+                )
+            return answers
         if number >= len(answers):
             count = f"{len(answers)} answer{'' if len(answers) == 1 else 's'}"
             raise self._problem(

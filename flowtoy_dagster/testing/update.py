@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import yaml
@@ -46,12 +47,29 @@ def updated(text: str, verdicts: Iterable[Verdict]) -> tuple[str, int]:
                     edits[edit.start] = edit
         elif all(mismatch.path[0] != "mock" for mismatch in verdict.mismatches):
             test = _node(root, path)
-            if test is not None and not test.flow_style:
+            if test is not None:
                 edit = _added(text, test, verdict)
                 edits[edit.start] = edit
+    line_end = _line_end(text)
     for edit in sorted(edits.values(), key=lambda edit: edit.start, reverse=True):
-        text = text[: edit.start] + edit.text + text[edit.end :]
+        new = edit.text.replace("\n", line_end)
+        text = text[: edit.start] + new + text[edit.end :]
     return text, len(edits)
+
+
+def read_as_written(path: str | Path) -> str:
+    """The text of a test file, with the line ends that it has.
+
+    Raises:
+        OSError: it can't be read.
+        UnicodeDecodeError: it is not UTF-8 text.
+    """
+    with open(path, encoding="utf-8", newline="") as file:
+        return file.read()
+
+
+def _line_end(text: str) -> str:
+    return "\r\n" if "\r\n" in text else "\n"
 
 
 def with_case(text: str, case: Mapping[str, Any], file: str) -> str:
@@ -65,10 +83,7 @@ def with_case(text: str, case: Mapping[str, Any], file: str) -> str:
     Raises:
         UsageError: it has a test of that name, or no block with tests.
     """
-    try:
-        root = yaml.compose(text, Loader=yaml.SafeLoader)
-    except yaml.YAMLError as error:
-        raise UsageError(f"'{file}' is not valid YAML: {error}") from None
+    root = yaml.compose(text, Loader=yaml.SafeLoader)
     tests = _node(root, ("tests",))
     is_block = isinstance(tests, yaml.SequenceNode) and not tests.flow_style
     is_empty = isinstance(tests, yaml.ScalarNode) and not tests.value
@@ -83,7 +98,8 @@ def with_case(text: str, case: Mapping[str, Any], file: str) -> str:
     block = _block([dict(case)])
     lines = (" " * column + line if line else line for line in block.rstrip("\n").splitlines())
     end = _end(text, tests) if is_block else len(text[: tests.end_mark.index].rstrip())
-    return text[:end] + "\n" + "\n".join(lines) + (text[end:] or "\n")
+    line_end = _line_end(text)
+    return text[:end] + line_end + line_end.join(lines) + (text[end:] or line_end)
 
 
 def _name_of(test: Any) -> Any:
@@ -181,6 +197,9 @@ def _added(text: str, test: Any, verdict: Verdict) -> _Edit:
         expect["steps"] = states
     if outputs:
         expect["outputs"] = outputs
+    if test.flow_style:
+        end = _end(text, test.value[-1][1])
+        return _Edit(end, end, f", expect: {_in_one_line(expect)}")
     block = _block({"expect": expect})
     indent = " " * test.start_mark.column
     end = _end(text, test)

@@ -230,6 +230,22 @@ def test_the_runs_time_passes_on_the_virtual_clock(
     assert words(found) == ""
 
 
+def test_one_answer_does_not_hold_a_test_up_for_ever(check: Callable[..., Any]) -> None:
+    # language 19.4: without 'for', only the end of the run ends it
+    flow = """\
+    flow:
+      - {name: a, source: process, input: {command: x}, until: "result.stdout == 'y'", every: 1h}
+      - {name: each, source: process, depends_on: a, for_each: [1], input: {command: x}}
+    """
+    (found,) = check(flow, """\
+  - name: x
+    mock: {a: {stdout: x}, each: {}}
+    expect: {state: failed, steps: {each: {counts: {total: 1}}}}
+""")
+    assert "step 'a'\n    10,000 calls have had the one answer of its mock" in words(found)
+    assert "items of step 'each' (total)\n    the step was skipped: a step that" in words(found)
+
+
 WRONG = [
     ("  - {name: x, mocks: {}}", "mocks", "unknown key 'mocks'"),
     ("  - {name: x, mock: {b: {}}}", "b:", "there is no step 'b'"),
@@ -243,6 +259,7 @@ WRONG = [
     ("  - {name: x, expect: {outputs: {a: {rows: 1}}}}", "rows", "has no output 'rows'"),
     ("  - {name: x, expect: {steps: {a: {stat: failed}}}}", "stat:", "unknown key 'stat'"),
     ("  - {name: x, expect: {steps: {a: {called: 5}}}}", "5", "expected a part of the call"),
+    ("  - {name: x, expect: {steps: {a: {counts: {failed: 1}}}}}", "counts", "has no items"),
     ("  - {name: x, expect: {outputs_match: {a: {row: '['}}}}", "'['", "jmespath"),
     ("  - {name: x, params: {dy: 1}}", "1", "there is no parameter 'dy'"),
     ("  - {name: x}\n  - {name: x}", "x}", "two tests have the name 'x'"),

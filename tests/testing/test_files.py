@@ -6,8 +6,14 @@ from pathlib import Path
 
 import pytest
 
-from flowtoy_dagster import UsageError
-from flowtoy_dagster.testing.files import find_files
+from flowtoy_dagster import ConfigError, UsageError
+from flowtoy_dagster.testing.files import CaseReader, find_files
+
+
+def test_a_test_file_that_is_a_list_leads_to_its_own_keys(tmp_path: Path) -> None:
+    (tmp_path / "a.test.yaml").write_text("- name: a\n")
+    with pytest.raises(ConfigError, match=r":1:1: the top level .*\n +write 'flow:' and 'tests:'"):
+        CaseReader().read(str(tmp_path / "a.test.yaml"))
 
 
 def test_a_folder_without_tests_leads_to_what_makes_one(tmp_path: Path) -> None:

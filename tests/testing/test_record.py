@@ -14,7 +14,7 @@ import yaml
 
 from flowtoy_dagster import progress
 from flowtoy_dagster.cli.testing.record import record_test
-from flowtoy_dagster.errors import UsageError
+from flowtoy_dagster.errors import ConfigError, UsageError
 from flowtoy_dagster.progress.lines import ProgressLines
 from flowtoy_dagster.testing.cases import run_case
 from flowtoy_dagster.testing.files import CaseReader
@@ -69,6 +69,12 @@ def test_a_real_run_becomes_a_test_that_passes_without_calling(
     file = Path("flow.test.yaml")
     file.write_text("flow: flow.yaml\ntests: [{name: x}]")
     with pytest.raises(UsageError, match="no list of tests to which one can be added"):
+        record_test("a day", ["flow.yaml"], ["key=the-k3y"])
+    file.write_text("flow: [other.yaml]\ntests:\n")
+    with pytest.raises(UsageError, match=r"has the tests of another flow: other\.yaml"):
+        record_test("a day", ["flow.yaml"], ["key=the-k3y"])
+    file.write_text("flow: flow.yaml\ntests:\n  - {name: [}\n")
+    with pytest.raises(ConfigError, match=r"flow\.test\.yaml:3:13: "):
         record_test("a day", ["flow.yaml"], ["key=the-k3y"])
     file.write_text(OLD)
     with pytest.raises(UsageError, match="has a test 'old' already"):

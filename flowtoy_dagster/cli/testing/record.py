@@ -41,6 +41,7 @@ def record_test(name: str, flows: Sequence[str], params: Sequence[str]) -> None:
         raise UsageError("name the flow: flowtoy test --record NAME flow.yaml")
     file = _test_file(flows[-1])
     text = _read(file, flows)
+    _check_flow(file, text, flows)
     with_case(text, {"name": name}, str(file))  # before anything is called
     flow = flow_of(flows, params)
     with tempfile.TemporaryDirectory(prefix="flowtoy-test-") as folder:
@@ -65,8 +66,10 @@ def _test_file(flow: str) -> Path:
 
 def _read(file: Path, flows: Sequence[str]) -> str:
     """The text of the test file, or of a new one."""
+    from flowtoy_dagster.testing.update import read_as_written
+
     try:
-        return file.read_text("utf-8")
+        return read_as_written(file)
     except FileNotFoundError:
         names = [os.path.relpath(path, file.parent) for path in flows]
         listed = names[0] if len(names) == 1 else f"[{', '.join(names)}]"
@@ -74,6 +77,26 @@ def _read(file: Path, flows: Sequence[str]) -> str:
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
         raise UsageError(f"can't read '{file}': {str(reason).lower()}") from None
+
+
+def _check_flow(file: Path, text: str, flows: Sequence[str]) -> None:
+    """Check that a test file is about a flow.
+
+    Raises:
+        ConfigError: it is not YAML.
+        UsageError: it is about another flow.
+    """
+    from flowtoy_dagster.flow.files.yaml_reader import read_document
+
+    root = read_document(text, str(file)).plain()
+    written = root.get("flow", []) if isinstance(root, dict) else []
+    listed = [str(each) for each in (written if isinstance(written, list) else [written])]
+    tested = [os.path.realpath(file.parent / each) for each in listed]
+    if listed and tested != [os.path.realpath(path) for path in flows]:
+        raise UsageError(
+            f"'{file}' has the tests of another flow: {', '.join(listed)}\n"
+            "    move it, or name its flow there"
+        )
 
 
 def _write(file: Path, text: str) -> None:
@@ -128,11 +151,11 @@ def _expect(file: Path, name: str) -> Verdict:
     """Run the new test, and write what it comes to as its expectation."""
     from flowtoy_dagster.testing.cases import run_case
     from flowtoy_dagster.testing.files import CaseReader
-    from flowtoy_dagster.testing.update import updated
+    from flowtoy_dagster.testing.update import read_as_written, updated
 
     case = next(one for one in CaseReader().read(str(file)) if one.config.name == name)
     verdict = run_case(case)
-    text, _ = updated(file.read_text("utf-8"), [verdict])
+    text, _ = updated(read_as_written(file), [verdict])
     _write(file, text)
     return verdict
 

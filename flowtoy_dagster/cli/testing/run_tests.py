@@ -152,10 +152,10 @@ def _updated(file: str, verdicts: list[Verdict]) -> list[Verdict]:
     """Write what was found into a file, and run the tests that it changes again."""
     from flowtoy_dagster.store.files import write_whole
     from flowtoy_dagster.testing.files import CaseReader
-    from flowtoy_dagster.testing.update import updated
+    from flowtoy_dagster.testing.update import read_as_written, updated
 
     try:
-        text = Path(file).read_text("utf-8")
+        text = read_as_written(file)
         new, count = updated(text, verdicts)
         if not count:
             return verdicts

@@ -15,6 +15,7 @@ from flowtoy_dagster.errors import ConfigError, Location, Problem, system_reason
 from flowtoy_dagster.flow.files.missing_file import missing_file_hint
 from flowtoy_dagster.flow.files.nodes import Mark, Node, from_plain, merge
 from flowtoy_dagster.flow.files.saved_places import located, merged_files
+from flowtoy_dagster.flow.files.suffixes import OF_TESTS
 from flowtoy_dagster.flow.files.yaml_reader import MAX_FILE_BYTES, read_document
 from flowtoy_dagster.machine.working_directory import absolute
 
@@ -111,7 +112,8 @@ def _read_file(path: str, first_order: int) -> Node:
     node = read_document(_read_text(path, name, first_order), name, first_order)
     if not isinstance(node.value, dict):
         message = "the top level of a configuration must be a mapping"
-        hint = "write 'sources:' and 'flow:' at the left margin"
+        keys = "'flow:' and 'tests:'" if path.endswith(OF_TESTS) else "'sources:' and 'flow:'"
+        hint = f"write {keys} at the left margin"
         if path != STDIN and Path(path).suffix not in (".yaml", ".yml"):
             hint = "a flow is a YAML file"
         raise ConfigError([Problem(message, node.mark.location, hint, order=node.mark.order)])
