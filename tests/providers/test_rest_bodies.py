@@ -63,6 +63,15 @@ def test_a_file_is_the_body(server: Server, folder: Path) -> None:
     assert "transfer-encoding" not in server.request.headers
 
 
+@pytest.mark.parametrize("method", ["PUT", "POST", "PATCH", "DELETE", "GET"])
+def test_an_empty_file_has_a_length_too(server: Server, folder: Path, method: str) -> None:
+    (folder / "none").write_bytes(b"")
+    assert call(url=server.url, method=method, body={"file": "none"}).success
+    assert server.request.body == b""
+    assert "transfer-encoding" not in server.request.headers
+    assert server.request.headers.get("content-length", "0" * (method == "GET")) == "0"
+
+
 def test_a_file_is_opened_anew_whenever_it_is_sent(server: Server, folder: Path) -> None:
     """A kept connection that was closed, a redirect, a challenge, a retry."""
     server.answers["/kept"] = [answer(), drop, answer()]
@@ -106,7 +115,7 @@ def test_a_file_that_changes_while_it_is_sent_fails(server: Server, folder: Path
     from flowtoy_dagster.providers.rest.bodies.uploads import FilePart
     from flowtoy_dagster.providers.rest.content import UnsendableError
 
-    for size in (3, 999):
+    for size in (0, 3, 999):
         with pytest.raises(UnsendableError, match=r"'a\.csv' has changed while it was sent"):
             list(FilePart("body.file", "a.csv", size).pieces())
 

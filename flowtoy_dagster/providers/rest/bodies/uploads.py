@@ -97,13 +97,13 @@ class FilePart:
         left = self.size
         try:
             with _opened(self.path) as file:
-                if os.fstat(file.fileno()).st_size == self.size:
-                    while left and (piece := file.read(min(_PIECE, left))):
-                        left -= len(piece)
-                        yield piece
+                has_changed = os.fstat(file.fileno()).st_size != self.size
+                while not has_changed and left and (piece := file.read(min(_PIECE, left))):
+                    left -= len(piece)
+                    yield piece
         except OSError as error:
             raise unreadable(self.key, self.path, error, sent=True) from None
-        if left:
+        if has_changed or left:
             message = f"'{self.key}': the file '{self.path}' has changed while it was sent"
             raise UnsendableError(message, sent=True)
 

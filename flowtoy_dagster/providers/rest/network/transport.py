@@ -160,6 +160,8 @@ class _Exchange:
         body: Any = call.body
         if body is not None and not isinstance(body, bytes):
             body = body.stream()
+            # requests sends a stream of no bytes in chunks, which not every server takes.
+            body = body if body.len else body.read()
         request = requests.PreparedRequest()
         request.prepare(
             method=call.method,
