@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from flowtoy_dagster.engine.executors.kinds import InstalledExecutors
-from flowtoy_dagster.errors import UsageError
+from flowtoy_dagster.errors import ConfigError, Problem, UsageError
 from flowtoy_dagster.flow.compile.catalog import (
     ExecutorCatalog,
     Finding,
@@ -17,6 +17,7 @@ from flowtoy_dagster.flow.compile.catalog import (
 )
 from flowtoy_dagster.flow.compile.resolve import build_flow
 from flowtoy_dagster.flow.files.loading import Document, read_files, read_mapping
+from flowtoy_dagster.flow.files.suggestions import show
 from flowtoy_dagster.flow.graph import Flow
 from flowtoy_dagster.flow.schema.models import OutputConfig, RunnerConfig
 from flowtoy_dagster.outputs.kinds import InstalledOutputs
@@ -38,6 +39,8 @@ def load_flow(config: Config, name: str | None = None) -> Flow:
     """
     if isinstance(config, Mapping):
         document = read_mapping(config)
+    elif not isinstance(config, (str, Path, Sequence)):
+        raise ConfigError([Problem(f"expected a path, several or a mapping, got {show(config)}")])
     else:
         document = read_files([config] if isinstance(config, (str, Path)) else config)
     if name is not None:

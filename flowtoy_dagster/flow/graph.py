@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 from flowtoy_dagster.errors import Location, Problem, UsageError
 from flowtoy_dagster.flow.files.nodes import Node
+from flowtoy_dagster.flow.files.suggestions import show
 from flowtoy_dagster.flow.schema.for_each import ForEachConfig
 from flowtoy_dagster.flow.schema.incremental import IncrementalConfig
 from flowtoy_dagster.flow.schema.models import (
@@ -265,10 +266,12 @@ def worker_count(flow: Flow, given: int | None = None) -> int:
         given: as `--max-workers` has it.
 
     Raises:
-        UsageError: it is below 1.
+        UsageError: it is below 1, or no whole number.
     """
     if given is None:
         return flow.runner.max_workers or DEFAULT_WORKERS
+    if isinstance(given, bool) or not isinstance(given, int):
+        raise UsageError(f"max-workers must be a whole number, got {show(given)}")
     if given < 1:
         raise UsageError(f"max-workers must be at least 1, got {given}")
     return given

@@ -14,9 +14,9 @@ from typing import Any
 from flowtoy_dagster.errors import ConfigError, Location, Problem, system_reason
 from flowtoy_dagster.flow.compile.diagnostics import Diagnostics
 from flowtoy_dagster.flow.compile.mistakes.plain_scalars import warn_of_plain_scalars_in_param
-from flowtoy_dagster.flow.files.loading import STDIN
+from flowtoy_dagster.flow.files.loading import NO_FILE, STDIN
 from flowtoy_dagster.flow.files.nodes import Mark, Node, from_plain
-from flowtoy_dagster.flow.files.suggestions import nearest
+from flowtoy_dagster.flow.files.suggestions import nearest, show
 from flowtoy_dagster.flow.files.yaml_reader import MAX_FILE_BYTES, read_document
 from flowtoy_dagster.flow.graph import Flow, Values
 from flowtoy_dagster.flow.schema.params import Param
@@ -59,7 +59,7 @@ def bind(
     binder = _Binder(flow, elsewhere)
     for path in files:
         binder.read_file(path)
-    binder.read_mapping(values or {})
+    binder.read_mapping({} if values is None else values)
     for text in texts:
         binder.read_text(text)
     warnings = (*flow.warnings, *binder.warnings)
@@ -99,8 +99,16 @@ class _Binder:
         self.warnings += diagnostics.warnings
 
     def read_mapping(self, values: Mapping[str, Any]) -> None:
-        for name, value in values.items():
-            self._take(name, value, None)
+        if not isinstance(values, Mapping):
+            self._refuse(f"expected a mapping of parameters, got {show(values)}")
+            return
+        try:
+            root = from_plain(values, Mark(Location(NO_FILE, 0, 0), 0))
+        except ValueError as error:
+            self._refuse(f"the parameters can't be read: {error}")
+            return
+        for name, node in root.value.items():
+            self._take(name, node.plain(), None)
 
     def read_text(self, text: str) -> None:
         name, separator, value = text.partition("=")

@@ -31,6 +31,7 @@ from flowtoy_dagster.json_text import loads_checked
 from flowtoy_dagster.loader import Config, load_flow
 from flowtoy_dagster.machine.steady import steady_time
 from flowtoy_dagster.masking.mask import Mask
+from flowtoy_dagster.runs.arguments import folder, run_tags
 from flowtoy_dagster.runs.create import Reuse, create_run
 from flowtoy_dagster.runs.history import History
 from flowtoy_dagster.runs.notify import notify_of_end
@@ -131,15 +132,17 @@ def run_flow(
 
     Raises:
         ConfigError: the configuration can't run, or a parameter's value is missing or wrong.
-        UsageError: `max_workers` is below 1, or a recording can't be used.
+        UsageError: `max_workers` is below 1, a folder or the tags are none, or a recording can't be
+            used.
         HomeError: the home folder can't be used.
         RunError: the run's history can't be written, or its workers can't start.
         RunInterrupted: Ctrl-C or SIGTERM; carries the run as it ended.
     """
     flow = _flow(config, params)
     workers = worker_count(flow, max_workers)
-    recording = recording_for(flow, record, replay)
-    with History(Path(home) if home is not None else None) as history:
+    tags = run_tags(tags)
+    recording = recording_for(flow, folder("record", record), folder("replay", replay))
+    with History(folder("home", home)) as history:
         executor_of(flow.runner).start_workers(history.instance, workers)
         return start(
             history, flow, workers, tags=tags, on_change=on_change, on_created=on_created,
@@ -149,7 +152,7 @@ def run_flow(
 
 def _flow(config: Config | Flow, params: Mapping[str, Any] | None) -> Flow:
     flow = config if isinstance(config, Flow) else load_flow(config)
-    return bind(flow, params, before=flow.values) if params else flow
+    return flow if params is None else bind(flow, params, before=flow.values)
 
 
 def start(

@@ -114,7 +114,7 @@ class Diagnostics:
         place = self.place(path, line, key=key)
         message = without_value(message)
         if place is None:
-            shown = path_text(path)
+            shown = path_text(self._root.present(path))
             text = f"{shown}: {message}" if shown and not dependency else message
             order = len(self.errors) + len(self.warnings)
             return Problem(text, None, hint, dependency, order)

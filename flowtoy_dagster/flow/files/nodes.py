@@ -6,6 +6,7 @@ of its key. Merging works on nodes, so positions survive it.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -94,6 +95,16 @@ class Node:
             return [node.plain() for node in self.value]
         return self.value
 
+    def present(self, path: KeyPath) -> KeyPath:
+        """The parts of a path that are in the tree; the others are passed over, as below."""
+        node, found = self, list[str | int]()
+        for part in path:
+            child = node.child(part)
+            if child is not None:
+                node = child
+                found.append(part)
+        return tuple(found)
+
     def nearest(self, path: KeyPath, *, key: bool = False) -> Mark:
         """The mark of `path`, or of the deepest of its parts that is there.
 
@@ -140,23 +151,31 @@ _DEEPEST = 200
 """Levels of a mapping that came from no file, as JSON may have."""
 
 
-def from_plain(value: Any, mark: Mark, depth: int = 0) -> Node:
+def from_plain(value: Any, mark: Mark, path: KeyPath = ()) -> Node:
     """A tree for a mapping that came from no file; every place is `mark`.
 
     Raises:
         ValueError: it is nested too deep (or holds itself), two of its keys are the same as text,
-            or a text is not Unicode.
+            a text is not Unicode, or no file could hold a value; names its path.
     """
-    if depth > _DEEPEST:
+    if len(path) > _DEEPEST:
         raise ValueError(f"nested more than {_DEEPEST} levels deep")
-    if isinstance(value, dict):
-        found = {_text(key): from_plain(item, mark, depth + 1) for key, item in value.items()}
+    if isinstance(value, Mapping):
+        found = {_text(k): from_plain(v, mark, (*path, _text(k))) for k, v in value.items()}
         if len(found) < len(value):
             twice = next(key for key in map(str, value) if sum(str(k) == key for k in value) > 1)
             raise ValueError(f"the key '{twice}' is given twice")
         return Node(found, mark)
     if isinstance(value, (list, tuple)):
-        return Node([from_plain(item, mark, depth + 1) for item in value], mark)
+        items = enumerate(value)
+        return Node([from_plain(item, mark, (*path, index)) for index, item in items], mark)
+    if isinstance(value, float) and not math.isfinite(value):
+        raise ValueError(f"{path_text(path)}: {value} is not a number that JSON can hold")
+    if value is not None and not isinstance(value, (str, int, float)):
+        raise ValueError(
+            f"{path_text(path)}: expected what a file can hold, got a value of Python's type "
+            f"'{type(value).__name__}'"
+        )
     return Node(_text(value) if isinstance(value, str) else value, mark)
 
 
