@@ -24,7 +24,7 @@ from pathlib import Path
 import flowtoy_dagster.loader
 from flowtoy_dagster.engine.jobs.dagster_names import dagster_name
 from flowtoy_dagster.errors import UsageError
-from flowtoy_dagster.flow.files.suffixes import OF_TESTS, YAML
+from flowtoy_dagster.flow.files.suffixes import OF_TESTS, YAML, is_special
 
 CONFIG_VARIABLE = "FLOWTOY_CONFIG"
 """These files, merged into one flow."""
@@ -127,7 +127,7 @@ def _flows_of_folder(root: Path) -> Iterator[FlowFiles]:
             Path(folder, name)
             for name in names
             if name.endswith(YAML) and not name.startswith(".")
-            if not name.endswith(OF_TESTS)
+            if not name.endswith(OF_TESTS) and not is_special(os.path.join(folder, name))
         )
         settings = _settings_of_tools(files)
         files = [path for path in files if path not in settings]

@@ -51,18 +51,19 @@ def _answer_of(url: str) -> Health:
     bucket = path.partition("/")[0]
     try:
         try:
-            steadily(lambda: system.ls(path, detail=False))
+            steadily(lambda: system.ls(path, detail=False), patience=0)
         except FileNotFoundError:
             # Nothing is there yet, or no bucket; access to the prefix alone does not show which.
             with contextlib.suppress(PermissionError):
-                steadily(lambda: system.ls(bucket, detail=False))
+                steadily(lambda: system.ls(bucket, detail=False), patience=0)
     except FileNotFoundError:
         return Health(PART, "fault", f"there is no bucket '{bucket}' at {url}",
                       f"make it, or correct {FILES_VARIABLE}")
-    except PermissionError as error:
-        return Health(PART, "fault", f"{url} can't be read: {error}",
-                      "correct the access key, or the rights to the bucket")
     except OSError as error:
-        return Health(PART, "fault", f"{url} can't be read: {error}",
-                      "check the endpoint (such as AWS_ENDPOINT_URL) and the network")
+        fix = "check the endpoint (such as AWS_ENDPOINT_URL) and the network"
+        if "credentials" in str(error):  # there are none, or they have expired
+            fix = "set the access key (such as AWS_ACCESS_KEY_ID), or log in"
+        elif isinstance(error, PermissionError):
+            fix = "correct the access key, or the rights to the bucket"
+        return Health(PART, "fault", f"{url} can't be read: {error}", fix)
     return Health(PART, "ok", f"{url} answers")

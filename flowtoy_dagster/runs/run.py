@@ -31,8 +31,8 @@ from flowtoy_dagster.json_text import loads_checked
 from flowtoy_dagster.loader import Config, load_flow
 from flowtoy_dagster.machine.steady import steady_time
 from flowtoy_dagster.masking.mask import Mask
-from flowtoy_dagster.runs.arguments import folder, run_tags
 from flowtoy_dagster.runs.create import Reuse, create_run
+from flowtoy_dagster.runs.given.arguments import folder, run_tags
 from flowtoy_dagster.runs.history import History
 from flowtoy_dagster.runs.notify import notify_of_end
 from flowtoy_dagster.runs.recorded import begun, end_recording, recording_for
@@ -132,8 +132,7 @@ def run_flow(
 
     Raises:
         ConfigError: the configuration can't run, or a parameter's value is missing or wrong.
-        UsageError: `max_workers` is below 1, a folder or the tags are none, or a recording can't be
-            used.
+        UsageError: an argument or a recording can't be used.
         HomeError: the home folder can't be used.
         RunError: the run's history can't be written, or its workers can't start.
         RunInterrupted: Ctrl-C or SIGTERM; carries the run as it ended.
@@ -144,10 +143,8 @@ def run_flow(
     recording = recording_for(flow, folder("record", record), folder("replay", replay))
     with History(folder("home", home)) as history:
         executor_of(flow.runner).start_workers(history.instance, workers)
-        return start(
-            history, flow, workers, tags=tags, on_change=on_change, on_created=on_created,
-            recording=recording,
-        )
+        return start(history, flow, workers, tags=tags, on_change=on_change,
+                     on_created=on_created, recording=recording)
 
 
 def _flow(config: Config | Flow, params: Mapping[str, Any] | None) -> Flow:

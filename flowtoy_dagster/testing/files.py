@@ -13,7 +13,7 @@ from flowtoy_dagster.flow.compile.diagnostics import Diagnostics
 from flowtoy_dagster.flow.compile.model_check import model_findings
 from flowtoy_dagster.flow.files.loading import read_files
 from flowtoy_dagster.flow.files.nodes import KeyPath, Node
-from flowtoy_dagster.flow.files.suffixes import OF_TESTS
+from flowtoy_dagster.flow.files.suffixes import OF_TESTS, is_special
 from flowtoy_dagster.flow.files.suggestions import nearest, show
 from flowtoy_dagster.flow.graph import Flow, Step
 from flowtoy_dagster.flow.param_values import bind
@@ -76,8 +76,9 @@ def _in_folder(folder: str) -> Iterator[str]:
     for place, folders, names in os.walk(folder):
         folders[:] = sorted(name for name in folders if name[:1] != "." and name != "node_modules")
         for name in names:
-            if name.endswith(OF_TESTS) and name[:1] != ".":
-                yield os.path.normpath(os.path.join(place, name))
+            path = os.path.normpath(os.path.join(place, name))
+            if name.endswith(OF_TESTS) and name[:1] != "." and not is_special(path):
+                yield path
 
 
 class CaseReader:
@@ -185,14 +186,14 @@ class _Checker:
 
     def _check_outputs(self) -> None:
         expect = self._config.expect
-        listed: list[tuple[str, Mapping[str, Mapping[str, Any]]]] = [
+        listed: list[tuple[str, Mapping[str, Mapping[str, Any] | None]]] = [
             ("outputs", expect.outputs), ("outputs_match", expect.outputs_match),
         ]
         for field, by_step in listed:
             for name, outputs in by_step.items():
                 step = self._step(name, ("expect", field, name), key=True)
                 known = [output.name for output in step.outputs] if step is not None else []
-                for output in outputs if step is not None else ():
+                for output in (outputs or ()) if step is not None else ():
                     if output not in known:
                         message = f"the step '{name}' has no output '{output}'"
                         place = ("expect", field, name, output)

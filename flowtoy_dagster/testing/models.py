@@ -32,6 +32,16 @@ def _check_expression(name: str, expression: str) -> None:
         raise Misplaced(str(error), (name,), at_key=False) from None
 
 
+def _check_variables(value: dict[str, str]) -> dict[str, str]:
+    for name, text in value.items():
+        if not name or "=" in name or "\0" in name:
+            raise Misplaced(f"'{name}' is not the name of a variable", (name,))
+        if "\0" in text:
+            message = "an environment variable can't hold a null character"
+            raise Misplaced(message, (name,), at_key=False)
+    return value
+
+
 def _check_called(value: Any) -> Any:
     if value is False or isinstance(value, dict):
         return value
@@ -73,13 +83,17 @@ class StepExpectation(Strict):
 
 
 class Expectation(Strict):
-    """What a run is expected to come to."""
+    """What a run is expected to come to.
+
+    Attributes:
+        outputs: by step; null for a step that has none, because it failed or was skipped.
+    """
 
     state: Literal["succeeded", "failed"] | None = None
     steps: dict[str, StepExpectation] = Field(
         default_factory=dict, examples=["{fetch: {state: succeeded}}"]
     )
-    outputs: dict[str, dict[str, Any]] = Field(
+    outputs: dict[str, dict[str, Any] | None] = Field(
         default_factory=dict, examples=["{fetch: {rows: 2}}"]
     )
     outputs_match: dict[str, Expressions] = Field(
@@ -92,7 +106,9 @@ class CaseConfig(Strict):
 
     name: Name
     params: dict[str, Any] = Field(default_factory=dict, examples=["{day: 2026-11-01}"])
-    env: dict[str, Text] = Field(default_factory=dict, examples=["{API_TOKEN: t0ken}"])
+    env: Annotated[dict[str, Text], AfterValidator(_check_variables)] = Field(
+        default_factory=dict, examples=["{API_TOKEN: t0ken}"]
+    )
     mock: dict[str, Any] = Field(default_factory=dict, examples=["{fetch: {json: [1, 2]}}"])
     real: Annotated[tuple[Name, ...], BeforeValidator(_one_or_more)] = Field(
         default=(), examples=["[merge]"]

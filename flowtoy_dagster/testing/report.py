@@ -9,7 +9,7 @@ from typing import Any
 from xml.etree import ElementTree as ET
 
 from flowtoy_dagster.testing.cases import Verdict
-from flowtoy_dagster.testing.expectations import MISSING, Mismatch
+from flowtoy_dagster.testing.expectations import MISSING, Mismatch, same
 
 _CONTEXT = 2
 """Equal lines that a diff shows around others."""
@@ -28,11 +28,15 @@ def lines_of(verdict: Verdict) -> list[str]:
 def _lines(verdict: Verdict, mismatch: Mismatch) -> list[str]:
     case = verdict.case
     place = case.node.nearest((*case.path, *mismatch.path)).location
-    lines = [f"{place}: {mismatch.what}"]
+    lines = [f"{place}: {verdict.run.mask.text(mismatch.what)}"]
     if mismatch.reason is not None:
         lines.append(f"    {mismatch.reason}")
     if mismatch.expected is not MISSING and mismatch.found is not MISSING:
-        lines += [f"    {line}" for line in diff(mismatch.expected, mismatch.found)]
+        expected = verdict.run.mask.data(mismatch.expected)
+        if same(expected, mismatch.found):
+            lines.append("    what is secret is compared as '***': write that")
+        else:
+            lines += [f"    {line}" for line in diff(expected, mismatch.found)]
     return lines
 
 

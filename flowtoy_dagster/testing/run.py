@@ -232,7 +232,7 @@ class FlowRun:
             result,
             outcome.counts.facts() if outcome.counts is not None else None,
             [one.fact() for one in context.loop.log.results()],
-            attempts,
+            attempts if attempts > 1 or outcome.skipped is None else 0,
             outcome.shown(outputs, mask),
             frozenset(secrets),
         )

@@ -31,6 +31,12 @@ def test_a_new_flow_is_valid_and_runs_as_it_is_written(
     assert done.json["report"] == {"text": "Hello Ada: 42\n"}, done.stderr
 
 
+def test_the_folder_is_named_as_a_shell_takes_it(flowtoy: Callable[..., Any]) -> None:
+    for folder, written in (("-x", "./-x"), ("a b", "'a b'")):
+        done = flowtoy("init", "--", folder)
+        assert done.stderr.endswith(f"run it: cd {written} && flowtoy run flow.yaml\n")
+
+
 def test_files_that_exist_are_left_as_they_are(
     tmp_path: Path, flowtoy: Callable[..., Any]
 ) -> None:

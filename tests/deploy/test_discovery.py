@@ -89,6 +89,12 @@ def test_flow_yaml_is_named_for_its_folder_and_takes_its_overrides(root: Path) -
     assert set(found(root, "shop")) == {"shop", "other"}
 
 
+def test_a_pipe_is_no_flow(root: Path) -> None:
+    os.mkfifo(root / "pipe.yaml")
+    (root / "gone.yaml").symlink_to("nowhere")
+    assert [flow.name for flow in flows_in([root])] == ["gone"]
+
+
 def test_what_begins_with_a_dot_is_left_alone(root: Path) -> None:
     make(root, ".hidden.yaml", ".git/x.yaml", "a.yaml")
     assert found(root) == {"a": ("a.yaml",)}

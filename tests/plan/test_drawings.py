@@ -171,6 +171,10 @@ def test_the_command_draws_files_and_runs(
     assert done.stdout == "●  bad   process  failed\n│\n●  late  env  skipped\n"
     told = flowtoy("graph", "flow.yaml", "--format", "json").json
     assert told["edges"] == [{"from": "bad", "to": "late", "needed": False}]
+    (tmp_path / "other.yaml").write_text("flow: [{name: other, source: env}]")
+    done = flowtoy("graph", "other.yaml", "--run", "last")
+    assert (done.code, done.stdout) == (2, "")
+    assert "is of the flow 'flow', and has none of these steps\n" in done.stderr
     done = flowtoy("graph")
     assert (done.code, done.stdout) == (2, "")
     assert "give the files of a flow, or --run RUN" in done.stderr

@@ -246,6 +246,48 @@ def test_one_answer_does_not_hold_a_test_up_for_ever(check: Callable[..., Any]) 
     assert "items of step 'each' (total)\n    the step was skipped: a step that" in words(found)
 
 
+def test_what_a_step_has_that_did_not_run(check: Callable[..., Any]) -> None:
+    flow = """\
+    flow:
+      - {name: a, source: process, on_error: continue, input: {command: x}}
+      - {name: b, source: process, when: "false", input: {command: x}}
+      - {name: c, source: process, input: {command: x}}
+    """
+    (right, wrong) = check(flow, """\
+  - name: right
+    mock: {a: {exit: 1}, c: {}}
+    expect: {steps: {b: {attempts: 0}}, outputs: {a: null, b: null, c: {}}}
+  - name: wrong
+    mock: {a: {exit: 1}, c: {}}
+    expect: {outputs: {a: {}, c: null}}
+""")
+    assert words(right) == ""
+    assert "outputs of step 'a'\n    the step has failed: x exited with code 1" in words(wrong)
+    assert "outputs of step 'c'\n    - null\n    + {}" in words(wrong)
+
+
+def test_secrets_in_expectations_are_not_shown(check: Callable[..., Any]) -> None:
+    flow = """\
+    flow:
+      - name: a
+        source: process
+        input: {command: [x, "{{ env.MY_TOKEN }}"]}
+        output: [{name: text, value: stdout}]
+    """
+    (found,) = check(flow, """\
+  - name: x
+    env: {MY_TOKEN: s3cret-in-clear}
+    mock: {a: {stdout: s3cret-in-clear}}
+    expect:
+      steps: {a: {called: {command: [s3cret-in-clear]}}}
+      outputs: {a: {text: s3cret-in-clear}}
+      outputs_match: {a: {text: "@ == 's3cret-in-clear' && `1`"}}
+""")
+    assert "what is secret is compared as '***': write that" in words(found)
+    assert len(found.mismatches) == 3
+    assert "s3cret" not in words(found) + junit([found]).decode()
+
+
 WRONG = [
     ("  - {name: x, mocks: {}}", "mocks", "unknown key 'mocks'"),
     ("  - {name: x, mock: {b: {}}}", "b:", "there is no step 'b'"),
@@ -263,6 +305,8 @@ WRONG = [
     ("  - {name: x, expect: {outputs_match: {a: {row: '['}}}}", "'['", "jmespath"),
     ("  - {name: x, params: {dy: 1}}", "1", "there is no parameter 'dy'"),
     ("  - {name: x}\n  - {name: x}", "x}", "two tests have the name 'x'"),
+    ("  - {name: x, env: {A=B: x}}", "A=B", "'A=B' is not the name of a variable"),
+    ('  - {name: x, env: {A: "\\0"}}', '"', "can't hold a null character"),
     ("  - {mock: {}}", "{mock", "the key 'name' is required"),
 ]
 

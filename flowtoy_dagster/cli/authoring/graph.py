@@ -100,6 +100,11 @@ def _graph(config: list[str] | None, run: str | None) -> Graph:
         status = history.status(found, ran)
     states = {name: step.state for name, step in status.steps.items()}
     shown = flow or ran
+    if not states.keys() & {step.name for step in shown.steps}:
+        raise UsageError(
+            f"run {found.run_id[:8]} is of the flow '{ran.name}', and has none of these steps\n"
+            f"    flowtoy graph --run {found.run_id[:8]} draws the flow that ran"
+        )
     return graph_of(shown, {step.name: states.get(step.name, "pending") for step in shown.steps})
 
 

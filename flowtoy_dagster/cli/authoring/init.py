@@ -97,7 +97,13 @@ def init(
         is_new = _write(folder / name, text)
         say(f"{'wrote' if is_new else 'kept, it exists:'} {folder / name}")
     run = "flowtoy run flow.yaml"
-    say(f"run it: {run if folder == Path() else f'cd {shlex.quote(str(folder))} && {run}'}")
+    say(f"run it: {run if folder == Path() else f'cd {_quoted(folder)} && {run}'}")
+
+
+def _quoted(folder: Path) -> str:
+    """A folder as an argument of `cd` in a shell."""
+    path = str(folder)
+    return shlex.quote(f"./{path}" if path.startswith("-") else path)
 
 
 def _json(value: object) -> str:

@@ -259,8 +259,12 @@ def _find(system: object, name: str) -> list[str]:
         return []
 
 
-def steadily(call: Callable[[], _T]) -> _T:
+def steadily(call: Callable[[], _T], patience: float | None = None) -> _T:
     """What a call gives, tried again while the object store does not answer.
+
+    Args:
+        call: asks the store.
+        patience: seconds to go on for; by default `PATIENCE`, none with 0.
 
     Raises:
         OSError: it says no, or does not answer for longer than the patience.
@@ -277,8 +281,9 @@ def steadily(call: Callable[[], _T]) -> _T:
             reason = " ".join(f"{error}".split()) or type(error).__name__
             now = time.monotonic()
             if give_up_at is None:
-                give_up_at = now + PATIENCE
-                _LOG.warning("waiting for the store of files: %s", reason)
+                give_up_at = now + (PATIENCE if patience is None else patience)
+                if now < give_up_at:
+                    _LOG.warning("waiting for the store of files: %s", reason)
             if now >= give_up_at:
                 raise OSError(f"the store of files does not answer: {reason}") from error
         time.sleep(PAUSE)

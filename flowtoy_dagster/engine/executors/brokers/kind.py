@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import re
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, ClassVar
 
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
 
 PART = "broker"
 """What `flowtoy doctor` calls it."""
+_ERROR_NUMBER = re.compile(r"\[Errno -?\d+\] ")
+"""What the system's errors have before their words."""
 
 
 class BrokerKind(RemoteKind):
@@ -98,6 +101,7 @@ class BrokerKind(RemoteKind):
             return fault_of(PART, error)
         except Exception as error:  # noqa: BLE001 - clients of brokers raise many kinds
             reason = str(error).strip().partition("\n")[0] or type(error).__name__
+            reason = _ERROR_NUMBER.sub("", reason)
             hidden = plain(Mask(deployment_secrets(os.environ)).text(reason))
             text = f"the broker that {self.variable} names does not answer: {hidden}"
             return Health(PART, "fault", text, f"start it, or correct {self.variable}")

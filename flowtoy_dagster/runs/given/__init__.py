@@ -1,0 +1,1 @@
+"""What a run is given by the program that starts it."""
