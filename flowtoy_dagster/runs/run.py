@@ -18,7 +18,10 @@ from dagster import DagsterEvent
 
 from flowtoy_dagster.engine.dagster_private.execution import ReconstructableJob
 from flowtoy_dagster.engine.executors.kinds import executor_of
-from flowtoy_dagster.engine.executors.scheduling.cancel_requests import note_cancel
+from flowtoy_dagster.engine.executors.scheduling.cancel_requests import (
+    note_cancel,
+    request_cancel,
+)
 from flowtoy_dagster.engine.executors.warm.executor import STOP_MESSAGE, iterate_run
 from flowtoy_dagster.engine.jobs.limits import free_slots, has_pools
 from flowtoy_dagster.engine.storage.logs.console_log import dagster_level
@@ -36,6 +39,7 @@ from flowtoy_dagster.runs.given.arguments import folder, run_tags
 from flowtoy_dagster.runs.history import History
 from flowtoy_dagster.runs.notify import notify_of_end
 from flowtoy_dagster.runs.recorded import begun, end_recording, recording_for
+from flowtoy_dagster.runs.sessions.carriers import close_run
 from flowtoy_dagster.runs.status.event_reader import run_state_of
 from flowtoy_dagster.runs.status.models import Change, RunState, RunStatus
 from flowtoy_dagster.runs.status.stored_waits import stored_waits
@@ -181,7 +185,7 @@ def start(
             history, flow, workers, tags=tags, reuse=reuse, recording=recording
         )
     if on_created is not None:
-        on_created(run.run_id)
+        _tell_of(history, run, on_created)
     status, interrupted = _follow(history, flow, job, run, on_change or log_warnings)
     finished = finished_run(history, run, flow, status, FlowSecrets(flow).mask(os.environ))
     if recording is not None:
@@ -193,6 +197,15 @@ def start(
     if interrupted and finished.status.state == "cancelled":
         raise RunInterrupted(f"interrupted: run {run.run_id[:8]} is cancelled", finished)
     return finished
+
+
+def _tell_of(history: History, run: dg.DagsterRun, on_created: Callable[[str], None]) -> None:
+    """Tell the program of its run, which has ended where that fails."""
+    try:
+        on_created(run.run_id)
+    except BaseException:
+        close_run(history.instance, run, "its program failed before it began", cancelled=True)
+        raise
 
 
 def _follow(
@@ -253,13 +266,15 @@ def follow(
 ) -> bool:
     """Carry a run out; whether it was interrupted.
 
+    What `take_in` raises ends the run, as a cancel does, and is raised then.
+
     Args:
         instance: where the run is.
         job: what is run.
         run: a run that was created.
         take_in: called with each event when it has been stored.
     """
-    interrupted = False
+    interrupted, failure = False, None
     with _signals_as_interrupts(), dagster_level.kept(), warnings.catch_warnings():
         # Checks are deprecated in favour of asset checks, which ops without assets can't have;
         # those of workers are made again where they arrive.
@@ -269,12 +284,28 @@ def follow(
                 if _tells_of_interrupt(event) and not interrupted:
                     interrupted = True
                     note_cancel(instance, instance.get_run_by_id(run.run_id) or run)
-                take_in(event)
+                if failure is None:
+                    failure = _failure_of(take_in, event)
+                    if failure is not None:
+                        request_cancel(instance, run.run_id)
         except KeyboardInterrupt:
             interrupted = True
     if has_pools(job.get_definition()):
         free_slots(instance, run.run_id)
+    if failure is not None:
+        raise failure
     return interrupted
+
+
+def _failure_of(
+    take_in: Callable[[DagsterEvent], None], event: DagsterEvent
+) -> Exception | None:
+    """What a program's own function raised that is told of changes: nobody follows the run then."""
+    try:
+        take_in(event)
+    except Exception as error:  # noqa: BLE001 - the program's; it is raised when the run has ended
+        return error
+    return None
 
 
 def finished_run(

@@ -13,6 +13,7 @@ import pytest
 
 from flowtoy_dagster import ConfigError, UsageError, load_flow, run_flow
 from flowtoy_dagster.flow.param_values import bind
+from flowtoy_dagster.runs.history import History
 
 STEP = {"name": "a", "source": "process", "input": {"command": ["echo", "x"]}}
 FLOW: dict[str, Any] = {"params": {"p": "x"}, "flow": [STEP]}
@@ -94,3 +95,21 @@ def test_an_argument_that_can_not_be_used_is_an_error_before_anything_happens(
         run_flow(FLOW, **arguments)
     assert (os.listdir(tmp_path), tmp_path.stat().st_mode & 0o777) == ([], 0o755)
     assert os.listdir(home) == []
+
+
+@pytest.mark.parametrize("executor", ["warm", "in_process", "multiprocess"])
+@pytest.mark.parametrize("function", ["on_created", "on_change"])
+def test_a_run_whose_program_fails_has_ended_when_the_error_comes(
+    function: str, executor: str, made_home: Path
+) -> None:
+    def fail(*_: Any) -> None:
+        raise LookupError("of the program")
+
+    sleep = {"name": "b", "source": "process", "input": {"command": ["sleep", "600"]}}
+    flow = {"runner": {"executor": executor}, "flow": [STEP, sleep]}
+    with pytest.raises(LookupError, match="of the program"):
+        run_flow(flow, **{function: fail})  # type: ignore[arg-type]
+    with History(made_home) as history:
+        status = history.status(history.find("last"))
+    assert (status.state, status.error) == ("cancelled", None)
+    assert not {"running", "pending"} & {step.state for step in status.steps.values()}
