@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+import re
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,9 @@ from flowtoy_dagster.testing.cases import Verdict
 from flowtoy_dagster.testing.expectations import MISSING
 
 _LONGEST_LINE = 90
+_KEEPS = re.compile(r"[|>]\d?\+")
+"""The beginning of a text to which the blank lines behind it belong."""
+_COMMENT = re.compile(r"[^\S\r\n]+#[^\r\n]*")
 
 
 @dataclass(frozen=True)
@@ -41,9 +45,9 @@ def updated(text: str, verdicts: Iterable[Verdict]) -> tuple[str, int]:
         path = verdict.case.path
         if verdict.case.config.expect.model_fields_set or _node(root, (*path, "expect")):
             for mismatch in verdict.mismatches:
-                node = _node(root, (*path, *mismatch.path))
-                if mismatch.can_update and mismatch.found is not MISSING and node is not None:
-                    edit = _replaced(text, node, mismatch.found)
+                nodes = _nodes(root, (*path, *mismatch.path))
+                if mismatch.can_update and mismatch.found is not MISSING and nodes:
+                    edit = _replaced(text, nodes, mismatch.found)
                     edits[edit.start] = edit
         elif all(mismatch.path[0] != "mock" for mismatch in verdict.mismatches):
             test = _node(root, path)
@@ -97,7 +101,7 @@ def with_case(text: str, case: Mapping[str, Any], file: str) -> str:
     column = tests.start_mark.column if is_block else 2
     block = _block([dict(case)])
     lines = (" " * column + line if line else line for line in block.rstrip("\n").splitlines())
-    end = _end(text, tests) if is_block else len(text[: tests.end_mark.index].rstrip())
+    end = _end_of_lines(text, tests) if is_block else len(text[: tests.end_mark.index].rstrip())
     line_end = _line_end(text)
     return text[:end] + line_end + line_end.join(lines) + (text[end:] or line_end)
 
@@ -109,23 +113,34 @@ def _name_of(test: Any) -> Any:
 
 def _node(node: Any, path: KeyPath) -> Any:
     """The node of YAML at a place; None where there is none."""
+    return next(reversed(_nodes(node, path)), None)
+
+
+def _nodes(node: Any, path: KeyPath) -> list[Any]:
+    """The node of YAML at a place, after those around it; none where there is none."""
+    found = [node]
     for part in path:
         if isinstance(node, yaml.SequenceNode) and isinstance(part, int):
             node = node.value[part] if part < len(node.value) else None
         elif isinstance(node, yaml.MappingNode):
             node = next((v for k, v in node.value if k.value == str(part)), None)
         else:
-            return None
-    return node
+            node = None
+        if node is None:
+            return []
+        found.append(node)
+    return found
 
 
-def _replaced(text: str, node: Any, value: Any) -> _Edit:
+def _replaced(text: str, nodes: Sequence[Any], value: Any) -> _Edit:
+    *around, node = nodes
     start, end = node.start_mark.index, _end(text, node)
     line = text[text.rfind("\n", 0, start) + 1 : start]
     flow = _in_one_line(value)
-    within_flow = _is_within_flow(line)
+    within_flow = any(one.flow_style for one in around)
     if within_flow or len(line) + len(flow) <= _LONGEST_LINE or not isinstance(value, (dict, list)):
-        return _Edit(start, end, flow)
+        # What is empty ends at the colon, or the dash, before it.
+        return _Edit(start, end, f" {flow}" if line[-1:] in (":", "-") else flow)
     indent = len(line) - len(line.lstrip(" -")) + 2
     block = _block(value)
     body = "\n".join(" " * indent + one for one in block.rstrip("\n").splitlines())
@@ -164,10 +179,6 @@ def _block(value: Any) -> str:
     return block
 
 
-def _is_within_flow(line: str) -> bool:
-    return line.count("{") > line.count("}") or line.count("[") > line.count("]")
-
-
 def _end(text: str, node: Any) -> int:
     """Where a value ends, without the blank lines and comments behind a block."""
     end: int = node.end_mark.index
@@ -178,7 +189,15 @@ def _end(text: str, node: Any) -> int:
     if isinstance(node, yaml.CollectionNode) and node.value:
         last = node.value[-1]
         return _end(text, last[1] if isinstance(last, tuple) else last)
-    return len(text[:end].rstrip())
+    kept = isinstance(node, yaml.ScalarNode) and _KEEPS.match(text, node.start_mark.index)
+    return len(text[:end].rstrip()) if not kept else end - text[:end].endswith("\n")
+
+
+def _end_of_lines(text: str, node: Any) -> int:
+    """Where the lines of a block end, with the comment behind the last of them."""
+    end = _end(text, node)
+    comment = _COMMENT.match(text, end)
+    return end if comment is None else comment.end()
 
 
 def _added(text: str, test: Any, verdict: Verdict) -> _Edit:
@@ -202,6 +221,6 @@ def _added(text: str, test: Any, verdict: Verdict) -> _Edit:
         return _Edit(end, end, f", expect: {_in_one_line(expect)}")
     block = _block({"expect": expect})
     indent = " " * test.start_mark.column
-    end = _end(text, test)
+    end = _end_of_lines(text, test)
     body = "".join(f"\n{indent}{line}" for line in block.rstrip("\n").splitlines())
     return _Edit(end, end, body)

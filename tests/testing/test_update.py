@@ -88,3 +88,51 @@ def test_line_ends_stay_as_they_are(check: Callable[..., Any]) -> None:
     assert text.count(b"text: x") == 2
     more = with_case(read_as_written(file), {"name": "c"}, "f")
     assert more.count("\n") == more.count("\r\n") == text.count(b"\n") + 1
+
+
+MORE = """
+    flow:
+      - name: a
+        source: process
+        input: {command: x}
+        output: [{name: o, value: stdout}, {name: j, type: json}]
+"""
+LONG = '{first: ' + "a" * 30 + ", second: " + "b" * 40 + ", third: [1, 2, 3]}"
+
+
+@pytest.mark.parametrize(
+    "expect",
+    [
+        "{outputs: {a: {o: , j: 1}}}",
+        "\n      outputs:\n        a:\n          o:\n          j: [1]  # a comment",
+        "\n      outputs:\n        a:\n          j:  # a comment\n          o:\n",
+        "\n      outputs: {\n        a: {\n          o: 1,\n          j: 2\n        }\n      }",
+        "\n      steps: {a: {called: [\n      {command: []}\n      ]}}\n",
+        "\n      steps:\n        a:\n          called:\n          - {command: [x, y]}\n",
+    ],
+)
+def test_what_is_written_can_be_read_and_passes(expect: str, check: Callable[..., Any]) -> None:
+    mock = f"    mock: {{a: {{json: {LONG}}}}}\n"
+    verdicts = check(MORE, f"  - name: one\n{mock}    expect: {expect}\n")
+    assert not verdicts[0].passed
+    assert [one.passed for one in _updated("flow.test.yaml", verdicts)] == [True]
+    assert ("#" in Path("flow.test.yaml").read_text()) is ("#" in expect)
+
+
+@pytest.mark.parametrize("last", ["|+\n          hello\n\n\n", "|\n          hello\n\n\n"])
+def test_the_text_of_a_mock_stays_as_it_is(last: str, check: Callable[..., Any]) -> None:
+    verdicts = check(FLOW, f"  - name: one\n    mock:\n      one:\n        stdout: {last}")
+    (before,) = yaml.safe_load(Path("flow.test.yaml").read_text())["tests"]
+    assert [one.passed for one in _updated("flow.test.yaml", verdicts)] == [True]
+    text = read_as_written("flow.test.yaml")
+    assert yaml.safe_load(text)["tests"][0]["mock"] == before["mock"]
+    tests = yaml.safe_load(with_case(text, {"name": "c"}, "f"))["tests"]
+    assert (tests[0]["mock"], tests[1]) == (before["mock"], {"name": "c"})
+
+
+def test_a_comment_stays_at_its_line(check: Callable[..., Any]) -> None:
+    verdicts = check(FLOW, "  - name: one\n    mock: {one: {stdout: x}}  # why\n")
+    _updated("flow.test.yaml", verdicts)
+    text = read_as_written("flow.test.yaml")
+    assert "mock: {one: {stdout: x}}  # why\n    expect:\n" in text
+    assert "# end\n  - {name: c}\n" in with_case(f"{text.rstrip()}  # end\n", {"name": "c"}, "f")
