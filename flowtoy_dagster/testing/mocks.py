@@ -10,8 +10,11 @@ from typing import Any
 
 from flowtoy_dagster.errors import StepError
 from flowtoy_dagster.flow.graph import Flow
+from flowtoy_dagster.masking.mask import Mask
 from flowtoy_dagster.providers.kinds import describe_call, kind_of
 from flowtoy_dagster.steps.context import StepContext
+from flowtoy_dagster.steps.state.items import Item
+from flowtoy_dagster.store.recordings.calls import shown_key
 from flowtoy_dagster.testing.environment import TestEnvironment
 
 EVERY_ITEM = "*"
@@ -35,11 +38,17 @@ class Mock:
     answers: Answers = ()
     items: Mapping[str, Answers] | None = None
 
-    def for_item(self, key: str | None) -> Answers | None:
-        """The answers to the calls of an item; None where there are none."""
-        if self.items is None or key is None:
+    def for_item(self, item: Item | None, mask: Mask) -> Answers | None:
+        """The answers to the calls of an item; None where there are none.
+
+        Args:
+            item: may have a secret key, which a recorded test has as a recording does.
+            mask: hides the secrets.
+        """
+        if self.items is None or item is None:
             return self.answers
-        return self.items.get(key, self.items.get(EVERY_ITEM))
+        keys = (item.key, shown_key(item, mask), EVERY_ITEM)
+        return next((self.items[key] for key in keys if key in self.items), None)
 
 
 class Mocks:
@@ -99,7 +108,8 @@ class Mocks:
     def _next(self, context: StepContext, mock: Mock | None) -> Mapping[str, Any]:
         step = context.step
         key = context.item.key if context.item is not None else None
-        answers = mock.for_item(key) if mock is not None else None
+        mask = context.mask.current
+        answers = mock.for_item(context.item, mask) if mock is not None else None
         what = describe_call(step.source, context.work.configuration)
         what = context.mask.text(what)
         if answers is None:

@@ -136,7 +136,7 @@ def _replaced(text: str, nodes: Sequence[Any], value: Any) -> _Edit:
     *around, node = nodes
     start, end = node.start_mark.index, _end(text, node)
     line = text[text.rfind("\n", 0, start) + 1 : start]
-    flow = _in_one_line(value)
+    flow = in_one_line(value)
     within_flow = any(one.flow_style for one in around)
     if within_flow or len(line) + len(flow) <= _LONGEST_LINE or not isinstance(value, (dict, list)):
         # What is empty ends at the colon, or the dash, before it.
@@ -166,7 +166,7 @@ def _text(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
 _Dumper.add_representer(str, _text)
 
 
-def _in_one_line(value: Any) -> str:
+def in_one_line(value: Any) -> str:
     """A value as it can stand within others, in quotes where YAML needs them."""
     listed: str = yaml.dump([value], Dumper=_Dumper, allow_unicode=True, sort_keys=False,
                             default_flow_style=True, width=math.inf)
@@ -218,7 +218,7 @@ def _added(text: str, test: Any, verdict: Verdict) -> _Edit:
         expect["outputs"] = outputs
     if test.flow_style:
         end = _end(text, test.value[-1][1])
-        return _Edit(end, end, f", expect: {_in_one_line(expect)}")
+        return _Edit(end, end, f", expect: {in_one_line(expect)}")
     block = _block({"expect": expect})
     indent = " " * test.start_mark.column
     end = _end_of_lines(text, test)

@@ -102,3 +102,39 @@ def test_a_real_run_becomes_a_test_that_passes_without_calling(
     assert [run_case(one).passed for one in CaseReader().read(str(file))] == [True, True]
     assert len(asked) == 2
     assert "expect" not in old
+
+
+SECRET_KEYS = """\
+params:
+  key: {type: string, secret: true, env: MY_KEY}
+  other: {type: string, secret: true, default: s3cret-two}
+runner: {executor: in_process}
+flow:
+  - name: each
+    source: process
+    for_each: {in: ["{{ params.key }}", s3cret-two, b], key: "{{ item }}"}
+    input: {command: [echo, "{{ item }}"]}
+    output: [{name: text, value: stdout}]
+"""
+
+
+@pytest.mark.usefixtures("made_home")
+@pytest.mark.parametrize("name", ["a b #1.yaml", "{x}.yaml", "@at.yaml", "a: b.yaml"])
+def test_secrets_of_parameters_and_keys_and_odd_names_are_written_so_that_the_test_passes(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    lines = ProgressLines(sys.stderr)
+    monkeypatch.setattr(progress, "progress_on_stderr", lambda: contextlib.nullcontext(lines))
+    monkeypatch.setenv("MY_KEY", "s3cret-one")
+    Path(name).write_text(SECRET_KEYS)
+    record_test("first", [name], [])
+    monkeypatch.delenv("MY_KEY")
+    file = Path(name.replace(".yaml", ".test.yaml"))
+    text = file.read_text()
+    assert "s3cret" not in text
+    (case,) = yaml.safe_load(text)["tests"]
+    assert case["params"] == {"key": "***"}
+    assert list(case["mock"]["each"]["items"]) == ["***~0", "***~1", "b"]
+    (read,) = CaseReader().read(str(file))
+    assert run_case(read).mismatches == []

@@ -15,14 +15,14 @@ from flowtoy_dagster.cli.testing.run_tests import _updated
 from flowtoy_dagster.flow.files.yaml_reader import read_document
 from flowtoy_dagster.testing.cases import run_case
 from flowtoy_dagster.testing.files import CaseReader
-from flowtoy_dagster.testing.update import _block, _in_one_line, read_as_written, with_case
+from flowtoy_dagster.testing.update import _block, in_one_line, read_as_written, with_case
 
 
 @given(json_values())
 @example({"\x85": "\u2028", "\xa0": ["\xa0", "a\x85 b", "\ufeff"]})
 @example(["1e5", "0o17", "0x1f", "1_000", "12:30", "2024-01-01", "~", "", "a: b", "- a", "#", "*a"])
 def test_any_value_is_read_back_as_it_was(value: Any) -> None:
-    line = _in_one_line(value)
+    line = in_one_line(value)
     assert "\n" not in line
     for text in (f"a: {line}", f"{{a: {line}, b: 1}}"):
         assert read_document(f"{text}\n", "f").plain()["a"] == value
@@ -31,7 +31,7 @@ def test_any_value_is_read_back_as_it_was(value: Any) -> None:
 
 def test_a_value_that_stands_twice_is_written_twice() -> None:
     twice = {"a": 1}
-    assert _in_one_line([twice, twice]) == "[{a: 1}, {a: 1}]"
+    assert in_one_line([twice, twice]) == "[{a: 1}, {a: 1}]"
     assert yaml.safe_load(_block({"x": [twice, twice]})) == {"x": [twice, twice]}
     assert "&" not in _block({"x": [twice, twice]})
 
@@ -46,7 +46,7 @@ def test_a_value_that_stands_twice_is_written_twice() -> None:
     ],
 )
 def test_there_are_quotes_only_where_yaml_needs_them(value: Any, written: str) -> None:
-    assert _in_one_line(value) == written
+    assert in_one_line(value) == written
 
 
 FLOW = """
@@ -63,7 +63,7 @@ FLOW = """
         "  - {name: a, mock: {one: {stdout: x}\n      # the end\n    } }\n",
     ],
 )
-def test_a_test_in_one_line_gets_its_expectation_there(
+def test_a_testin_one_line_gets_its_expectation_there(
     case: str, check: Callable[..., Any]
 ) -> None:
     verdicts = check(FLOW, case)

@@ -66,14 +66,13 @@ def _test_file(flow: str) -> Path:
 
 def _read(file: Path, flows: Sequence[str]) -> str:
     """The text of the test file, or of a new one."""
-    from flowtoy_dagster.testing.update import read_as_written
+    from flowtoy_dagster.testing.update import in_one_line, read_as_written
 
     try:
         return read_as_written(file)
     except FileNotFoundError:
         names = [os.path.relpath(path, file.parent) for path in flows]
-        listed = names[0] if len(names) == 1 else f"[{', '.join(names)}]"
-        return f"flow: {listed}\ntests:\n"
+        return f"flow: {in_one_line(names if len(names) > 1 else names[0])}\ntests:\n"
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
         raise UsageError(f"can't read '{file}': {str(reason).lower()}") from None
@@ -131,7 +130,7 @@ def _run(flow: Flow, folder: Path) -> tuple[FlowRun, dict[str, Any]]:
 
 def _given(flow: Flow, run: FlowRun) -> dict[str, Any]:
     """The parameters and variables that the run had; secret ones are `***`."""
-    from flowtoy_dagster.flow.param_values import bound
+    from flowtoy_dagster.flow.param_values import bound, see_params
     from flowtoy_dagster.flow.secrets_of_flow import FlowSecrets
     from flowtoy_dagster.masking.mask import HIDDEN
 
@@ -140,7 +139,11 @@ def _given(flow: Flow, run: FlowRun) -> dict[str, Any]:
         name: run.mask.data(value) for name, value in (values.public if values else {}).items()
         if flow.params[name].config.default != value
     }
-    params |= dict.fromkeys(values.secret if values else (), HIDDEN)
+    seen = see_params(flow, os.environ).values
+    params |= {
+        name: HIDDEN for name, param in flow.params.items()
+        if param.secret and name in seen and seen[name] != param.config.default
+    }
     names = sorted(FlowSecrets(flow).variables & os.environ.keys())
     env = {name: run.mask.text(os.environ[name]) for name in names}
     found: dict[str, Mapping[str, Any]] = {"params": params, "env": env}
