@@ -16,7 +16,7 @@ from flowtoy_dagster.engine.fence import wait_to_be_killed
 from flowtoy_dagster.engine.jobs.events.event_text import large_outputs
 from flowtoy_dagster.engine.jobs.events.loops import Watched, told_counts, workers_of
 from flowtoy_dagster.engine.jobs.events.output_repeater import OutputRepeater
-from flowtoy_dagster.engine.jobs.events.run_facts import RunFacts, or_never_ran
+from flowtoy_dagster.engine.jobs.events.run_facts import RunFacts
 from flowtoy_dagster.engine.jobs.events.step_end import StepEnd
 from flowtoy_dagster.engine.jobs.events.step_warning import warning_event
 from flowtoy_dagster.engine.jobs.events.waiting import waiting_event
@@ -39,6 +39,7 @@ from flowtoy_dagster.steps.attempts import StepOutcome, fail_step, run_step
 from flowtoy_dagster.steps.chain import Failed
 from flowtoy_dagster.steps.context import Host, StepContext
 from flowtoy_dagster.steps.scope import RunInfo, build_scope
+from flowtoy_dagster.steps.state.deadline import RUN_OUT_OF_TIME
 from flowtoy_dagster.steps.state.flow_folder import FlowFolder
 from flowtoy_dagster.steps.state.items import Loop
 from flowtoy_dagster.steps.state.mask import StepMask
@@ -56,6 +57,7 @@ logger = logging.getLogger("flowtoy.step")
 
 _END_GRACE = 2.5
 """Seconds between TERM and KILL for the commands of a loop that is interrupted."""
+_GRACE_IS_OVER = "the run is being ended, and its grace is over"
 
 
 class StepCompute(HostedCompute):
@@ -84,7 +86,7 @@ class StepCompute(HostedCompute):
             attempt = attempt.having(deadline=self._deadline(context, started))
             upstream = {name: inputs[input_name(flow.step(name))]() for name in step.upstream}
             if step.is_closing:
-                upstream = {name: or_never_ran(record) for name, record in upstream.items()}
+                upstream = self._run_facts(context).ended(upstream)
             attempt = self._attempt(context, attempt, upstream)
             if step.for_each is None:
                 outcome = self._run(context, attempt, upstream)
@@ -93,6 +95,7 @@ class StepCompute(HostedCompute):
         except Exception as error:  # noqa: BLE001 - whatever it is, the step has failed
             outcome = _failed(attempt, "the step could not be started", error)
         self._stop_if_unwanted()
+        outcome = self._in_its_words(context, outcome)
         self._try_again(outcome)
         outcome, summaries = self._write(context, attempt, outcome)
         for path, warning in large_outputs(self.step, summaries):
@@ -103,6 +106,18 @@ class StepCompute(HostedCompute):
             yield from store_with_step(context, attempt, outcome)
         # The record is in place before anything is yielded: dependents may start on the event.
         yield from self._end.events(context, attempt, outcome, summaries)
+
+    def _in_its_words(
+        self, context: dg.OpExecutionContext, outcome: StepOutcome
+    ) -> StepOutcome:
+        """An outcome that says what has passed: of a run that is being ended, its grace."""
+        error = outcome.error or ""
+        if RUN_OUT_OF_TIME in error and self._has_grace_alone(context):
+            return replace(outcome, error=error.replace(RUN_OUT_OF_TIME, _GRACE_IS_OVER))
+        return outcome
+
+    def _has_grace_alone(self, context: dg.OpExecutionContext) -> bool:
+        return self.step.is_closing and self._run_facts(context).is_cancelled()
 
     def _try_again(self, outcome: StepOutcome) -> None:
         """End this attempt where another one is to follow."""
@@ -263,7 +278,7 @@ class StepCompute(HostedCompute):
     ) -> float | None:
         """Seconds until the run's timeout passes; None where it has none."""
         limit, grace = self.flow.runner.timeout, self.flow.runner.grace
-        if self.step.is_closing and self._run_facts(context).is_cancelled():
+        if self._has_grace_alone(context):
             return grace
         if limit is None:
             return None

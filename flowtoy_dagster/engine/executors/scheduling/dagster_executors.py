@@ -2,9 +2,11 @@
 
 import multiprocessing
 import os
-from collections.abc import Iterator
+import signal
+from collections.abc import Iterator, Sequence
 from contextlib import closing
 from functools import partial
+from multiprocessing import forkserver, resource_tracker
 from typing import Any
 
 from dagster import (
@@ -38,6 +40,8 @@ from flowtoy_dagster.engine.executors.scheduling.own_process import (
 from flowtoy_dagster.engine.executors.scheduling.rebound import rebound
 from flowtoy_dagster.engine.executors.scheduling.steady_waits import SteadyClaims
 
+_OF_TERMINALS = {signal.SIGINT}
+"""What a terminal sends to all processes of its group."""
 _INTERRUPTS = (DagsterExecutionInterruptedError, KeyboardInterrupt)
 _STOPPED = "In this process: received termination signal - only steps that run in any case start"
 
@@ -79,11 +83,27 @@ def _quiet_log_manager(instance: DagsterInstance, run: DagsterRun) -> DagsterLog
     return DagsterLogManager.create(loggers=[], instance=instance, dagster_run=run)
 
 
+def _start_fork_server(modules: Sequence[str]) -> None:
+    """Start the process that steps are forked from, which a Ctrl-C does not end while it imports.
+
+    It ignores interrupts as soon as it has imported what it is to have; until then they wait.
+    """
+    # Dagster's own first module, without which it would ask for another list.
+    forkserver.set_forkserver_preload([multiprocess.__name__, *modules])
+    resource_tracker.ensure_running()  # which would unblock the signals again
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, _OF_TERMINALS)
+    try:
+        forkserver.ensure_running()
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 class _QuietCommand(MultiprocessExecutorChildProcessCommand):
     def execute(self) -> Iterator[DagsterEvent]:
         # A terminal interrupts all processes of its group. The run's process alone decides what
         # ends: a second interrupt here would break off the end of what the step has started.
         os.setpgid(0, 0)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, _OF_TERMINALS)
         yield from self._execute()
 
     # The child process creates its log manager in the middle of this method, with a console.
@@ -145,6 +165,8 @@ class HaltingMultiprocessExecutor(MultiprocessExecutor):
             execute_step_out_of_process=partial(_begin_step, spared),
         )
         try:
+            if self._start_method == "forkserver":
+                _start_fork_server(self._explicit_forkserver_preload or ())
             yield from with_closing_steps(
                 lambda part: execute(self, plan_context, part), execution_plan, _INTERRUPTS
             )

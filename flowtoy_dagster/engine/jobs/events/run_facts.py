@@ -1,5 +1,6 @@
-"""The state of an active run; steps that may never have run (language 19.3)."""
+"""The state of an active run; steps that left no record of their end (language 19.3)."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import dagster as dg
@@ -31,12 +32,12 @@ class RunFacts:
     def failed(self) -> list[str]:
         """The names of the steps that have failed so far, in file order."""
         keys = step_keys(step.name for step in self._flow.steps)
-        found = []
-        for name, key in keys.items():
-            record = self._store.read(self._run_id, key)
-            if record is not None and record.state == "failed":
-                found.append(name)
-        return found
+        records = {name: self._store.read(self._run_id, key) for name, key in keys.items()}
+        lost = self._failed_keys() if None in records.values() else frozenset[str]()
+        return [
+            name for name, record in records.items()
+            if (record.state == "failed" if record is not None else keys[name] in lost)
+        ]
 
     def state(self) -> str:
         """`cancelled` where the run is, else `failed` or `succeeded`, by what has ended so far."""
@@ -45,23 +46,47 @@ class RunFacts:
         failed = (self._flow.step(name) for name in self.failed())
         return "failed" if any(step.on_error == "fail" for step in failed) else "succeeded"
 
+    def ended(self, records: Mapping[str, StepRecord]) -> dict[str, StepRecord]:
+        """The records of steps that have ended, with what stands for those that left none.
+
+        Args:
+            records: by the names of the steps.
+        """
+        found: dict[str, StepRecord] = {}
+        for name, record in records.items():
+            found[name] = record if _is_there(record) else self._stand_in(name)
+        return found
+
+    def _stand_in(self, name: str) -> StepRecord:
+        key = step_keys(step.name for step in self._flow.steps)[name]
+        if key in self._failed_keys():
+            return _NoRecord("failed", "interrupted")
+        return _NoRecord("skipped", "it did not run")
+
+    def _failed_keys(self) -> frozenset[str]:
+        """The keys of the steps of which the run's history has a failure."""
+        kind = dg.DagsterEventType.STEP_FAILURE
+        events = self._instance.all_logs(self._run_id, of_type=kind)
+        return frozenset(event.step_key for event in events if event.step_key is not None)
+
     def is_cancelled(self) -> bool:
         """Whether the run is being ended from outside."""
         run = self._instance.get_run_by_id(self._run_id)
         return run is not None and run.status in _CANCELLED
 
 
-class NeverRan(StepRecord):
+class _NoRecord(StepRecord):
     """Stands for the record of a step that left none: it never started, or was interrupted."""
 
-    def __init__(self) -> None:
+    def __init__(self, state: str, error: str) -> None:
         super().__init__(_no_file, "")
+        self._how = {"state": state, "error": error}
 
     @property
     def header(self) -> dict[str, Any]:
         """What the record would begin with."""
         return {
-            "state": "skipped", "error": "it did not run", "success": False, "code": None,
+            **self._how, "success": False, "code": None,
             "notes": [], "hidden": [], "secrets": [], "sizes": {},
         }
 
@@ -73,11 +98,9 @@ def _no_file() -> Any:
     raise FileNotFoundError
 
 
-def or_never_ran(record: StepRecord) -> StepRecord:
-    """A record, or what stands for it where there is none."""
+def _is_there(record: StepRecord) -> bool:
     try:
         record.header  # noqa: B018 - reads and checks it
     except MissingRecordError:
-        return NeverRan()
-    return record
-
+        return False
+    return True

@@ -1,0 +1,70 @@
+"""What closing steps are told of a run that is being ended, and what is told of them."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+SLEEP = {"source": "process", "input": {"command": ["sleep", "600"]}}
+TELLS = "{{ [steps.a.state, steps.a.error, steps.n.state, run.state, run.failed] | tojson }}"
+
+
+def flow(executor: str, told: Path) -> str:
+    command = ["sh", "-c", f'echo "$1" > {told}', "-", TELLS]
+    return json.dumps({
+        "runner": {"executor": executor, "grace": "3s"},
+        "flow": [
+            {"name": "a", **SLEEP},
+            {"name": "n", "depends_on": "a", "source": "env"},
+            {"name": "tells", "run_if": "always", "depends_on": ["a", "n"], "source": "process",
+             "input": {"command": command}},
+            {"name": "long", "run_if": "always", "depends_on": "tells", **SLEEP},
+        ],
+    })
+
+
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("executor", ["warm", "in_process", "multiprocess"])
+def test_an_interrupted_step_has_failed_for_closing_steps_too(
+    executor: str, begin: Callable[..., Any], wait_until: Callable[..., None],
+    write: Callable[..., Path], tmp_path: Path, show_last: Callable[[], Any],
+) -> None:
+    # language 19.3
+    running = begin("run", write(flow(executor, tmp_path / "told"), "flow.yaml"))
+    wait_until(lambda: "a      running" in running.stderr, "the step runs")
+    running.send(signal.SIGINT)
+    assert running.end() == 130
+    told = json.loads((tmp_path / "told").read_text())
+    assert told == ["failed", "interrupted", "skipped", "cancelled", ["a"]]
+    shown = show_last()["steps"]
+    assert {name: step["state"] for name, step in shown.items()} == {
+        "a": "failed", "n": "skipped", "tells": "succeeded", "long": "failed",
+    }
+    assert "timeout" not in running.stderr
+
+
+@pytest.mark.timeout(300)
+def test_ctrl_c_while_the_processes_of_steps_are_prepared_ends_the_run_and_no_more(
+    begin: Callable[..., Any], wait_until: Callable[..., None], write: Callable[..., Path],
+    tmp_path: Path, show_last: Callable[[], Any],
+) -> None:
+    running = begin("run", write(flow("multiprocess", tmp_path / "told"), "flow.yaml"))
+
+    def has_server() -> bool:
+        started = psutil.Process(running.process.pid).children(recursive=True)
+        return any("multiprocessing.forkserver" in " ".join(one.cmdline()) for one in started)
+
+    wait_until(has_server, "the process that steps are forked from is started")
+    # To all processes of the group, as a terminal sends it.
+    os.killpg(running.process.pid, signal.SIGINT)
+    assert running.end() == 130
+    assert "Traceback" not in running.stderr
+    assert show_last()["state"] == "cancelled"
+    assert (tmp_path / "told").exists()
