@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import datetime as dt
 import re
 import time
 from collections.abc import Mapping
@@ -82,7 +84,14 @@ def _now(headers: Mapping[str, str]) -> float:
 
 
 def _moment(text: Any) -> float | None:
-    try:
-        return parsedate_to_datetime(text).timestamp()
-    except (TypeError, ValueError, OverflowError):
-        return None
+    """A date of HTTP or of ISO 8601, in UTC where it names no zone, in seconds since 1970."""
+    for read in (parsedate_to_datetime, _iso_date):
+        with contextlib.suppress(TypeError, ValueError, OverflowError):
+            found = read(text)
+            return (found if found.tzinfo else found.replace(tzinfo=dt.timezone.utc)).timestamp()
+    return None
+
+
+def _iso_date(text: str) -> dt.datetime:
+    # Python 3.10 knows no Z.
+    return dt.datetime.fromisoformat(re.sub(r"[zZ]$", "+00:00", text.strip()))

@@ -14,6 +14,7 @@ from flowtoy_dagster.steps.rate_headers import LONGEST, pause_wanted, retry_afte
 NOW = 1_700_000_000.0
 DATE = {"Date": formatdate(NOW, usegmt=True)}
 IN_8_SECONDS = formatdate(NOW + 8, usegmt=True)
+ISO = "2023-11-14T22:13:27"  # seven seconds after that
 IN_9_SECONDS = f"{NOW * 1000 + 9e3:.0f}"
 
 
@@ -26,6 +27,10 @@ def answer(headers: Any, code: int = 200) -> ProviderResult:
     ("headers", "seconds"),
     [
         ({"RateLimit-Remaining": "0", "RateLimit-Reset": "30"}, 30),
+        ({"RateLimit-Remaining": "0", "RateLimit-Reset": f"{ISO}Z", **DATE}, 7),
+        ({"RateLimit-Remaining": "0", "RateLimit-Reset": ISO, **DATE}, 7),
+        ({"RateLimit-Remaining": "0", "RateLimit-Reset": f"{ISO}+00:00", **DATE}, 7),
+        ({"RateLimit-Remaining": "0", "RateLimit-Reset": "2026-13-01T00:00:00Z"}, 0),
         ({"ratelimit-remaining": "0", "ratelimit-reset": "30"}, 30),
         ({"X-RateLimit-Remaining": "0", "X-RateLimit-Reset": "30"}, 30),
         ({"X-Rate-Limit-Remaining": "0", "X-Rate-Limit-Reset": "30"}, 30),
