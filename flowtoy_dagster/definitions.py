@@ -10,10 +10,11 @@ import dagster as dg
 
 from flowtoy_dagster.deployment.discovery import flows_here, flows_in
 from flowtoy_dagster.deployment.location import FlowLocation, JobMaker
+from flowtoy_dagster.engine.jobs.dagster_names import dagster_name
 from flowtoy_dagster.engine.jobs.reconstruction import load_repository
 from flowtoy_dagster.engine.jobs.translator import FlowTranslator
 from flowtoy_dagster.engine.storage.home import home_folder
-from flowtoy_dagster.errors import HomeError, RunError
+from flowtoy_dagster.errors import HomeError, RunError, UsageError
 from flowtoy_dagster.flow.graph import Flow
 from flowtoy_dagster.loader import Config, load_flow, load_saved_flow
 from flowtoy_dagster.store.configs import configs_of
@@ -39,7 +40,11 @@ def build_job(
 
     Raises:
         ConfigError: the configuration can't run.
+        UsageError: Dagster can't use the name.
     """
+    if name is not None and dagster_name(name) != name:
+        hint = f"a name has letters, digits and '_', as in {dagster_name(name)}"
+        raise UsageError(f"'{name}' can't be the name of a job\n    {hint}")
     flow = config if isinstance(config, Flow) else load_flow(config)
     return JobMaker(translator, executor, tags).job(flow, name)
 

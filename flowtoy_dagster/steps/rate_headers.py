@@ -8,7 +8,6 @@ import re
 import time
 from collections.abc import Mapping
 from email.utils import parsedate_to_datetime
-from typing import Any
 
 from flowtoy_dagster.providers.base import ProviderResult
 
@@ -83,8 +82,10 @@ def _now(headers: Mapping[str, str]) -> float:
     return time.time() if told is None else told
 
 
-def _moment(text: Any) -> float | None:
+def _moment(text: str | None) -> float | None:
     """A date of HTTP or of ISO 8601, in UTC where it names no zone, in seconds since 1970."""
+    if text is None:
+        return None
     for read in (parsedate_to_datetime, _iso_date):
         with contextlib.suppress(TypeError, ValueError, OverflowError):
             found = read(text)

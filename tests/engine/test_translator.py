@@ -10,7 +10,7 @@ from typing import Any
 import dagster as dg
 import pytest
 
-from flowtoy_dagster import FlowTranslator, StepSpec, build_job, load_flow
+from flowtoy_dagster import FlowTranslator, StepSpec, UsageError, build_job, load_flow
 from flowtoy_dagster.engine.jobs.dagster_names import step_keys
 from flowtoy_dagster.engine.jobs.translator import KIND_TAG
 from flowtoy_dagster.engine.tags import FLOW_TAG, STEP_TAG
@@ -176,6 +176,8 @@ def test_a_job_is_made_of_a_mapping_a_path_or_a_flow(tmp_path: Path) -> None:
     assert {job.name for job in jobs} == {"shop"}
     assert all(set(job.graph.node_dict) == {"a"} for job in jobs)
     assert build_job(path, name="other").name == "other"
+    with pytest.raises(UsageError, match="'a b' can't be the name of a job\n.*, as in a_b"):
+        build_job(path, name="a b")
 
 
 def test_how_steps_appear_can_be_changed() -> None:

@@ -156,6 +156,10 @@ def test_a_call_that_differs_or_was_not_recorded_fails_the_replay_with_the_diffe
     Path("mine/notes").write_text("x")
     with pytest.raises(UsageError, match="mine' is not empty\n    give a folder that does not"):
         run(record="mine")
+    Path("odd").mkdir()
+    Path("odd/recording.json").write_text("{}")
+    with pytest.raises(UsageError, match=r"odd/recording\.json' names no format: it is not of a"):
+        run(replay="odd")
     with pytest.raises(UsageError, match=r"no recording in '.*mine': it has no"):
         run(replay="mine")
     with pytest.raises(UsageError, match="either recorded or replayed"):

@@ -116,6 +116,8 @@ class Recording:
             found = self.about.get("format")
         except UnreadableRecordingError as error:
             raise UsageError(str(error)) from None
+        if found is None:
+            raise UsageError(f"'{self.folder / ABOUT}' names no format: it is not of a recording")
         if found != FORMAT:
             raise UsageError(
                 f"the recording in '{self.folder}' has the format {found}, which this flowtoy does "
