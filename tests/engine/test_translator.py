@@ -176,7 +176,7 @@ def test_a_job_is_made_of_a_mapping_a_path_or_a_flow(tmp_path: Path) -> None:
     assert {job.name for job in jobs} == {"shop"}
     assert all(set(job.graph.node_dict) == {"a"} for job in jobs)
     assert build_job(path, name="other").name == "other"
-    with pytest.raises(UsageError, match="'a b' can't be the name of a job\n.*, as in a_b"):
+    with pytest.raises(UsageError, match=r"'a b' can't be the name of a job\n.*, as in a_b"):
         build_job(path, name="a b")
 
 
