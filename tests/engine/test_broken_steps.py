@@ -62,6 +62,21 @@ def test_a_record_that_cannot_be_written_is_a_failure_that_may_be_tolerated(
     assert run.outputs["b"] == {"x": "failed\n"}
 
 
+# language 19.3
+def test_closing_steps_are_told_why_a_step_without_a_record_failed(
+    broken_write: Callable[[int], None],
+) -> None:
+    broken_write(9)
+    config = flow()
+    told = "{{ steps.a.error }}, {{ run.failed | join }}"
+    config["flow"].append({
+        "name": "c", "run_if": "failure", "depends_on": "a", "source": "process",
+        "input": {"command": ["echo", told]}, "output": [{"name": "x", "value": "stdout"}],
+    })  # fmt: skip
+    reason = "its outputs could not be written: ZeroDivisionError: unforeseen"
+    assert run_flow(config).outputs["c"] == {"x": f"{reason}, a\n"}
+
+
 # language 10.1
 def test_a_record_that_cannot_be_written_is_tried_again(
     broken_write: Callable[[int], None],

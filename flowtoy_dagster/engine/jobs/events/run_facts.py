@@ -33,7 +33,7 @@ class RunFacts:
         """The names of the steps that have failed so far, in file order."""
         keys = step_keys(step.name for step in self._flow.steps)
         records = {name: self._store.read(self._run_id, key) for name, key in keys.items()}
-        lost = self._failed_keys() if None in records.values() else frozenset[str]()
+        lost = self._failures() if None in records.values() else {}
         return [
             name for name, record in records.items()
             if (record.state == "failed" if record is not None else keys[name] in lost)
@@ -59,15 +59,19 @@ class RunFacts:
 
     def _stand_in(self, name: str) -> StepRecord:
         key = step_keys(step.name for step in self._flow.steps)[name]
-        if key in self._failed_keys():
-            return _NoRecord("failed", "interrupted")
+        reason = self._failures().get(key)
+        if reason is not None:
+            return _NoRecord("failed", reason)
         return _NoRecord("skipped", "it did not run")
 
-    def _failed_keys(self) -> frozenset[str]:
-        """The keys of the steps of which the run's history has a failure."""
-        kind = dg.DagsterEventType.STEP_FAILURE
-        events = self._instance.all_logs(self._run_id, of_type=kind)
-        return frozenset(event.step_key for event in events if event.step_key is not None)
+    def _failures(self) -> dict[str, str]:
+        """Why the steps failed of which the run's history has a failure, by their keys."""
+        logs = self._instance.all_logs(self._run_id, of_type=dg.DagsterEventType.STEP_FAILURE)
+        events = (log.dagster_event for log in logs)
+        return {
+            event.step_key: _reason_of(event)
+            for event in events if event is not None and event.step_key is not None
+        }
 
     def is_cancelled(self) -> bool:
         """Whether the run is being ended from outside."""
@@ -96,6 +100,12 @@ class _NoRecord(StepRecord):
 
 def _no_file() -> Any:
     raise FileNotFoundError
+
+
+def _reason_of(event: dg.DagsterEvent) -> str:
+    told = event.step_failure_data.user_failure_data
+    reason = told.metadata.get("reason") if told is not None else None
+    return reason.value if isinstance(reason, dg.TextMetadataValue) else "interrupted"
 
 
 def _is_there(record: StepRecord) -> bool:
