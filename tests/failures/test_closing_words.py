@@ -16,16 +16,16 @@ SLEEP = {"source": "process", "input": {"command": ["sleep", "600"]}}
 TELLS = "{{ [steps.a.state, steps.a.error, steps.n.state, run.state, run.failed] | tojson }}"
 
 
-def flow(executor: str, told: Path) -> str:
+def flow(executor: str, told: Path, grace: str, *last: dict[str, Any]) -> str:
     command = ["sh", "-c", f'echo "$1" > {told}', "-", TELLS]
     return json.dumps({
-        "runner": {"executor": executor, "grace": "3s"},
+        "runner": {"executor": executor, "grace": grace},
         "flow": [
             {"name": "a", **SLEEP},
             {"name": "n", "depends_on": "a", "source": "env"},
             {"name": "tells", "run_if": "always", "depends_on": ["a", "n"], "source": "process",
              "input": {"command": command}},
-            {"name": "long", "run_if": "always", "depends_on": "tells", **SLEEP},
+            *last,
         ],
     })
 
@@ -37,7 +37,9 @@ def test_an_interrupted_step_has_failed_for_closing_steps_too(
     write: Callable[..., Path], tmp_path: Path, show_last: Callable[[], Any],
 ) -> None:
     # language 19.3
-    running = begin("run", write(flow(executor, tmp_path / "told"), "flow.yaml"))
+    long = {"name": "long", "run_if": "always", "depends_on": "tells", **SLEEP}
+    path = write(flow(executor, tmp_path / "told", "20s", long), "flow.yaml")
+    running = begin("run", path)
     wait_until(lambda: "a      running" in running.stderr, "the step runs")
     running.send(signal.SIGINT)
     assert running.end() == 130
@@ -55,7 +57,7 @@ def test_ctrl_c_while_the_processes_of_steps_are_prepared_ends_the_run_and_no_mo
     begin: Callable[..., Any], wait_until: Callable[..., None], write: Callable[..., Path],
     tmp_path: Path, show_last: Callable[[], Any],
 ) -> None:
-    running = begin("run", write(flow("multiprocess", tmp_path / "told"), "flow.yaml"))
+    running = begin("run", write(flow("multiprocess", tmp_path / "told", "10m"), "flow.yaml"))
 
     def has_server() -> bool:
         started = psutil.Process(running.process.pid).children(recursive=True)
