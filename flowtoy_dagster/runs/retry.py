@@ -329,6 +329,9 @@ def differences(before: Flow, after: Flow) -> dict[str, tuple[str, ...]]:
 def _described(flow: Flow, step: Step) -> list[str]:
     """What a step does, as YAML; names and notes don't matter."""
     values = flow.values or Values({})
+    # A run that Dagster has started may have been given none of those that have a default.
+    given = {name: param.config.default for name, param in flow.params.items()}
+    given |= {**values.public, **values.secret}
     facts = {
         "type": step.source.type,
         "configuration": dict(step.source.configuration),
@@ -340,9 +343,7 @@ def _described(flow: Flow, step: Step) -> list[str]:
         "when": step.when,
         "run_if": step.run_if if step.is_closing else None,
         "until": step.until.condition if step.until else None,
-        "params": {
-            name: values.public.get(name, values.secret.get(name)) for name in step.params
-        },
+        "params": {name: given.get(name) for name in step.params},
     }
     shown = {key: value for key, value in facts.items() if value not in (None, {}, [])}
     # On lines of any width: a secret that is broken into two would not be found.

@@ -26,6 +26,7 @@ from flowtoy_dagster.engine.tags import CONFIG_TAG, FLOW_TAG
 from flowtoy_dagster.errors import RunError
 from flowtoy_dagster.runs.history import History
 from flowtoy_dagster.runs.prune import prune_runs
+from flowtoy_dagster.runs.retry import plan_retry
 
 FETCH = "flow: [{name: fetch, source: process, input: {command: [echo, one]}, output: [{name: x}]}]"
 
@@ -332,3 +333,22 @@ def test_several_sets_of_flows_stand_in_one_location(flows: Callable[..., Path])
     with rebuilding(first):
         again = team().get_repository_def()
     assert set(first.job_names) == set(again.job_names) == {"shop", "bank"}
+
+
+WITH_DEFAULT = """\
+params: {who: {type: string, default: Ada}}
+flow:
+  - {name: a, source: process, input: {command: [echo, "{{ params.who }}"]}}
+  - {name: b, source: process, input: {command: ["false"]}, depends_on: a}
+"""
+
+
+def test_a_retry_keeps_what_succeeded_in_a_run_of_dagsters_own_with_defaults(
+    flows: Callable[..., Path],
+) -> None:
+    flows(one=WITH_DEFAULT)
+    job = flow_repository().get_job("one")
+    with History() as history:
+        done = job.execute_in_process(instance=history.instance, raise_on_error=False)
+        plan = plan_retry(history, history.find(done.run_id))
+    assert {name: what for name, (what, _) in plan.fates().items()} == {"a": "reused", "b": "runs"}
