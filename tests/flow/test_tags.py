@@ -114,5 +114,6 @@ def test_tags_that_python_gives_are_checked_too(made_home: Any, tmp_path: Any) -
         lambda: build_job(path, tags={"dagster/priority": "high"}),
         lambda: run_flow(path, tags={"dagster/priority": "high"}),
     ):
-        with pytest.raises((ValueError, UsageError), match="the tag 'dagster/priority' must be a whole number"):
+        wrong = "the tag 'dagster/priority' must be a whole number"
+        with pytest.raises((ValueError, UsageError), match=wrong):
             make()
