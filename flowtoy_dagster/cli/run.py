@@ -98,14 +98,9 @@ def _writer(as_json: bool, quiet: bool, file: Path | None) -> OutputWriter:
 
 def _door(port: int | None, token: bool | None, address_file: Path | None) -> Door | None:
     """Where the run's status is served; None where no port was given."""
-    from flowtoy_dagster.cli.shared.serving import LOCAL, Door, tell
+    from flowtoy_dagster.cli.shared.serving import status_door
 
-    if port is None:
-        return None
-    door = Door.take(LOCAL, port, token, option="--status-port")
-    door.publish(address_file)
-    tell(f"status at {door.url('/status')}")
-    return door
+    return status_door(port, token, address_file)
 
 
 @dataclass(frozen=True)

@@ -27,7 +27,7 @@ from flowtoy_dagster.cli.shared.options import (
     run_to_show,
 )
 from flowtoy_dagster.cli.shared.pages import sign_of_life
-from flowtoy_dagster.cli.shared.serving import LOCAL, Door, status_server, tell
+from flowtoy_dagster.cli.shared.serving import Door, status_door, status_server
 from flowtoy_dagster.errors import UsageError
 
 if TYPE_CHECKING:
@@ -71,15 +71,12 @@ def tui(
         raise UsageError("a run elsewhere has its status served already: leave out --status-port")
     begin(env_file, log_level)
     if url:
+        status_door(None, token, address_file)
         code = _watch(url, show_logs)
     else:
         flow = flow_of(config or (), param, params_file)
         _need_terminal()
-        door = None
-        if status_port is not None:
-            door = Door.take(LOCAL, status_port, token, option="--status-port")
-            door.publish(address_file)
-            tell(f"status at {door.url('/status')}")
+        door = status_door(status_port, token, address_file)
         code = _run(flow, max_workers, show_logs, door)
     if code:
         raise typer.Exit(code)

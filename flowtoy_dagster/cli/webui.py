@@ -84,6 +84,7 @@ def webui(
         raise UsageError(f"'{old}' is a run that has its parameters: choose others on its page")
     flow = flow_of(config, param, params_file) if config and not url and old is None else None
     door = Door.take(host, port, token, allow_host)
+    door.check(address_file)
     if url:
         _show_elsewhere(url, door, address_file, open_browser)
         return

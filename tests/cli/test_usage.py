@@ -6,7 +6,9 @@ import re
 import socket
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import typer.main
@@ -247,3 +249,28 @@ def test_the_list_of_commands_says_how_the_help_of_each_begins() -> None:
         for other, member in command.members.items():
             inner = made[name].commands[other]
             assert " ".join(inner.help.split("\n\n")[0].split()) == member.summary
+
+
+@pytest.mark.parametrize("options", [["--token"], ["--no-token"], ["--address-file", "address"]])
+def test_options_of_a_status_that_is_not_served_are_errors(
+    options: list[str], flowtoy: Callable[..., Any], tmp_path: Path
+) -> None:
+    (tmp_path / "flow.yaml").write_text(
+        "flow: [{name: a, source: process, input: {command: [touch, called]}}]"
+    )
+    done = flowtoy("run", "flow.yaml", *options)
+    assert (done.code, done.stdout) == (2, "")
+    assert "nothing is served\n    add --status-port PORT" in done.stderr
+    assert not (tmp_path / "called").exists()
+
+
+def test_an_address_file_that_cannot_be_written_is_an_error_before_the_run(
+    flowtoy: Callable[..., Any], tmp_path: Path
+) -> None:
+    (tmp_path / "flow.yaml").write_text(
+        "flow: [{name: a, source: process, input: {command: [touch, called]}}]"
+    )
+    done = flowtoy("webui", "flow.yaml", "--port", "0", "--address-file", "none/address")
+    assert (done.code, done.stdout) == (2, "")
+    assert "can't write 'none/address': no such file or directory" in done.stderr
+    assert not (tmp_path / "called").exists()

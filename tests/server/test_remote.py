@@ -31,6 +31,7 @@ ANSWERS = {
     "/moved/status": (302, "text/html", b""),
     "/locked/status": (401, "application/json", b'{"error": "a token is needed"}'),
     "/broken/status": (500, "text/plain", b"oh no"),
+    "/half/status": (200, "application/json", b'{"name": "\\ud800"}'),
 }
 
 
@@ -65,6 +66,7 @@ def strange() -> Iterator[str]:
     ("path", "message"),
     [
         ("page", "does not answer in JSON"),
+        ("half", "does not answer in JSON"),
         ("other", "is not the status of a flow"),
         ("list", "is not the status of a flow"),
         ("moved", "answers 302"),
@@ -80,12 +82,26 @@ def test_what_is_no_status_is_told_in_one_line(strange: str, path: str, message:
 
 
 @pytest.mark.parametrize(
-    "url", ["ftp://127.0.0.1", "http://", "http://127.0.0.1:99999", "http://[x", ""],
-    ids=["scheme", "no host", "port", "bracket", "empty"],
+    "url", ["ftp://127.0.0.1", "http://", "http://127.0.0.1:99999", "http://[x", "",
+            "ftp://me:s3cret@x/?token=s3cret", "http://me:s3cret@x:p/?token=s3cret"],
+    ids=["scheme", "no host", "port", "bracket", "empty", "secrets", "word for a port"],
 )
 def test_what_is_no_address_is_a_usage_error(url: str) -> None:
-    with pytest.raises(UsageError, match="is not a status URL"):
+    with pytest.raises(UsageError, match="is not a status URL\n    it looks like") as raised:
         RemoteRun(url)
+    assert "s3cret" not in str(raised.value)
+
+
+@pytest.mark.parametrize("url", ["http://me:s3cret@x:80/", "me:s3cret@x", "s3cret@x?token=s3cret"])
+def test_users_and_passwords_are_refused_and_not_shown(url: str) -> None:
+    with pytest.raises(UsageError, match="names a user, and a status API knows none") as raised:
+        RemoteRun(url)
+    assert "s3cret" not in str(raised.value)
+
+
+def test_what_does_not_speak_tls_is_told_in_plain_words(strange: str) -> None:
+    with pytest.raises(RemoteError, match="can't be reached: it does not speak TLS as https does"):
+        RemoteRun(strange.replace("http:", "https:")).status()
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -78,10 +79,27 @@ class Door:
             return
         from flowtoy_dagster.store.files import write_whole
 
+        self.check(file)
+        try:
+            write_whole(file.absolute(), f"{self.url('/')}\n".encode())
+        except OSError as error:
+            reason = system_reason(error)
+            raise UsageError(f"can't write '{file}': {reason}") from None
+
+    @staticmethod
+    def check(file: Path | None) -> None:
+        """Check that `publish` can write a file, before anything happens.
+
+        Raises:
+            UsageError: it can't.
+        """
+        if file is None:
+            return
         if file.is_symlink() or (file.exists() and not file.is_file()):
             raise UsageError(f"can't write '{file}': it is not a regular file")
         try:
-            write_whole(file.absolute(), f"{self.url('/')}\n".encode())
+            with tempfile.TemporaryFile(dir=file.absolute().parent):
+                """Its folder is there, and can be written."""
         except OSError as error:
             reason = system_reason(error)
             raise UsageError(f"can't write '{file}': {reason}") from None
@@ -143,3 +161,20 @@ def served(door: Door | None) -> Iterator[Callable[[str], None] | None]:
             server.wait(ending.wanted)
     if ended is not None:
         raise ended
+
+
+def status_door(port: int | None, token: bool | None, address_file: Path | None) -> Door | None:
+    """Where a run's status is served, as its command's options say; None where it is not.
+
+    Raises:
+        UsageError: the port can't be had, or options of it are given without it.
+    """
+    if port is None:
+        if token is not None or address_file is not None:
+            name = "--address-file" if address_file is not None else "--token and --no-token"
+            raise UsageError(f"{name}: nothing is served\n    add --status-port PORT")
+        return None
+    door = Door.take(LOCAL, port, token, option="--status-port")
+    door.publish(address_file)
+    tell(f"status at {door.url('/status')}")
+    return door

@@ -7,7 +7,9 @@ import http.client
 import ipaddress
 import json
 import os
+import re
 import socket
+import ssl
 import threading
 import urllib.error
 import urllib.parse
@@ -16,6 +18,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from flowtoy_dagster.errors import UsageError
+from flowtoy_dagster.json_text import loads
 from flowtoy_dagster.runs.status.models import RunStatus
 from flowtoy_dagster.runs.status.status_document import read_status
 
@@ -47,15 +50,7 @@ class RemoteRun:
     """
 
     def __init__(self, url: str) -> None:
-        try:
-            parts = urllib.parse.urlsplit(url if "://" in url else f"http://{url}")
-            host, _ = parts.hostname, parts.port
-        except ValueError as error:
-            raise UsageError(f"'{url}' is not a status URL: {error}") from None
-        if parts.scheme not in ("http", "https") or not host:
-            raise UsageError(
-                f"'{url}' is not a status URL\n    it looks like http://127.0.0.1:8000"
-            )
+        parts, host = _parts_of(url)
         path = parts.path.rstrip("/").removesuffix("/status")
         self.url = f"{parts.scheme}://{parts.netloc}{path}"
         tokens = urllib.parse.parse_qs(parts.query).get("token", [])
@@ -141,6 +136,30 @@ class RemoteRun:
         return text
 
 
+def _parts_of(url: str) -> tuple[urllib.parse.SplitResult, str]:
+    """The parts of a status URL, and its host.
+
+    Raises:
+        UsageError: it is none; without what may be secret in it.
+    """
+    # A user, a password, a token.
+    shown = re.sub(r"(?<=//)[^/]*@|^[^/]*@", "", url.partition("?")[0])
+    wrong = UsageError(f"'{shown}' is not a status URL\n    it looks like http://127.0.0.1:8000")
+    try:
+        parts = urllib.parse.urlsplit(url if "://" in url else f"http://{url}")
+        host, _ = parts.hostname, parts.port
+    except ValueError:
+        raise wrong from None
+    if parts.scheme not in ("http", "https") or not host:
+        raise wrong
+    if "@" in parts.netloc:
+        raise UsageError(
+            f"the status URL of '{shown}' names a user, and a status API knows none\n"
+            f"    give its token: ?token=…, or the variable {TOKEN_VARIABLE}"
+        )
+    return parts, host
+
+
 def _too_slow(address: str) -> RemoteError:
     return RemoteError(f"{address} gives no whole answer within {DEADLINE:.0f} s")
 
@@ -149,8 +168,8 @@ def _parse(address: str, text: bytes) -> Any:
     if sum(map(text.count, (b",", b"[", b"{"))) > MOST_VALUES:
         raise RemoteError(f"{address} answers with more than {MOST_VALUES} values")
     try:
-        return json.loads(text)
-    except (ValueError, RecursionError):
+        return loads(text)
+    except ValueError:
         raise RemoteError(
             f"{address} does not answer in JSON\n    is something else served there?"
         ) from None
@@ -256,6 +275,10 @@ def _plain(error: BaseException) -> str:
     cause = error.reason if isinstance(error, urllib.error.URLError) else error
     if isinstance(cause, TimeoutError):
         return f"no answer within {TIMEOUT:.0f} s"
+    if isinstance(cause, ssl.SSLCertVerificationError):
+        return f"its certificate is not trusted: {cause.verify_message}"
+    if isinstance(cause, ssl.SSLError):
+        return "it does not speak TLS as https does"
     if isinstance(cause, OSError) and cause.strerror:
         return cause.strerror.lower()
     return _one_line(str(cause)) or type(cause).__name__
