@@ -83,8 +83,7 @@ def webui(
     if old is not None and (param or params_file):
         raise UsageError(f"'{old}' is a run that has its parameters: choose others on its page")
     flow = flow_of(config, param, params_file) if config and not url and old is None else None
-    door = Door.take(host, port, token, allow_host)
-    door.check(address_file)
+    door = Door.take(host, port, token, allow_host, file=address_file)
     if url:
         _show_elsewhere(url, door, address_file, open_browser)
         return

@@ -45,6 +45,7 @@ class Door:
         token: bool | None = None,
         hosts: Sequence[str] | None = None,
         option: str = "--port",
+        file: Path | None = None,
     ) -> Door:
         """Take a port.
 
@@ -55,13 +56,16 @@ class Door:
                 can connect to its 127.0.0.1.
             hosts: more names by which the server may be reached.
             option: where the port was given.
+            file: what `publish` will write.
 
         Raises:
-            UsageError: it can't be had.
+            UsageError: it can't be had, or the file can't be written.
         """
         from flowtoy_dagster.server.http.endpoint import listen
         from flowtoy_dagster.server.webui import new_token
 
+        if file is not None:
+            _check_file(file)
         listener = listen(host, port, option)
         return cls(listener, None if token is False else new_token(), tuple(hosts or ()))
 
@@ -79,27 +83,9 @@ class Door:
             return
         from flowtoy_dagster.store.files import write_whole
 
-        self.check(file)
+        _check_file(file)
         try:
             write_whole(file.absolute(), f"{self.url('/')}\n".encode())
-        except OSError as error:
-            reason = system_reason(error)
-            raise UsageError(f"can't write '{file}': {reason}") from None
-
-    @staticmethod
-    def check(file: Path | None) -> None:
-        """Check that `publish` can write a file, before anything happens.
-
-        Raises:
-            UsageError: it can't.
-        """
-        if file is None:
-            return
-        if file.is_symlink() or (file.exists() and not file.is_file()):
-            raise UsageError(f"can't write '{file}': it is not a regular file")
-        try:
-            with tempfile.TemporaryFile(dir=file.absolute().parent):
-                """Its folder is there, and can be written."""
         except OSError as error:
             reason = system_reason(error)
             raise UsageError(f"can't write '{file}': {reason}") from None
@@ -112,6 +98,21 @@ class Door:
                 f"warning: other machines can reach this server: {who} can {what}\n"
                 "    what is sent is not encrypted; `ssh -L` to a server on 127.0.0.1 is safer"
             )
+
+
+def _check_file(file: Path) -> None:
+    """Check that a file can be written, before anything happens.
+
+    Raises:
+        UsageError: it can't.
+    """
+    if file.is_symlink() or (file.exists() and not file.is_file()):
+        raise UsageError(f"can't write '{file}': it is not a regular file")
+    try:
+        with tempfile.TemporaryFile(dir=file.absolute().parent):
+            """Its folder is there, and can be written."""
+    except OSError as error:
+        raise UsageError(f"can't write '{file}': {system_reason(error)}") from None
 
 
 def tell(text: str) -> None:
