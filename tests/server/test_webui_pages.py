@@ -186,6 +186,13 @@ def test_a_run_of_the_history_is_shown_without_running_anything(
     watched.page.locator(".log", has_text="said").wait_for()
     assert served.ask("/flow/runs/nothing/status").code == 404
     assert len(served.ask("/flow/runs").json["runs"]) == 1
+    # What is not there is said, with the runs that are.
+    watched.page.goto(f"{served.url}/?run=nothing")
+    watched.wait_for_state("there is no such run")
+    watched.page.locator("#outage", has_text="This run can't be shown").wait_for()
+    watched.page.locator("#tab-runs").click()
+    watched.page.locator("table.runs a", has_text=run["run_id"][:8]).click()
+    watched.wait_for_state("failed")
     # A retry from there is a run of this server.
     watched.page.locator("#retry").click()
     watched.page.wait_for_url(re.compile("run="))

@@ -75,6 +75,7 @@ function tellOutage(reason, since, code) {
     return;
   }
   const isGone = code === 404;
+  if (isGone && shown === null) write($("state-word"), "there is no such run");
   if (!isGone) unreachableSince = since ?? unreachableSince ?? Date.now() / 1000;
   const text = isGone ? `This run can't be shown: ${reason}` : `Not reachable since ${clock(unreachableSince)}: ${reason}`;
   write($("outage"), text);

@@ -26,11 +26,10 @@ export class Runs {
   }
 
   async load() {
-    if (this.#shown === null) return;
     const turn = ++this.#turn;
     this.#isMissing = false;
     try {
-      const query = this.#all ? "" : `?flow=${encodeURIComponent(this.#shown.name)}`;
+      const query = this.#isOfAll() ? "" : `?flow=${encodeURIComponent(this.#shown.name)}`;
       const { runs } = await askJson(`flow/runs${query}`);
       if (turn !== this.#turn) return;
       this.#list = runs;
@@ -45,7 +44,13 @@ export class Runs {
     if (!$("runs").hidden) this.#draw();
   }
 
+  // Where the run that was asked for is not there, there is no flow whose runs could be listed.
+  #isOfAll() {
+    return this.#all || this.#shown === null;
+  }
+
   #showWays() {
+    if (this.#shown === null) return;
     const at = this.#list.findIndex((run) => run.run_id === this.#shown.dagster_run_id);
     for (const [id, by] of [["before", 1], ["after", -1]]) {
       const run = at < 0 ? undefined : this.#list[at + by];
@@ -58,7 +63,7 @@ export class Runs {
   }
 
   #draw() {
-    const known = JSON.stringify([this.#list, this.#all, this.#state, this.#shown.dagster_run_id]);
+    const known = JSON.stringify([this.#list, this.#all, this.#state, this.#shown?.dagster_run_id]);
     if (known === this.#known) return;
     this.#known = known;
     const focus = document.activeElement?.id;
@@ -71,8 +76,9 @@ export class Runs {
     const flows = make("select");
     flows.id = "which-flow";
     flows.setAttribute("aria-label", "Flows");
-    flows.append(new Option(`of ${this.#shown.name}`, ""), new Option("of all flows", "all"));
-    flows.value = this.#all ? "all" : "";
+    if (this.#shown !== null) flows.append(new Option(`of ${this.#shown.name}`, ""));
+    flows.append(new Option("of all flows", "all"));
+    flows.value = this.#isOfAll() ? "all" : "";
     flows.addEventListener("change", () => { this.#all = flows.value === "all"; this.load(); });
     const states = make("select");
     states.id = "which-state";
@@ -89,7 +95,7 @@ export class Runs {
     const table = make("table", "runs");
     table.append(make("caption", "hidden", "The latest runs, the newest first"));
     const head = make("tr");
-    for (const title of ["Run", "State", ...(this.#all ? ["Flow"] : []), "Started", "Took", ""]) {
+    for (const title of ["Run", "State", ...(this.#isOfAll() ? ["Flow"] : []), "Started", "Took", ""]) {
       const cell = make("th", "", title);
       cell.scope = "col";
       if (!title) cell.append(make("span", "hidden", "Retry of"));
@@ -109,7 +115,7 @@ export class Runs {
     const mood = run.verdict === "finished with failures" ? "failed" : run.state;
     line.dataset.state = mood;
     const link = this.#link(run.run_id);
-    if (run.run_id === this.#shown.dagster_run_id) {
+    if (run.run_id === this.#shown?.dagster_run_id) {
       line.className = "chosen";
       link.setAttribute("aria-current", "page");
     }
@@ -120,7 +126,7 @@ export class Runs {
     const took = run.started_at && run.ended_at ? span(run.ended_at - run.started_at) : "";
     const origin = make("span");
     if (run.retry_of) origin.append("retry of ", this.#link(run.retry_of));
-    const cells = [link, state, ...(this.#all ? [make("bdi", "", run.name)] : []), moment(run.started_at), make("span", "took", took), origin];
+    const cells = [link, state, ...(this.#isOfAll() ? [make("bdi", "", run.name)] : []), moment(run.started_at), make("span", "took", took), origin];
     line.append(...cells.map((content) => {
       const cell = make("td");
       cell.append(content);
