@@ -127,6 +127,9 @@ class DagsterWeb:
         """Ask the process of the code location to end."""
         self._context.__exit__(None, None, None)
         self._registry.__exit__(None, None, None)
+
+    def remove_folder(self) -> None:
+        """Remove the folder of that process, when it has ended: one that starts writes there."""
         self._stack.close()
 
 

@@ -280,6 +280,8 @@ class _Session:
         for pid in children():
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
+        if self._web is not None:
+            self._web.remove_folder()
         for thread in self._threads:
             thread.join(_GRACE)
         return going_on
