@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import sqlite3
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
@@ -252,7 +252,7 @@ class History:
             if step.incremental is not None and step.incremental.commit == "run"
         }
         return StatusBuilder(
-            status, names_by_key(flow), halting, tolerated, closing, moved,
+            status, names_by_key(flow), halting, tolerated, closing, moved, _left_out(run, flow),
             place=partial(failure_place, flow), warning_place=partial(warning_place, flow),
         )
 
@@ -352,3 +352,14 @@ def _summary(record: dg.RunRecord) -> RunSummary:
         record.end_time,
         run.parent_run_id,
     )
+
+
+def _left_out(run: dg.DagsterRun, flow: Flow) -> frozenset[str]:
+    """The steps that were not chosen when somebody started a part of a flow on Dagster's page."""
+    chosen: Collection[str] | None = run.resolved_op_selection
+    if chosen is None and not run.parent_run_id:
+        chosen = run.step_keys_to_execute
+    if chosen is None:
+        return frozenset()
+    keys = step_keys(step.name for step in flow.steps)
+    return frozenset(name for name, key in keys.items() if key not in chosen)

@@ -352,3 +352,14 @@ def test_a_retry_keeps_what_succeeded_in_a_run_of_dagsters_own_with_defaults(
         done = job.execute_in_process(instance=history.instance, raise_on_error=False)
         plan = plan_retry(history, history.find(done.run_id))
     assert {name: what for name, (what, _) in plan.fates().items()} == {"a": "reused", "b": "runs"}
+
+
+def test_steps_that_were_not_chosen_say_so(flows: Callable[..., Path]) -> None:
+    flows(one=WITH_DEFAULT)
+    job = flow_repository().get_job("one")
+    with History() as history:
+        done = job.execute_in_process(instance=history.instance, op_selection=["a"])
+        status = history.status(history.find(done.run_id))
+    assert {name: (step.state, step.error) for name, step in status.steps.items()} == {
+        "a": ("succeeded", None), "b": ("skipped", "it was not chosen for this run"),
+    }

@@ -64,6 +64,7 @@ class StatusBuilder:
         tolerated: for a step, those whose failure does not keep it from running.
         closing: the steps that run after failures, too.
         incremental: the steps whose cursor is stored when the run ends.
+        left_out: the steps that were not chosen when somebody started a part of the flow.
         place: from a step and why it failed to where in the flow's files that is.
         warning_place: the same from a step and the keys within it of what it warns of.
     """
@@ -76,6 +77,7 @@ class StatusBuilder:
         tolerated: Mapping[str, Collection[str]] | None = None,
         closing: Collection[str] = (),
         incremental: Collection[str] = (),
+        left_out: Collection[str] = (),
         place: Callable[[str, str], str | None] = lambda name, reason: None,
         warning_place: Callable[[str, KeyPath], str | None] = lambda name, path: None,
     ) -> None:
@@ -85,6 +87,7 @@ class StatusBuilder:
         self._tolerated = tolerated or {}
         self._closing = closing
         self._incremental = incremental
+        self._left_out = left_out
         self._place = place
         self._warning_place = warning_place
         self._conditional: dict[str, str] = {}
@@ -206,6 +209,8 @@ class StatusBuilder:
                 )
 
     def _why_skipped(self, step: StepStatus) -> str:
+        if step.name in self._left_out:
+            return "it was not chosen for this run"
         if self._was_interrupted():
             return "the run was interrupted"
         if step.name in self._closing and not self.status.error:
