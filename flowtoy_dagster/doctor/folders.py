@@ -22,6 +22,9 @@ def problem_of(folder: Path) -> tuple[str, str] | None:
     """Why nothing can be written into a folder, and the fix; None where something can."""
     if not folder.is_dir():
         return f"{folder} is not a folder", "remove it, or name another folder"
+    if os.statvfs(folder).f_flag & os.ST_RDONLY:
+        fix = "mount it writable, or name another folder"
+        return f"{folder} is on a read-only file system", fix
     if not os.access(folder, os.R_OK | os.W_OK | os.X_OK):
         return f"{folder} can't be written", f"chown it to uid {os.geteuid()}, and chmod u+rwx"
     if shutil.disk_usage(folder).free < LEAST_FREE:

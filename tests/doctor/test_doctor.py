@@ -9,6 +9,7 @@ import sys
 from collections.abc import Callable, Iterator
 from importlib import metadata
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -138,6 +139,17 @@ def test_a_folder_without_rights_is_a_fault(home: Path, answers: Answers) -> Non
     home.chmod(0o500)
     (fault,) = answers("home")
     assert "can't be written" in fault.text
+
+
+def test_a_read_only_file_system_is_a_fault_of_its_own(
+    home: Path, answers: Answers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # None can be mounted in a test; this is what the system says of one.
+    facts = SimpleNamespace(f_flag=os.ST_RDONLY)
+    monkeypatch.setattr(folders, "os", SimpleNamespace(**vars(os) | {"statvfs": lambda _: facts}))
+    (fault,) = answers("home")
+    assert fault.text == f"{home} is on a read-only file system"
+    assert fault.fix == "mount it writable, or name another folder"
 
 
 def test_a_full_disk_is_a_fault(

@@ -178,8 +178,8 @@ def check_owners(home: Path) -> None:
 def _check_owner(owner: int, what: str) -> None:
     if owner != os.geteuid():
         raise HomeError(
-            f"{what} belongs to another user (uid {owner}): that user could have\n"
-            "    this command execute anything\n"
+            f"{what} belongs to another user (uid {owner}), who could have this command execute"
+            " anything\n"
             "    set FLOWTOY_HOME to a folder of your own, or run the command as that user"
         )
 
