@@ -8,7 +8,8 @@ import logging
 import os
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import dagster as dg
 import pytest
@@ -21,9 +22,10 @@ from dagster._core.definitions.reconstruct import ReconstructableRepository
 import flowtoy_dagster.deployment.location
 from flowtoy_dagster import FlowTranslator, StepSpec, build_definitions
 from flowtoy_dagster.definitions import defs, flow_repository
+from flowtoy_dagster.engine.executors.definition import own_executor
 from flowtoy_dagster.engine.jobs.reconstruction import load_repository
 from flowtoy_dagster.engine.tags import CONFIG_TAG, FLOW_TAG
-from flowtoy_dagster.errors import RunError
+from flowtoy_dagster.errors import RunError, UsageError
 from flowtoy_dagster.runs.history import History
 from flowtoy_dagster.runs.prune import prune_runs
 from flowtoy_dagster.runs.retry import plan_retry
@@ -363,3 +365,12 @@ def test_steps_that_were_not_chosen_say_so(flows: Callable[..., Path]) -> None:
     assert {name: (step.state, step.error) for name, step in status.steps.items()} == {
         "a": ("succeeded", None), "b": ("skipped", "it was not chosen for this run"),
     }
+
+
+def test_a_number_of_steps_at_once_below_0_is_an_error_and_no_run_for_ever() -> None:
+    made = own_executor("one", lambda config: cast(dg.Executor, config), 4, [])
+    assert made.executor_creation_fn is not None
+    for most, is_right in ((-1, False), (0, True), (2, True)):
+        context: Any = SimpleNamespace(executor_config={"max_concurrent": most})
+        with contextlib.nullcontext() if is_right else pytest.raises(UsageError, match="got -1"):
+            made.executor_creation_fn(context)

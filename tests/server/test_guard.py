@@ -238,6 +238,12 @@ def test_no_answer_may_be_framed(more: Any) -> None:
     assert headers["cross-origin-resource-policy"] == "same-origin"
 
 
+@pytest.mark.parametrize("more", [{"host": "evil.example"}, {"token": TOKEN}])
+def test_a_refusal_is_never_cached(more: Any) -> None:
+    code, headers = ask("/", **more)
+    assert (400 <= code < 500, headers["cache-control"]) == (True, "no-store")
+
+
 def test_who_comes_by_a_link_elsewhere_goes_on_from_a_page_of_ours() -> None:
     """A redirect would be asked for without the cookie, which is for our own pages alone."""
     code, headers = ask("/runs/1", query=f"token={TOKEN}", token=TOKEN, sec_fetch_site="cross-site")

@@ -5,6 +5,8 @@ from typing import Any
 
 import dagster as dg
 
+from flowtoy_dagster.errors import UsageError
+
 Limits = list[dict[str, Any]]
 
 
@@ -38,6 +40,18 @@ def own_executor(
             ),
         },
         requirements=requirements,
-        executor_creation_fn=lambda context: make(dict(context.executor_config)),
+        executor_creation_fn=lambda context: make(_checked(dict(context.executor_config))),
     )
+
+
+def _checked(config: dict[str, Any]) -> dict[str, Any]:
+    """The configuration of a run's executor.
+
+    Raises:
+        UsageError: no step could ever run with it.
+    """
+    most = config.get("max_concurrent")
+    if isinstance(most, int) and most < 0:  # with 0, Dagster takes the number of processors
+        raise UsageError(f"max_concurrent must be at least 1, got {most}")
+    return config
 

@@ -275,6 +275,8 @@ def _plain(error: BaseException) -> str:
     cause = error.reason if isinstance(error, urllib.error.URLError) else error
     if isinstance(cause, TimeoutError):
         return f"no answer within {TIMEOUT:.0f} s"
+    if isinstance(cause, http.client.RemoteDisconnected):
+        return "it closed the connection without an answer"
     if isinstance(cause, ssl.SSLCertVerificationError):
         return f"its certificate is not trusted: {cause.verify_message}"
     if isinstance(cause, ssl.SSLError):

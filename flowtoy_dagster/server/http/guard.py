@@ -314,5 +314,7 @@ async def _answer(refusal: Refusal, scope: Scope, send: Send) -> None:
     body = refusal.page.encode()
     headers = [(name.encode(), value.encode("latin-1")) for name, value in refusal.headers]
     headers.append((b"content-length", str(len(body)).encode()))
+    if not any(name == b"cache-control" for name, _ in headers):
+        headers.append((b"cache-control", b"no-store"))
     await send({"type": "http.response.start", "status": refusal.code, "headers": headers})
     await send({"type": "http.response.body", "body": body})
