@@ -24,7 +24,8 @@ from flowtoy_dagster.flow.files.yaml_reader import (
     read_document,
 )
 
-scalars = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text()
+floats = st.floats(allow_nan=False, allow_infinity=False)
+scalars = st.none() | st.booleans() | st.integers() | floats | st.text()
 values = json_values(scalars, st.text(), max_leaves=5)
 mappings = st.dictionaries(
     st.sampled_from("abc"), values | st.dictionaries(st.sampled_from("abc"), values)
