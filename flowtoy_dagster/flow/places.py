@@ -65,8 +65,7 @@ def warning_place(flow: Flow, name: str, path: KeyPath) -> str | None:
     Returns:
         file, line and column, with an absolute path; None where there is no file.
     """
-    around = (path[:length] for length in range(len(path), -1, -1))
-    return _absolute(_place_at(flow, name, around))
+    return _absolute(_place_at(flow, name, (*_around(path), ())))
 
 
 def _place_at(flow: Flow, name: str, paths: Iterable[KeyPath]) -> Location | None:
@@ -102,8 +101,13 @@ def _paths(flow: Flow, step: Step, reason: str) -> Iterator[KeyPath]:
     field = _FIELD.match(reason)
     if field is not None:
         path = [name or int(index) for name, index in _PART.findall(field[1])]
-        for length in range(len(path), 0, -1):  # what a template gives has no place of its own
-            yield from _meant(step, path[:length])
+        for part in _around(path):  # what a template gives has no place of its own
+            yield from _meant(step, part)
+
+
+def _around(path: Sequence[str | int]) -> Iterator[KeyPath]:
+    """A path, and those of what is around it, the nearest first."""
+    return (tuple(path[:length]) for length in range(len(path), 0, -1))
 
 
 def _meant(step: Step, path: Sequence[str | int]) -> Iterator[KeyPath]:

@@ -54,4 +54,3 @@ def _checked(config: dict[str, Any]) -> dict[str, Any]:
     if isinstance(most, int) and most < 0:  # with 0, Dagster takes the number of processors
         raise UsageError(f"max_concurrent must be at least 1, got {most}")
     return config
-

@@ -52,17 +52,11 @@ class RunFacts:
         Args:
             records: by the names of the steps.
         """
-        found: dict[str, StepRecord] = {}
-        for name, record in records.items():
-            found[name] = record if _is_there(record) else self._stand_in(name)
-        return found
-
-    def _stand_in(self, name: str) -> StepRecord:
-        key = step_keys(step.name for step in self._flow.steps)[name]
-        reason = self._failures().get(key)
-        if reason is not None:
-            return _NoRecord("failed", reason)
-        return _NoRecord("skipped", "it did not run")
+        missing = [name for name, record in records.items() if not _is_there(record)]
+        if not missing:
+            return dict(records)
+        keys, reasons = step_keys(step.name for step in self._flow.steps), self._failures()
+        return {**records, **{name: _stand_in(reasons.get(keys[name])) for name in missing}}
 
     def _failures(self) -> dict[str, str]:
         """Why the steps failed of which the run's history has a failure, by their keys."""
@@ -96,6 +90,13 @@ class _NoRecord(StepRecord):
 
     def _line(self, number: int) -> dict[str, Any]:
         return {}
+
+
+def _stand_in(reason: str | None) -> StepRecord:
+    """What stands for the record of a step that failed for a reason, or never ran without one."""
+    if reason is None:
+        return _NoRecord("skipped", "it did not run")
+    return _NoRecord("failed", reason)
 
 
 def _no_file() -> Any:
