@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import signal
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,6 +15,24 @@ import psutil
 import pytest
 
 SLEEP = {"source": "process", "input": {"command": ["sleep", "600"]}}
+INTERRUPTED_AS_IT_STARTS = """
+import os, signal
+from dagster import DagsterEvent
+
+store = DagsterEvent.step_worker_starting
+
+
+def store_then_interrupt(*args, **kwargs):
+    event = store(*args, **kwargs)
+    if event.step_key == "a":
+        os.kill(os.getpid(), signal.SIGINT)
+    return event
+
+
+DagsterEvent.step_worker_starting = store_then_interrupt
+from flowtoy_dagster.cli import command
+command()
+"""
 TELLS = "{{ [steps.a.state, steps.a.error, steps.n.state, run.state, run.failed] | tojson }}"
 
 
@@ -69,4 +89,20 @@ def test_ctrl_c_while_the_processes_of_steps_are_prepared_ends_the_run_and_no_mo
     assert running.end() == 130
     assert "Traceback" not in running.stderr
     assert show_last()["state"] == "cancelled"
+    assert (tmp_path / "told").exists()
+
+
+@pytest.mark.timeout(200)
+def test_an_interrupt_between_the_word_that_a_process_starts_and_its_start_ends_the_step(
+    write: Callable[..., Path], tmp_path: Path, show_last: Callable[[], Any],
+) -> None:
+    path = write(flow("multiprocess", tmp_path / "told", "10m"), "flow.yaml")
+    code = [sys.executable, "-c", INTERRUPTED_AS_IT_STARTS, "run", path]
+    done = subprocess.run(code, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 130, done.stderr
+    shown = show_last()
+    assert shown["state"] == "cancelled"
+    assert {name: step["state"] for name, step in shown["steps"].items()} == {
+        "a": "skipped", "n": "skipped", "tells": "succeeded",
+    }
     assert (tmp_path / "told").exists()

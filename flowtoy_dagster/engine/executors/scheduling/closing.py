@@ -158,6 +158,10 @@ class SparedSteps:
             self.others.update(self.of_steps)
         return self._is_over
 
+    def is_ended(self, step_key: str) -> bool:
+        """Whether interrupts, or the end of the grace, have ended the process of a step."""
+        return self._is_over or (self._end is not None and step_key not in self.keys)
+
 
 def _all_behind(keys: Iterable[str], waits: Mapping[str, set[str]]) -> set[str]:
     """Steps and all that wait for them, at any distance."""

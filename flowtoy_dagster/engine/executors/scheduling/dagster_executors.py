@@ -129,7 +129,11 @@ def _begin_step(
     begun: Iterator[DagsterEvent | None] = _begin(
         multiproc, job, step_context, step, errors, listed, *rest
     )
-    return begun
+    yield next(begun)
+    # The event is stored before the process starts. An interrupt meanwhile has ended the processes
+    # that are listed; this one, started after it, would go on to its end.
+    if not spared.is_ended(step.key):
+        yield from begun
 
 
 class _SparingExecution(HaltingExecution):
