@@ -15,21 +15,22 @@ import psutil
 import pytest
 
 SLEEP = {"source": "process", "input": {"command": ["sleep", "600"]}}
-INTERRUPTED_AS_IT_STARTS = """
-import os, signal
+INTERRUPTED_AT = """
+import os, signal, sys
 from dagster import DagsterEvent
 
-store = DagsterEvent.step_worker_starting
+moment = sys.argv.pop(1)
+make = getattr(DagsterEvent, moment)
 
 
-def store_then_interrupt(*args, **kwargs):
-    event = store(*args, **kwargs)
-    if event.step_key == "a":
-        os.kill(os.getpid(), signal.SIGINT)
+def make_then_interrupt(*args, **kwargs):
+    setattr(DagsterEvent, moment, make)
+    event = make(*args, **kwargs)
+    os.kill(os.getpid(), signal.SIGINT)
     return event
 
 
-DagsterEvent.step_worker_starting = store_then_interrupt
+setattr(DagsterEvent, moment, make_then_interrupt)
 from flowtoy_dagster.cli import command
 command()
 """
@@ -93,11 +94,17 @@ def test_ctrl_c_while_the_processes_of_steps_are_prepared_ends_the_run_and_no_mo
 
 
 @pytest.mark.timeout(200)
-def test_an_interrupt_between_the_word_that_a_process_starts_and_its_start_ends_the_step(
-    write: Callable[..., Path], tmp_path: Path, show_last: Callable[[], Any],
+@pytest.mark.parametrize(("executor", "moment"), [
+    ("multiprocess", "step_worker_starting"),  # its process is not there yet, to be ended
+    ("in_process", "resource_init_start"),  # the run has started, and no step is looked for yet
+])
+def test_an_interrupt_before_the_first_step_has_started_ends_the_run_as_any_other_does(
+    executor: str, moment: str, write: Callable[..., Path], tmp_path: Path,
+    show_last: Callable[[], Any],
 ) -> None:
-    path = write(flow("multiprocess", tmp_path / "told", "10m"), "flow.yaml")
-    code = [sys.executable, "-c", INTERRUPTED_AS_IT_STARTS, "run", path]
+    # language 19.3
+    path = write(flow(executor, tmp_path / "told", "10m"), "flow.yaml")
+    code = [sys.executable, "-c", INTERRUPTED_AT, moment, "run", path]
     done = subprocess.run(code, capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 130, done.stderr
     shown = show_last()

@@ -7,7 +7,8 @@ way of its own can't be given that, and the run fails before a step has started.
 
 import copy
 import types
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any, cast
 
 import dagster as dg
@@ -21,7 +22,7 @@ from flowtoy_dagster.engine.dagster_private.execution import (
 from flowtoy_dagster.engine.executors.scheduling.dagster_executors import (
     HaltingInProcessExecutor,
     HaltingMultiprocessExecutor,
-    iterate_in_process,
+    execute_in_process,
 )
 from flowtoy_dagster.engine.executors.scheduling.halting import FLOW_EXECUTION, HaltingExecution
 from flowtoy_dagster.engine.executors.scheduling.plan import HaltingPlan
@@ -31,10 +32,7 @@ from flowtoy_dagster.errors import RunError
 
 Around = Callable[[dg.Executor], dg.Executor]
 _OWN = (WarmExecutor, HaltingInProcessExecutor, HaltingMultiprocessExecutor)
-_SCHEDULING: Mapping[str, Any] = {
-    "ActiveExecution": HaltingExecution,
-    "inprocess_execution_iterator": iterate_in_process,
-}
+_SCHEDULING = {"ActiveExecution", "inprocess_execution_iterator"}
 """By what names executors start a plan, if not by the plan's own `start`."""
 
 
@@ -89,10 +87,11 @@ class _RuleKeeper(dg.Executor):
         plan = HaltingPlan._make(execution_plan)
         execute = type(self._executor).execute
         is_function = isinstance(execute, types.FunctionType)
-        names = set(execute.__code__.co_names) & set(_SCHEDULING) if is_function else set()
-        if names:
-            # Executors of others start a plan by one of these names, or by the plan's `start`.
-            execute = rebound(execute, **{name: _SCHEDULING[name] for name in names})
+        names = set(execute.__code__.co_names) & _SCHEDULING if is_function else set()
+        if "ActiveExecution" in names:
+            execute = rebound(execute, ActiveExecution=HaltingExecution)
+        if "inprocess_execution_iterator" in names:
+            execute = partial(execute_in_process, execute)
         for event in execute(self._executor, plan_context, plan):
             if event.step_key is not None and not (names or plan.started):
                 raise RunError(

@@ -192,13 +192,13 @@ def with_closing_steps(
                 started.add(event.step_key)
             yield event
     except interrupts:
-        rest = _always(plan, started)
+        rest = always_steps(plan, started)
         if rest is not None:
             yield from iterate(rest)
         raise
 
 
-def _always(plan: Any, started: set[str | None]) -> Any:
+def always_steps(plan: Any, started: set[str | None]) -> Any:
     """A plan of the `always` steps that have not started; None where there are none."""
     keys = [
         key for key, step in steps_of(plan).items()

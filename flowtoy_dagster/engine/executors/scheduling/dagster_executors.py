@@ -3,7 +3,7 @@
 import multiprocessing
 import os
 import signal
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from functools import partial
 from multiprocessing import forkserver, resource_tracker
@@ -30,7 +30,11 @@ from flowtoy_dagster.engine.dagster_private.execution import (
     multiprocess,
 )
 from flowtoy_dagster.engine.executors.scheduling.cancel_requests import CancelRequests
-from flowtoy_dagster.engine.executors.scheduling.closing import SparedSteps, with_closing_steps
+from flowtoy_dagster.engine.executors.scheduling.closing import (
+    SparedSteps,
+    always_steps,
+    with_closing_steps,
+)
 from flowtoy_dagster.engine.executors.scheduling.halting import HaltingExecution
 from flowtoy_dagster.engine.executors.scheduling.own_process import (
     Interrupts,
@@ -46,18 +50,59 @@ _INTERRUPTS = (DagsterExecutionInterruptedError, KeyboardInterrupt)
 _STOPPED = "In this process: received termination signal - only steps that run in any case start"
 
 
-def iterate_in_process(
-    job_context: PlanExecutionContext, execution_plan: ExecutionPlan
+def execute_in_process(
+    function: Callable[..., Iterator[DagsterEvent]],
+    executor: Any,
+    plan_context: PlanOrchestrationContext,
+    execution_plan: ExecutionPlan,
 ) -> Iterator[DagsterEvent]:
-    """Dagster's own function of that purpose, for runs that can halt."""
-    plan = OwnProcessPlan._make(execution_plan)
-    with (
-        closing(Interrupts(plan)) as interrupts,
-        CancelRequests(job_context.instance, job_context.dagster_run).as_signals(),
-    ):
-        yield from with_closing_steps(
-            lambda part: _iterate_in_process(job_context, part, interrupts), plan, _INTERRUPTS
-        )
+    """What an executor gives that executes a plan in this process, for runs that can halt.
+
+    Dagster makes the resources of the run before it asks for a step. Where an interrupt breaks that
+    off, no step has started, and the closing steps are executed as they are after it.
+
+    Args:
+        function: the method `execute` of the executor, which calls Dagster's own loop by its name.
+        executor: the executor.
+        plan_context: the run.
+        execution_plan: the plan.
+    """
+    part: Any = OwnProcessPlan._make(execution_plan)
+    is_prepared = False
+
+    def iterate(job_context: PlanExecutionContext, execution_plan: Any) -> Iterator[DagsterEvent]:
+        nonlocal is_prepared
+        is_prepared = True
+        with CancelRequests(job_context.instance, job_context.dagster_run).as_signals():
+            yield from with_closing_steps(
+                lambda some: _iterate_in_process(job_context, some, interrupts), part, _INTERRUPTS
+            )
+
+    execute = rebound(function, inprocess_execution_iterator=iterate)
+    with closing(Interrupts(part)) as interrupts:
+        try:
+            yield from execute(executor, plan_context, part)
+        except _INTERRUPTS:
+            if is_prepared:
+                raise
+            interrupts.begin_end()
+            interrupts.take_new()
+            yield _stopped(plan_context, interrupts)
+            part = always_steps(part, started=set())
+            if part is not None:
+                yield from execute(executor, plan_context, part)
+            raise
+
+
+assert "inprocess_execution_iterator" in vars(in_process)
+
+
+def _stopped(
+    context: PlanOrchestrationContext | PlanExecutionContext, interrupts: Interrupts
+) -> DagsterEvent:
+    """The event of a run that is being ended."""
+    closing_keys = EngineEventData.interrupted(list(interrupts.closing))
+    return DagsterEvent.engine_event(context, _STOPPED, closing_keys)
 
 
 def _iterate_in_process(
@@ -72,9 +117,7 @@ def _iterate_in_process(
             interrupts.begin_end()
             interrupts.take_new()
             if not was_ended:
-                yield DagsterEvent.engine_event(
-                    job_context, _STOPPED, EngineEventData.interrupted(list(interrupts.closing))
-                )
+                yield _stopped(job_context, interrupts)
             raise
 
 
@@ -185,8 +228,9 @@ class HaltingMultiprocessExecutor(MultiprocessExecutor):
 class HaltingInProcessExecutor(InProcessExecutor):
     """Dagster's in-process executor, with runs that can halt."""
 
-    # Between two other events, this method calls the one function that takes no scheduler.
-    execute = rebound(
-        InProcessExecutor.execute, inprocess_execution_iterator=iterate_in_process
-    )
-    assert "inprocess_execution_iterator" in vars(in_process)
+    def execute(
+        self, plan_context: PlanOrchestrationContext, execution_plan: ExecutionPlan
+    ) -> Iterator[DagsterEvent]:
+        yield from execute_in_process(
+            InProcessExecutor.execute, self, plan_context, execution_plan
+        )
