@@ -27,6 +27,7 @@ from flowtoy_dagster.errors import HomeError, RunError, system_reason
 from flowtoy_dagster.flow.graph import Flow, halts_run, tolerated_by
 from flowtoy_dagster.flow.places import failure_place, warning_place
 from flowtoy_dagster.loader import load_old_flow, load_saved_flow
+from flowtoy_dagster.machine.interrupts import uninterrupted
 from flowtoy_dagster.runs.sessions.carriers import INTERRUPTED, is_interrupted, session_of
 from flowtoy_dagster.runs.status.event_reader import (
     FOLLOWED,
@@ -100,7 +101,9 @@ class History:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._stack.close()
+        # Where a connection's end is broken off, its library prints a traceback.
+        with uninterrupted():
+            self._stack.close()
 
     @contextlib.contextmanager
     def remaining(self) -> Iterator[None]:

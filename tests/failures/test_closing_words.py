@@ -74,23 +74,31 @@ def test_an_interrupted_step_has_failed_for_closing_steps_too(
 
 
 @pytest.mark.timeout(300)
-def test_ctrl_c_while_the_processes_of_steps_are_prepared_ends_the_run_and_no_more(
-    begin: Callable[..., Any], wait_until: Callable[..., None], write: Callable[..., Path],
-    tmp_path: Path, show_last: Callable[[], Any],
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+@pytest.mark.parametrize(("executor", "is_running"), [
+    ("multiprocess", False), ("multiprocess", True), ("warm", True),
+])
+def test_a_signal_to_all_processes_of_its_group_ends_the_run_and_no_more(
+    number: signal.Signals, executor: str, is_running: bool, begin: Callable[..., Any],
+    wait_until: Callable[..., None], write: Callable[..., Path], tmp_path: Path,
+    show_last: Callable[[], Any],
 ) -> None:
-    running = begin("run", write(flow("multiprocess", tmp_path / "told", "10m"), "flow.yaml"))
+    running = begin("run", write(flow(executor, tmp_path / "told", "10m"), "flow.yaml"))
 
-    def has_server() -> bool:
+    def has_begun() -> bool:
+        if is_running:
+            return "a      running" in running.stderr
         started = psutil.Process(running.process.pid).children(recursive=True)
         return any("multiprocessing.forkserver" in " ".join(one.cmdline()) for one in started)
 
-    wait_until(has_server, "the process that steps are forked from is started")
-    # To all processes of the group, as a terminal sends it.
-    os.killpg(running.process.pid, signal.SIGINT)
+    wait_until(has_begun, "the process that steps are forked from, or a step, is started")
+    # As a terminal sends them, or `timeout`.
+    os.killpg(running.process.pid, number)
     assert running.end() == 130
     assert "Traceback" not in running.stderr
     assert show_last()["state"] == "cancelled"
     assert (tmp_path / "told").exists()
+    wait_until(lambda: not running.processes(), "nothing of the run is left")
 
 
 @pytest.mark.timeout(200)

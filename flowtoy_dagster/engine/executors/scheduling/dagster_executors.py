@@ -44,8 +44,8 @@ from flowtoy_dagster.engine.executors.scheduling.own_process import (
 from flowtoy_dagster.engine.executors.scheduling.rebound import rebound
 from flowtoy_dagster.engine.executors.scheduling.steady_waits import SteadyClaims
 
-_OF_TERMINALS = {signal.SIGINT}
-"""What a terminal sends to all processes of its group."""
+_OF_GROUPS = {signal.SIGINT, signal.SIGTERM, signal.SIGHUP}
+"""What a terminal, or `timeout`, sends to all processes of a group to end it."""
 _INTERRUPTS = (DagsterExecutionInterruptedError, KeyboardInterrupt)
 _STOPPED = "In this process: received termination signal - only steps that run in any case start"
 
@@ -127,15 +127,16 @@ def _quiet_log_manager(instance: DagsterInstance, run: DagsterRun) -> DagsterLog
 
 
 def _start_fork_server(modules: Sequence[str]) -> None:
-    """Start the process that steps are forked from, which a Ctrl-C does not end while it imports.
+    """Start the process that steps are forked from, which the end of its group does not end.
 
-    It ignores interrupts as soon as it has imported what it is to have; until then they wait.
+    Without it nobody would know what became of the steps. It ends when the run's process does.
     """
     # Dagster's own first module, without which it would ask for another list.
     forkserver.set_forkserver_preload([multiprocess.__name__, *modules])
-    resource_tracker.ensure_running()  # which would unblock the signals again
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, _OF_TERMINALS)
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, _OF_GROUPS)
     try:
+        resource_tracker.ensure_running()
+        signal.pthread_sigmask(signal.SIG_BLOCK, _OF_GROUPS)  # it has unblocked some of them
         forkserver.ensure_running()
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
@@ -143,10 +144,10 @@ def _start_fork_server(modules: Sequence[str]) -> None:
 
 class _QuietCommand(MultiprocessExecutorChildProcessCommand):
     def execute(self) -> Iterator[DagsterEvent]:
-        # A terminal interrupts all processes of its group. The run's process alone decides what
+        # A signal may come to all processes of the group. The run's process alone decides what
         # ends: a second interrupt here would break off the end of what the step has started.
         os.setpgid(0, 0)
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, _OF_TERMINALS)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, _OF_GROUPS)
         yield from self._execute()
 
     # The child process creates its log manager in the middle of this method, with a console.
