@@ -72,8 +72,8 @@ def run(
 
     Steps that don't depend on each other run at the same time. Progress goes to stderr, the
     outputs go to stdout. The exit code is 0 if the run succeeded, 1 if it failed, 2 if the
-    configuration or the command line is wrong, and 130 if the run was interrupted. With
-    `--status-port`, Ctrl-C after the end of the run does not change the exit code.
+    configuration or the command line is wrong, and 130 if the run was interrupted. The
+    first Ctrl-C after the end of the run does not change it: the outputs are printed all the same.
     """
     show_sign_of_life()
     import_quickly("flowtoy_dagster.loader")

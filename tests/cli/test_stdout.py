@@ -6,12 +6,12 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from flowtoy_dagster.cli.shared.execute import _LateTerm
+from flowtoy_dagster.cli.shared.execute import _LateSignals
 from flowtoy_dagster.cli.shared.printing import OutputWriter
 from flowtoy_dagster.cli.shared.streams import StdoutError, printing_to
 from flowtoy_dagster.runs.status.models import Change, StepStatus
@@ -41,23 +41,28 @@ def test_whatever_a_command_prints_to_a_full_disk_is_one_clear_error() -> None:
     assert (done.returncode, done.stderr) == (1, "can't write to stdout: no space left on device\n")
 
 
-@pytest.fixture
-def signals() -> Iterator[list[int]]:
-    """The SIGTERMs that reach the handler of before."""
-    heard: list[int] = []
-    previous = signal.signal(signal.SIGTERM, lambda number, _: heard.append(number))
-    yield heard
-    signal.signal(signal.SIGTERM, previous)
-
-
-def test_sigterm_after_a_runs_end_leaves_its_outputs_whole(
-    signals: list[int], capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize(("number", "name", "alone"), [
+    (signal.SIGTERM, "SIGTERM", signal.SIG_DFL),
+    (signal.SIGINT, "Ctrl-C", signal.default_int_handler),
+])
+def test_a_signal_after_a_runs_end_leaves_its_outputs_whole(
+    number: int, name: str, alone: Any, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    with _LateTerm() as late:
-        late.after(lambda change: None)(Change(StepStatus("a"), 0.0))
-        os.kill(os.getpid(), signal.SIGTERM)
-        assert "the run has ended before SIGTERM came" in capsys.readouterr().err
-        # Another one does not wait.
-        assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
-    os.kill(os.getpid(), signal.SIGTERM)
-    assert signals == [signal.SIGTERM]
+    heard: list[int] = []
+    previous = signal.signal(number, lambda number, _: heard.append(number))
+    try:
+        with _LateSignals() as late:
+            late.after(lambda change: None)(Change(StepStatus("a"), 0.0))
+            os.kill(os.getpid(), number)
+            assert f"the run has ended before {name} came" in capsys.readouterr().err
+            # Another one does not wait.
+            assert signal.getsignal(number) == alone
+        os.kill(os.getpid(), number)
+        assert heard == [number]
+    finally:
+        signal.signal(number, previous)
+
+
+def test_ctrl_c_before_a_run_has_begun_interrupts() -> None:
+    with _LateSignals(), pytest.raises(KeyboardInterrupt):
+        os.kill(os.getpid(), signal.SIGINT)

@@ -17,6 +17,7 @@ from flowtoy_dagster.cli.parser.flags import hide_types
 from flowtoy_dagster.cli.parser.usage import PARSER_ERROR, explain
 from flowtoy_dagster.entry_points import Kinds, KindUnusable, package_of
 from flowtoy_dagster.errors import UsageError
+from flowtoy_dagster.terminal import say
 
 _PANEL = "Commands of other packages"
 _COMPLETION = ("install_completion", "show_completion")
@@ -111,6 +112,9 @@ class Commands(TyperGroup):
             return super().invoke(ctx)
         except PARSER_ERROR as error:
             explain(error)
+            raise
+        except KeyboardInterrupt:
+            say("interrupted")  # the parser makes an exit code of it, and says nothing
             raise
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:

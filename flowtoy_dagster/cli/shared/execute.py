@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import signal
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from typing import TYPE_CHECKING, Any
 
 import typer
@@ -27,6 +26,12 @@ if TYPE_CHECKING:
     from flowtoy_dagster.runs.run import FlowRun
     from flowtoy_dagster.runs.status.models import Change, StepStatus
     from flowtoy_dagster.store.recordings.unrecorded import UnrecordedCall
+
+_ENDING: Mapping[int, tuple[Any, str]] = {
+    signal.SIGTERM: (signal.SIG_DFL, "SIGTERM"),
+    signal.SIGINT: (signal.default_int_handler, "Ctrl-C"),
+}
+"""What ends a command: how it does when it comes alone, and its name."""
 
 
 def prepare_process(flow: Flow, max_workers: int | None) -> None:
@@ -100,13 +105,14 @@ def carry_out(
     Raises:
         RunInterrupted: after the outputs that there are were printed.
     """
-    with _LateTerm() as late:
+    raise_interrupts()
+    with _LateSignals() as late:
         _carry_out(flow, lambda show: run(late.after(show)), writer, progress,
                    show_secrets=show_secrets, reused=reused)
 
 
-class _LateTerm:
-    """SIGTERM that comes when the run has ended and its outputs are printed.
+class _LateSignals:
+    """SIGTERM or Ctrl-C that comes when the run has ended and its outputs are printed.
 
     It can't cancel the run any more. So the first is only reported, for the outputs to be whole and
     the exit code to say how the run ended; another one ends the process.
@@ -114,6 +120,7 @@ class _LateTerm:
 
     def __init__(self) -> None:
         self._has_run = False
+        self._previous: dict[int, Any] = {}
 
     def after(self, show: Callable[[Change], None]) -> Callable[[Change], None]:
         """The same function, which notes that the run has begun."""
@@ -125,19 +132,25 @@ class _LateTerm:
         return noting
 
     def __enter__(self) -> Self:
-        # While the run goes on it has a handler of its own; this one is put back at its end.
-        self._previous = signal.signal(signal.SIGTERM, self._hear)
+        # While the run goes on it has handlers of its own; these are put back at its end.
+        for number in _ENDING:
+            before = signal.getsignal(number)
+            if number == signal.SIGTERM or before != signal.SIG_IGN:
+                self._previous[number] = before
+                signal.signal(number, self._hear)
         return self
 
     def __exit__(self, *_: object) -> None:
-        signal.signal(signal.SIGTERM, self._previous or signal.SIG_DFL)
+        for number, handler in self._previous.items():
+            signal.signal(number, handler or signal.SIG_DFL)
 
     def _hear(self, number: int, _: Any) -> None:
-        signal.signal(number, signal.SIG_DFL)
+        handler, name = _ENDING[number]
+        signal.signal(number, handler)
         if self._has_run:
-            say("the run has ended before SIGTERM came; its outputs are being printed")
+            say(f"the run has ended before {name} came; its outputs are being printed")
         else:
-            os.kill(os.getpid(), number)
+            signal.raise_signal(number)
 
 
 def _carry_out(
@@ -150,7 +163,6 @@ def _carry_out(
     reused: Collection[str],
 ) -> None:
     interrupt = None
-    raise_interrupts()
     collect_garbage_again()
     progress.start(flow, reused)
     try:

@@ -18,6 +18,8 @@ NO_CONSOLE = {"console": {"config": {"log_level": "CRITICAL"}}}
 are in the event log.
 """
 
+_POOLS = ("sqlalchemy.pool.impl.NullPool", "sqlalchemy.pool.impl.QueuePool")
+
 
 class _MaskedFormatter(logging.Formatter):
     """Hides what the steps that run in this process know to be secret."""
@@ -61,6 +63,17 @@ def configure_log() -> None:
         old.close()
     logger.handlers = [handler]
     logger.propagate = False
+    for name in _POOLS:
+        logging.getLogger(name).addFilter(_is_no_interrupt)
+
+
+def _is_no_interrupt(record: logging.LogRecord) -> bool:
+    """Whether a line of SQLAlchemy's tells of more than that the process is being ended.
+
+    It logs with a traceback what breaks off the end of a connection, and raises it all the same.
+    """
+    error = record.exc_info[1] if record.exc_info else None
+    return error is None or isinstance(error, Exception)
 
 
 def build_handlers(config: Mapping[str, Any]) -> list[logging.Handler]:
