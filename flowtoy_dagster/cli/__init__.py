@@ -49,6 +49,7 @@ def main() -> NoReturn:
         discard_stdout()
         code = _tell(str(error), error.exit_code)
     except KeyboardInterrupt:
+        end_at_interrupt()  # another one does not wait
         say("interrupted")
         code = INTERRUPTED
     except FlowtoyError as error:
@@ -74,6 +75,9 @@ def command() -> NoReturn:
     try:
         main()
     except SystemExit as stop:
+        code = stop.code if isinstance(stop.code, int) else 1
+        if signal.getsignal(signal.SIGINT) != signal.SIG_IGN:
+            signal.signal(signal.SIGINT, lambda *_: os._exit(code))
         main_thread = threading.main_thread()
         if any(not thread.daemon and thread is not main_thread for thread in threading.enumerate()):
             raise  # Python waits for them
@@ -85,7 +89,7 @@ def command() -> NoReturn:
             sys.stdout.flush()
         except (OSError, ValueError):
             raise stop from None  # Python says what could not be written
-        os._exit(stop.code if isinstance(stop.code, int) else 1)
+        os._exit(code)
 
 
 def wants_traceback() -> bool:

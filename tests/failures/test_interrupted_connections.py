@@ -1,4 +1,4 @@
-"""An interrupt that comes while a connection to the history is being closed."""
+"""Interrupts while a connection to the history is being closed, and while the process ends."""
 
 from __future__ import annotations
 
@@ -58,3 +58,22 @@ def test_an_interrupt_after_the_runs_end_leaves_its_outputs_whole(
     assert done.stdout == '{\n  "a": {}\n}\n'
     assert "the run has ended before Ctrl-C came" in done.stderr
     assert "succeeded: 1 succeeded" in done.stderr
+
+
+def test_an_interrupt_while_the_process_ends_has_no_traceback(write: Callable[..., Path]) -> None:
+    code = f"""
+import os, signal, sys, threading
+threading.Thread(target=threading.Event().wait).start()  # Python waits for it
+enumerate = threading.enumerate
+def enumerate_then_interrupt():
+    threading.Timer(1, os.kill, (os.getpid(), signal.SIGINT)).start()
+    return enumerate()
+threading.enumerate = enumerate_then_interrupt
+from flowtoy_dagster.cli import command
+sys.argv[1:] = ["validate", {str(write(FLOW, "flow.yaml"))!r}]
+command()
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert (done.returncode, done.stderr) == (0, "")
