@@ -123,6 +123,26 @@ def test_a_run_under_nohup_goes_on_after_a_hangup(
     assert process.returncode == 0, stderr
 
 
+def test_ctrl_c_is_a_commands_own_before_it_loads_more_than_it_must() -> None:
+    program = (
+        "import os, signal, sys\n"
+        "def told(number, handler):\n"
+        "    ours = {name for name in sys.modules if name.startswith('flowtoy')}\n"
+        "    print(*sorted(ours), 'dataclasses' in sys.modules, flush=True)\n"
+        "    os._exit(0)\n"
+        "signal.signal = told\n"
+        "from flowtoy_dagster.cli import command\n"
+        "command()"
+    )
+    done = subprocess.run(
+        [sys.executable, "-S", "-c", f"import sys; sys.path[:0] = {sys.path!r}\n{program}"],
+        capture_output=True, text=True, check=True,
+    )
+    before = ["flowtoy_dagster", "flowtoy_dagster.cli", "flowtoy_dagster.machine",
+              "flowtoy_dagster.machine.ctrl_c", "False"]
+    assert done.stdout.split() == before, done.stderr
+
+
 def test_ctrl_c_while_modules_load_is_an_interrupt_at_any_moment(
     write: Callable[..., Path], made_home: Path
 ) -> None:
@@ -133,7 +153,7 @@ def test_ctrl_c_while_modules_load_is_an_interrupt_at_any_moment(
     # What the installed command does, and a word of when Ctrl-C is its own.
     program = (
         "import sys; from flowtoy_dagster.cli import command;"
-        "from flowtoy_dagster.cli.shared import streams; streams.end_at_interrupt();"
+        "from flowtoy_dagster.machine import ctrl_c; ctrl_c.end_at_interrupt();"
         "print('ready', file=sys.stderr, flush=True); command()"
     )
     for number, arguments in enumerate(commands):

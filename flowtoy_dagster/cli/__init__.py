@@ -12,14 +12,7 @@ import threading
 from collections.abc import Callable
 from typing import NoReturn
 
-from flowtoy_dagster.cli.shared.streams import (
-    INTERRUPTED,
-    StdoutError,
-    discard_stdout,
-    end_at_interrupt,
-    open_missing_streams,
-    watch_stdout,
-)
+from flowtoy_dagster.machine.ctrl_c import INTERRUPTED, end_at_interrupt
 
 # What else is needed is imported below, where Ctrl-C is handled already.
 
@@ -29,6 +22,13 @@ def main() -> NoReturn:
     # Collecting while modules load finds nothing; see `cli.shared.collect_garbage_again`.
     gc.disable()
     end_at_interrupt()
+    from flowtoy_dagster.cli.shared.streams import (
+        StdoutError,
+        discard_stdout,
+        open_missing_streams,
+        watch_stdout,
+    )
+
     open_missing_streams()
     # If the parent process ignores it, the exit codes of our children would be lost.
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)

@@ -16,8 +16,8 @@ import typer
 from flowtoy_dagster.cli.completion.words import complete_flows
 from flowtoy_dagster.cli.shared import collect_garbage_again
 from flowtoy_dagster.cli.shared.options import Debug, EnvFile, load_env_files
-from flowtoy_dagster.cli.shared.streams import raise_interrupts
 from flowtoy_dagster.errors import ConfigError, FlowtoyError, Location, Problem, UsageError
+from flowtoy_dagster.machine.ctrl_c import raise_interrupts
 from flowtoy_dagster.terminal import plain, print_json, say
 
 POLL = 0.3

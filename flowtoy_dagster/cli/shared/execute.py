@@ -13,11 +13,11 @@ from flowtoy_dagster.cli.shared import collect_garbage_again, import_quickly
 from flowtoy_dagster.cli.shared.options import RunOptions
 from flowtoy_dagster.cli.shared.printing import OutputWriter
 from flowtoy_dagster.cli.shared.serving import Door, served
-from flowtoy_dagster.cli.shared.streams import raise_interrupts
 from flowtoy_dagster.engine.executors.kinds import executor_of
 from flowtoy_dagster.engine.executors.warm.forked_off import PRELOAD
 from flowtoy_dagster.errors import RunError, RunInterrupted
 from flowtoy_dagster.flow.graph import Flow
+from flowtoy_dagster.machine.ctrl_c import raise_interrupts
 from flowtoy_dagster.progress import Progress, progress_on_stderr
 from flowtoy_dagster.providers.kinds import modules_for_calls
 from flowtoy_dagster.terminal import say

@@ -5,13 +5,10 @@ from __future__ import annotations
 import contextlib
 import io
 import os
-import signal
 import sys
 from typing import Any
 
 from flowtoy_dagster.errors import RunError, system_reason
-
-INTERRUPTED = 130
 
 
 class StdoutError(RunError):
@@ -75,24 +72,3 @@ def open_missing_streams() -> None:
     with contextlib.suppress(AttributeError, ValueError):
         # A terminal or a locale that can't show a character must not end the command.
         sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
-
-
-def end_at_interrupt() -> None:
-    """Let Ctrl-C end the process at once, while it loads modules and has nothing to clean up.
-
-    As an exception it could be taken for a failure by whatever is imported at that moment.
-    """
-
-    def end(*_: object) -> None:
-        with contextlib.suppress(OSError):
-            os.write(2, b"interrupted\n")
-        os._exit(INTERRUPTED)
-
-    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
-        signal.signal(signal.SIGINT, end)
-
-
-def raise_interrupts() -> None:
-    """From now on Ctrl-C raises KeyboardInterrupt, for there is something to clean up."""
-    if signal.getsignal(signal.SIGINT) != signal.SIG_IGN:
-        signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -21,9 +21,9 @@ from flowtoy_dagster.cli.shared.options import (
     Param,
     load_env_files,
 )
-from flowtoy_dagster.cli.shared.streams import raise_interrupts
 from flowtoy_dagster.cli.testing.record import record_test
 from flowtoy_dagster.errors import ConfigError, FlowtoyError, UsageError, system_reason
+from flowtoy_dagster.machine.ctrl_c import raise_interrupts
 from flowtoy_dagster.terminal import plain, plain_lines, say
 
 if TYPE_CHECKING:
