@@ -16,6 +16,7 @@ from dagster import DagsterRunStatus
 from sqlalchemy.exc import DBAPIError
 from typing_extensions import Self
 
+from flowtoy_dagster.engine.jobs.broken_flow_job import what_is_wrong
 from flowtoy_dagster.engine.jobs.dagster_names import step_keys
 from flowtoy_dagster.engine.jobs.params import with_values_of
 from flowtoy_dagster.engine.jobs.reuse import Origins
@@ -202,11 +203,14 @@ class History:
             to_run: whether it is to be run again, for which its providers must be installed.
 
         Raises:
-            RunError: its configuration is not in this home.
+            RunError: its configuration is not in this home, or could not be loaded.
         """
         reference = self.reference(run)
         saved = self.configs.read(reference, with_places=True) if reference else None
         if saved is None:
+            wrong = what_is_wrong(self.instance, run)
+            if wrong is not None:
+                raise RunError(f"the flow of run {run.run_id} could not be loaded: {wrong}")
             raise RunError(f"the configuration of run {run.run_id} is not in {self.home}")
         load = load_saved_flow if to_run else load_old_flow
         flow = load(saved.config, saved.name, folder=saved.folder, places=saved.places)

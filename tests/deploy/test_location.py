@@ -150,6 +150,16 @@ def test_a_broken_file_becomes_a_job_that_tells_what_is_wrong(
     assert outputs_of(first.get_job("good")) == {"fetch": {"x": OUTPUT}}
 
 
+def test_a_run_of_a_broken_flow_says_what_was_wrong_with_it(flows: Callable[..., Path]) -> None:
+    flows(broken="flow: [{name: a, source: proces}]")
+    job = flow_repository().get_job("broken")
+    with History() as history:
+        run = job.execute_in_process(instance=history.instance, raise_on_error=False).dagster_run
+        told = "could not be loaded: .*broken.yaml:1:26: there is no source 'proces'"
+        with pytest.raises(RunError, match=told):
+            history.flow(run)
+
+
 def test_warnings_of_a_flow_are_logged_where_it_is_loaded(
     flows: Callable[..., Path], caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -37,6 +37,14 @@ def placeholder_job(job_name: str, flow_name: str, error: str) -> dg.JobDefiniti
     )
 
 
+def what_is_wrong(instance: dg.DagsterInstance, run: dg.DagsterRun) -> str | None:
+    """What the job of a run reports of its flow; None where it is the job of a flow that loads."""
+    if BROKEN_TAG not in run.tags or run.job_snapshot_id is None:
+        return None
+    (op,) = instance.get_job_snapshot(run.job_snapshot_id).node_defs_snapshot.op_def_snaps
+    return op.description
+
+
 def _as_markdown(error: str) -> str:
     # The first line is what Dagster shows of a description where there is little room.
     return f"This flow can't be loaded.\n\n{code_block(bounded(error), 'text')}\n"
