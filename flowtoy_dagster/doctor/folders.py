@@ -28,7 +28,8 @@ def problem_of(folder: Path) -> tuple[str, str] | None:
     if not os.access(folder, os.R_OK | os.W_OK | os.X_OK):
         return f"{folder} can't be written", f"chown it to uid {os.geteuid()}, and chmod u+rwx"
     if shutil.disk_usage(folder).free < LEAST_FREE:
-        return f"the disk of {folder} is full", "free some space; `flowtoy runs prune` helps"
+        fix = "free some space; then `flowtoy runs prune` keeps the home small"
+        return f"the disk of {folder} is full", fix
     return None
 
 

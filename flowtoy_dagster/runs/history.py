@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import shutil
 import sqlite3
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack
@@ -46,6 +47,8 @@ from flowtoy_dagster.store.record import StepRecord
 from flowtoy_dagster.store.records import RECORDS_FOLDER, records_of
 
 _LOG = logging.getLogger("flowtoy.store")
+_A_PAGE = 4096
+"""Bytes, without which nothing can be written."""
 ALL_STEPS = "(all steps)"
 
 
@@ -86,11 +89,15 @@ class History:
             opened = (open_instance or open_as_configured)(self.home)
             self.instance = self._stack.enter_context(opened)
         except DBAPIError as error:
-            raise HomeError(f"the history in {self.home} can't be used: {error.orig}") from None
+            reason = _reason_of_database(error.orig, self.home)
+            raise HomeError(f"the history in {self.home} can't be used: {reason}") from None
         except HomeError:
             raise
         except (OSError, sqlite3.Error) as error:
-            reason = system_reason(error) if isinstance(error, OSError) else str(error)
+            reason = (
+                system_reason(error) if isinstance(error, OSError)
+                else _reason_of_database(error, self.home)
+            )
             which = getattr(error, "filename", None) or self.home / "history"
             raise HomeError(f"the history in {which} can't be used: {reason}") from None
         except Exception as error:
@@ -370,3 +377,10 @@ def _left_out(run: dg.DagsterRun, flow: Flow) -> frozenset[str]:
         return frozenset()
     keys = step_keys(step.name for step in flow.steps)
     return frozenset(name for name, key in keys.items() if key not in chosen)
+
+
+def _reason_of_database(error: BaseException | None, home: Path) -> str:
+    """What a database says, which has no word of its own for a disk that is full."""
+    if str(error) == "disk I/O error" and shutil.disk_usage(home).free < _A_PAGE:
+        return "no space left on device"
+    return str(error)

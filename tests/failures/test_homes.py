@@ -74,6 +74,15 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     subprocess.run(["umount", "-l", str(folder)], check=True)
 
 
+def fill(folder: Path) -> None:
+    """Leave no space on the disk of a folder."""
+    filler = os.open(folder / "filler", os.O_WRONLY | os.O_CREAT)
+    with contextlib.suppress(OSError):
+        while True:
+            os.write(filler, b"x" * 4096)
+    os.close(filler)
+
+
 def test_a_full_disk_fails_the_run_and_leaves_nothing_half_written(
     small_disk: Path, flowtoy: Callable[..., Any], write: Callable[..., Path]
 ) -> None:
@@ -89,11 +98,7 @@ def test_a_home_without_any_space_is_an_error_before_any_step(
     small_disk: Path, flowtoy: Callable[..., Any], write: Callable[..., Path], tmp_path: Path
 ) -> None:
     # runtime 13
-    filler = os.open(small_disk / "filler", os.O_WRONLY | os.O_CREAT)
-    with contextlib.suppress(OSError):
-        while True:
-            os.write(filler, b"x" * 4096)
-    os.close(filler)
+    fill(small_disk)
     path = write(f"""
         flow:
           - {{name: one, source: process, input: {{command: [touch, {tmp_path}/started]}}}}
@@ -104,6 +109,20 @@ def test_a_home_without_any_space_is_an_error_before_any_step(
     assert "no space left" in done.stderr.lower()
     assert "Traceback" not in done.stderr
     assert not (tmp_path / "started").exists()
+
+
+def test_commands_that_look_at_a_home_say_that_its_disk_is_full(
+    small_disk: Path, flowtoy: Callable[..., Any], write: Callable[..., Path]
+) -> None:
+    # runtime 13
+    env = {"FLOWTOY_HOME": str(small_disk / "home")}
+    path = write("flow: [{name: one, source: process, input: {command: ['true']}}]")
+    assert flowtoy("run", path, env=env).code == 0
+    fill(small_disk)
+    for arguments in (["runs"], ["runs", "show", "last"], ["pools"], ["runs", "prune", "--keep=0"]):
+        done = flowtoy(*arguments, env=env)
+        reason = f"the history in {small_disk}/home can't be used: no space left on device\n"
+        assert (done.code, done.stderr) == (2, reason), arguments
 
 
 def test_a_disk_that_fills_up_anywhere_is_a_clear_error(
