@@ -84,6 +84,30 @@ def test_a_quick_answer_does_not_import_dagster(
     assert not loaded & set(HEAVY)
 
 
+def test_checking_a_flow_reads_the_metadata_of_no_package(tmp_path: Path) -> None:
+    (tmp_path / "flow.yaml").write_text("flow: [{name: a, source: process, input: {command: x}}]")
+    ended, loaded = run_command_line(["validate", "flow.yaml"], tmp_path)
+    assert ended == 0
+    assert "pydantic" in loaded
+    assert "email" not in loaded  # a module that reads metadata imports it
+
+
+def test_plugins_are_left_out_of_the_parsers_models_alone() -> None:
+    code = """
+import os, sys
+from flowtoy_dagster.engine.executors.warm.loading.plugins import without_search
+with without_search():
+    from pydantic import TypeAdapter
+    assert TypeAdapter(int).validate_python("1") == 1
+assert "email" not in sys.modules and "PYDANTIC_DISABLE_PLUGINS" not in os.environ
+import importlib.metadata
+importlib.metadata.entry_points = lambda **group: print(group) or ()
+TypeAdapter(int)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (done.stdout, done.stderr) == ("{'group': 'pydantic'}\n", "")
+
+
 @pytest.mark.parametrize(
     ("code", "unwanted"),
     [

@@ -11,6 +11,7 @@ import typer.main
 from flowtoy_dagster import __version__
 from flowtoy_dagster.cli.parser.commands import COMMANDS, Command
 from flowtoy_dagster.cli.parser.installed_commands import CommandGroup, Commands
+from flowtoy_dagster.cli.parser.quick_command import QuickCommand
 from flowtoy_dagster.cli.shared.options import examples
 
 
@@ -56,12 +57,16 @@ def _add(app: typer.Typer, name: str, command: Command) -> None:
     loaded = command.load()
     if not isinstance(loaded, typer.Typer):
         epilog = examples(*command.shown)
-        app.command(name, rich_help_panel=command.group, epilog=epilog)(loaded)
+        app.command(
+            name, cls=QuickCommand, rich_help_panel=command.group, epilog=epilog
+        )(loaded)
         return
     known = {member.name for member in loaded.registered_commands}
     for other, member in command.members.items():
         if other not in known:
-            loaded.command(other, epilog=examples(*member.shown))(member.load())
+            loaded.command(
+                other, cls=QuickCommand, epilog=examples(*member.shown)
+            )(member.load())
     app.add_typer(loaded, name=name, cls=CommandGroup, rich_help_panel=command.group)
 
 

@@ -16,6 +16,7 @@ import typer
 from flowtoy_dagster.cli.completion.words import complete_flows
 from flowtoy_dagster.cli.shared import collect_garbage_again
 from flowtoy_dagster.cli.shared.options import Debug, EnvFile, load_env_files
+from flowtoy_dagster.engine.executors.warm.loading.plugins import without_plugins
 from flowtoy_dagster.errors import ConfigError, FlowtoyError, Location, Problem, UsageError
 from flowtoy_dagster.machine.ctrl_c import raise_interrupts
 from flowtoy_dagster.terminal import plain, print_json, say
@@ -83,7 +84,7 @@ def validate(
     if watch and "-" in paths:
         raise UsageError("standard input can't be watched: give files or folders")
     if not watch:
-        raise typer.Exit(_print_all(list(_check(paths, merge)), output))
+        raise typer.Exit(_print_all(_check(paths, merge), output))
     raise_interrupts()
     collect_garbage_again()
     code = 0
@@ -96,9 +97,9 @@ def validate(
         raise typer.Exit(code) from None
 
 
-def _check(paths: Iterable[str], merge: bool) -> Iterator[Checked]:
-    for files in _flows(list(paths), merge):
-        yield _checked(files)
+def _check(paths: Iterable[str], merge: bool) -> list[Checked]:
+    with without_plugins():
+        return [_checked(files) for files in _flows(list(paths), merge)]
 
 
 def _flows(paths: list[str], merge: bool) -> Iterator[tuple[str, ...]]:
@@ -199,7 +200,7 @@ def _at_each_change(paths: list[str], merge: bool) -> Iterator[list[Checked]]:
         if seen is not None:
             say(f"-- changed at {time.strftime('%H:%M:%S')} --")
         seen = now
-        yield list(_check(paths, merge))
+        yield _check(paths, merge)
 
 
 def _state(paths: Iterable[str]) -> list[tuple[str, int, int]]:

@@ -15,6 +15,10 @@ from flowtoy_dagster.cli.parser.arguments import check_arguments
 from flowtoy_dagster.cli.parser.commands import COMMANDS as OWN
 from flowtoy_dagster.cli.parser.flags import hide_types
 from flowtoy_dagster.cli.parser.usage import PARSER_ERROR, explain
+from flowtoy_dagster.engine.executors.warm.loading.plugins import (
+    without_plugins,
+    without_search,
+)
 from flowtoy_dagster.entry_points import Kinds, KindUnusable, package_of
 from flowtoy_dagster.errors import UsageError
 from flowtoy_dagster.terminal import say
@@ -101,7 +105,9 @@ class Commands(TyperGroup):
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Take the options of all commands; errors of them are reported in our words."""
         try:
-            return super().parse_args(ctx, args)
+            # Help lists the commands of all packages.
+            with without_search() if args[:1] and args[0] in OWN else without_plugins():
+                return super().parse_args(ctx, args)
         except PARSER_ERROR as error:
             explain(error)
             raise

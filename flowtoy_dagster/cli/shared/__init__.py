@@ -4,11 +4,8 @@ from __future__ import annotations
 
 import gc
 import importlib
-import os
 
-# Pydantic reads the metadata of every installed package for plugins before it builds a model:
-# a tenth of the time of a small run. Typer does the same for its own.
-_NO_PLUGINS = "PYDANTIC_DISABLE_PLUGINS"
+from flowtoy_dagster.engine.executors.warm.loading.plugins import without_plugins
 
 
 def collect_garbage_again() -> None:
@@ -21,12 +18,6 @@ def collect_garbage_again() -> None:
 
 def import_quickly(*modules: str) -> None:
     """Import modules, with pydantic's plugins left out of the models that they define."""
-    before = os.environ.get(_NO_PLUGINS)
-    os.environ[_NO_PLUGINS] = before or "1"
-    try:
+    with without_plugins():
         for name in modules:
             importlib.import_module(name)
-    finally:
-        if before is None:
-            # Steps see the environment as it was.
-            del os.environ[_NO_PLUGINS]

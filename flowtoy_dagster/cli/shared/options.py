@@ -18,6 +18,7 @@ from flowtoy_dagster.cli.completion.words import (
     complete_runs,
     complete_steps,
 )
+from flowtoy_dagster.engine.executors.warm.loading.plugins import without_plugins
 from flowtoy_dagster.errors import ConfigError, Location, Problem, UsageError
 
 if TYPE_CHECKING:
@@ -245,7 +246,9 @@ def settled(config: Sequence[str], timeout: str | None, executor: str | None) ->
     """
     from flowtoy_dagster.loader import load_flow, with_executor, with_timeout
 
-    return with_executor(with_timeout(load_flow(config), timeout), executor)
+    with without_plugins():
+        flow = load_flow(config)
+    return with_executor(with_timeout(flow, timeout), executor)
 
 
 def begin(env_file: Sequence[Path] | None, log_level: LogLevel) -> None:
