@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import bisect
 import functools
-import html
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -52,6 +51,8 @@ def _backslash(match: re.Match[bytes], *, points: bool = False) -> bytes:
 
 
 def _entity(match: re.Match[bytes]) -> bytes:
+    import html  # it has a table of 2,231 names
+
     return html.unescape(match[0].decode()).encode("utf-8", "replace")
 
 

@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl
 
-import psutil
 import pytest
+from connections import connected_below
 
 LIFE = 3600
 FLOW = """
@@ -148,10 +148,9 @@ def test_a_worker_that_is_killed_in_a_post_says_why_it_is_not_repeated(
     killed: list[int] = []
 
     def kill(asked: Any) -> Any:
-        for found in psutil.net_connections("tcp"):
-            if found.raddr and found.raddr.port == port and found.pid != os.getpid():
-                killed.append(found.pid)
-                os.kill(found.pid, signal.SIGKILL)
+        for found in connected_below(os.getpid(), port):
+            killed.append(found)
+            os.kill(found, signal.SIGKILL)
         return _json({})
 
     url = serve(kill)

@@ -18,6 +18,7 @@ from typing import Any
 
 import dagster as dg
 import pytest
+from connections import connected_below
 from serving_commands import Serving, run_again, wait_until
 
 from flowtoy_dagster.loader import load_flow
@@ -270,7 +271,7 @@ def test_dagster_s_pages_run_a_killed_loop_again_without_what_succeeded(
     served = Serving(("webui", "loop.json", "--port", "0"), tmp_path, made_home)
     try:
         wait_until(lambda: sum(counting.answered.values()) > ITEMS // 6, "items are called")
-        worker = _worker_of(counting)
+        worker = _worker_of(counting, served.process.pid)
         assert worker is not None
         below = psutil.Process(served.process.pid).children(recursive=True)
         run = next(one.pid for one in below if "run_process_main" in " ".join(one.cmdline()))
@@ -296,7 +297,7 @@ def _kill_in_the_midst(counting: Counting, path: Path, whom: str) -> None:
     while sum(counting.answered.values()) < wanted and run.poll() is None:
         assert time.monotonic() < deadline
         time.sleep(0.001)
-    victim = run.pid if whom == "run" else _worker_of(counting)
+    victim = run.pid if whom == "run" else _worker_of(counting, run.pid)
     if victim is not None:
         os.kill(victim, signal.SIGKILL)
     run.wait(120)
@@ -313,16 +314,9 @@ def _settled(counting: Counting) -> int:
     return settled
 
 
-def _worker_of(counting: Counting) -> int | None:
-    """The process that has connections to the server, and is not this one."""
-    import psutil
-
-    port = counting.server.server_port
-    for connection in psutil.net_connections("tcp"):
-        far = connection.raddr
-        if far and far.port == port and connection.pid not in (None, os.getpid()):
-            return int(connection.pid)
-    return None
+def _worker_of(counting: Counting, started: int) -> int | None:
+    """The process below one that has connections to the server."""
+    return next(iter(connected_below(started, counting.server.server_port)), None)
 
 
 def test_items_are_shown_and_found_by_state_and_key(

@@ -16,6 +16,7 @@ from flowtoy_dagster.engine.jobs.io_manager import IO_MANAGER, record_io_manager
 from flowtoy_dagster.engine.jobs.limits import limit_tags
 from flowtoy_dagster.engine.jobs.ops import StepCompute, input_name
 from flowtoy_dagster.engine.jobs.params import PARAMS, params_resource
+from flowtoy_dagster.engine.storage.logs.event_console import event_console
 from flowtoy_dagster.engine.tags import (
     CONFIG_TAG,
     DONE,
@@ -110,6 +111,7 @@ class FlowTranslator:
             name=job_name,
             resource_defs={IO_MANAGER: record_io_manager, **params_resource(flow, job_name, mask)},
             executor_def=keeping_the_rules(executor, around),
+            logger_defs={"console": event_console},
             tags={**mask.data(all_tags), **({CONFIG_TAG: saved} if saved else {})},
             metadata={FLOW_TAG: mask.text(flow.name)},
         )

@@ -19,6 +19,7 @@ with (
         "alembic.runtime.environment",
         "alembic.runtime.migration",
         "alembic.script",
+        "click",
         "coloredlogs",
         "docstring_parser",
         "filelock",
