@@ -37,7 +37,8 @@ from flowtoy_dagster.engine.executors.scheduling.steady_waits import (
 from flowtoy_dagster.engine.storage.event_groups import stored_together
 from flowtoy_dagster.engine.storage.instances import event_log_of
 from flowtoy_dagster.engine.storage.logs.direct_log import direct_log
-from flowtoy_dagster.engine.tags import DONE, HALT_TAG, ORDER_TAG, RESULT
+from flowtoy_dagster.engine.tags import DONE, HALT_TAG, ORDER_TAG, RESULT, STEP_TAG
+from flowtoy_dagster.errors import RunError
 
 # A step whose `continue` edges alone lead to a failed one must start.
 _OUTPUTS_ALONE = StepDependencyConfig(require_upstream_step_success=False)
@@ -173,10 +174,35 @@ class HaltingExecution(SteadyExecution):
     def _take_waiting_steps(self) -> OpenWaits:
         """The steps that wait: Dagster would look at each of them whenever one has ended."""
         if self._waits is None:
+            self._check_inputs()
             self._waits = OpenWaits(self._pending)
             for key in self._waits.waiting:
                 del self._pending[key]
         return self._waits
+
+    def _check_inputs(self) -> None:
+        """Make sure that what is not executed here has given its outputs before.
+
+        Dagster lets any steps of a run be executed again, and would wait for ever.
+
+        Raises:
+            RunError: it has not.
+        """
+        if not is_of_flow(self._plan):
+            return
+        executed = set(self._plan.step_keys_to_execute)
+        for key in self._pending:
+            for step_input in self.get_step_by_key(key).step_inputs:
+                for source in step_input.get_step_output_handle_dependencies():
+                    if source.step_key not in executed and not self._has_produced_output(source):
+                        raise RunError(
+                            f"step '{self._name_of(key)}' needs '{self._name_of(source.step_key)}',"
+                            " which is not executed in this run and has given no result before"
+                        )
+
+    def _name_of(self, step_key: str) -> str:
+        step = self._plan.step_dict_by_key.get(step_key)
+        return str((getattr(step, "tags", None) or {}).get(STEP_TAG, step_key))
 
     def _not_ready(self) -> dict[str, set[str]]:
         """The steps that wait for others, and these."""

@@ -1,0 +1,58 @@
+"""Some steps of a run executed again on Dagster's page, which lets any be chosen."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+FLOW = """
+flow:
+  - {name: a, source: process, input: {command: [echo, hi]}, output: [{name: text, value: stdout}]}
+  - {name: the b, source: process, input: {command: ["false", "{{ flows.a.text }}"]},
+     output: [{name: text, value: stdout}]}
+  - {name: c, source: process, input: {command: [echo, "{{ flows['the b'].text }}"]}}
+  - {name: d, source: process, input: {command: [echo, "{{ flows.a.text }}"]}}
+"""
+PROGRAM = """
+import sys
+from pathlib import Path
+import dagster as dg
+from flowtoy_dagster import build_job, load_flow
+from flowtoy_dagster.loader import with_executor
+
+def job():
+    return build_job(with_executor(load_flow(str(Path(__file__).with_name("flow.yaml"))), EXECUTOR))
+
+def execute(instance, **options):
+    with dg.execute_job(dg.reconstructable(job), instance, **options) as result:
+        failure = next((each for each in result.all_events if each.is_job_failure), None)
+        error = failure and failure.event_specific_data.error
+        print(result.success, (error.message if error else "").strip())
+        return result.run_id
+
+if __name__ == "__main__":
+    with dg.DagsterInstance.get() as instance:
+        first = execute(instance)
+        for chosen in (["c"], ["d", "c"], ["d"]):
+            execute(instance, reexecution_options=dg.ReexecutionOptions(first, chosen))
+"""
+
+
+@pytest.mark.parametrize("executor", ["warm", "multiprocess", "in_process"])
+def test_a_step_whose_input_was_never_given_fails_the_run_at_once(
+    executor: str, made_home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # language 9.7
+    monkeypatch.setenv("DAGSTER_HOME", str(made_home))
+    (tmp_path / "flow.yaml").write_text(FLOW)
+    program = tmp_path / "program.py"
+    program.write_text(PROGRAM.replace("EXECUTOR", repr(executor)))
+    done = subprocess.run(
+        [sys.executable, str(program)], capture_output=True, text=True, timeout=200, check=False
+    )
+    needed = ("False flowtoy_dagster.errors.RunError: step 'c' needs 'the b', which is not executed"
+              " in this run and has given no result before")
+    assert done.stdout.splitlines()[1:] == [needed, needed, "True "], done.stderr
