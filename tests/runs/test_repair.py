@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import time
 import uuid
 from collections.abc import Callable
 from pathlib import Path
@@ -11,13 +12,15 @@ from typing import Any
 
 import dagster as dg
 import pytest
+from dagster._core.events import EngineEventData
 
 from flowtoy_dagster import RunError, UsageError, run_flow
+from flowtoy_dagster.engine.storage.run_clock import CLOCK_TAG, clock_tag
 from flowtoy_dagster.runs.cancel import cancel_run
 from flowtoy_dagster.runs.history import History
 from flowtoy_dagster.runs.prune import prune_runs
 from flowtoy_dagster.runs.repair import repair_all, repair_run
-from flowtoy_dagster.runs.retry import plan_retry
+from flowtoy_dagster.runs.retry import ended, plan_retry
 from flowtoy_dagster.runs.sessions.carriers import CLOSED_UNSEEN, INTERRUPTED, SESSION_TAG
 from flowtoy_dagster.runs.sessions.sessions import session_id
 
@@ -98,6 +101,29 @@ def test_repair_closes_what_is_certain_and_names_a_way_for_the_rest(
     assert history.status(history.find(dead)).error == INTERRUPTED
     (again,) = repair_all(history)
     assert again == left
+
+
+@pytest.mark.parametrize("close", ["repair", "retry"])
+def test_a_run_is_closed_at_the_time_when_it_was_last_heard_of(
+    history: History, add: Callable[..., str], close: str
+) -> None:
+    # home.md; also where the run's own clock is known, as it is until the machine starts again
+    run_id = add(DEAD)
+    history.instance.add_run_tags(run_id, {CLOCK_TAG: clock_tag(run_id)})
+    run, heard = history.find(run_id), time.time() - 3600
+    sign = dg.DagsterEvent(
+        "ENGINE_EVENT", run.job_name, message="a sign of life",
+        event_specific_data=EngineEventData({}),
+    )
+    history.instance.report_dagster_event(sign, run_id, timestamp=heard)
+    if close == "repair":
+        list(repair_all(history))
+    else:
+        ended(history, run, only_look=False)
+    (closed,) = (each for each in history.runs() if each.run_id == run_id)
+    assert closed.state == "failed"
+    assert closed.ended_at == pytest.approx(heard, abs=0.01)
+    assert history.status(history.find(run_id)).ended_at == pytest.approx(heard, abs=0.01)
 
 
 def test_a_run_that_cannot_be_seen_is_closed_on_the_user_s_word(

@@ -65,6 +65,30 @@ class QuietInstance(dg.DagsterInstance):
         else:
             super().handle_new_event(event, **options)
 
+    def report_dagster_event(
+        self,
+        dagster_event: dg.DagsterEvent,
+        run_id: str,
+        log_level: str | int = logging.INFO,
+        batch_metadata: Any = None,
+        timestamp: float | None = None,
+    ) -> None:
+        """Store an event; where its time is given, it is not that of its run's clock now."""
+        if timestamp is None:
+            super().report_dagster_event(dagster_event, run_id, log_level, batch_metadata)
+            return
+        entry = dg.EventLogEntry(
+            error_info=None,
+            level=log_level,
+            user_message="",
+            run_id=run_id,
+            timestamp=timestamp,
+            step_key=dagster_event.step_key,
+            job_name=dagster_event.job_name,
+            dagster_event=dagster_event,
+        )
+        super().handle_new_event(entry, batch_metadata=batch_metadata)
+
     def add_event_listener(self, run_id: str, cb: Any) -> None:
         """Call a function for each event of a run that this process stores."""
         self._is_heard = True
