@@ -8,6 +8,8 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 
+from dagster import RunRecord
+
 from flowtoy_dagster.engine.jobs.dagster_names import step_keys
 from flowtoy_dagster.errors import NoRunError
 from flowtoy_dagster.flow.graph import Flow
@@ -164,9 +166,7 @@ class _FollowedRun:
         """Read on; whether there was anything new."""
         if self._ended:
             return False
-        record = self._history.instance.get_run_record_by_id(self.run.run_id)
-        if record is None:
-            raise NoRunError(f"run '{self.run.run_id}' has been deleted")
+        record = self._record_of_run()
         before = self.status.state
         self._ended = record.dagster_run.is_finished
         if self._ended:
@@ -177,6 +177,12 @@ class _FollowedRun:
         found = self._read_events()
         self._history.settle(self._builder, record)
         return found > 0 or self.status.state != before
+
+    def _record_of_run(self) -> RunRecord:
+        record = self._history.instance.get_run_record_by_id(self.run.run_id)
+        if record is None:
+            raise NoRunError(f"run '{self.run.run_id}' has been deleted")
+        return record
 
     def _read_events(self) -> int:
         count, has_more = 0, True
@@ -191,6 +197,8 @@ class _FollowedRun:
 
     def outputs(self) -> list[tuple[str, OutputText | None]]:
         """The outputs of the steps that have finished, in file order."""
+        if self._ended:
+            self._record_of_run()  # with the run, its outputs are gone
         found = []
         for name, step in self.status.steps.items():
             if step.state == "succeeded" and name not in self._records:

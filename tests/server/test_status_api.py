@@ -159,6 +159,27 @@ def test_a_run_that_is_retried_has_the_outputs_of_the_run_before(
         RunView(history, lambda: shown[0]).refresh()
 
 
+@pytest.mark.parametrize("asked_before", [[], [None], ["good"], ["good", None]])
+def test_a_run_that_is_pruned_has_no_outputs_any_more(
+    flowtoy: Callable[..., Any], write: Callable[..., Path], history: History,
+    asked_before: list[str | None],
+) -> None:
+    # status-api.md: 404 for a run that was deleted meanwhile
+    flow = write("flow: [{name: good, source: process, input: {command: [echo, kept]}, "
+                 "output: [{name: text, value: stdout}]}, {name: other, source: env}]")
+    assert flowtoy("run", flow, "-q").code == 0
+    run_id = history.find("last").run_id
+    view = RunView(history, lambda: run_id)
+    assert document_of(view)["state"] == "succeeded"
+    for step in asked_before:
+        assert outputs_of(view, step)["good"] == {"text": "kept\n"}
+    assert flowtoy("runs", "prune", "--keep", "0").code == 0
+    for step in (None, "good", "other"):
+        with pytest.raises(NoRunError, match="has been deleted"):
+            view.outputs_json(step)
+    assert document_of(view)["state"] == "succeeded"
+
+
 def test_many_readers_at_once_cost_one_reading(
     flowtoy: Callable[..., Any], write: Callable[..., Path], history: History,
     monkeypatch: pytest.MonkeyPatch,
