@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import http.client
 import resource
 import socket
 import threading
+import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -90,6 +92,18 @@ def test_who_does_not_send_a_request_to_its_end_is_not_waited_for(
 
     with served(app) as listener, connected(listener, sent) as one:
         assert is_ended(one)
+
+
+def test_a_connection_is_kept_for_another_request() -> None:
+    # status-api.md: a request must be there 15 seconds after the answer before it
+    with served(status_app(_Still())) as listener:
+        one = http.client.HTTPConnection(*listener.socket.getsockname()[:2], timeout=30)
+        with contextlib.closing(one):
+            one.request("GET", "/healthz")
+            assert one.getresponse().read() == b'{"ok":true}'
+            time.sleep(6)  # what uvicorn does by itself ends it after 5
+            one.request("GET", "/healthz")
+            assert one.getresponse().read() == b'{"ok":true}'
 
 
 def test_one_connection_too_many_ends_the_one_that_was_idle_for_longest(

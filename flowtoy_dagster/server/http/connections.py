@@ -27,7 +27,7 @@ def most_connections() -> int:
 
 def server_options(**more: Any) -> dict[str, Any]:
     """The options of uvicorn by which a server of ours keeps to the bounds, and `more`."""
-    from flowtoy_dagster.server.http.bounded import BoundedConnection
+    from flowtoy_dagster.server.http.bounded import IDLE, BoundedConnection
 
     return {
         "access_log": False,
@@ -38,5 +38,6 @@ def server_options(**more: Any) -> dict[str, Any]:
         "loop": "asyncio",
         "proxy_headers": False,
         "server_header": False,
+        "timeout_keep_alive": int(IDLE),
         **more,
     }
