@@ -103,19 +103,27 @@ def test_a_run_is_watched_fixed_run_again_and_ended_on_the_page(
 
     # From failed: what has succeeded is not run again.
     (tmp_path / "fixed").touch()
-    page.locator("#retry").click()
+    page.locator("#retry").press("Enter")
     page.wait_for_url(lambda url: "run=" in url and first not in url)
     served.wait_for(broken="succeeded", last="running")
+    # The button has gone, and the focus stays where it was.
+    page.locator("#cancel:visible").wait_for()
+    assert page.evaluate("document.activeElement.id") == "actions"
+    page.keyboard.press("Tab")
+    assert page.evaluate("document.activeElement.id") == "cancel"
     retried = served.status()["dagster_run_id"]
     assert page.url.endswith(retried)
     watched.step("one").get_by_text("in the previous run").wait_for()
     # And it is ended on the page. Who goes to another run meanwhile stays there.
-    page.locator("#cancel").click()
+    page.keyboard.press("Enter")
     watched.wait_for_state("cancelled")
+    assert page.evaluate("document.activeElement.id") == "actions"
+    page.keyboard.press("Tab")
+    assert page.evaluate("document.activeElement.id") == "retry"
     (tmp_path / "last").touch()
     page.locator("#before").click()
     page.wait_for_url(re.compile(first))
-    page.locator("#cancel:disabled").wait_for(state="detached")
+    page.locator("#cancel[aria-disabled=true]").wait_for(state="detached")
     watched.wait_for_state("failed")
     assert page.url.endswith(first)
 

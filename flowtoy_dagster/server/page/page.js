@@ -18,6 +18,7 @@ let ahead = 0; // ms by which the clock of the run is ahead of ours
 let unreachableSince = null;
 let asking = false;
 let timer = 0;
+let busy = false; // something was asked for, and is not answered
 let ending = ""; // the run that was asked to end; asked once more, it ends at once
 
 const now = () => (Date.now() + ahead) / 1000;
@@ -120,13 +121,19 @@ function showHead(status) {
   $("dagster").href = `runs/${encodeURIComponent(id)}`;
   $("status-link").href = partOf("status");
   $("outputs-link").href = partOf("outputs");
-  $("actions").hidden = !features.actions;
   const ended = hasEnded();
   const left = Object.values(status.steps).some((step) => ["failed", "skipped"].includes(step.state));
-  $("retry").hidden = !ended || !left || (status.state === "succeeded" && mood !== "failed");
-  $("again").hidden = !ended;
-  $("cancel").hidden = ended;
+  const retries = ended && left && !(status.state === "succeeded" && mood !== "failed");
+  showActions({ retry: retries, again: ended, cancel: !ended });
   write($("cancel"), ending === id ? "End at once" : "Cancel");
+}
+
+function showActions(wanted) {
+  $("actions").hidden = !features.actions;
+  const focused = document.activeElement;
+  for (const [name, isShown] of Object.entries(wanted)) $(name).hidden = !isShown;
+  // Not on another button: a second press of Enter would be one of that.
+  if (focused?.hidden && $("actions").contains(focused)) $("actions").focus();
 }
 
 function showCounts(status) {
@@ -198,10 +205,10 @@ function open(run) {
 // Actions
 
 async function doIt(action, more) {
+  if (busy) return;
   $("trouble").hidden = true;
   const asked = namedRun();
-  const buttons = [...$("actions").querySelectorAll("button")];
-  buttons.forEach((button) => { button.disabled = true; });
+  setBusy(true);
   try {
     const run = await act(action, shownRun(), more);
     if (action === "cancel") {
@@ -215,13 +222,25 @@ async function doIt(action, more) {
     write($("trouble"), error.message);
     $("trouble").hidden = false;
   } finally {
-    buttons.forEach((button) => { button.disabled = false; });
+    setBusy(false);
   }
 }
 
-$("retry").addEventListener("click", () => doIt("retry"));
-$("cancel").addEventListener("click", () => doIt("cancel"));
-$("again").addEventListener("click", () => openForm(partOf("form"), shownRun(), open));
+const ACTIONS = {
+  retry: () => doIt("retry"),
+  cancel: () => doIt("cancel"),
+  again: () => openForm(partOf("form"), shownRun(), open),
+};
+
+// A button that is disabled would lose the focus.
+function setBusy(isBusy) {
+  busy = isBusy;
+  for (const name of Object.keys(ACTIONS)) $(name).setAttribute("aria-disabled", String(isBusy));
+}
+
+for (const [name, begin] of Object.entries(ACTIONS)) {
+  $(name).addEventListener("click", () => { if (!busy) begin(); });
+}
 
 // Views and keys
 
