@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import sys
 import time
 import uuid
 from collections.abc import Callable
@@ -13,6 +14,7 @@ from typing import Any
 import dagster as dg
 import pytest
 from dagster._core.events import EngineEventData
+from dagster._utils.error import serializable_error_info_from_exc_info
 
 from flowtoy_dagster import RunError, UsageError, run_flow
 from flowtoy_dagster.engine.storage.run_clock import CLOCK_TAG, clock_tag
@@ -124,6 +126,21 @@ def test_a_run_is_closed_at_the_time_when_it_was_last_heard_of(
     assert closed.state == "failed"
     assert closed.ended_at == pytest.approx(heard, abs=0.01)
     assert history.status(history.find(run_id)).ended_at == pytest.approx(heard, abs=0.01)
+
+
+def test_a_run_that_could_not_begin_says_why(history: History, add: Callable[..., str]) -> None:
+    # As Dagster stores what its executor raised: -1 as the number of steps at once, for example.
+    run = history.find(add(MINE))
+    try:
+        raise UsageError("max_concurrent must be at least 1, got -1")
+    except UsageError:
+        error = serializable_error_info_from_exc_info(sys.exc_info())
+    told = "An exception was thrown during execution that is likely a framework error."
+    history.instance.report_engine_event(told, run, EngineEventData.engine_error(error))
+    history.instance.report_run_failed(run)
+    status = history.status(history.find(run.run_id))
+    assert (status.state, status.error) == ("failed", "max_concurrent must be at least 1, got -1")
+    assert "max_concurrent must be at least 1" in (status.steps["ok"].error or "")
 
 
 def test_a_run_that_cannot_be_seen_is_closed_on_the_user_s_word(

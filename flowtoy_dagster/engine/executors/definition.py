@@ -52,5 +52,7 @@ def _checked(config: dict[str, Any]) -> dict[str, Any]:
     """
     most = config.get("max_concurrent")
     if isinstance(most, int) and most < 0:  # with 0, Dagster takes the number of processors
-        raise UsageError(f"max_concurrent must be at least 1, got {most}")
+        raise UsageError(
+            f"max_concurrent must be at least 1, or 0 for the number of processors, got {most}"
+        )
     return config

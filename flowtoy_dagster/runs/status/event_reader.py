@@ -28,6 +28,8 @@ from flowtoy_dagster.runs.status.models import (
 
 INTERRUPTED = "interrupted"
 """The reason of a step that was ended with its run."""
+_WITHOUT_REASON = "This run has been marked as failed from outside the execution context."
+"""What Dagster says of a run that could not begin; an event before it says why."""
 _STEP_STATES: dict[DagsterEventType, State] = {
     DagsterEventType.STEP_START: "running",
     DagsterEventType.STEP_RESTARTED: "running",
@@ -93,6 +95,7 @@ class StatusBuilder:
         self._conditional: dict[str, str] = {}
         self._halted_by: str | None = None
         self._has_interrupted_step = False
+        self._error_before = ""
         for step in status.steps.values():
             self._note_error(step)
 
@@ -101,6 +104,8 @@ class StatusBuilder:
         run_state = _RUN_STATES.get(event.event_type)
         if run_state is not None:
             self._change_run(run_state, event, timestamp)
+        elif event.is_engine_event and event.step_key is None and event.engine_event_data.error:
+            self._error_before = _message(event.engine_event_data.error)
         self._note_cursors(event)
         name = self._names.get(event.step_key or "")
         if name is None:
@@ -274,7 +279,10 @@ class StatusBuilder:
         if state == "failed":
             # None where a run was reported as failed from outside.
             error = event.job_failure_data.error if event.event_specific_data else None
-            self.status.error = event.message if error is None else _message(error)
+            told = event.message or ""
+            if told == _WITHOUT_REASON and self._error_before:
+                told = self._error_before
+            self.status.error = told if error is None else _message(error)
 
 
 def _items(metadata: Mapping[str, Any]) -> ItemsStatus:
