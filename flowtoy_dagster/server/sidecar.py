@@ -19,7 +19,6 @@ from pathlib import Path
 
 from typing_extensions import Self
 
-from flowtoy_dagster.errors import RunError
 from flowtoy_dagster.server.http.endpoint import Listener
 
 NICE = 10
@@ -89,27 +88,26 @@ class StatusServer:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def wait(self, wanted: threading.Event) -> None:
-        """Wait until an end is wanted.
-
-        Raises:
-            RunError: the server has ended before.
-        """
+    def wait(self, wanted: threading.Event) -> bool:
+        """Wait until an end is wanted; whether the server has not ended before."""
         while not wanted.wait(_LOOK):
-            if self._ended():
-                raise RunError("the process that served the status has ended")
+            if self.has_ended:
+                return False
+        return True
 
     def close(self) -> None:
         """End the server."""
         os.close(self._lifeline)
         deadline = time.monotonic() + PATIENCE
-        while not self._ended():
+        while not self.has_ended:
             if time.monotonic() > deadline:
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(self.pid, signal.SIGKILL)
             time.sleep(0.005)
 
-    def _ended(self) -> bool:
+    @property
+    def has_ended(self) -> bool:
+        """Whether the server is gone."""
         if not self._has_ended:
             try:
                 self._has_ended = os.waitpid(self.pid, os.WNOHANG)[0] == self.pid

@@ -158,8 +158,11 @@ def served(door: Door | None) -> Iterator[Callable[[str], None] | None]:
             ended = failed
         with Ending() as ending:
             ending.expect()
-            tell("the status is served until Ctrl-C")
-            server.wait(ending.wanted)
+            if not server.has_ended:
+                tell("the status is served until Ctrl-C")
+            if not server.wait(ending.wanted):
+                # The exit code is the run's all the same.
+                tell("the process that served the status has ended: nothing is served any more")
     if ended is not None:
         raise ended
 
