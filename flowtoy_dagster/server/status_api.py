@@ -81,10 +81,12 @@ def status_routes(source: StatusSource) -> list[BaseRoute]:
 
 def status_app(source: StatusSource, more: Sequence[BaseRoute] = ()) -> Starlette:
     """An application that serves the status API, and `more`."""
-    return Starlette(
+    app = Starlette(
         routes=[*status_routes(source), *more],
         exception_handlers={HTTPException: _http_error},
     )
+    app.router.redirect_slashes = False  # a path that is not there is 404
+    return app
 
 
 class _Gone(Exception):  # noqa: N818 - what has happened

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import http.client
+import json
 import resource
 import socket
 import threading
@@ -128,6 +129,24 @@ def test_a_process_with_few_descriptors_takes_few_connections(
         monkeypatch.setattr(resource, "getrlimit", lambda _, allowed=allowed: (allowed, allowed))
         found[allowed] = connections.most_connections()
     assert list(found.values()) == [16, 16, 128, 256, 256, 256]
+
+
+@pytest.mark.parametrize("sent", [
+    b"GET /status HTTP/1.1\r\n\r\n", b"GET /status HTTP/1.1\r\nHost: x\r\nHost: y\r\n\r\n",
+    b"what is this\r\n\r\n",
+], ids=["no host", "two hosts", "garbage"])
+def test_what_is_no_request_is_answered_in_json(sent: bytes) -> None:
+    with served(status_app(_Still())) as listener, connected(listener, sent) as one:
+        answer = b"".join(iter(lambda: one.recv(4096), b""))
+    head, _, body = answer.partition(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 400 ")
+    assert b"application/json" in head
+    assert json.loads(body) == {"error": "invalid http request received"}
+
+
+def test_a_slash_more_is_another_path() -> None:
+    with served(status_app(_Still())) as listener:
+        assert ask(f"{listener.url}/status/").code == 404
 
 
 def test_a_run_that_was_deleted_is_not_found() -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any, ClassVar
 
+import h11
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 IDLE = 15.0
@@ -46,6 +48,18 @@ class BoundedConnection(H11Protocol):
     def on_response_complete(self) -> None:
         super().on_response_complete()
         self._note()
+
+    def send_400_response(self, msg: str) -> None:
+        """Answer what is no request, as everything is answered: in JSON."""
+        body = json.dumps({"error": msg.removesuffix(".").lower()}).encode()
+        headers = [
+            ("content-type", "application/json"), ("cache-control", "no-store"),
+            ("content-length", str(len(body))), ("connection", "close"),
+        ]
+        answer = h11.Response(status_code=400, headers=headers, reason=b"Bad Request")
+        for part in (answer, h11.Data(data=body), h11.EndOfMessage()):
+            self.transport.write(self.conn.send(part) or b"")
+        self.transport.close()
 
     def pause_writing(self) -> None:
         self._stalled = self.loop.time()
