@@ -18,6 +18,7 @@ from flowtoy_dagster.engine.tags import CONFIG_TAG
 from flowtoy_dagster.errors import FlowtoyError, RunError, UsageError
 from flowtoy_dagster.runs.history import History
 from flowtoy_dagster.runs.sessions.carriers import (
+    LAUNCHED,
     carrier,
     close_run,
     is_interrupted,
@@ -99,7 +100,7 @@ def _not_ended(run: dg.DagsterRun, patience: float) -> str:
     if found is None:
         return (
             f"run {short} was launched by Dagster, and has not ended within {patience:.0f} s\n"
-            "    cancel it where it was launched, or in Dagster's UI"
+            f"    {LAUNCHED}"
         )
     return f"run {short} has not ended within {patience:.0f} s"
 

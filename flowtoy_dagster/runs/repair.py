@@ -11,6 +11,7 @@ from flowtoy_dagster.runs.history import History
 from flowtoy_dagster.runs.sessions.carriers import (
     CLOSED_UNSEEN,
     INTERRUPTED,
+    LAUNCHED,
     UNFINISHED,
     carrier,
     close_run,
@@ -47,7 +48,7 @@ def repair_run(history: History, run: dg.DagsterRun, *, is_named: bool) -> str:
     if run.is_finished:
         raise UsageError(f"run {short} has ended already")
     if found is None:
-        raise UsageError(f"run {short} was launched by Dagster; its own tools end it")
+        raise UsageError(f"run {short} was launched by Dagster\n    {LAUNCHED}")
     if found is Carrier.ALIVE:
         raise UsageError(f"run {short} goes on; `flowtoy cancel {short}` ends it")
     if found is Carrier.UNKNOWN:

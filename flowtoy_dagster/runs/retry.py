@@ -28,6 +28,7 @@ from flowtoy_dagster.runs.create import Reuse
 from flowtoy_dagster.runs.history import History
 from flowtoy_dagster.runs.run import FlowRun, Listener, start
 from flowtoy_dagster.runs.sessions.carriers import (
+    LAUNCHED,
     carrier,
     close_run,
     is_interrupted,
@@ -224,8 +225,11 @@ def ended(history: History, parent: dg.DagsterRun, *, only_look: bool) -> dg.Dag
         when = last_sign_of_life(history.instance, parent)
         close_run(history.instance, parent, ended_at=when)
         return history.find(parent.run_id)
-    if carrier(parent) is Carrier.UNKNOWN:
+    found = carrier(parent)
+    if found is Carrier.UNKNOWN:
         raise UsageError(f"it is not known that it has ended: {unseen(parent)}")
+    if found is None:
+        raise UsageError(f"run {parent.run_id[:8]} has not ended\n    {LAUNCHED}")
     raise UsageError(f"run {parent.run_id[:8]} has not ended; flowtoy cancel ends it")
 
 

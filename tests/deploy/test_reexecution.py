@@ -56,3 +56,45 @@ def test_a_step_whose_input_was_never_given_fails_the_run_at_once(
     needed = ("False flowtoy_dagster.errors.RunError: step 'c' needs 'the b', which is not executed"
               " in this run and has given no result before")
     assert done.stdout.splitlines()[1:] == [needed, needed, "True "], done.stderr
+
+
+CLOSED = """
+flow:
+  - {name: b, on_error: skip, source: process, input: {command: ["false"]},
+     output: [{name: text, value: stdout}]}
+  - {name: c, source: process, input: {command: [echo, "{{ flows.b.text }}"]}}
+  - {name: first, source: env}
+  - {name: z, source: process, input: {command: [test, -e, OK]}, depends_on: first}
+  - {name: clean, run_if: always, depends_on: [c, z], source: process,
+     input: {command: [sh, -c, 'echo "$@" >> cleaned', -, "{{ steps.c.state }}",
+       "{{ steps.z.state }}"]}}
+"""
+AGAIN = PROGRAM.partition("if __name__")[0] + """
+if __name__ == "__main__":
+    with dg.DagsterInstance.get() as instance:
+        first = execute(instance)
+        Path("OK").touch()
+        again = dg.ReexecutionOptions.from_failure(first, instance)
+        execute(instance, reexecution_options=again)
+        execute(instance, reexecution_options=dg.ReexecutionOptions(first, ["clean"]))
+"""
+
+
+@pytest.mark.parametrize("executor", ["warm", "multiprocess", "in_process"])
+def test_a_closing_step_is_executed_again_after_steps_that_never_started(
+    executor: str, made_home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # language 19.3
+    monkeypatch.setenv("DAGSTER_HOME", str(made_home))
+    (tmp_path / "flow.yaml").write_text(CLOSED)
+    program = tmp_path / "program.py"
+    program.write_text(AGAIN.replace("EXECUTOR", repr(executor)))
+    done = subprocess.run(
+        [sys.executable, str(program)], capture_output=True, text=True, timeout=200, check=False,
+        cwd=tmp_path,
+    )
+    shown = [line.split(" ")[0] for line in done.stdout.splitlines()]
+    assert shown == ["False", "True", "True"], done.stderr
+    states = (tmp_path / "cleaned").read_text().splitlines()
+    assert states[:2] == ["skipped failed", "skipped succeeded"]
+    assert len(states) == 3

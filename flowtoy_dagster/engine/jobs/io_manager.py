@@ -3,7 +3,14 @@
 from collections.abc import Callable
 from functools import partial
 
-from dagster import InitResourceContext, InputContext, IOManager, OutputContext, io_manager
+from dagster import (
+    DagsterInvariantViolationError,
+    InitResourceContext,
+    InputContext,
+    IOManager,
+    OutputContext,
+    io_manager,
+)
 
 from flowtoy_dagster.store.record import StepRecord
 from flowtoy_dagster.store.records import RecordStore, records_of
@@ -29,7 +36,19 @@ class RecordIOManager(IOManager):
         upstream = context.upstream_output
         assert upstream is not None
         assert upstream.step_key is not None
-        return partial(self.store.step, upstream.run_id, upstream.step_key)
+        return partial(self.store.step, _run_of(upstream, context), upstream.step_key)
+
+
+def _run_of(upstream: OutputContext, context: InputContext) -> str:
+    """The run that executed the step before, or was to.
+
+    Where steps are executed again, a closing step may come after one that no run has executed:
+    then Dagster knows none, and there is no record in this one either.
+    """
+    try:
+        return upstream.run_id
+    except DagsterInvariantViolationError:
+        return context.step_context.run_id
 
 
 @io_manager(config_schema={})

@@ -96,6 +96,13 @@ def last_sign_of_life(instance: dg.DagsterInstance, run: dg.DagsterRun) -> float
     return min(max(signs), time.time()) if signs else None
 
 
+LAUNCHED = (
+    "end it where it was launched, or on Dagster's page: Terminate, and where its process is gone"
+    " 'Force termination immediately'"
+)
+"""The way out of a run that others launched."""
+
+
 def unseen(run: dg.DagsterRun) -> str:
     """What to say of a run whose process can't be seen, with the way out."""
     session = Session.parse(session_of(run) or "")
