@@ -229,7 +229,10 @@ def ended(history: History, parent: dg.DagsterRun, *, only_look: bool) -> dg.Dag
     if found is Carrier.UNKNOWN:
         raise UsageError(f"it is not known that it has ended: {unseen(parent)}")
     if found is None:
-        raise UsageError(f"run {parent.run_id[:8]} has not ended\n    {LAUNCHED}")
+        raise UsageError(
+            f"run {parent.run_id[:8]} has not ended; flowtoy cancel ends it while it goes on\n"
+            f"    else {LAUNCHED}"
+        )
     raise UsageError(f"run {parent.run_id[:8]} has not ended; flowtoy cancel ends it")
 
 

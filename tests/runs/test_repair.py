@@ -163,6 +163,22 @@ def test_a_run_that_cannot_be_seen_is_closed_on_the_user_s_word(
         repair_run(history, history.find(run_id), is_named=True)
 
 
+def test_a_run_that_others_launched_has_a_way_out_too(
+    history: History, add: Callable[..., str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = history.find(add(MINE))
+    launched = run._replace(run_id=str(uuid.uuid4()))  # with the session of another run
+    history.instance.add_run(launched)
+    monkeypatch.setattr("flowtoy_dagster.runs.cancel.PATIENCE", 0.2)
+    for close in (
+        lambda: plan_retry(history, launched),
+        lambda: repair_run(history, launched, is_named=True),
+        lambda: cancel_run(history, launched),
+    ):
+        with pytest.raises((RunError, UsageError), match="'Force termination immediately'"):
+            close()
+
+
 def test_a_run_that_goes_on_is_neither_repaired_nor_retried(
     history: History, add: Callable[..., str]
 ) -> None:
