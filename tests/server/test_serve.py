@@ -115,7 +115,6 @@ def test_a_server_that_is_killed_does_not_harm_the_run(
     assert served.process.wait(120) == 0  # the run's own
     assert served.stdout() == '{\n  "waits": {"text":"done\\n"}\n}\n'
     served.wait_for_line("the process that served the status has ended")
-    assert "until Ctrl-C" not in served.stderr
 
 
 @pytest.mark.parametrize("command", [["run", "--status-port"], ["serve", "--port"]],
