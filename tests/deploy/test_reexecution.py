@@ -41,18 +41,24 @@ if __name__ == "__main__":
 """
 
 
+def run(folder: Path, flow: str, code: str, executor: str) -> subprocess.CompletedProcess[str]:
+    """Run a program that executes a flow beside it, some steps of it again, on an executor."""
+    (folder / "flow.yaml").write_text(flow)
+    program = folder / "program.py"
+    program.write_text(code.replace("EXECUTOR", repr(executor)))
+    return subprocess.run(
+        [sys.executable, str(program)], capture_output=True, text=True, timeout=200, check=False,
+        cwd=folder,
+    )
+
+
 @pytest.mark.parametrize("executor", ["warm", "multiprocess", "in_process"])
 def test_a_step_whose_input_was_never_given_fails_the_run_at_once(
     executor: str, made_home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # language 9.7
     monkeypatch.setenv("DAGSTER_HOME", str(made_home))
-    (tmp_path / "flow.yaml").write_text(FLOW)
-    program = tmp_path / "program.py"
-    program.write_text(PROGRAM.replace("EXECUTOR", repr(executor)))
-    done = subprocess.run(
-        [sys.executable, str(program)], capture_output=True, text=True, timeout=200, check=False
-    )
+    done = run(tmp_path, FLOW, PROGRAM, executor)
     needed = ("False flowtoy_dagster.errors.RunError: step 'c' needs 'the b', which is not executed"
               " in this run and has given no result before")
     assert done.stdout.splitlines()[1:] == [needed, needed, "True "], done.stderr
@@ -86,13 +92,7 @@ def test_a_closing_step_is_executed_again_after_steps_that_never_started(
 ) -> None:
     # language 19.3
     monkeypatch.setenv("DAGSTER_HOME", str(made_home))
-    (tmp_path / "flow.yaml").write_text(CLOSED)
-    program = tmp_path / "program.py"
-    program.write_text(AGAIN.replace("EXECUTOR", repr(executor)))
-    done = subprocess.run(
-        [sys.executable, str(program)], capture_output=True, text=True, timeout=200, check=False,
-        cwd=tmp_path,
-    )
+    done = run(tmp_path, CLOSED, AGAIN, executor)
     shown = [line.split(" ")[0] for line in done.stdout.splitlines()]
     assert shown == ["False", "True", "True"], done.stderr
     states = (tmp_path / "cleaned").read_text().splitlines()

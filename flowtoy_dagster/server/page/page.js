@@ -229,7 +229,7 @@ async function doIt(action, more) {
 const ACTIONS = {
   retry: () => doIt("retry"),
   cancel: () => doIt("cancel"),
-  again: () => openForm(partOf("form"), shownRun(), open),
+  again: () => { if (!busy) openForm(partOf("form"), shownRun(), open); },
 };
 
 // A button that is disabled would lose the focus.
@@ -238,9 +238,7 @@ function setBusy(isBusy) {
   for (const name of Object.keys(ACTIONS)) $(name).setAttribute("aria-disabled", String(isBusy));
 }
 
-for (const [name, begin] of Object.entries(ACTIONS)) {
-  $(name).addEventListener("click", () => { if (!busy) begin(); });
-}
+for (const [name, begin] of Object.entries(ACTIONS)) $(name).addEventListener("click", begin);
 
 // Views and keys
 
