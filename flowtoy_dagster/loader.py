@@ -44,7 +44,7 @@ def load_flow(config: Config, name: str | None = None) -> Flow:
     else:
         document = read_files([config] if isinstance(config, (str, Path)) else config)
     if name is not None:
-        document = replace(document, default_name=name)
+        document = document._replace(default_name=name)
     return flow_of_document(document)
 
 
@@ -95,7 +95,7 @@ def load_old_flow(
 def _saved_document(
     config: Mapping[str, Any], name: str, folder: str | None, places: Any
 ) -> Document:
-    return replace(read_mapping(config, places), default_name=name, folder=folder)
+    return read_mapping(config, places)._replace(default_name=name, folder=folder)
 
 
 @dataclass(frozen=True)

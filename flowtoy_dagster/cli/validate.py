@@ -6,10 +6,9 @@ import os
 import sys
 import time
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, NamedTuple
 
 import typer
 
@@ -33,8 +32,7 @@ class Format(str, Enum):
     github = "github"
 
 
-@dataclass(frozen=True)
-class Checked:
+class Checked(NamedTuple):
     """One flow, checked.
 
     Attributes:

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, NamedTuple
 
 from flowtoy_dagster.datafiles.places import PlaceError, open_source, reason_of
 
 _CHUNK = 1 << 20
 
 
-@dataclass(frozen=True)
-class FileFacts:
+class FileFacts(NamedTuple):
     """A file that a step has written.
 
     Attributes:
@@ -34,10 +32,10 @@ class FileFacts:
 
     def as_json(self) -> dict[str, Any]:
         """The value of the output."""
-        return asdict(self)
+        return self._asdict()
 
 
-_KEYS = frozenset(FileFacts.__dataclass_fields__)
+_KEYS = frozenset(FileFacts._fields)
 
 
 def file_facts(value: Any) -> FileFacts | None:

@@ -11,9 +11,8 @@ import stat
 import tempfile
 import urllib.parse
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO, Protocol, cast
+from typing import Any, BinaryIO, NamedTuple, Protocol, cast
 
 from flowtoy_dagster.datafiles.modes import make_own_folder, mode_in
 from flowtoy_dagster.datafiles.part_file import PartFile, remove_abandoned
@@ -69,8 +68,7 @@ def _google_storage(scheme: str) -> Any:
     return GCSFileSystem(use_listings_cache=False)
 
 
-@dataclass(frozen=True)
-class _Remote:
+class _Remote(NamedTuple):
     """A kind of place that fsspec knows.
 
     Attributes:

@@ -18,8 +18,8 @@ import os
 import re
 import shlex
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import NamedTuple
 
 import flowtoy_dagster.loader
 from flowtoy_dagster.engine.jobs.dagster_names import dagster_name
@@ -43,8 +43,7 @@ _KEYS_OF_MANIFESTS = (
 )
 
 
-@dataclass(frozen=True)
-class FlowFiles:
+class FlowFiles(NamedTuple):
     """The files of one flow.
 
     Attributes:
@@ -75,7 +74,7 @@ def flows_in(places: Iterable[str | Path]) -> list[FlowFiles]:
     for place in map(Path, places):
         found += _flows_of_folder(place) if place.is_dir() else [_flow_of_file(place)]
     taken: set[str] = set()
-    return [replace(flow, job=_unused(flow.job or flow.name, taken)) for flow in found]
+    return [flow._replace(job=_unused(flow.job or flow.name, taken)) for flow in found]
 
 
 def files_of_flows(paths: Iterable[str]) -> Iterator[tuple[str, ...]]:

@@ -5,8 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 KILLED_WITHIN = 60.0
 """Seconds, more than enough, in which a process that has lost its step is killed."""
@@ -16,8 +15,7 @@ OURS = (
 )
 
 
-@dataclass(frozen=True)
-class Fence:
+class Fence(NamedTuple):
     """By what a process holds a step: a row of the table of leases.
 
     Attributes:

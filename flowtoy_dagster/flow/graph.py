@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from flowtoy_dagster.errors import Location, Problem, UsageError
 from flowtoy_dagster.flow.files.nodes import Node
@@ -30,8 +30,7 @@ Rule = Literal["continue", "skip", "halt"]
 """What a failed step does to a direct dependent."""
 
 
-@dataclass(frozen=True)
-class Source:
+class Source(NamedTuple):
     """What a step calls: the provider's type and its configuration, templates unrendered.
 
     Attributes:
@@ -47,8 +46,7 @@ class Source:
     rates: tuple[Rate, ...] = ()
 
 
-@dataclass(frozen=True)
-class Mention:
+class Mention(NamedTuple):
     """A place that makes a step wait for another.
 
     Attributes:
@@ -85,8 +83,7 @@ ASKED_EVERY = 10.0
 """Seconds between two calls of a step with `until`, where it does not say."""
 
 
-@dataclass(frozen=True)
-class Until:
+class Until(NamedTuple):
     """A step that is called again until something is so (language 19.4).
 
     Attributes:
@@ -170,8 +167,7 @@ class Step:
         return tuple(dependency.step for dependency in self.dependencies)
 
 
-@dataclass(frozen=True)
-class Notification:
+class Notification(NamedTuple):
     """A call that is made when a run has ended (language 19.6).
 
     Attributes:

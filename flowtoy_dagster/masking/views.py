@@ -10,14 +10,13 @@ import bisect
 import functools
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from typing import NamedTuple
 
 Span = tuple[int, int]
 Undo = Callable[["re.Match[bytes]"], bytes]
 
 
-@dataclass(frozen=True)
-class Escapes:
+class Escapes(NamedTuple):
     """A way of escaping: what it looks like, how it is undone, and its beginning at an end."""
 
     pattern: re.Pattern[bytes]

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from flowtoy_dagster.providers.kind import ResultView
 
 
-@dataclass(frozen=True)
-class SinkTask:
+class SinkTask(NamedTuple):
     """What an output is to become, in one attempt of its step.
 
     Attributes:

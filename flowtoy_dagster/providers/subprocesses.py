@@ -10,8 +10,7 @@ import subprocess
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import IO
+from typing import IO, NamedTuple
 
 from flowtoy_dagster.machine.interrupts import uninterrupted
 from flowtoy_dagster.providers.process_tree import ProcessTree, end_trees, started
@@ -71,8 +70,7 @@ class Processes:
         self.end_all(grace)
 
 
-@dataclass(frozen=True)
-class Finished:
+class Finished(NamedTuple):
     """How a command ended.
 
     Attributes:

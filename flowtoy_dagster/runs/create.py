@@ -6,8 +6,7 @@ import logging
 import os
 import uuid
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import dagster as dg
 
@@ -46,8 +45,7 @@ from flowtoy_dagster.store.records import records_of
 logger = logging.getLogger("flowtoy")
 
 
-@dataclass(frozen=True)
-class Reuse:
+class Reuse(NamedTuple):
     """What a run takes over from a run before it.
 
     Attributes:

@@ -113,7 +113,7 @@ def run_routes(reader: RunReader) -> list[BaseRoute]:
             raise AnswerError("this step has no items", 404, {})
         query = request.query_params
         rows, count = found.rows(query.get("state") or None, query.get("find", ""), MOST_ITEMS)
-        return json_response({"items": rows, "found": count, "counts": asdict(found.counts())})
+        return json_response({"items": rows, "found": count, "counts": found.counts()._asdict()})
 
     def form(request: Request) -> Response:
         return json_response(reader.form(request.path_params["run"]))

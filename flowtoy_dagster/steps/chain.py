@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 from flowtoy_dagster.errors import FailureKind
 from flowtoy_dagster.steps.context import StepContext
@@ -17,8 +17,7 @@ class Succeeded:
     outputs: Mapping[str, Any] = field(default_factory=dict)
 
 
-@dataclass(frozen=True)
-class Failed:
+class Failed(NamedTuple):
     """The attempt failed.
 
     Attributes:
@@ -32,8 +31,7 @@ class Failed:
     is_ours: bool = False
 
 
-@dataclass(frozen=True)
-class Skipped:
+class Skipped(NamedTuple):
     """The step was not to run."""
 
     reason: str

@@ -14,9 +14,9 @@ import urllib.parse
 import uuid
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from flowtoy_dagster.errors import StepError, system_reason
 from flowtoy_dagster.json_text import dumps, loads_checked
@@ -45,8 +45,7 @@ class DamagedCursorError(StepError):
         self.reason = reason
 
 
-@dataclass(frozen=True)
-class DamagedCursor:
+class DamagedCursor(NamedTuple):
     """A stored cursor that can't be read.
 
     Attributes:

@@ -13,7 +13,7 @@ import threading
 from array import array
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, NamedTuple
 
 from flowtoy_dagster.errors import system_reason
 from flowtoy_dagster.json_text import dumps, loads_checked
@@ -25,8 +25,7 @@ _TOTAL = "items"
 _NONE = -1
 
 
-@dataclass(frozen=True)
-class _Place:
+class _Place(NamedTuple):
     """Where a line is."""
 
     key: str

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, NamedTuple
 
 from flowtoy_dagster.json_text import dumps_checked
 from flowtoy_dagster.masking.mask import HIDDEN, Mask
@@ -14,8 +13,7 @@ PREVIEW_CHARACTERS = 200
 PREVIEW_BYTES = 16 * 1024
 
 
-@dataclass(frozen=True)
-class OutputSummary:
+class OutputSummary(NamedTuple):
     """What may be shown of an output without its value.
 
     Attributes:

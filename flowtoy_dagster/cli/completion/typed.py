@@ -11,7 +11,7 @@ import re
 import shlex
 from collections.abc import Sequence
 from contextvars import ContextVar
-from dataclasses import dataclass
+from typing import NamedTuple
 
 VARIABLE = "_FLOWTOY_COMPLETE"
 _LINE = "_TYPER_COMPLETE_ARGS"
@@ -21,8 +21,7 @@ _BREAK = re.compile(r"[=:]+")
 _ESCAPED_IN_QUOTES = '\\"$`'
 
 
-@dataclass(frozen=True)
-class Typed:
+class Typed(NamedTuple):
     """The word that is completed.
 
     Attributes:

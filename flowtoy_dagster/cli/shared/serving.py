@@ -5,10 +5,9 @@ from __future__ import annotations
 import contextlib
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import typer
 
@@ -23,8 +22,7 @@ LOCAL = "127.0.0.1"
 DEFAULT_PORT = 8000
 
 
-@dataclass(frozen=True)
-class Door:
+class Door(NamedTuple):
     """Where something is served, and who is let in.
 
     Attributes:

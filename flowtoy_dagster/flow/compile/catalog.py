@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from flowtoy_dagster.flow.files.nodes import KeyPath
 from flowtoy_dagster.flow.schema.models import OutputConfig
@@ -87,8 +87,7 @@ class ProviderCatalog(Protocol):
         """
 
 
-@dataclass(frozen=True)
-class OutputTraits:
+class OutputTraits(NamedTuple):
     """What outputs of a type may be.
 
     Attributes:

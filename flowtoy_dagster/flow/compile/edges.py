@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 from flowtoy_dagster.flow.compile.catalog import Catalog
 from flowtoy_dagster.flow.compile.cycles import cycles_from
@@ -69,8 +69,7 @@ class StepView:
         return _joined(self.item_names, () if self.step.config.incremental is None else _CURSOR)
 
 
-@dataclass(frozen=True)
-class Links:
+class Links(NamedTuple):
     """What steps' templates refer to.
 
     Attributes:
@@ -84,8 +83,7 @@ class Links:
     kept: frozenset[str]
 
 
-@dataclass(frozen=True)
-class _Mention:
+class _Mention(NamedTuple):
     reference: Reference
     reason: str
     path: KeyPath

@@ -28,7 +28,7 @@ from flowtoy_dagster.flow.compile.validate import (
     salvage,
 )
 from flowtoy_dagster.flow.files.loading import Document
-from flowtoy_dagster.flow.graph import Flow, Notification, Source, Step, Until
+from flowtoy_dagster.flow.graph import ASKED_EVERY, Flow, Notification, Source, Step, Until
 from flowtoy_dagster.flow.schema.models import (
     OnError,
     RunnerConfig,
@@ -181,5 +181,5 @@ def _call(view: StepView) -> Step:
 def _until(config: StepConfig) -> Until | None:
     if config.until is None:
         return None
-    every = Until.every if config.every is None else config.every
+    every = ASKED_EVERY if config.every is None else config.every
     return Until(config.until, every, config.for_)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from pydantic import ValidationError, create_model
 
@@ -54,8 +54,7 @@ class StepDraft:
         return (self.section, self.index)
 
 
-@dataclass(frozen=True)
-class NotificationDraft:
+class NotificationDraft(NamedTuple):
     """A notification as far as it is valid; its call is checked as a step's is."""
 
     config: NotifyConfig

@@ -7,9 +7,8 @@ import functools
 import os
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from flowtoy_dagster.errors import ConfigError, Location, Problem, system_reason
 from flowtoy_dagster.flow.files.missing_file import missing_file_hint
@@ -24,8 +23,7 @@ NO_FILE = "<mapping>"
 _FILE_ORDER = MAX_FILE_BYTES + 1
 
 
-@dataclass(frozen=True)
-class Document:
+class Document(NamedTuple):
     """A merged configuration.
 
     Attributes:

@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 from flowtoy_dagster.errors import Location
 
@@ -25,8 +24,7 @@ def path_text(path: Iterable[str | int], start: str = "") -> str:
     return text
 
 
-@dataclass(frozen=True)
-class Mark:
+class Mark(NamedTuple):
     """A location with its position in reading order over all files.
 
     Attributes:
@@ -40,8 +38,7 @@ class Mark:
     is_literal: bool = False
 
 
-@dataclass(frozen=True)
-class Node:
+class Node(NamedTuple):
     """A value of a configuration: a `dict` or `list` of nodes, or a scalar.
 
     Attributes:
@@ -128,7 +125,7 @@ class Node:
 def merge(base: Node, over: Node) -> Node:
     """Deep-merge: mappings key by key at every depth, anything else replaces."""
     if isinstance(base.value, list) and isinstance(over.value, list):
-        return replace(over, replaces=base.mark)
+        return over._replace(replaces=base.mark)
     if not (isinstance(base.value, dict) and isinstance(over.value, dict)):
         return over
     merged = dict(base.value)

@@ -12,8 +12,7 @@ import math
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextvars import ContextVar
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from flowtoy_dagster.flow.files.synonyms import meanings
 
@@ -25,8 +24,7 @@ _COMPARED = 8
 """Candidates that are compared letter by letter, where there are many more."""
 
 
-@dataclass(frozen=True)
-class Suggestion:
+class Suggestion(NamedTuple):
     """What to write instead of an unknown name.
 
     Attributes:

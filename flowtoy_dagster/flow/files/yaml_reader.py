@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterator
-from dataclasses import replace
 from typing import Any, NoReturn
 
 import yaml
@@ -238,7 +237,7 @@ class _Builder:
                 inherited = self._merged(value_node)
             else:
                 built = self.build(value_node)
-                own[key] = replace(built, key_mark=self.mark(key_node))
+                own[key] = built._replace(key_mark=self.mark(key_node))
         return {**{k: v for k, v in inherited.items() if k not in own}, **own}
 
     def _merged(self, node: yaml.Node) -> dict[str, Node]:

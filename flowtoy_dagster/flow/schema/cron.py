@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from flowtoy_dagster.flow.files.suggestions import nearest, show
 from flowtoy_dagster.flow.schema.fields import Misplaced
@@ -20,8 +20,7 @@ _DAYS_IN = (31, 29, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31)
 _ZONE = re.compile(r"[A-Z][\w+-]*(?:/[\w+-]+)*|UTC", re.ASCII)
 
 
-@dataclass(frozen=True)
-class _Field:
+class _Field(NamedTuple):
     name: str
     low: int
     high: int

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Iterator
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from jinja2 import nodes
 
@@ -15,8 +15,7 @@ RUN_STATES = ("succeeded", "failed", "cancelled")
 """What `run.state` is in templates."""
 
 
-@dataclass(frozen=True)
-class ComparedState:
+class ComparedState(NamedTuple):
     """A comparison of a state.
 
     Attributes:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import jinja2
 from jinja2 import nodes
@@ -29,8 +28,7 @@ _NUMBERS = frozenset({"int", "float", "length", "count"})
 """Filters whose results are never more than a number."""
 
 
-@dataclass(frozen=True)
-class _Text:
+class _Text(NamedTuple):
     """A text of the configuration with holes, and the template and the line of each."""
 
     pieces: str
@@ -52,8 +50,7 @@ class _Text:
         return cls(pieces, path, tuple(units), tuple(lines))
 
 
-@dataclass(frozen=True)
-class _Word:
+class _Word(NamedTuple):
     """A word of a command, the text that it is from, and its holes outside of quotes."""
 
     text: str

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 HOLE = re.compile("\0(\\d+)\0")
 _ASSIGNMENT = re.compile(r"[A-Za-z_]\w*=")
@@ -35,8 +36,7 @@ class CodeWord:
     advice: str
 
 
-@dataclass(frozen=True)
-class _Options:
+class _Options(NamedTuple):
     """How a program reads its command line.
 
     Attributes:
@@ -65,8 +65,7 @@ def _options(
     return _Options(*names, operands, mixed)
 
 
-@dataclass(frozen=True)
-class _Interpreter:
+class _Interpreter(NamedTuple):
     """A program that reads code.
 
     Attributes:

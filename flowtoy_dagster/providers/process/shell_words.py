@@ -6,7 +6,7 @@ Only to warn by: what is odd may be misread here, and nothing is executed by wha
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from typing import NamedTuple
 
 _KEYWORDS = frozenset({"if", "then", "else", "elif", "do", "while", "until", "!", "{", "}"})
 _ASSIGNMENT = re.compile(r"[A-Za-z_]\w*=")
@@ -14,8 +14,7 @@ _HERE_DOCUMENT = re.compile(r"<<(-?)[ \t]*\\?(['\"]?)([A-Za-z_][\w.-]*)\2")
 _REDIRECTION = re.compile(r"(?:<<<|[<>]&?|>>|>\||&>>?)[ \t]*")
 
 
-@dataclass(frozen=True)
-class Word:
+class Word(NamedTuple):
     """A word without its quotes; `quoted` says of each character whether it was in quotes."""
 
     text: str

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from flowtoy_dagster.steps.state.cursors import CursorCounts
 
@@ -15,8 +15,7 @@ WITH_FAILURES = "finished with failures"
 """What is said of a run that succeeded although steps failed."""
 
 
-@dataclass(frozen=True)
-class ItemsStatus:
+class ItemsStatus(NamedTuple):
     """How far a repeated step is with its items.
 
     Attributes:
@@ -37,8 +36,7 @@ class ItemsStatus:
         return self.succeeded + self.failed + self.skipped
 
 
-@dataclass(frozen=True)
-class StepWarning:
+class StepWarning(NamedTuple):
     """What a step warns of while it runs.
 
     Attributes:
@@ -56,8 +54,7 @@ MOST_WARNINGS = 20
 CursorState = Literal["stored", "unchanged", "held"]
 
 
-@dataclass(frozen=True)
-class CursorStatus:
+class CursorStatus(NamedTuple):
     """What has become of the cursor of a step with `incremental`; values are texts.
 
     Attributes:
@@ -218,8 +215,7 @@ class RunStatus:
         return sum(step.state == state for step in self.steps.values())
 
 
-@dataclass(frozen=True)
-class Change:
+class Change(NamedTuple):
     """Something that a person would want to know of a step.
 
     Attributes:

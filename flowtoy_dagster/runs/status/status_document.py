@@ -73,8 +73,8 @@ def _step_document(step: StepStatus) -> dict[str, Any]:
         "attempt": step.attempt,
         "waits_for": step.waits_for or None,
         "items": _items_document(step.items) if step.items is not None else None,
-        "cursor": asdict(step.cursor) if step.cursor is not None else None,
-        "warnings": [asdict(warning) for warning in step.warnings],
+        "cursor": step.cursor._asdict() if step.cursor is not None else None,
+        "warnings": [warning._asdict() for warning in step.warnings],
         "timeline": [asdict(span) for span in step.timeline],
     }
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from flowtoy_dagster.errors import StepError, TemplateError
 from flowtoy_dagster.flow.graph import ASKED_EVERY, Until
@@ -22,8 +22,7 @@ class NotDoneError(Exception):
     """A call succeeded, and the step is not done yet: no failure, and no attempt."""
 
 
-@dataclass(frozen=True)
-class _Pace:
+class _Pace(NamedTuple):
     """`every` and `for` of a step, rendered."""
 
     every: float

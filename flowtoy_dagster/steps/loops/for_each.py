@@ -5,7 +5,8 @@ from __future__ import annotations
 import contextlib
 import functools
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
+from typing import NamedTuple
 
 from flowtoy_dagster.errors import StepError
 from flowtoy_dagster.json_text import dumps_checked
@@ -31,8 +32,7 @@ _LONGEST_KEY = 80
 """Characters of a key that a message shows."""
 
 
-@dataclass(frozen=True)
-class ItemAttempt:
+class ItemAttempt(NamedTuple):
     """What one attempt of an item came to.
 
     Attributes:

@@ -10,9 +10,8 @@ import datetime as dt
 import functools
 import math
 import re
-from dataclasses import dataclass
 from fractions import Fraction
-from typing import Any
+from typing import Any, NamedTuple
 
 from flowtoy_dagster.flow.schema.incremental import Lag
 
@@ -35,8 +34,7 @@ class CursorError(Exception):
     """A cursor value that can't be used; the text says why, and names the values."""
 
 
-@dataclass(frozen=True)
-class _Moment:
+class _Moment(NamedTuple):
     """A timestamp or a date as written, in parts.
 
     Attributes:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from flowtoy_dagster.errors import StepError, TemplateError
 from flowtoy_dagster.flow.schema.incremental import IncrementalConfig
@@ -100,8 +100,7 @@ class CursorUse:
         return cls(**{**known, "version": sys.intern(known["version"])})
 
 
-@dataclass(frozen=True)
-class CursorCounts:
+class CursorCounts(NamedTuple):
     """What has become of the cursors of a step's items: how many of them.
 
     Attributes:

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import os
 import socket
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from flowtoy_dagster.errors import StepError, TemplateError, system_reason
 from flowtoy_dagster.flow.graph import Flow
 
 
-@dataclass(frozen=True)
-class FlowFolder:
+class FlowFolder(NamedTuple):
     """The folder of the flow's first file.
 
     Attributes:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, NamedTuple, Protocol
 
 from flowtoy_dagster.errors import StepError
 from flowtoy_dagster.flow.schema.models import DEFAULT_WORKERS
@@ -69,8 +69,7 @@ class ItemResult:
         }
 
 
-@dataclass(frozen=True)
-class ItemCounts:
+class ItemCounts(NamedTuple):
     """How many items there are, and how many of them have ended how.
 
     Attributes:
@@ -91,7 +90,7 @@ class ItemCounts:
     def with_one(self, result: ItemResult) -> ItemCounts:
         """The counts when one more has ended."""
         more = {result.state: getattr(self, result.state) + 1}
-        return replace(self, reused=self.reused + result.reused, **more)
+        return self._replace(reused=self.reused + result.reused, **more)
 
     def facts(self) -> dict[str, int]:
         """What `steps.<name>.counts` has."""

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import replace
+from typing import Any, NamedTuple
 
 from flowtoy_dagster.errors import StepError
 from flowtoy_dagster.providers.base import ProviderResult
 from flowtoy_dagster.providers.kind import ResultView
 
 
-@dataclass(frozen=True)
-class Records:
+class Records(NamedTuple):
     """The records of a result.
 
     Attributes:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from flowtoy_dagster.flow.files.nodes import KeyPath
 
@@ -15,8 +15,7 @@ MOST = 20
 """Warnings of one attempt that are shown with the run: each is an event in its history."""
 
 
-@dataclass(frozen=True)
-class Warned:
+class Warned(NamedTuple):
     """A warning of a step; nothing in it is secret.
 
     Attributes:

@@ -5,8 +5,7 @@ from __future__ import annotations
 import threading
 from collections import defaultdict
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from flowtoy_dagster.errors import StepError, system_reason
 from flowtoy_dagster.json_text import JsonError, dumps, loads
@@ -44,8 +43,7 @@ class Counter:
         return f"{folder_of(context)}/{context.attempt}-{number:03}.json"
 
 
-@dataclass(frozen=True)
-class _Call:
+class _Call(NamedTuple):
     """A call that was made."""
 
     context: StepContext

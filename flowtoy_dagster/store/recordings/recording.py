@@ -7,9 +7,8 @@ import json
 import os
 import stat
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from flowtoy_dagster.errors import RunError, UsageError, system_reason
 from flowtoy_dagster.json_text import loads
@@ -26,8 +25,7 @@ class UnreadableRecordingError(Exception):
     """A file of a recording can't be read; says why."""
 
 
-@dataclass(frozen=True)
-class Recording:
+class Recording(NamedTuple):
     """What a run is recorded to, or replayed from.
 
     Attributes:

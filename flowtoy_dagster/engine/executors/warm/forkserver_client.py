@@ -21,7 +21,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from flowtoy_dagster.engine.executors.warm.forkserver_process import (
     END_TIMEOUT,
@@ -49,8 +49,7 @@ class WorkerStartError(ForkServerError):
     """The machine has no room for another worker."""
 
 
-@dataclass(frozen=True)
-class WorkerEnd:
+class WorkerEnd(NamedTuple):
     """How a worker process ended; `status` as `os.waitstatus_to_exitcode` gives it."""
 
     number: int
@@ -58,8 +57,7 @@ class WorkerEnd:
     status: int
 
 
-@dataclass(frozen=True)
-class WorkerStart:
+class WorkerStart(NamedTuple):
     """A worker process has been forked."""
 
     number: int

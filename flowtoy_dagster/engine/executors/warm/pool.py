@@ -5,9 +5,8 @@ import os
 import signal
 import time
 from collections.abc import Collection, Iterator, Sequence
-from dataclasses import dataclass
 from multiprocessing.connection import wait
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from typing_extensions import Self
 
@@ -30,24 +29,21 @@ from flowtoy_dagster.steps.state.deadline import EXIT_UNINTERRUPTIBLE
 _REPORT_TIMEOUT = 2.0
 
 
-@dataclass(frozen=True)
-class StepEvent:
+class StepEvent(NamedTuple):
     """Something that a worker reports while it runs a step."""
 
     step_key: str
     event: Any
 
 
-@dataclass(frozen=True)
-class StepDone:
+class StepDone(NamedTuple):
     """A worker has finished with a step; `error` is what broke it outside of the step itself."""
 
     step_key: str
     error: Any = None
 
 
-@dataclass(frozen=True)
-class StepLost:
+class StepLost(NamedTuple):
     """A worker ended in the middle of a step.
 
     Attributes:

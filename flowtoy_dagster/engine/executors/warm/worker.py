@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from multiprocessing.connection import Connection
-from typing import Any
+from typing import Any, NamedTuple
 
 import dagster as dg
 from dagster import (
@@ -62,8 +62,7 @@ STEPS_BEFORE_RENEWAL = 500
 """Steps after which a worker is replaced, so that what providers leak stays bounded."""
 
 
-@dataclass(frozen=True)
-class Surroundings:
+class Surroundings(NamedTuple):
     """Where a worker runs steps; the first that it is sent, perhaps before there is a run."""
 
     instance: InstanceRef
@@ -76,8 +75,7 @@ class Surroundings:
         return cls(instance.get_ref(), dict(os.environ), working_directory())
 
 
-@dataclass(frozen=True)
-class WorkerSetup:
+class WorkerSetup(NamedTuple):
     """What all steps of a run have in common; sent to a worker once.
 
     Attributes:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from dagster import DagsterEvent, DagsterEventType, ExpectationResult, MetadataValue
 
@@ -18,8 +17,7 @@ CURSORS = "cursors"
 CursorState = Literal["stored", "unchanged", "held"]
 
 
-@dataclass(frozen=True)
-class CursorEnd:
+class CursorEnd(NamedTuple):
     """What has become of a step's cursor; values as text, secrets hidden.
 
     Attributes:
@@ -46,7 +44,8 @@ class CursorEnd:
 
     def facts(self) -> dict[str, Any]:
         """It as plain data."""
-        return asdict(self)
+        items = self.items._asdict() if self.items is not None else None
+        return {**self._asdict(), "items": items}
 
     @property
     def words(self) -> str:

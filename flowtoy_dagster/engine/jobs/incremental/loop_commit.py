@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from flowtoy_dagster.engine.jobs.incremental.commit import (
     NOTHING_NEWER,
@@ -20,8 +19,7 @@ from flowtoy_dagster.steps.state.items import ItemResult
 from flowtoy_dagster.store.cursors import CursorStore
 
 
-@dataclass(frozen=True)
-class LoopCommit:
+class LoopCommit(NamedTuple):
     """The cursors of a step's items at the end of the step, or of its run.
 
     Attributes:

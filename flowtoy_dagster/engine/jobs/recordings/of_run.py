@@ -6,7 +6,8 @@ before, too.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
+from typing import NamedTuple
 
 import dagster as dg
 
@@ -43,8 +44,7 @@ def is_replay(run: dg.DagsterRun) -> bool:
     return run.tags.get(RECORDING_TAG) == recording_tag(run.run_id, "replay")
 
 
-@dataclass(frozen=True)
-class RunRecording:
+class RunRecording(NamedTuple):
     """How the steps of one run make their calls.
 
     Attributes:
@@ -82,7 +82,7 @@ class RunRecording:
             raise RunError(str(error)) from None
         when = run.started_at if began is None else lambda: began
         where = self.recording.about.get("folder") or run.folder.path
-        folder = replace(run.folder, recorded=where)
+        folder = run.folder._replace(recorded=where)
         return replace(run, id=run_id, root_id=run_id, started_at=when, folder=folder)
 
     def attempt(self, attempt: StepContext) -> StepContext:

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from flowtoy_dagster.flow.compile.catalog import ProviderCatalog
 from flowtoy_dagster.flow.compile.mistakes.misplaced import key_of_step
@@ -20,8 +19,7 @@ _PARAMETER_TYPES = {
 }
 
 
-@dataclass(frozen=True)
-class StepInput:
+class StepInput(NamedTuple):
     """An input and what it is.
 
     Attributes:
