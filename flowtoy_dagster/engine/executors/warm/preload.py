@@ -21,6 +21,7 @@ with (
         "alembic.script",
         "click",
         "coloredlogs",
+        "dagster._utils.schedules",
         "docstring_parser",
         "filelock",
         "structlog",
