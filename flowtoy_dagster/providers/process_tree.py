@@ -54,9 +54,17 @@ def children() -> list[int]:
     with contextlib.suppress(OSError):
         # The system has them by the thread that has started each.
         for thread in os.listdir("/proc/self/task"):
-            with open(f"/proc/self/task/{thread}/children") as file:
-                found += map(int, file.read().split())
+            found += map(int, _read(f"/proc/self/task/{thread}/children").split())
     return found
+
+
+def _read(path: str) -> bytes:
+    """A file of the system's; for a step there are six, and file objects take twice as long."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        return b"".join(iter(lambda: os.read(descriptor, 1 << 16), b""))
+    finally:
+        os.close(descriptor)
 
 
 def started(

@@ -51,13 +51,12 @@ def check_key(key: str) -> str:
 
 
 class Store(ABC):
-    """Pieces of data by key.
+    """Pieces of data by key."""
 
-    Attributes:
-        url: where the store is.
-    """
-
-    url: str
+    @property
+    @abstractmethod
+    def url(self) -> str:
+        """Where the store is."""
 
     @abstractmethod
     def writer(self, key: str) -> AbstractContextManager[BinaryIO]:
@@ -163,8 +162,11 @@ class FolderStore(Store):
     """
 
     def __init__(self, folder: Path) -> None:
-        self.url = folder.absolute().as_uri()
         self._folder = folder
+
+    @property
+    def url(self) -> str:  # noqa: D102 - see Store
+        return self._folder.absolute().as_uri()
 
     def writer(self, key: str) -> AbstractContextManager[BinaryIO]:  # noqa: D102 - see Store
         path = self._path(key)

@@ -56,11 +56,15 @@ class ObjectStore(Store):
     """
 
     def __init__(self, url: str, local: FolderStore) -> None:
-        self.url = url
+        self._url = url
         self._local = local
         self._appended: dict[str, _UploadedLines] = {}
         # A step's environment does not have it.
         self._database = os.environ.get(STORAGE_VARIABLE)
+
+    @property
+    def url(self) -> str:  # noqa: D102 - see Store
+        return self._url
 
     @contextlib.contextmanager
     def writer(self, key: str) -> Iterator[BinaryIO]:  # noqa: D102 - see Store

@@ -1,8 +1,8 @@
 """The contexts in which a worker runs steps, each made from what the worker has resolved for all.
 
 Dagster resolves the run's configuration anew for each step, which takes 15 of 27 ms of CPU, makes a
-logger for the console, and goes through the whole plan to see which resources one step needs. Its
-generator has no hook for either, so it runs with these three pieces in the place of its own.
+logger for the console and an event loop, and goes through the whole plan to see which resources one
+step needs. Its generator has no hook for these, so it runs with pieces in the place of its own.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ from flowtoy_dagster.engine.dagster_private.execution import (
     get_required_resource_keys_to_init,
 )
 from flowtoy_dagster.engine.executors.scheduling.rebound import rebound
+from flowtoy_dagster.engine.executors.warm.contexts.event_loops import EventLoops
 from flowtoy_dagster.engine.executors.warm.contexts.kept_resources import KeptResources
 from flowtoy_dagster.engine.storage.logs.direct_log import direct_log
 
@@ -79,10 +80,12 @@ class StepContexts:
 
     @cached_property
     def _generate(self) -> Any:
+        loops = {"asyncio": EventLoops()} if self._of_flow else {}
         return rebound(
             execution_context_event_generator,
             create_context_creation_data=lambda _, plan, *__: self._facts(plan),
             create_log_manager=self._log_manager,
+            **loops,
         )
 
     def _facts(self, plan: ExecutionPlan) -> ContextCreationData:
