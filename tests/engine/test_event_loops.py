@@ -16,10 +16,9 @@ from flowtoy_dagster.engine.executors.warm.contexts.event_loops import EventLoop
 @pytest.mark.skipif(not os.path.isdir("/proc/self/fd"), reason="the system has no /proc")
 def test_a_step_of_a_flow_makes_no_loop(tmp_path: Path) -> None:
     """A loop would have two sockets in the step's worker, beside the one to the run's process."""
-    command = "readlink /proc/$PPID/fd/* | grep -c socket:"
-    output = [{"name": "sockets", "type": "jmespath", "value": "json"}]
-    step = {"name": "look", "source": "process", "output": output,
-            "input": {"payload": {"command": command, "shell": True}}}
+    command = ["sh", "-c", "readlink /proc/$PPID/fd/* | grep -c socket:"]
+    step = {"name": "look", "source": "process", "input": {"command": command},
+            "output": [{"name": "sockets", "type": "jmespath", "value": "json"}]}
 
     run = run_flow({"flow": [step]}, home=tmp_path)
 
