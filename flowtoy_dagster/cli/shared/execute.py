@@ -14,7 +14,7 @@ from flowtoy_dagster.cli.shared.options import RunOptions
 from flowtoy_dagster.cli.shared.printing import OutputWriter
 from flowtoy_dagster.cli.shared.serving import Door, served
 from flowtoy_dagster.engine.executors.kinds import executor_of
-from flowtoy_dagster.engine.executors.warm.forked_off import PRELOAD
+from flowtoy_dagster.engine.executors.warm.forked_off import PRELOAD, wait_for_dismissed
 from flowtoy_dagster.errors import RunError, RunInterrupted
 from flowtoy_dagster.flow.graph import Flow
 from flowtoy_dagster.machine.ctrl_c import raise_interrupts
@@ -107,8 +107,11 @@ def carry_out(
     """
     raise_interrupts()
     with _LateSignals() as late:
-        _carry_out(flow, lambda show: run(late.after(show)), writer, progress,
-                   show_secrets=show_secrets, reused=reused)
+        try:
+            _carry_out(flow, lambda show: run(late.after(show)), writer, progress,
+                       show_secrets=show_secrets, reused=reused)
+        finally:
+            wait_for_dismissed()
 
 
 class _LateSignals:

@@ -79,6 +79,7 @@ class ForkedOff:
 
 
 _forked_off: list[ForkedOff] = []
+_dismissed: list[ForkServer] = []
 
 
 def fork_off_server(modules: Iterable[str] = ()) -> None:
@@ -125,6 +126,21 @@ def forget_server() -> None:
         for worker in forked.workers:
             worker.connection.close()
     _forked_off.clear()
+
+
+def dismiss(server: ForkServer) -> None:
+    """Let a server that was forked off end, with its workers, while the run's end is stored.
+
+    `wait_for_dismissed` waits for it: for ten workers it takes as long as all the rest of the end.
+    """
+    server.dismiss()
+    _dismissed.append(server)
+
+
+def wait_for_dismissed() -> None:
+    """Wait until the servers have ended that were let go, and their workers."""
+    while _dismissed:
+        _dismissed.pop().close()
 
 
 def take_forked_off() -> ForkedOff | None:

@@ -209,11 +209,15 @@ class ForkServer:
         """Close this process's copy of the socket, so that the server sees the parent's close."""
         self._socket.close()
 
-    def close(self) -> None:
-        """Let the server end; it first ends the workers that are left."""
+    def dismiss(self) -> None:
+        """Let the server end, and don't wait for it; it first ends the workers that are left."""
         with contextlib.suppress(OSError):
             self._socket.sendall(NUMBER.pack(FAREWELL))
         self._socket.close()
+
+    def close(self) -> None:
+        """Let the server end, and wait until it has."""
+        self.dismiss()
         if not self._wait(END_TIMEOUT + 2):
             with contextlib.suppress(ProcessLookupError):
                 os.kill(self.pid, signal.SIGKILL)

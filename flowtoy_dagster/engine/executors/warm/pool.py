@@ -12,6 +12,7 @@ from typing_extensions import Self
 
 from flowtoy_dagster.engine.executors.warm.forked_off import (
     WorkerHandle,
+    dismiss,
     spawn_server,
     start_worker,
     take_forked_off,
@@ -124,7 +125,8 @@ class WorkerPool:
         self._setup = setup
         self._limit = limit
         forked = take_forked_off()
-        self._server = forked.server if forked else None
+        self._server = self._forked_off = forked.server if forked else None
+        self._at_peace = True
         self._workers: dict[int, WorkerHandle] = {}
         self._next = 0
         for worker in forked.workers if forked else ():
@@ -213,6 +215,7 @@ class WorkerPool:
         """SIGKILL to every worker that runs a step, `but` those of these keys; the server ends what
         they leave behind.
         """
+        self._at_peace = False
         for worker in self._workers.values():
             if _runs(worker, but) and worker.ended is None:
                 with contextlib.suppress(ProcessLookupError):
@@ -228,10 +231,15 @@ class WorkerPool:
 
     def close(self) -> None:
         """Let all workers end, and the server after them."""
+        at_peace = self._at_peace and not self.busy
         for worker in list(self._workers.values()):
             worker.connection.close()
         self._workers.clear()
-        if self._server is not None:
+        if self._server is None:
+            return
+        if at_peace and self._server is self._forked_off:
+            dismiss(self._server)
+        else:
             self._server.close()
 
     def start_server(self) -> ForkServer:
@@ -293,6 +301,7 @@ class WorkerPool:
             wait(sources, 0.1)
             self._hear_server()
         self._drop(worker)
+        self._at_peace = False
         if worker.step_key is not None:
             yield StepLost(worker.step_key, worker.pid, worker.ended)
 
