@@ -146,7 +146,7 @@ def run_flow(
     tags = run_tags(tags)
     recording = recording_for(flow, folder("record", record), folder("replay", replay))
     with History(folder("home", home)) as history:
-        executor_of(flow.runner).start_workers(history.instance, workers)
+        executor_of(flow.runner).settle_workers(history.instance)
         return start(history, flow, workers, tags=tags, on_change=on_change,
                      on_created=on_created, recording=recording)
 

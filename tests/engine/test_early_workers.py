@@ -24,12 +24,17 @@ import psutil
 from flowtoy_dagster.runs.run import run_flow
 
 early = []
-def created(run_id):
-    # Nothing of the run is executed before this returns.
+def look():
     [server] = psutil.Process().children()
     deadline = time.monotonic() + 60
     while len(early) < 2 and time.monotonic() < deadline:
         early[:] = [process.pid for process in server.children()]
+
+if sys.argv[1] == "before the home":
+    look()
+def created(run_id):
+    # Nothing of the run is executed before this returns.
+    look()
     if sys.argv[1] == "elsewhere":
         os.environ["SET_LATER"] = "another"
 
@@ -51,8 +56,9 @@ def ran(how: str) -> dict[str, Any]:
 
 
 @pytest.mark.usefixtures("home")
-def test_as_many_workers_as_the_plan_is_wide_start_while_the_run_is_created() -> None:
-    found = ran("here")
+@pytest.mark.parametrize("when", ["before the home", "while the run is created"])
+def test_as_many_workers_as_the_plan_is_wide_start_early(when: str) -> None:
+    found = ran(when)
     assert set(found["used"]) <= set(found["early"])
 
 

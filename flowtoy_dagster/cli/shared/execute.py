@@ -14,9 +14,9 @@ from flowtoy_dagster.cli.shared.options import RunOptions
 from flowtoy_dagster.cli.shared.printing import OutputWriter
 from flowtoy_dagster.cli.shared.serving import Door, served
 from flowtoy_dagster.engine.executors.kinds import executor_of
-from flowtoy_dagster.engine.executors.warm.forked_off import PRELOAD, wait_for_dismissed
+from flowtoy_dagster.engine.executors.warm.forked_off import PRELOAD, workers_end_last
 from flowtoy_dagster.errors import RunError, RunInterrupted
-from flowtoy_dagster.flow.graph import Flow
+from flowtoy_dagster.flow.graph import Flow, worker_count
 from flowtoy_dagster.machine.ctrl_c import raise_interrupts
 from flowtoy_dagster.progress import Progress, progress_on_stderr
 from flowtoy_dagster.providers.kinds import modules_for_calls
@@ -49,7 +49,8 @@ def prepare_process(flow: Flow, max_workers: int | None) -> None:
     # then workers build the run's job.
     if shared_url() is None:
         prepare_run(flow, max_workers)
-    executor.prepare(modules_for_calls(step.source for step in flow.steps))
+    modules = modules_for_calls(step.source for step in flow.steps)
+    executor.prepare(modules, worker_count(flow, max_workers))
 
 
 def run_and_serve(
@@ -106,12 +107,9 @@ def carry_out(
         RunInterrupted: after the outputs that there are were printed.
     """
     raise_interrupts()
-    with _LateSignals() as late:
-        try:
-            _carry_out(flow, lambda show: run(late.after(show)), writer, progress,
-                       show_secrets=show_secrets, reused=reused)
-        finally:
-            wait_for_dismissed()
+    with _LateSignals() as late, workers_end_last():
+        _carry_out(flow, lambda show: run(late.after(show)), writer, progress,
+                   show_secrets=show_secrets, reused=reused)
 
 
 class _LateSignals:

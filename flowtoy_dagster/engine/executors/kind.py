@@ -64,19 +64,19 @@ class ExecutorKind:
         """The executor's part of a run's configuration."""
         return {}
 
-    def prepare(self, modules: Iterable[str]) -> None:
+    def prepare(self, modules: Iterable[str], max_workers: int) -> None:
         """Start what workers come from, in a process that has no threads yet.
 
         Args:
             modules: what the run's steps will import.
+            max_workers: how many steps may run at once.
         """
 
-    def start_workers(self, instance: dg.DagsterInstance, max_workers: int) -> None:
-        """Have workers on their way while a run is created that `prepare` was called for.
+    def settle_workers(self, instance: dg.DagsterInstance) -> None:
+        """Let the workers that `prepare` has started get ready while a run is created.
 
         Args:
             instance: where the run will be.
-            max_workers: how many steps may run at once.
         """
 
     def check_home(self) -> None:

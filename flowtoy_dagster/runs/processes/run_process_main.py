@@ -97,6 +97,8 @@ def _prepare(saved: list[str] | None, run_config: dict[str, Any]) -> None:
     from flowtoy_dagster.engine.executors.kinds import executor_of
     from flowtoy_dagster.engine.executors.warm.forked_off import fork_off_server
     from flowtoy_dagster.engine.executors.warm.worker import prepare
+    from flowtoy_dagster.engine.jobs.events.loops import workers_of
+    from flowtoy_dagster.flow.graph import worker_count
     from flowtoy_dagster.providers.kinds import modules_for_calls
     from flowtoy_dagster.store.shared.shared_files import shared_url
 
@@ -109,7 +111,8 @@ def _prepare(saved: list[str] | None, run_config: dict[str, Any]) -> None:
     executor = executor_of(flow.runner)
     if executor.keeps_workers:
         prepare(rebuild_job(*saved), run_config)
-        executor.prepare(modules_for_calls(step.source for step in flow.steps))
+        modules = modules_for_calls(step.source for step in flow.steps)
+        executor.prepare(modules, workers_of(run_config, worker_count(flow)))
 
 
 def _watch(instance: "dg.DagsterInstance", run: "dg.DagsterRun") -> None:

@@ -1,7 +1,8 @@
 """Workers that a server forks, and a server that was forked off for the pool that comes next."""
 
 import contextlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection
 from typing import Any
@@ -26,21 +27,26 @@ class WorkerHandle:
 
     number: int
     connection: Connection
-    surroundings: Any
+    surroundings: Any = None
     setup: Any = None
     pid: int = 0
     step_key: str | None = None
     retiring: bool = False
     ended: int | None = None
 
+    def settle(self, surroundings: Any) -> None:
+        """Tell the worker where it runs steps: the first that it waits for."""
+        self.surroundings = surroundings
+        with contextlib.suppress(OSError):
+            self.connection.send(surroundings)
 
-def start_worker(server: ForkServer, number: int, surroundings: Any) -> WorkerHandle:
+
+def start_worker(server: ForkServer, number: int) -> WorkerHandle:
     """Have a worker forked.
 
     Args:
         server: what forks it.
         number: by which the server's news call it.
-        surroundings: sent to it first.
 
     Raises:
         ForkServerError: it can't be had.
@@ -53,10 +59,7 @@ def start_worker(server: ForkServer, number: int, surroundings: Any) -> WorkerHa
         raise
     finally:
         theirs.close()
-    worker = WorkerHandle(number, Connection(ours.detach()), surroundings)
-    with contextlib.suppress(OSError):
-        worker.connection.send(surroundings)
-    return worker
+    return WorkerHandle(number, Connection(ours.detach()))
 
 
 @dataclass
@@ -66,12 +69,11 @@ class ForkedOff:
     server: ForkServer
     workers: list[WorkerHandle] = field(default_factory=list)
 
-    def fill(self, count: int, surroundings: Any) -> None:
+    def fill(self, count: int) -> None:
         """Have workers forked until there are so many; none stays where there is no room."""
         try:
             while len(self.workers) < count:
-                number = len(self.workers)
-                self.workers.append(start_worker(self.server, number, surroundings))
+                self.workers.append(start_worker(self.server, len(self.workers)))
         except ForkServerError:
             # The pool will meet it, too, and reports it. The run is created with what they held.
             for worker in self.workers:
@@ -79,7 +81,7 @@ class ForkedOff:
 
 
 _forked_off: list[ForkedOff] = []
-_dismissed: list[ForkServer] = []
+_ending: ContextVar[list[ForkServer] | None] = ContextVar("ending", default=None)
 
 
 def fork_off_server(modules: Iterable[str] = ()) -> None:
@@ -108,15 +110,22 @@ def _modules() -> tuple[str, ...]:
     return (PRELOAD, DEFINITIONS, *modules_to_preload(), *modules_of_files())
 
 
-def start_workers(count: int, surroundings: Any) -> None:
+def fork_workers(count: int) -> None:
+    """Have the next pool's workers forked, where a server was forked off for it."""
+    for forked in _forked_off:
+        forked.fill(count)
+
+
+def settle_workers(surroundings: Any) -> None:
     """Have the next pool's workers on their way, before what they will run is known.
 
     Args:
-        count: how many, where a server was forked off for the next pool.
-        surroundings: sent to each first; a pool whose setups have others does not take them.
+        surroundings: where they run steps; a pool whose setups have others does not take them.
     """
     for forked in _forked_off:
-        forked.fill(count, surroundings)
+        for worker in forked.workers:
+            if not worker.connection.closed:
+                worker.settle(surroundings)
 
 
 def forget_server() -> None:
@@ -128,19 +137,30 @@ def forget_server() -> None:
     _forked_off.clear()
 
 
-def dismiss(server: ForkServer) -> None:
-    """Let a server that was forked off end, with its workers, while the run's end is stored.
+@contextlib.contextmanager
+def workers_end_last() -> Iterator[None]:
+    """Let workers end while a run's end is stored and shown; the block's end waits for them.
 
-    `wait_for_dismissed` waits for it: for ten workers it takes as long as all the rest of the end.
+    That ten processes end takes as long as all the rest of the end.
     """
-    server.dismiss()
-    _dismissed.append(server)
+    servers: list[ForkServer] = []
+    before = _ending.set(servers)
+    try:
+        yield
+    finally:
+        _ending.reset(before)
+        for server in servers:
+            server.close()
 
 
-def wait_for_dismissed() -> None:
-    """Wait until the servers have ended that were let go, and their workers."""
-    while _dismissed:
-        _dismissed.pop().close()
+def end_server(server: ForkServer) -> None:
+    """Let a server end that has only idle workers, and wait for it now or at last."""
+    servers = _ending.get()
+    if servers is None:
+        server.close()
+    else:
+        server.dismiss()
+        servers.append(server)
 
 
 def take_forked_off() -> ForkedOff | None:

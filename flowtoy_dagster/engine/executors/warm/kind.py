@@ -35,15 +35,17 @@ class WarmKind(ExecutorKind):
         """How many steps may run at once."""
         return own_run_config(max_workers)
 
-    def prepare(self, modules: Iterable[str]) -> None:
-        """Fork the server off that forks workers."""
-        from flowtoy_dagster.engine.executors.warm.forked_off import fork_off_server
+    def prepare(self, modules: Iterable[str], max_workers: int) -> None:
+        """Fork the server off that forks workers, and as many as the prepared plan is wide."""
+        from flowtoy_dagster.engine.executors.warm.forked_off import fork_off_server, fork_workers
+        from flowtoy_dagster.engine.executors.warm.worker import prepared_width
 
         fork_off_server(modules)
+        fork_workers(prepared_width(max_workers))
 
-    def start_workers(self, instance: dg.DagsterInstance, max_workers: int) -> None:
-        """Fork as many workers as the prepared plan is wide."""
-        from flowtoy_dagster.engine.executors.warm.forked_off import start_workers
-        from flowtoy_dagster.engine.executors.warm.worker import Surroundings, prepared_width
+    def settle_workers(self, instance: dg.DagsterInstance) -> None:
+        """Let the workers open the home."""
+        from flowtoy_dagster.engine.executors.warm.forked_off import settle_workers
+        from flowtoy_dagster.engine.executors.warm.worker import Surroundings
 
-        start_workers(prepared_width(max_workers), Surroundings.of_here(instance))
+        settle_workers(Surroundings.of_here(instance))

@@ -12,7 +12,7 @@ from typing_extensions import Self
 
 from flowtoy_dagster.engine.executors.warm.forked_off import (
     WorkerHandle,
-    dismiss,
+    end_server,
     spawn_server,
     start_worker,
     take_forked_off,
@@ -125,8 +125,8 @@ class WorkerPool:
         self._setup = setup
         self._limit = limit
         forked = take_forked_off()
-        self._server = self._forked_off = forked.server if forked else None
-        self._at_peace = True
+        self._server = forked.server if forked else None
+        self._undisturbed = True
         self._workers: dict[int, WorkerHandle] = {}
         self._next = 0
         for worker in forked.workers if forked else ():
@@ -205,6 +205,7 @@ class WorkerPool:
 
     def interrupt(self, but: Collection[str] = ()) -> None:
         """SIGINT to every worker that runs a step, `but` those of these keys."""
+        self._undisturbed = False
         self._hear_server()  # a worker that was forked just now has a process id too
         for worker in self._workers.values():
             if _runs(worker, but) and worker.ended is None:
@@ -215,7 +216,7 @@ class WorkerPool:
         """SIGKILL to every worker that runs a step, `but` those of these keys; the server ends what
         they leave behind.
         """
-        self._at_peace = False
+        self._undisturbed = False
         for worker in self._workers.values():
             if _runs(worker, but) and worker.ended is None:
                 with contextlib.suppress(ProcessLookupError):
@@ -231,14 +232,14 @@ class WorkerPool:
 
     def close(self) -> None:
         """Let all workers end, and the server after them."""
-        at_peace = self._at_peace and not self.busy
+        undisturbed = self._undisturbed and not self.busy
         for worker in list(self._workers.values()):
             worker.connection.close()
         self._workers.clear()
         if self._server is None:
             return
-        if at_peace and self._server is self._forked_off:
-            dismiss(self._server)
+        if undisturbed:
+            end_server(self._server)
         else:
             self._server.close()
 
@@ -255,7 +256,8 @@ class WorkerPool:
 
     def _add(self, setup: Any = None) -> WorkerHandle:
         chosen = self._setup if setup is None else setup
-        worker = start_worker(self.start_server(), self._next, chosen.surroundings)
+        worker = start_worker(self.start_server(), self._next)
+        worker.settle(chosen.surroundings)
         self._next += 1
         self._take(worker, chosen)
         return worker
@@ -263,6 +265,8 @@ class WorkerPool:
     def _adopt(self, worker: WorkerHandle) -> None:
         """Take a worker that was started before, unless it is of no use to this pool."""
         self._next += 1  # also for one that is not taken: its end is reported by its number
+        if self._setup is not None and worker.surroundings is None:
+            worker.settle(self._setup.surroundings)
         fits = self._setup is not None and worker.surroundings == self._setup.surroundings
         if fits and not worker.connection.closed:
             self._take(worker, self._setup)
@@ -301,7 +305,7 @@ class WorkerPool:
             wait(sources, 0.1)
             self._hear_server()
         self._drop(worker)
-        self._at_peace = False
+        self._undisturbed = False
         if worker.step_key is not None:
             yield StepLost(worker.step_key, worker.pid, worker.ended)
 
