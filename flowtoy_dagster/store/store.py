@@ -18,8 +18,8 @@ from pathlib import Path
 from typing import BinaryIO
 
 from flowtoy_dagster.datafiles.modes import (
+    PRIVATE,
     PRIVATE_FOLDER,
-    is_for_group,
     make_own_folder,
     mode_in,
 )
@@ -171,9 +171,10 @@ class FolderStore(Store):
     def writer(self, key: str) -> AbstractContextManager[BinaryIO]:  # noqa: D102 - see Store
         path = self._path(key)
         make_own_folder(path.parent)
-        if path.parent.stat().st_mode & 0o077 and not is_for_group(path.parent):
+        mode = mode_in(path.parent)
+        if mode == PRIVATE and path.parent.stat().st_mode & 0o077:
             path.parent.chmod(PRIVATE_FOLDER)
-        return whole_file(path, mode_in(path.parent))
+        return whole_file(path, mode)
 
     def appender(self, key: str) -> BinaryIO:  # noqa: D102 - see Store
         path = self._path(key)

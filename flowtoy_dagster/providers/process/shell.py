@@ -37,8 +37,11 @@ class ShellScript:
         self._values: list[Any] = []
         self._context = {**context, TEXT_SINK: self._hole_for}
         self._lenient = lenient
+
+    @functools.cached_property
+    def _nonce(self) -> int:
         # Data that looks like a hole must not be taken for one.
-        self._nonce = secrets.randbelow(10**12)
+        return secrets.randbelow(10**12)
 
     @functools.cached_property
     def _hole(self) -> re.Pattern[str]:
