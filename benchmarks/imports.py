@@ -46,11 +46,11 @@ class Budget:
 
 
 BUDGETS = (
-    Budget(("--help",), {"flowtoy_dagster": 28}, ("dagster", "sqlalchemy", "pydantic", "jinja2")),
-    Budget(("validate", "flow.yaml"), {"flowtoy_dagster": 105, "pydantic": 50, "jinja2": 25},
+    Budget(("--help",), {"flowtoy_dagster": 32}, ("dagster", "sqlalchemy", "pydantic", "jinja2")),
+    Budget(("validate", "flow.yaml"), {"flowtoy_dagster": 122, "pydantic": 45, "jinja2": 22},
            ("dagster", "sqlalchemy", "requests", "rich")),
-    Budget(("run", "flow.yaml"), {"flowtoy_dagster": 275, "dagster": 620, "sqlalchemy": 140},
-           UNUSED, {"flowtoy_dagster": 0.6, "sqlalchemy": 0.65}),
+    Budget(("run", "flow.yaml"), {"flowtoy_dagster": 325, "dagster": 565, "sqlalchemy": 100},
+           UNUSED, {"flowtoy_dagster": 0.45, "sqlalchemy": 0.4}),
 )
 
 

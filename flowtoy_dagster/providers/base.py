@@ -9,10 +9,12 @@ from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from flowtoy_dagster.flow.templates.render import render_all
-from flowtoy_dagster.providers.subprocesses import Processes
+
+if TYPE_CHECKING:
+    from flowtoy_dagster.providers.subprocesses import Processes
 
 Output = Callable[[str, bytes], None]
 """Takes what a command prints while it runs: called with `stdout` or `stderr`, and a piece."""

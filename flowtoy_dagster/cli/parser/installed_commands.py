@@ -10,7 +10,6 @@ import typer.main
 from typer.core import TyperCommand, TyperGroup
 
 from flowtoy_dagster.cli.completion.typed import TYPED, read_typed
-from flowtoy_dagster.cli.completion.zsh import complete_first_tab
 from flowtoy_dagster.cli.parser.arguments import check_arguments
 from flowtoy_dagster.cli.parser.commands import COMMANDS as OWN
 from flowtoy_dagster.cli.parser.flags import hide_types
@@ -79,6 +78,8 @@ class Commands(TyperGroup):
         finally:
             TYPED.reset(token)
             if "--install-completion" in sys.argv:
+                from flowtoy_dagster.cli.completion.zsh import complete_first_tab
+
                 complete_first_tab()
 
     def list_commands(self, ctx: Any) -> list[str]:

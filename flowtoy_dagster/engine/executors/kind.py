@@ -14,10 +14,11 @@ from pydantic import BaseModel
 from flowtoy_dagster.entry_points import KindUnusable, instance_of
 from flowtoy_dagster.errors import UsageError
 from flowtoy_dagster.flow.schema.fields import Strict
-from flowtoy_dagster.health import Health
 
 if TYPE_CHECKING:
     import dagster as dg
+
+    from flowtoy_dagster.health import Health
 
 
 class NoOptions(Strict):
