@@ -64,9 +64,12 @@ class Checks:
         def sized(count: int) -> Workload:
             return Workload(f"{shape}-{count}", "", lambda _: build(count), workers)
 
-        ways = [partial(self._run, sized(count)) for count in (1, SMALL, LARGE)]
-        times = alternate(ways, min(3, self._repeats))
-        start, few, many = map(statistics.median, times)
+        # Short runs differ more from one to the next: there are four around each long one.
+        sizes = (1, SMALL, SMALL, LARGE, SMALL, SMALL)
+        ways = [partial(self._run, sized(count)) for count in sizes]
+        alone, first, second, large, third, fourth = alternate(ways, min(3, self._repeats))
+        small = [*first, *second, *third, *fourth]
+        start, few, many = map(statistics.median, (alone, small, large))
         mine, other = (many - start) / (LARGE - 1), (few - start) / (SMALL - 1)
         return Row(
             f"growth: a step of {LARGE:,} and of {SMALL}, {shape}", "itself",

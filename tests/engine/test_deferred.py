@@ -17,8 +17,8 @@ from flowtoy_dagster.engine.executors.warm.loading.lazy_imports import deferred,
 
 NEVER = (
     "alembic", "structlog", "mako", "rich", "pygments", "tqdm", "filelock", "docstring_parser",
-    "fsspec", "upath", "dagster._daemon", "sqlalchemy.dialects.mysql",
-    "sqlalchemy.dialects.postgresql",
+    "fsspec", "upath", "dagster._daemon", "dagster._utils.schedules", "dagster._vendored.croniter",
+    "sqlalchemy.dialects.mysql", "sqlalchemy.dialects.postgresql",
 )  # fmt: skip
 """What a run on SQLite imports nothing of."""
 
