@@ -17,12 +17,10 @@ and knows the exit code with which the command line ends::
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, NamedTuple
 
 
-@dataclass(frozen=True, order=True)
-class Location:
+class Location(NamedTuple):
     """A place in a configuration file; line and column count from 1."""
 
     file: str
@@ -65,8 +63,7 @@ def met_by(error: BaseException, kinds: ErrorKinds) -> BaseException | None:
 DEPENDENCIES_HEADING = "Flow configuration has invalid dependencies:"
 
 
-@dataclass(frozen=True)
-class Problem:
+class Problem(NamedTuple):
     """One thing that is wrong with a configuration, or that may not be as it is meant: a warning.
 
     Attributes:

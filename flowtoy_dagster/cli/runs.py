@@ -6,7 +6,6 @@ import json
 import sys
 import time
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated, Any, Optional
 
 import typer
@@ -77,7 +76,7 @@ def list_runs(
         if is_lost:
             _tell_of_lost_runs(history.home)
     if as_json:
-        print_json([asdict(run) for run in found])
+        print_json([run._asdict() for run in found])
         return
     if not found and not is_lost:
         print("no runs yet" if wanted == WantedRuns() else "no such runs", file=sys.stderr)

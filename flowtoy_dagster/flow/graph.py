@@ -179,8 +179,7 @@ class Notification(NamedTuple):
     call: Step
 
 
-@dataclass(frozen=True)
-class Values:
+class Values(NamedTuple):
     """What a run's parameters are.
 
     Attributes:
@@ -190,7 +189,7 @@ class Values:
     """
 
     public: Mapping[str, Any]
-    secret: Mapping[str, Any] = field(default_factory=dict)
+    secret: Mapping[str, Any] = {}
     lost: frozenset[str] = frozenset()
 
 

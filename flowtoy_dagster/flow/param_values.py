@@ -7,9 +7,9 @@ import os
 import re
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from flowtoy_dagster.errors import ConfigError, Location, Problem, system_reason
 from flowtoy_dagster.flow.compile.diagnostics import Diagnostics
@@ -233,8 +233,7 @@ def _of_json(data: bytes, start: Mark) -> Node:
     return from_plain(value, start)
 
 
-@dataclass(frozen=True)
-class SeenParams:
+class SeenParams(NamedTuple):
     """What a step sees of the parameters.
 
     Attributes:
@@ -244,8 +243,8 @@ class SeenParams:
         public: those that are none, as their parameters say with `secret: false`.
     """
 
-    values: Mapping[str, Any] = field(default_factory=dict)
-    missing: Mapping[str, str] = field(default_factory=dict)
+    values: Mapping[str, Any] = {}
+    missing: Mapping[str, str] = {}
     secrets: frozenset[str] = frozenset()
     public: frozenset[str] = frozenset()
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Collection
-from dataclasses import replace
 from typing import Any
 
 from flowtoy_dagster.entry_points import Kinds, KindUnusable
@@ -151,4 +150,4 @@ def _key_hint(key: str) -> str | None:
 def _within_value(finding: Finding) -> Finding:
     if not isinstance(finding, Finding):
         raise TypeError(f"'check' must give Findings, got {finding!r}")
-    return replace(finding, path=("value", *finding.path))
+    return finding._replace(path=("value", *finding.path))

@@ -5,8 +5,7 @@ from __future__ import annotations
 import copy
 import dataclasses
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 from pydantic import BaseModel, Field
 
@@ -31,8 +30,7 @@ class ResultAnswer(Strict):
     meta: dict[Any, Any] = Field(default_factory=dict)
 
 
-@dataclass(frozen=True)
-class ResultView:
+class ResultView(NamedTuple):
     """A result as the expressions of outputs see it.
 
     Attributes:
@@ -51,8 +49,7 @@ class ResultView:
     text_of: str | None = None
 
 
-@dataclass(frozen=True)
-class Suggestion:
+class Suggestion(NamedTuple):
     """What to write for a call, by the looks of its answer.
 
     Attributes:

@@ -8,9 +8,9 @@ import shutil
 import sqlite3
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
 import dagster as dg
 from dagster import DagsterRunStatus
@@ -52,8 +52,7 @@ _A_PAGE = 4096
 ALL_STEPS = "(all steps)"
 
 
-@dataclass(frozen=True)
-class RunSummary:
+class RunSummary(NamedTuple):
     """A line of the list of runs; times in seconds since 1970.
 
     Attributes:

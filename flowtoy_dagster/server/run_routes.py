@@ -49,7 +49,7 @@ class RunReader:
         if self._only is not None:
             raise AnswerError("this server shows one run", 404, {})
         found = self._history.runs(MOST_LISTED, WantedRuns(flow))
-        return {"runs": [asdict(run) for run in found]}
+        return {"runs": [run._asdict() for run in found]}
 
     def view(self, wanted: str) -> RunView:
         """What is known of a run.

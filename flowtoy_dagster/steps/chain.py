@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from flowtoy_dagster.errors import FailureKind
 from flowtoy_dagster.steps.context import StepContext
 
 
-@dataclass(frozen=True)
-class Succeeded:
+class Succeeded(NamedTuple):
     """The step has outputs: values by name, in the order written."""
 
-    outputs: Mapping[str, Any] = field(default_factory=dict)
+    outputs: Mapping[str, Any] = {}
 
 
 class Failed(NamedTuple):

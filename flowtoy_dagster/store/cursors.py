@@ -14,7 +14,6 @@ import urllib.parse
 import uuid
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -211,7 +210,7 @@ class FolderCursors(CursorStore):
                 current = self.read(new.flow, new.step, new.key)
                 if (current.version if current is not None else NEVER_STORED) != expected:
                     return current or _nothing(new)
-            facts = asdict(_Writing().of(new))
+            facts = _Writing().of(new)._asdict()
             del facts["item"]
             self._put(_place(new.flow, new.step, new.key), facts)
         return None
@@ -319,12 +318,12 @@ class _Writing:
 
     def of(self, new: StoredCursor) -> StoredCursor:
         """A value as it is stored now."""
-        return replace(new, version=self._version, stored_at=self._at)
+        return new._replace(version=self._version, stored_at=self._at)
 
 
 def _nothing(new: StoredCursor) -> StoredCursor:
     """What is there instead of a value, where nothing is."""
-    return replace(new, value=None, version=NEVER_STORED, run_id=None)
+    return new._replace(value=None, version=NEVER_STORED, run_id=None)
 
 
 def _facts_of_items(items: Mapping[str, StoredCursor]) -> dict[str, Any]:

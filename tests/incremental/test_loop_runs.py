@@ -6,7 +6,6 @@ import json
 import os
 import signal
 from collections.abc import Callable
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -292,7 +291,7 @@ def test_how_the_values_of_items_moved_is_told_everywhere(home: Path) -> None:
         "1,200 stored, 1 unchanged"
     )
     document = json.loads(json.dumps(status_document(done.status)))
-    assert document["steps"]["rows"]["cursor"]["items"] == asdict(CursorCounts(0, 0, 3))
+    assert document["steps"]["rows"]["cursor"]["items"] == CursorCounts(0, 0, 3)._asdict()
     assert read_status(document).steps["rows"].cursor == told
     with History(home) as history:
         found = history.find(done.run_id)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from flowtoy_dagster.engine.executors.kind import ExecutorKind, executor_kind_of
@@ -152,10 +151,10 @@ def _default() -> str:
 
 def _of_variable(finding: Finding) -> Finding:
     """What is wrong with the executor that the environment names: the flow is not to blame."""
-    return replace(finding, message=f"{EXECUTOR_VARIABLE}: {finding.message}")
+    return finding._replace(message=f"{EXECUTOR_VARIABLE}: {finding.message}")
 
 
 def _in_options(finding: Finding) -> Finding:
     # Where there are no options at all, the error is at the runner.
     hint = finding.hint or (None if finding.path else "under 'executor_options'")
-    return replace(finding, path=("executor_options", *finding.path), hint=hint)
+    return finding._replace(path=("executor_options", *finding.path), hint=hint)

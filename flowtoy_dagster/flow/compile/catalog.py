@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 
 from flowtoy_dagster.flow.files.nodes import KeyPath
 from flowtoy_dagster.flow.schema.models import OutputConfig
 
 
-@dataclass(frozen=True)
-class Finding:
+class Finding(NamedTuple):
     """Something wrong with a provider's configuration, or a warning about it.
 
     Attributes:

@@ -386,7 +386,7 @@ class RestKind(ProviderKind):
         media_type = str(headers.get("content-type", "")).partition(";")[0].strip()
         if not isinstance(result.data, str) or media_type.endswith("json"):
             return view
-        return replace(view, text_of=f"the answer ({media_type})" if media_type else "the answer")
+        return view._replace(text_of=f"the answer ({media_type})" if media_type else "the answer")
 
     def render(
         self, configuration: Mapping[str, Any], scope: Mapping[str, Any], payload: Any

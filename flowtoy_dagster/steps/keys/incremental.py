@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 from flowtoy_dagster.errors import StepError, TemplateError
@@ -160,7 +159,7 @@ def note_cursor(context: StepContext, following: Next) -> Outcome:
         value = _computed(config.value or "", context, result)
         if not use.is_initial and value == use.last_value:
             value = None
-    context.work.cursor = replace(use, value=value)
+    context.work.cursor = use._replace(value=value)
     if config.secret:
         context.mask.learn(texts_in(value))
     return following(context)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
 from typing import Any, NamedTuple, Protocol
 
 from flowtoy_dagster.errors import StepError, TemplateError
@@ -23,8 +22,7 @@ NEVER_STORED = ""
 """The version of a cursor of which nothing is stored."""
 
 
-@dataclass(frozen=True, slots=True)
-class StoredCursor:
+class StoredCursor(NamedTuple):
     """A cursor value as it is stored.
 
     Attributes:
@@ -66,8 +64,7 @@ class CursorReader(Protocol):
         """Whether anything is stored of items of a step; raises as `read` does."""
 
 
-@dataclass(frozen=True, slots=True)
-class CursorUse:
+class CursorUse(NamedTuple):
     """What a step has used and read of its cursor; part of its record.
 
     Attributes:
@@ -90,12 +87,12 @@ class CursorUse:
 
     def facts(self) -> dict[str, Any]:
         """The use as plain data."""
-        return asdict(self)
+        return self._asdict()
 
     @classmethod
     def of(cls, facts: Mapping[str, Any]) -> CursorUse:
         """The use in what `facts` gave."""
-        known = {name: facts[name] for name in cls.__dataclass_fields__ if name in facts}
+        known = {name: facts[name] for name in cls._fields if name in facts}
         # All items whose values were stored at once have the same one.
         return cls(**{**known, "version": sys.intern(known["version"])})
 

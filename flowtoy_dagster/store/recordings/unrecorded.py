@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 
-@dataclass(frozen=True)
-class UnrecordedCall:
+class UnrecordedCall(NamedTuple):
     """A call that was not recorded, or that is another one; secrets are hidden.
 
     Attributes:
@@ -29,7 +27,7 @@ class UnrecordedCall:
 
     def facts(self) -> dict[str, Any]:
         """It as plain data."""
-        return asdict(self)
+        return self._asdict()
 
     @classmethod
     def of(cls, facts: Mapping[str, Any]) -> UnrecordedCall:

@@ -11,7 +11,6 @@ import time
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack
-from dataclasses import replace
 from typing import Any
 
 import dagster as dg
@@ -246,7 +245,7 @@ class _Execution:
             if self._is_our_own(report.step_key) and not (judged or report.is_final):
                 # Its op knows what follows: whether it is retried, and which steps run without it.
                 self._judged.add(report.step_key)
-                task = replace(self._task(report.step_key), lost=report.reason)
+                task = self._task(report.step_key)._replace(lost=report.reason)
                 self._pool.run(report.step_key, task)
                 return
             yield from self._fail_lost(report)

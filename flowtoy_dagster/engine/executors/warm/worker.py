@@ -7,7 +7,7 @@ import signal
 import sys
 import threading
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from functools import cached_property
 from multiprocessing.connection import Connection
 from typing import Any, NamedTuple
@@ -92,8 +92,7 @@ class WorkerSetup(NamedTuple):
     began: float
 
 
-@dataclass(frozen=True)
-class StepTask:
+class StepTask(NamedTuple):
     """What one step must know besides its key.
 
     Attributes:
@@ -107,7 +106,7 @@ class StepTask:
 
     attempts: int = 0
     lost: str | None = None
-    dynamic_mappings: Mapping[str, Any] = field(default_factory=dict)
+    dynamic_mappings: Mapping[str, Any] = {}
     ready_outputs: frozenset[StepOutputHandle] = frozenset()
     fence: Fence | None = None
 

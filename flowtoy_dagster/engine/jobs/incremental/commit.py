@@ -5,8 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Collection
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from flowtoy_dagster.engine.jobs.incremental.ends import CursorEnd
 from flowtoy_dagster.errors import StepError, system_reason
@@ -19,8 +18,7 @@ _LONGEST = 200
 """Characters of a value that are shown."""
 
 
-@dataclass(frozen=True, slots=True)
-class CursorCommit:
+class CursorCommit(NamedTuple):
     """The cursor of one step, or of one item of it, at the end of the step or of its run.
 
     Attributes:

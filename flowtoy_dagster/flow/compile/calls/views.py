@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
 
 from flowtoy_dagster.flow.compile.calls.inputs import StepInput, input_of
 from flowtoy_dagster.flow.compile.calls.outputs import outputs_of
@@ -85,7 +84,7 @@ class StepViews:
         if finding.path or finding.hint or given.kind != "payload":
             return finding
         keys = self.providers.request_keys(source.type)
-        return replace(finding, hint=hint_on_payload(given.value, keys))
+        return finding._replace(hint=hint_on_payload(given.value, keys))
 
 
 def _own_place(step: StepDraft) -> Iterator[KeyPath]:
