@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 RUN, LOOK, CHECK, HISTORY, OPERATE = "Run", "Look", "Check", "History", "Operate"
 
 
-@dataclass(frozen=True)
-class Command:
+class Command(NamedTuple):
     """A command, which is imported when it is called.
 
     Attributes:
@@ -26,7 +24,7 @@ class Command:
     group: str
     summary: str
     shown: tuple[str, ...] = ()
-    members: Mapping[str, Command] = field(default_factory=dict)
+    members: Mapping[str, Command] = {}
 
     def load(self) -> Any:
         """The function, or the group."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import yaml
 
@@ -34,17 +34,16 @@ _STRANGE_SPACES = re.compile(r"^[\u00a0\u2000-\u200b\u202f\u205f\u3000\ufeff]+")
 _KEY_AND_VALUE = re.compile(r"([A-Za-z_][\w.-]*):([^\s/].*)", re.DOTALL)
 
 
-@dataclass(frozen=True)
-class Mistake:
+class Mistake(NamedTuple):
     """A mistake in a text.
 
     Attributes:
-        index: the character at which it is.
+        at: the number of the character at which it is.
         message: what is wrong.
         hint: how to fix it, where that is likely.
     """
 
-    index: int
+    at: int
     message: str
     hint: str | None = None
 

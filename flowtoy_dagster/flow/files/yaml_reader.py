@@ -90,12 +90,12 @@ def _compose(text: str, builder: _Builder) -> yaml.Node | None:
         if found is None:
             builder.reject(None, f"not valid YAML: {error.problem}")
         else:
-            builder.reject(_mark_at(text, found.index), found.message, found.hint)
+            builder.reject(_mark_at(text, found.at), found.message, found.hint)
     except _BoundsError as error:
         builder.reject(error.mark, str(error))
     except yaml.YAMLError as error:
         found = refused_character(text, error)
-        builder.reject(_mark_at(text, found.index), found.message, found.hint)
+        builder.reject(_mark_at(text, found.at), found.message, found.hint)
     else:
         return root
     builder.stop_if_refused()

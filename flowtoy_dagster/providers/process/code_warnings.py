@@ -106,10 +106,10 @@ def _bare_holes(word: ScriptWord) -> frozenset[int]:
 
 def _findings(words: Sequence[_Word], safe: Collection[int]) -> Iterator[Finding]:
     for code in code_words([word.text for word in words]):
-        word = words[code.index]
+        word = words[code.place]
         for hole in HOLE.finditer(word.text, code.start):
             number = int(hole[1])
-            if code.index in safe or not _is_data(word, number, code.language):
+            if code.place in safe or not _is_data(word, number, code.language):
                 continue
             message = f"'{code.program}' reads the value of this template as code"
             line = word.source.lines[number]

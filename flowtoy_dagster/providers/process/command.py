@@ -126,12 +126,12 @@ def script_indexes(words: Sequence[str]) -> frozenset[int]:
         words: of a command, with holes for templates.
     """
     return frozenset(
-        code.index
+        code.place
         for code in code_words(words)
         if code.program in SHELLS
         and code.passes_variables
-        and HOLE.search(words[code.index])
-        and HOLE.sub("", words[code.index]).strip()
+        and HOLE.search(words[code.place])
+        and HOLE.sub("", words[code.place]).strip()
     )
 
 

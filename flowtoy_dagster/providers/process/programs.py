@@ -8,19 +8,17 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from typing import NamedTuple
 
 HOLE = re.compile("\0(\\d+)\0")
 _ASSIGNMENT = re.compile(r"[A-Za-z_]\w*=")
 
 
-@dataclass(frozen=True)
-class CodeWord:
+class CodeWord(NamedTuple):
     """A word that is code.
 
     Attributes:
-        index: its place in the command.
+        place: its number among the words of the command.
         start: where the code begins in it.
         program: which reads it.
         language: `shell`, `json` (where JSON text is a literal) or `other`.
@@ -28,7 +26,7 @@ class CodeWord:
         advice: how a value is passed in safety.
     """
 
-    index: int
+    place: int
     start: int
     program: str
     language: str
