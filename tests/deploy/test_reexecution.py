@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -41,24 +42,31 @@ if __name__ == "__main__":
 """
 
 
-def run(folder: Path, flow: str, code: str, executor: str) -> subprocess.CompletedProcess[str]:
-    """Run a program that executes a flow beside it, some steps of it again, on an executor."""
-    (folder / "flow.yaml").write_text(flow)
-    program = folder / "program.py"
-    program.write_text(code.replace("EXECUTOR", repr(executor)))
-    return subprocess.run(
-        [sys.executable, str(program)], capture_output=True, text=True, timeout=200, check=False,
-        cwd=folder,
-    )
+Run = Callable[[str, str], "subprocess.CompletedProcess[str]"]
 
 
-@pytest.mark.parametrize("executor", ["warm", "multiprocess", "in_process"])
-def test_a_step_whose_input_was_never_given_fails_the_run_at_once(
-    executor: str, made_home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    # language 9.7
+@pytest.fixture(params=["warm", "multiprocess", "in_process"])
+def run(
+    request: pytest.FixtureRequest, made_home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Run:
+    """Runs a program that executes a flow beside it, some steps of it again, on an executor."""
     monkeypatch.setenv("DAGSTER_HOME", str(made_home))
-    done = run(tmp_path, FLOW, PROGRAM, executor)
+    program = tmp_path / "program.py"
+
+    def start(flow: str, code: str) -> subprocess.CompletedProcess[str]:
+        (tmp_path / "flow.yaml").write_text(flow)
+        program.write_text(code.replace("EXECUTOR", repr(request.param)))
+        return subprocess.run(
+            [sys.executable, str(program)], capture_output=True, text=True, timeout=200,
+            check=False, cwd=tmp_path,
+        )
+
+    return start
+
+
+def test_a_step_whose_input_was_never_given_fails_the_run_at_once(run: Run) -> None:
+    # language 9.7
+    done = run(FLOW, PROGRAM)
     needed = ("False flowtoy_dagster.errors.RunError: step 'c' needs 'the b', which is not executed"
               " in this run and has given no result before")
     assert done.stdout.splitlines()[1:] == [needed, needed, "True "], done.stderr
@@ -86,13 +94,11 @@ if __name__ == "__main__":
 """
 
 
-@pytest.mark.parametrize("executor", ["warm", "multiprocess", "in_process"])
 def test_a_closing_step_is_executed_again_after_steps_that_never_started(
-    executor: str, made_home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    run: Run, tmp_path: Path
 ) -> None:
     # language 19.3
-    monkeypatch.setenv("DAGSTER_HOME", str(made_home))
-    done = run(tmp_path, CLOSED, AGAIN, executor)
+    done = run(CLOSED, AGAIN)
     shown = [line.split(" ")[0] for line in done.stdout.splitlines()]
     assert shown == ["False", "True", "True"], done.stderr
     states = (tmp_path / "cleaned").read_text().splitlines()

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from flowtoy_dagster import run_flow
-from flowtoy_dagster.engine.executors.warm.contexts.event_loops import EventLoops
+from flowtoy_dagster.engine.executors.warm.contexts.event_loops import LoopOnDemand
 
 
 @pytest.mark.skipif(not os.path.isdir("/proc/self/fd"), reason="the system has no /proc")
@@ -26,7 +26,7 @@ def test_a_step_of_a_flow_makes_no_loop(tmp_path: Path) -> None:
 
 
 def test_a_loop_that_nothing_uses_is_not_made() -> None:
-    loop = EventLoops().new_event_loop()
+    loop = LoopOnDemand()
 
     loop.run_until_complete(loop.shutdown_asyncgens())
     loop.close()
@@ -43,7 +43,7 @@ def test_a_loop_that_is_used_runs_what_it_is_given_and_is_closed() -> None:
         finally:
             closed.append("generator")
 
-    loop = EventLoops().new_event_loop()
+    loop = LoopOnDemand()
 
     async def first() -> int:
         return await generator.__anext__()

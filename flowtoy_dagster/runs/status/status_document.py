@@ -22,7 +22,7 @@ from flowtoy_dagster.runs.status.models import (
     StepStatus,
     StepWarning,
 )
-from flowtoy_dagster.steps.state.cursors import CursorCounts
+from flowtoy_dagster.steps.state.cursors import CursorCounts, told_facts
 
 if TYPE_CHECKING:
     from flowtoy_dagster.store.outputs import OutputText
@@ -73,15 +73,10 @@ def _step_document(step: StepStatus) -> dict[str, Any]:
         "attempt": step.attempt,
         "waits_for": step.waits_for or None,
         "items": _items_document(step.items) if step.items is not None else None,
-        "cursor": _cursor_document(step.cursor) if step.cursor is not None else None,
+        "cursor": told_facts(step.cursor) if step.cursor is not None else None,
         "warnings": [warning._asdict() for warning in step.warnings],
         "timeline": [asdict(span) for span in step.timeline],
     }
-
-
-def _cursor_document(cursor: CursorStatus) -> dict[str, Any]:
-    items = cursor.items._asdict() if cursor.items is not None else None
-    return {**cursor._asdict(), "items": items}
 
 
 def _notes(step: StepStatus) -> Iterator[str]:

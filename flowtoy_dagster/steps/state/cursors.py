@@ -117,6 +117,22 @@ class CursorCounts(NamedTuple):
         return ", ".join(f"{count:,} {word}" for word, count in counts.items() if count) or "none"
 
 
+class _Told(Protocol):
+    """A named tuple that tells what has become of a step's cursor, or of those of its items."""
+
+    @property
+    def items(self) -> CursorCounts | None:
+        """The counts of those of its items."""
+
+    def _asdict(self) -> dict[str, Any]: ...
+
+
+def told_facts(told: _Told) -> dict[str, Any]:
+    """What has become of a cursor, as plain data."""
+    items = told.items._asdict() if told.items is not None else None
+    return {**told._asdict(), "items": items}
+
+
 class CursorTracker:
     """Finds the new value in records, as they come.
 

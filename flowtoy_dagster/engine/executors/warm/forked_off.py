@@ -124,8 +124,7 @@ def settle_workers(surroundings: Any) -> None:
     """
     for forked in _forked_off:
         for worker in forked.workers:
-            if not worker.connection.closed:
-                worker.settle(surroundings)
+            worker.settle(surroundings)
 
 
 def forget_server() -> None:

@@ -265,11 +265,12 @@ class WorkerPool:
     def _adopt(self, worker: WorkerHandle) -> None:
         """Take a worker that was started before, unless it is of no use to this pool."""
         self._next += 1  # also for one that is not taken: its end is reported by its number
-        if self._setup is not None and worker.surroundings is None:
-            worker.settle(self._setup.surroundings)
-        fits = self._setup is not None and worker.surroundings == self._setup.surroundings
+        setup = self._setup
+        if setup is not None and worker.surroundings is None:
+            worker.settle(setup.surroundings)
+        fits = setup is not None and worker.surroundings == setup.surroundings
         if fits and not worker.connection.closed:
-            self._take(worker, self._setup)
+            self._take(worker, setup)
         else:
             worker.connection.close()
 

@@ -10,7 +10,7 @@ from dagster import DagsterEvent, DagsterEventType, ExpectationResult, MetadataV
 
 from flowtoy_dagster.engine.dagster_private.jobs import EngineEventData
 from flowtoy_dagster.engine.jobs.events.event_text import bounded, check_event
-from flowtoy_dagster.steps.state.cursors import CursorCounts
+from flowtoy_dagster.steps.state.cursors import CursorCounts, told_facts
 
 CURSORS = "cursors"
 """The metadata of such an event: a list of what `CursorEnd.facts` gives."""
@@ -44,8 +44,7 @@ class CursorEnd(NamedTuple):
 
     def facts(self) -> dict[str, Any]:
         """It as plain data."""
-        items = self.items._asdict() if self.items is not None else None
-        return {**self._asdict(), "items": items}
+        return told_facts(self)
 
     @property
     def words(self) -> str:

@@ -9,23 +9,19 @@ import asyncio
 from typing import Any
 
 
-class EventLoops:
-    """Replaces the module `asyncio` where Dagster makes a context."""
-
-    def new_event_loop(self) -> LoopOnDemand:
-        """What stands for a loop."""
-        return LoopOnDemand()
-
-
 class LoopOnDemand:
     """An event loop that is made when it is used; of one that was not, nothing has to be closed."""
 
-    _loop: asyncio.AbstractEventLoop | None = None
+    def __init__(self) -> None:
+        self._loop: asyncio.AbstractEventLoop | None = None
 
     def __getattr__(self, name: str) -> Any:
+        return getattr(self._made(), name)
+
+    def _made(self) -> asyncio.AbstractEventLoop:
         if self._loop is None:
             self._loop = asyncio.new_event_loop()
-        return getattr(self._loop, name)
+        return self._loop
 
     def shutdown_asyncgens(self) -> Any:
         """What closes the asynchronous generators of the loop; None where there is no loop."""
@@ -33,7 +29,7 @@ class LoopOnDemand:
 
     def run_until_complete(self, future: Any) -> Any:
         """Run what the loop is given; None, which `shutdown_asyncgens` may give, is nothing."""
-        return None if future is None else self.__getattr__("run_until_complete")(future)
+        return None if future is None else self._made().run_until_complete(future)
 
     def close(self) -> None:
         """Close the loop, if there is one."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from functools import cached_property
+from types import SimpleNamespace
 from typing import Any
 
 from dagster import DagsterInstance, DagsterLogManager, DagsterRun
@@ -26,7 +27,7 @@ from flowtoy_dagster.engine.dagster_private.execution import (
     get_required_resource_keys_to_init,
 )
 from flowtoy_dagster.engine.executors.scheduling.rebound import rebound
-from flowtoy_dagster.engine.executors.warm.contexts.event_loops import EventLoops
+from flowtoy_dagster.engine.executors.warm.contexts.event_loops import LoopOnDemand
 from flowtoy_dagster.engine.executors.warm.contexts.kept_resources import KeptResources
 from flowtoy_dagster.engine.storage.logs.direct_log import direct_log
 
@@ -80,12 +81,12 @@ class StepContexts:
 
     @cached_property
     def _generate(self) -> Any:
-        loops = {"asyncio": EventLoops()} if self._of_flow else {}
+        loops = SimpleNamespace(new_event_loop=LoopOnDemand)
         return rebound(
             execution_context_event_generator,
             create_context_creation_data=lambda _, plan, *__: self._facts(plan),
             create_log_manager=self._log_manager,
-            **loops,
+            **({"asyncio": loops} if self._of_flow else {}),
         )
 
     def _facts(self, plan: ExecutionPlan) -> ContextCreationData:
